@@ -1,0 +1,51 @@
+# `make search` and `make test` set up what they need in .venv, once, and again when
+# pyproject.toml or constraints.txt changes.
+
+PYTHON ?= python3
+BUDGET ?= 2.4GFLOPs
+SEED ?= 0
+ARGS ?=
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+RUN := $(VENV)/.installed-run
+DEV := $(VENV)/.installed-dev
+
+.PHONY: search test lint format clean
+
+search: $(RUN)
+	$(BIN)/smt-nas search --budget "$(BUDGET)" --seed $(SEED) $(ARGS)
+
+# one torch thread a worker: two that wait on each other are several times slower than one
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+lint: $(DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(DEV)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find smt_nas tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "smt-nas: needs Python 3.11 or later (got $$($(PYTHON) --version 2>/dev/null || echo no $(PYTHON)))." \
+	       "Name one: make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(RUN): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "smt-nas: installing into $(VENV) (some minutes, once)" >&2
+	$(PIP) -e .
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt $(RUN)
+	$(PIP) -e ".[dev]"
+	@touch $@
