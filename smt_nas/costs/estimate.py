@@ -1,0 +1,146 @@
+"""Costs of many networks at once, and of one, whole or by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smt_nas.arch import Architecture
+from smt_nas.costs import formulas
+from smt_nas.costs.formulas import Part
+from smt_nas.costs.networks import ImageSize, Ints, Networks, from_arch, from_genes
+from smt_nas.metrics import METRICS
+from smt_nas.space import SearchSpace
+
+BYTES_FP32 = 4
+COSTS = tuple(name for name, metric in METRICS.items() if metric.formula)
+"""Names of the metrics known by formula; the keys of `Costs.as_dict`."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs of n networks; each field is (n,). For inference on one image.
+
+    Attributes:
+        params: learned numbers, exact.
+        macs: multiply-accumulates of convolutions, linears and both attention matmuls, exact.
+        attention_macs: the part of `macs` that hook counters miss, exact.
+        activations: elements written by convolutions, linears and the two attention matmuls
+            (as Radosavovic et al. 2020, sec. 2, extended to attention), exact.
+        peak_activation_mb: largest sum of tensors alive at once, fp32, eager, without weights
+            and without workspaces inside library kernels; 1 MB = 1e6 bytes.
+    """
+
+    params: Ints
+    macs: Ints
+    attention_macs: Ints
+    activations: Ints
+    peak_activation_mb: NDArray[np.float64]
+
+    @property
+    def peak_memory_mb(self) -> NDArray[np.float64]:
+        """fp32 weights plus peak activations, in MB: what `--budget 2GB` limits."""
+        return self.params * (BYTES_FP32 / 1e6) + self.peak_activation_mb
+
+    def as_dict(self) -> dict[str, NDArray[Any]]:
+        """Every cost metric by its name in METRICS, each (n,)."""
+        return {name: getattr(self, name) for name in COSTS}
+
+
+@dataclass(frozen=True)
+class PartCosts:
+    """Costs of one network or of one part of it, as plain numbers.
+
+    Attributes:
+        name: module path, e.g. `stages.2.blocks.1`; `""` for the whole network.
+        kind: stem, downsample, sam, msa, norm, head or network.
+        params, macs, attention_macs, activations, peak_activation_mb: as in `Costs`.
+    """
+
+    name: str
+    kind: str
+    params: int
+    macs: int
+    attention_macs: int
+    activations: int
+    peak_activation_mb: float
+
+    @property
+    def peak_memory_mb(self) -> float:
+        """fp32 weights plus peak activations, in MB."""
+        return self.params * (BYTES_FP32 / 1e6) + self.peak_activation_mb
+
+    def as_dict(self) -> dict[str, float]:
+        """Every cost metric by its name in METRICS."""
+        return {name: getattr(self, name) for name in COSTS}
+
+
+def estimate(space: SearchSpace, genes: NDArray[Any], image_size: ImageSize | None = None) -> Costs:
+    """Costs of (n, G) genes; `image_size` overrides the space's.
+
+    Raises:
+        SpaceError: the genes do not belong to the space.
+    """
+    part = _network(from_genes(space, space.canonical(genes), image_size))
+    return Costs(
+        part.params, part.macs, part.attention_macs, part.activations, part.peak * _MB_PER_ELEMENT
+    )
+
+
+def of(arch: Architecture, image_size: ImageSize | None = None) -> PartCosts:
+    """Costs of one architecture; `image_size` overrides its own."""
+    return _plain("", "network", _network(from_arch(arch, image_size)))
+
+
+def by_part(arch: Architecture, image_size: ImageSize | None = None) -> list[PartCosts]:
+    """Costs of one architecture, in the order in which its parts run.
+
+    They add up to `of(arch)`; the peak of the whole is the largest of theirs.
+    """
+    net = from_arch(arch, image_size)
+    parts = [_plain("stem", "stem", formulas.stem(net))]
+    for i, stage in enumerate(arch.stages):
+        s = net.stages[i]
+        if i:
+            part = formulas.downsample(net.stages[i - 1], s)
+            parts.append(_plain(f"stages.{i}.downsample", "downsample", part))
+        kinds = {"sam": formulas.sam_mixer(s), "msa": formulas.msa_mixer(s)}
+        for j, mixer in enumerate(stage.mixers):
+            part = formulas.block(s, kinds[mixer], net.layer_scale)
+            parts.append(_plain(f"stages.{i}.blocks.{j}", mixer, part))
+        parts.append(_plain(f"stages.{i}.norm", "norm", formulas.stage_norm(s)))
+    return [*parts, _plain("head", "head", formulas.head(net))]
+
+
+_MB_PER_ELEMENT = BYTES_FP32 / 1e6
+
+
+def _network(net: Networks) -> Part:
+    return formulas.total(_parts(net))
+
+
+def _parts(net: Networks) -> Iterator[Part]:
+    yield formulas.stem(net)
+    for i, s in enumerate(net.stages):
+        if i:
+            yield formulas.downsample(net.stages[i - 1], s)
+        yield formulas.times(formulas.block(s, formulas.sam_mixer(s), net.layer_scale), s.sam)
+        yield formulas.times(formulas.block(s, formulas.msa_mixer(s), net.layer_scale), s.msa)
+        yield formulas.stage_norm(s)
+    yield formulas.head(net)
+
+
+def _plain(name: str, kind: str, part: Part) -> PartCosts:
+    return PartCosts(
+        name,
+        kind,
+        int(part.params[0]),
+        int(part.macs[0]),
+        int(part.attention_macs[0]),
+        int(part.activations[0]),
+        float(part.peak[0] * _MB_PER_ELEMENT),
+    )

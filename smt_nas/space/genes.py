@@ -1,0 +1,225 @@
+"""`SearchSpace`: genes (n, G) ⇄ architectures, vectorised over n and free of torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smt_nas.arch import Architecture, Stage, Stem, mixers, published_drop_path
+from smt_nas.errors import SpaceError
+from smt_nas.resources import find_yaml, read_yaml, validated
+from smt_nas.space.options import SpaceConfig, StageOptions
+from smt_nas.space.patterns import Genes, Patterns
+
+
+@dataclass(frozen=True)
+class Gene:
+    """A named choice: `options[g]` is what the integer g means."""
+
+    name: str
+    options: tuple[Any, ...]
+
+
+_STAGE_GENES = tuple(StageOptions.model_fields)  # eight per stage, in the order of the YAML
+_WIDTH = len(_STAGE_GENES)
+
+
+class SearchSpace:
+    """A set of architectures as integer genes (n, G).
+
+    Attributes:
+        name: the file's stem, e.g. `smt`.
+        config: what the YAML says.
+        genes: G `Gene`s in column order: `stem.kernel`, `stage1.dim`, `stage1.depth`, ...
+    """
+
+    def __init__(self, config: SpaceConfig, name: str = "custom") -> None:
+        self.name = name
+        self.config = config
+        self.genes = (
+            Gene("stem.kernel", config.stem.kernel),
+            *(
+                Gene(f"stage{i}.{field}", getattr(options, field))
+                for i, options in enumerate(config.stages, 1)
+                for field in _STAGE_GENES
+            ),
+        )
+        self.cardinality = np.array([len(g.options) for g in self.genes])  # (G,)
+        self._patterns = tuple(Patterns.of(options) for options in config.stages)
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> SearchSpace:
+        """Load a shipped space by name or a user's YAML by path.
+
+        Raises:
+            UnknownName: no such shipped space.
+            ConfigError: the file cannot be read or breaks a rule.
+        """
+        path = find_yaml("search_spaces", name_or_path, "search space")
+        return cls(validated(SpaceConfig, read_yaml(path), str(path)), path.stem)
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits of what the space allows; its description does not count."""
+        values = self.config.model_dump(mode="json", exclude={"description"})
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+    def column(self, stage: int, field: str) -> int:
+        """Column of a stage's gene; `stage` from 0."""
+        return 1 + stage * _WIDTH + _STAGE_GENES.index(field)
+
+    @cached_property
+    def size(self) -> int:
+        """Number of distinct networks."""
+        return len(self.config.stem.kernel) * prod(
+            patterns.count(options)
+            for patterns, options in zip(self._patterns, self.config.stages, strict=True)
+        )
+
+    def sample(self, rng: np.random.Generator, n: int) -> Genes:
+        """Draw n canonical gene rows, each gene uniform over its options; rows may repeat."""
+        return self.canonical(rng.integers(0, self.cardinality, (n, len(self.genes))))
+
+    def check(self, genes: NDArray[Any]) -> Genes:
+        """Return genes as int64 (n, G).
+
+        Raises:
+            SpaceError: not integers, not (n, G), or an option that does not exist.
+        """
+        array = np.asarray(genes)
+        if array.ndim != 2 or array.shape[1] != len(self.genes) or array.dtype.kind not in "iu":
+            raise SpaceError(
+                f"space {self.name}: genes must be integers of shape (n, {len(self.genes)}) "
+                f"(got {array.dtype} {array.shape})."
+            )
+        outside = (array < 0) | (array >= self.cardinality)
+        if outside.any():
+            row, col = (int(i) for i in np.argwhere(outside)[0])
+            raise SpaceError(
+                f"space {self.name}: gene {self.genes[col].name} must be 0.."
+                f"{self.cardinality[col] - 1} (got {array[row, col]} in row {row})."
+            )
+        return array.astype(np.int64)
+
+    def canonical(self, genes: NDArray[Any]) -> Genes:
+        """Set genes without effect to their first option; (n, G) in and out."""
+        out = self.check(genes)
+        for i, patterns in enumerate(self._patterns):
+            depth, share, stacking = (
+                out[:, self.column(i, f)] for f in ("depth", "attention_ratio", "stacking")
+            )
+            at = (depth, share, stacking)
+            out[:, self.column(i, "attention_ratio")] = patterns.share[at]
+            out[:, self.column(i, "stacking")] = patterns.stacking[at]
+            msa, sam = patterns.msa[at], patterns.sam[at]
+            out[:, self.column(i, "kernels")] *= sam > 0
+            out[:, self.column(i, "expand_ratio")] *= sam > 0
+            out[:, self.column(i, "heads")] *= msa > 0
+        return out
+
+    def blocks(self, genes: Genes, stage: int) -> tuple[Genes, Genes]:
+        """Numbers of SAM and of MSA blocks in a stage, each (n,)."""
+        columns = (self.column(stage, f) for f in ("depth", "attention_ratio", "stacking"))
+        at = tuple(genes[:, c] for c in columns)
+        return self._patterns[stage].sam[at], self._patterns[stage].msa[at]
+
+    def decode(self, genes: NDArray[Any]) -> list[Architecture]:
+        """Turn (n, G) genes into n architectures."""
+        return [self._decode_row(row) for row in self.canonical(genes)]
+
+    def _decode_row(self, row: Genes) -> Architecture:
+        values = [gene.options[g] for gene, g in zip(self.genes, row, strict=True)]
+        s1, s2, s3, s4 = (
+            _decode_stage(dict(zip(_STAGE_GENES, values[1 + i * _WIDTH :], strict=False)))
+            for i in range(4)
+        )
+        config, stages = self.config, (s1, s2, s3, s4)
+        drop_path = config.drop_path
+        return Architecture(
+            image_size=config.image_size,
+            num_classes=config.num_classes,
+            in_channels=config.in_channels,
+            stem=Stem(kernel=values[0], stride=config.stem.stride),
+            stages=stages,
+            layer_scale=config.layer_scale,
+            drop_path=published_drop_path(stages) if drop_path == "auto" else drop_path,
+        )
+
+    def encode(self, archs: Architecture | Sequence[Architecture]) -> Genes:
+        """Turn architectures into canonical genes (n, G); `drop_path` is not compared.
+
+        Raises:
+            SpaceError: an architecture lies outside the space; says where.
+        """
+        archs = [archs] if isinstance(archs, Architecture) else archs
+        rows = [self._encode_one(arch) for arch in archs]
+        return self.canonical(np.array(rows, dtype=np.int64).reshape(-1, len(self.genes)))
+
+    def _encode_one(self, arch: Architecture) -> list[int]:
+        for field in ("image_size", "num_classes", "in_channels", "layer_scale"):
+            self._index(field, (getattr(self.config, field),), getattr(arch, field))
+        self._index("stem.stride", (self.config.stem.stride,), arch.stem.stride)
+        row = [self._index("stem.kernel", self.config.stem.kernel, arch.stem.kernel)]
+        rows = zip(self.config.stages, arch.stages, self._patterns, strict=True)
+        for i, (options, stage, patterns) in enumerate(rows, 1):
+            depth = self._index(f"stage{i}.depth", options.depth, stage.depth)
+            known = patterns.first[depth]
+            if stage.mixers not in known:
+                raise SpaceError(
+                    f"space {self.name}: stage{i} cannot stack its blocks as "
+                    f"{' '.join(stage.mixers)}. Use another attention_ratio or stacking."
+                )
+            found = {"depth": depth}
+            found["attention_ratio"], found["stacking"] = known[stage.mixers]
+            hidden = tuple(int(stage.dim * r) for r in options.mlp_ratio)
+            found["mlp_ratio"] = self._index(f"stage{i} hidden width", hidden, stage.hidden)
+            wanted: dict[str, Any] = {"dim": stage.dim}
+            if "sam" in stage.mixers:
+                wanted |= {"kernels": stage.kernels, "expand_ratio": stage.expand_ratio}
+            if "msa" in stage.mixers:
+                wanted |= {"heads": stage.heads}
+            for field, value in wanted.items():
+                found[field] = self._index(f"stage{i}.{field}", getattr(options, field), value)
+            row += [found.get(field, 0) for field in _STAGE_GENES]
+        return row
+
+    def _index(self, what: str, options: Sequence[Any], value: Any) -> int:
+        if value not in options:
+            allowed = ", ".join(map(str, options))
+            raise SpaceError(f"space {self.name}: {what} must be one of {allowed} (got {value}).")
+        return options.index(value)
+
+    def contains(self, item: NDArray[Any] | Sequence[Architecture]) -> NDArray[np.bool_]:
+        """Tell which gene rows (n, G), or which architectures, belong to the space; (n,) bool."""
+        if isinstance(item, np.ndarray):
+            if item.ndim != 2 or item.shape[1] != len(self.genes) or item.dtype.kind not in "iu":
+                return np.zeros(len(item), dtype=bool)
+            return np.asarray(((item >= 0) & (item < self.cardinality)).all(axis=1))
+        return np.array([self._holds(arch) for arch in item], dtype=bool)
+
+    def _holds(self, arch: Architecture) -> bool:
+        try:
+            self._encode_one(arch)
+        except SpaceError:
+            return False
+        return True
+
+
+def _decode_stage(values: dict[str, Any]) -> Stage:
+    """Build a stage; what has no effect keeps the defaults of `Stage`."""
+    order = mixers(values["depth"], values["attention_ratio"], values["stacking"])
+    heads = values.pop("heads")
+    if "sam" not in order:
+        del values["kernels"], values["expand_ratio"]
+    if "msa" in order:
+        values["head_dim"] = values["dim"] // heads
+    return Stage(**values)

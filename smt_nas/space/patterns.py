@@ -1,0 +1,51 @@
+"""Block orders of a stage, tabulated, so that genes can be judged without decoding them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smt_nas.arch import Mixer, mixers
+from smt_nas.space.options import StageOptions
+
+Genes = NDArray[np.int64]  # (n, G), or one column (n,)
+Order = tuple[Mixer, ...]
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """Tables over the (depth, attention_ratio, stacking) genes of a stage.
+
+    `share` and `stacking` hold the first genes that give the same order; `sam` and `msa` count
+    its blocks; `first[depth]` maps an order to those genes.
+    """
+
+    share: Genes
+    stacking: Genes
+    sam: Genes
+    msa: Genes
+    first: tuple[dict[Order, tuple[int, int]], ...]
+
+    @classmethod
+    def of(cls, options: StageOptions) -> Patterns:
+        """Tabulate the options of a stage."""
+        shape = (len(options.depth), len(options.attention_ratio), len(options.stacking))
+        share, stacking, sam, msa = np.zeros((4, *shape), dtype=np.int64)
+        first: list[dict[Order, tuple[int, int]]] = [{} for _ in options.depth]
+        for d, a, s in np.ndindex(shape):
+            order = mixers(options.depth[d], options.attention_ratio[a], options.stacking[s])
+            share[d, a, s], stacking[d, a, s] = first[d].setdefault(order, (a, s))
+            sam[d, a, s], msa[d, a, s] = order.count("sam"), order.count("msa")
+        return cls(share, stacking, sam, msa, tuple(first))
+
+    def count(self, options: StageOptions) -> int:
+        """Distinct stages: every block order, times the genes that have an effect on it."""
+        with_sam = len(options.kernels) * len(options.expand_ratio)
+        orders = sum(
+            (with_sam if "sam" in order else 1) * (len(options.heads) if "msa" in order else 1)
+            for orders in self.first
+            for order in orders
+        )
+        return orders * len(options.dim) * len(options.mlp_ratio)
