@@ -1,0 +1,47 @@
+"""How good a network is: the `Evaluator` protocol and its implementations.
+
+`EVALUATORS` names those the command line offers; those that need torch are imported on use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from smt_nas.accuracy.evaluator import (
+    Evaluation,
+    Evaluator,
+    FunctionEvaluator,
+    ReplayEvaluator,
+    Returned,
+)
+from smt_nas.errors import UnknownName
+
+if TYPE_CHECKING:
+    from smt_nas.accuracy.zero_cost import ZeroCostEvaluator
+
+__all__ = [
+    "EVALUATORS",
+    "Evaluation",
+    "Evaluator",
+    "FunctionEvaluator",
+    "ReplayEvaluator",
+    "Returned",
+    "evaluator",
+]
+
+
+def _zero_cost() -> ZeroCostEvaluator:
+    from smt_nas.accuracy.zero_cost import ZeroCostEvaluator
+
+    return ZeroCostEvaluator()
+
+
+EVALUATORS: dict[str, Callable[[], Evaluator]] = {"zero-cost": _zero_cost}
+
+
+def evaluator(name: str) -> Evaluator:
+    """Make an evaluator by name. Raises UnknownName."""
+    if name not in EVALUATORS:
+        raise UnknownName("evaluator", name, EVALUATORS)
+    return EVALUATORS[name]()

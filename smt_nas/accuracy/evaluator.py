@@ -1,0 +1,167 @@
+"""`Evaluator`: architectures in, `Evaluation`s out. Free of torch.
+
+A failure is data: a network that cannot be built, or a score that is not a finite number, becomes
+an `Evaluation` with a reason, and the search goes on.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Protocol, Self
+
+from smt_nas.arch import Architecture
+from smt_nas.errors import ConfigError
+from smt_nas.metrics import Metric, Provenance, metric
+
+Returned = float | Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluator says of one network.
+
+    Attributes:
+        value: figure of the evaluator's objective; None where it failed.
+        provenance: where `value` comes from.
+        details: parts of the figure, for the record.
+        seconds: what it cost.
+        reason: why it failed; None where it did not.
+    """
+
+    value: float | None
+    provenance: Provenance
+    details: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    reason: str | None = None
+
+
+class Evaluator(Protocol):
+    """Anything that rates networks by one metric."""
+
+    @property
+    def name(self) -> str:
+        """Name in results, e.g. `zero-cost`."""
+
+    @property
+    def objective(self) -> Metric:
+        """The metric that `Evaluation.value` is a figure of."""
+
+    def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
+        """Rate networks, in order; a network that fails gives an `Evaluation` with a reason."""
+
+
+def attempt(rate: Callable[[], Returned], objective: Metric, provenance: Provenance) -> Evaluation:
+    """Call `rate`; turn its number, its mapping, or its failure into an `Evaluation`.
+
+    A mapping must hold the objective's name; the other entries become details.
+    """
+    start = time.perf_counter()
+    try:
+        value, details = _read(rate(), objective)
+    except Exception as error:  # whatever a network or a user's function does is one failed trial
+        reason = f"{type(error).__name__}: {error}".rstrip(": ")
+        return Evaluation(None, provenance, {}, time.perf_counter() - start, reason)
+    return Evaluation(value, provenance, details, time.perf_counter() - start)
+
+
+def _read(returned: Returned, objective: Metric) -> tuple[float, dict[str, float]]:
+    if isinstance(returned, Mapping):
+        if objective.name not in returned:
+            raise ValueError(f"must return {objective.name!r} (got {', '.join(returned)})")
+        value = returned[objective.name]
+        details = {k: float(v) for k, v in returned.items() if k != objective.name}
+    else:
+        value, details = returned, {}
+    if isinstance(value, bool | str) or not math.isfinite(value):
+        raise ValueError(f"{objective.name} must be a finite number (got {value!r})")
+    return float(value), {k: v for k, v in details.items() if math.isfinite(v)}
+
+
+class FunctionEvaluator:
+    """Rates networks by a user's function.
+
+        FunctionEvaluator(lambda arch: my_training_pipeline(arch), objective="score")
+
+    Args:
+        function: architecture in; a number, or a mapping that holds the objective, out.
+        objective: name in METRICS.
+        name: name in results.
+        provenance: where the function's numbers come from.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Architecture], Returned],
+        objective: str = "score",
+        name: str = "function",
+        provenance: Provenance = "function",
+    ) -> None:
+        self.name = name
+        self.objective = metric(objective)
+        self._function = function
+        self._provenance = provenance
+
+    def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
+        """Call the function on each architecture; an exception is a failed evaluation."""
+        return [
+            attempt(partial(self._function, arch), self.objective, self._provenance)
+            for arch in archs
+        ]
+
+
+class ReplayEvaluator:
+    """Rates networks by looking their key up in a table, e.g. a benchmark's.
+
+    Args:
+        table: figure, or mapping that holds the objective, by `Architecture.key`.
+        objective: name in METRICS.
+        provenance: where the table's numbers came from.
+    """
+
+    name = "replay"
+
+    def __init__(
+        self,
+        table: Mapping[str, Returned],
+        objective: str = "score",
+        provenance: Provenance = "function",
+    ) -> None:
+        self.objective = metric(objective)
+        self._table = table
+        self._provenance = provenance
+
+    @classmethod
+    def from_csv(cls, path: Path, objective: str = "score") -> Self:
+        """Read a CSV with the columns `key` and the objective's name.
+
+        Raises:
+            ConfigError: the file cannot be read, lacks a column, or holds what is no number.
+        """
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            return cls({row["key"]: float(row[objective]) for row in rows}, objective)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read ({error}). Check the path.") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{path}: needs the columns key and {objective}, with numbers (got {error})."
+            ) from error
+
+    def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
+        """Look each key up; one that is not there is a failed evaluation."""
+        return [
+            attempt(partial(self._look_up, arch), self.objective, self._provenance)
+            for arch in archs
+        ]
+
+    def _look_up(self, arch: Architecture) -> Returned:
+        if arch.key not in self._table:
+            raise LookupError(f"no entry for {arch.key} in the table")
+        return self._table[arch.key]

@@ -1,0 +1,70 @@
+"""The app: command groups, `--version`, `--debug`, and errors in one line."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import click
+import typer
+from typer.core import TyperGroup
+
+import smt_nas
+from smt_nas.cli import console
+from smt_nas.errors import SmtNasError
+
+INTERRUPTED = 130  # as shells report SIGINT
+
+
+class _Group(TyperGroup):
+    """Turns the errors a user can mend into one line and exit 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SmtNasError as error:
+            if ctx.params.get("debug"):
+                raise
+            console.complain(str(error))
+            raise typer.Exit(1) from error
+        except MemoryError as error:
+            if ctx.params.get("debug"):
+                raise
+            console.complain("the machine's memory is full. Free some, or search smaller networks.")
+            raise typer.Exit(1) from error
+        except BrokenPipeError:  # `smt-nas front RUN | head`
+            sys.stderr.close()
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Find, prove and hand over the best SMT network for your hardware and budget.",
+    epilog="Start with: smt-nas search --budget 2.4GFLOPs",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.show_text(f"smt-nas {smt_nas.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,90 @@
+"""The only room that prints: results to stdout, talk and progress to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+_PLAIN_WIDTH = 160  # of tables that go to a file or a pipe
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+
+
+def show(item: RenderableType) -> None:
+    """Print a result to stdout."""
+    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    console.print(item, highlight=False, soft_wrap=isinstance(item, str))
+
+
+def show_text(text: str) -> None:
+    """Print text to stdout as it is: no wrapping, no markup."""
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+
+
+def show_json(value: Any) -> None:
+    """Print one JSON document to stdout."""
+    show_text(json.dumps(value, indent=2, allow_nan=False))
+
+
+def say(text: str) -> None:
+    """Print one line of talk to stderr."""
+    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """Print one line of error to stderr."""
+    console = Console(stderr=True)
+    console.print("error:", style="bold red", end=" ", highlight=False)
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+class Talk:
+    """What a search says and how far it is, on stderr. Hears a `search.Listener`'s events."""
+
+    _PHASES = {"evaluate": "evaluating", "count": "proving: counters", "time": "proving: timing"}
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def say(self, text: str) -> None:
+        """One line, above the bars."""
+        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def step(self, phase: str, done: int, total: int) -> None:
+        """Move a phase's bar."""
+        if phase not in self._tasks:
+            self._tasks[phase] = self._progress.add_task(self._PHASES[phase], total=total)
+        self._progress.update(self._tasks[phase], completed=done, total=total)
+
+
+@contextmanager
+def talk() -> Iterator[Talk]:
+    """Progress bars on a terminal, plain lines elsewhere."""
+    console = Console(stderr=True)
+    progress = Progress(
+        TextColumn("{task.description:<17}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    with progress:
+        yield Talk(progress)

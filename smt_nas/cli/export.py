@@ -1,0 +1,35 @@
+"""`export`: hand a network over in a format that others read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smt_nas.cli import console
+from smt_nas.cli.app import app
+
+
+@app.command()
+def export(
+    arch: Annotated[str, typer.Argument(help="A preset or a YAML, e.g. RUN/front/0.yaml.")],
+    format: Annotated[str, typer.Option("--format", help="yaml or official.")] = "yaml",
+    out: Annotated[
+        Path | None, typer.Option(help="File to write. [default: standard output]")
+    ] = None,
+) -> None:
+    """Write a network's config: ours, or that of the published SMT code.
+
+    Example: smt-nas export smt_t --format official --out smt_tiny_224.yaml
+    """
+    from smt_nas.arch import load_arch
+    from smt_nas.export import exported
+    from smt_nas.resources import write_atomic
+
+    text = exported(load_arch(arch), format, name=Path(arch).stem)
+    if out is None:
+        console.show_text(text)
+    else:
+        write_atomic(out, text)
+        console.say(f"Wrote {out}.")

@@ -1,0 +1,112 @@
+"""`search`, `resume`, `front`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from smt_nas.cli import console
+from smt_nas.cli.app import INTERRUPTED, app
+
+if TYPE_CHECKING:
+    from smt_nas.search import Outcome
+
+Run = Annotated[Path, typer.Argument(help="A run directory, e.g. runs/smt-2.4GFLOPs.")]
+Storage = Annotated[
+    str | None,
+    typer.Option(help="Study storage as a URL, e.g. postgresql://… [default: RUN/study.db]"),
+]
+ShowAll = Annotated[bool, typer.Option("--all", help="Show every row of a long front.")]
+
+
+@app.command()
+def search(
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What must hold: 2.4GFLOPs, 2.0..2.4GMACs, 12Mparams, 200MB, smt_t, 0.9*smt_s. "
+            "Repeat for several."
+        ),
+    ] = None,
+    space: Annotated[str, typer.Option(help="A name of `smt-nas spaces`, or a YAML.")] = "smt",
+    strategy: Annotated[str, typer.Option(help="nsga2 or random.")] = "nsga2",
+    evaluator: Annotated[str, typer.Option(help="What rates networks.")] = "zero-cost",
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(help="What is wanted. Repeat. [default: score, macs, params]"),
+    ] = None,
+    n: Annotated[int, typer.Option("--n", help="Networks to try.")] = 128,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same search.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory. [default: runs/SPACE-BUDGET]")
+    ] = None,
+    storage: Storage = None,
+    prove: Annotated[
+        bool, typer.Option(help="Build, count, run and time every network of the front.")
+    ] = True,
+    show_all: ShowAll = False,
+    as_json: console.AsJson = False,
+) -> None:
+    """Search a space for the networks that are worth having within a budget.
+
+    Example: smt-nas search --budget 2.4GFLOPs --budget 12Mparams --seed 1
+    """
+    from smt_nas.search import start
+
+    with console.talk() as talk:
+        outcome = start(
+            budget or [],
+            space=space,
+            strategy=strategy,
+            evaluator=evaluator,
+            objectives=objective or [],
+            n=n,
+            seed=seed,
+            out=out,
+            storage=storage,
+            prove=prove,
+            listener=talk,
+        ).run()
+    _show(outcome, as_json, show_all)
+
+
+@app.command()
+def resume(
+    run: Run,
+    n: Annotated[int | None, typer.Option("--n", help="Try this many networks instead.")] = None,
+    storage: Storage = None,
+    show_all: ShowAll = False,
+    as_json: console.AsJson = False,
+) -> None:
+    """Go on with a search that was stopped, killed, or is to try more networks."""
+    from smt_nas.search import reopen
+
+    with console.talk() as talk:
+        outcome = reopen(run, n=n, storage=storage, listener=talk).run()
+    _show(outcome, as_json, show_all)
+
+
+@app.command()
+def front(
+    run: Run, storage: Storage = None, show_all: ShowAll = False, as_json: console.AsJson = False
+) -> None:
+    """Show the front of a run as it is now, also while it runs. Writes nothing."""
+    from smt_nas.search import reopen
+
+    outcome = reopen(run, storage=storage, read_only=True).outcome()
+    _show(outcome, as_json, show_all, exit_code=False)
+
+
+def _show(outcome: Outcome, as_json: bool, show_all: bool, exit_code: bool = True) -> None:
+    from smt_nas.report.front import as_document, front_notes, front_table
+
+    if as_json:
+        console.show_json(as_document(outcome))
+    else:
+        console.show(front_table(outcome, show_all))
+        for line in front_notes(outcome, show_all):
+            console.show_text(line)
+    if exit_code and outcome.interrupted:
+        raise typer.Exit(INTERRUPTED)

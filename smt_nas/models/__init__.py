@@ -1,0 +1,7 @@
+"""How a network computes: the SMT of an `Architecture`, and weights of the published code."""
+
+from smt_nas.models.features import FeatureInfo
+from smt_nas.models.official import load_official, to_official
+from smt_nas.models.smt import SMT, build
+
+__all__ = ["SMT", "FeatureInfo", "build", "load_official", "to_official"]

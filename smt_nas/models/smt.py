@@ -1,0 +1,193 @@
+"""SMT, the network of an `Architecture`: stem, four stages, mean over positions, linear head.
+
+- activations are `(B, H, W, C)` throughout; images and feature maps are `(B, C, H, W)`
+- any image of 32 px and up, also non-square and of odd size
+- `features_only=True`: a backbone that returns the four stage maps, with timm's `feature_info`
+- gradient checkpointing per block, layer scale, stochastic depth
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from smt_nas.arch import Architecture, load_arch
+from smt_nas.errors import ConfigError
+from smt_nas.models.blocks import BLOCK_EPS, Block, Downsample, LayerScale, Stem
+from smt_nas.models.checkpointing import checkpointed
+from smt_nas.models.features import FeatureInfo
+from smt_nas.models.mixers import SAM, nchw
+
+
+class SMTStage(nn.Module):
+    """Embedding (stem or downsampling), blocks, norm. The normed map feeds the next stage too."""
+
+    def __init__(self, embed: nn.Module, blocks: list[Block], dim: int) -> None:
+        super().__init__()
+        self.embed = embed
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(dim, eps=BLOCK_EPS)
+        self.grad_checkpointing = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the stage. Returns the normed map `(B, H, W, C)`."""
+        x = self.embed(x)
+        for block in self.blocks:
+            recompute = self.grad_checkpointing and torch.is_grad_enabled()
+            x = checkpointed(block, x) if recompute else block(x)
+        y: Tensor = self.norm(x)
+        return y
+
+
+class SMT(nn.Module):
+    """The network of an `Architecture`.
+
+    Args:
+        arch: which network.
+        features_only: return the four stage maps instead of logits; there is no head then.
+
+    Attributes:
+        arch: the architecture it was built from.
+        stages: four `SMTStage`s, each with `embed`, `blocks`, `norm`.
+        head: the classifier, `nn.Identity` where there is none.
+        feature_info: what the stage maps are, as timm tells it.
+    """
+
+    def __init__(self, arch: Architecture, features_only: bool = False) -> None:
+        super().__init__()
+        self.arch = arch
+        self.features_only = features_only
+        self.stages = nn.ModuleList(_stages(arch))
+        self.num_features = arch.stages[-1].dim
+        self.num_classes = 0 if features_only else arch.num_classes
+        self.head: nn.Module = _head(self.num_features, self.num_classes)
+        self.feature_info = FeatureInfo(arch)
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        """Run the network on images `(B, C, H, W)`.
+
+        Returns: logits `(B, classes)`; with `features_only` the four maps `(B, C_i, H_i, W_i)`.
+        """
+        if not self.features_only:
+            return self.forward_head(self.forward_features(x))
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(nchw(x))
+        return maps
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Images `(B, C, H, W)` to the normed map of the last stage `(B, H, W, C)`."""
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        """The last map `(B, H, W, C)` to logits `(B, classes)`."""
+        logits: Tensor = self.head(x.mean(dim=(1, 2)))
+        return logits
+
+    def reset_classifier(self, num_classes: int, generator: torch.Generator | None = None) -> None:
+        """Replace the head by a fresh one; with 0 classes the pooled features are returned.
+
+        Raises:
+            ConfigError: the network was built with `features_only`.
+        """
+        if self.features_only:
+            raise ConfigError(
+                "reset_classifier: a features-only network has no head "
+                f"(got num_classes={num_classes}). Build it without features_only."
+            )
+        weight = next(self.parameters())
+        self.num_classes = num_classes
+        if num_classes:
+            self.arch = self.arch.model_copy(update={"num_classes": num_classes})
+        self.head = _head(self.num_features, num_classes)
+        self.head.apply(lambda m: _init_module(m, generator))
+        self.head.to(device=weight.device, dtype=weight.dtype)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute blocks in the backward pass: less memory, about a third more time."""
+        for stage in self.stages:
+            assert isinstance(stage, SMTStage)
+            stage.grad_checkpointing = enable
+
+    def init_weights(self, generator: torch.Generator | None = None) -> None:
+        """Draw fresh weights, as the published network does (its init, final effect)."""
+        self.apply(lambda m: _init_module(m, generator))
+
+
+def build(
+    spec: str | Path | Architecture,
+    features_only: bool = False,
+    generator: torch.Generator | None = None,
+    device: str | torch.device | None = None,
+) -> SMT:
+    """Build a network with fresh weights, in train mode.
+
+    Args:
+        spec: a preset name (`"smt_t"`), a path to a model config, or an Architecture.
+        features_only: return the four stage maps instead of logits; there is no head then.
+        generator: of the CPU; torch's global one by default. The weights depend on it alone, not
+            on the device.
+        device: where to. `"meta"` allocates nothing, for counting.
+
+    Raises:
+        UnknownName: neither a preset nor a path.
+        ConfigError: the file breaks a rule of `Architecture`.
+    """
+    arch = load_arch(spec)
+    with torch.device("meta"):  # torch's own default init would only burn time and random numbers
+        model = SMT(arch, features_only)
+    if device is not None and torch.device(device).type == "meta":
+        return model
+    model.to_empty(device="cpu")
+    model.init_weights(generator)
+    return model if device is None else model.to(device)
+
+
+def _stages(arch: Architecture) -> list[SMTStage]:
+    """The four stages, with drop path growing linearly over all blocks."""
+    last = max(1, sum(s.depth for s in arch.stages) - 1)
+    rates = iter([arch.drop_path * i / last for i in range(last + 1)])
+    embed: nn.Module = Stem(arch.stem, arch.in_channels, arch.stages[0].dim)
+    stages: list[SMTStage] = []
+    for i, stage in enumerate(arch.stages):
+        if i > 0:
+            embed = Downsample(arch.stages[i - 1].dim, stage.dim)
+        blocks = [Block(stage, m, arch.layer_scale, next(rates)) for m in stage.mixers]
+        stages.append(SMTStage(embed, blocks, stage.dim))
+    return stages
+
+
+def _head(features: int, num_classes: int) -> nn.Module:
+    return nn.Linear(features, num_classes) if num_classes else nn.Identity()
+
+
+def _init_module(module: nn.Module, generator: torch.Generator | None) -> None:
+    """Fresh values for the parameters and buffers that `module` itself holds."""
+    with torch.no_grad():
+        if isinstance(module, nn.Linear):
+            # published as a normal of std 0.02 truncated at +-2: 100 sigma, so a plain normal
+            module.weight.normal_(0, 0.02, generator=generator)
+            module.bias.zero_()
+        elif isinstance(module, nn.Conv2d):
+            # every kernel is square over pixels but SAM's aggregate, (heads, 1): 1x1 over pixels
+            fan_out = module.kernel_size[1] ** 2 * module.out_channels // module.groups
+            module.weight.normal_(0, math.sqrt(2 / fan_out), generator=generator)
+            if module.bias is not None:
+                module.bias.zero_()
+        elif isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
+            module.weight.fill_(1)
+            module.bias.zero_()
+        elif isinstance(module, LayerScale):
+            module.gamma.fill_(module.init)
+        elif isinstance(module, SAM):  # `apply` comes here after its children
+            # a 1x1 convolution in the published network, so drawn as one
+            std = math.sqrt(2 / module.modulate.out_features)
+            module.modulate.weight.normal_(0, std, generator=generator)
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()

@@ -1,0 +1,70 @@
+"""Interleaved timing on this machine's CPU: what compares networks fairly where noise is large.
+
+Each round calls every network once, forwards and backwards in turn (A, B, B, A), so that a slow
+moment of a shared machine falls on all of them. The headline is the median.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from smt_nas.arch import Architecture
+from smt_nas.models import SMT, build
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Wall time of one forward in milliseconds: median, interquartile range, samples."""
+
+    median_ms: float
+    iqr_ms: float
+    n: int
+
+
+def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
+    """Time calls against each other, on one thread, after one warm-up call each.
+
+    Args:
+        calls: what to time, by name.
+        rounds: samples of each.
+    """
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # with two, a busy neighbour makes a forward several times slower
+    try:
+        for call in calls.values():
+            call()
+        for i in range(rounds):
+            for name in list(calls) if i % 2 == 0 else reversed(calls):
+                start = time.perf_counter_ns()
+                calls[name]()
+                samples[name].append((time.perf_counter_ns() - start) / 1e6)
+    finally:
+        torch.set_num_threads(threads)
+    return {name: _timing(values) for name, values in samples.items()}
+
+
+def forward(arch: Architecture, batch: int = 1) -> Callable[[], torch.Tensor]:
+    """A fresh network of `arch` (fp32, eval, no grad) as a call that runs it on one batch."""
+    generator = torch.Generator().manual_seed(0)
+    model = build(arch, generator=generator).eval()
+    assert isinstance(model, SMT)
+    size = (batch, arch.in_channels, arch.image_size, arch.image_size)
+    images = torch.randn(size, generator=generator)
+
+    def call() -> torch.Tensor:
+        with torch.inference_mode():
+            logits: torch.Tensor = model(images)
+            return logits
+
+    return call
+
+
+def _timing(samples: list[float]) -> Timing:
+    low, median, high = np.percentile(samples, (25, 50, 75))
+    return Timing(float(median), float(high - low), len(samples))

@@ -1,0 +1,196 @@
+"""The search: evaluate, prove, write. One process, resumable at any moment.
+
+The state is the study. Round r proposes trials 32 r to 32 r + 31 from the trials before it and
+`default_rng([seed, 32 r])`, so a search that was killed proposes the same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from smt_nas.accuracy import Evaluation, Evaluator
+from smt_nas.search.front import Result, pareto, result, write
+from smt_nas.search.listener import Listener
+from smt_nas.search.problem import Problem, baselines
+from smt_nas.search.prove import proof, prove
+from smt_nas.search.rundir import RunDirectory, Settings
+from smt_nas.search.strategies import BATCH, Strategy, strategy
+from smt_nas.search.study import Study, Trial, history
+from smt_nas.space import Genes
+
+_COUNTED = ("params", "macs")  # what a score is compared with, so that nobody takes it for accuracy
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search has found so far.
+
+    Attributes:
+        path: the run directory.
+        settings: what was asked for.
+        problem: space, limits, objectives.
+        front: non-dominated networks, best first; those that failed their proof are left out.
+        baselines: the presets at the space's input.
+        disproved: networks that failed their proof, with the reason.
+        trials: all that were tried.
+        taus: Kendall tau of the evaluator's figure to `params` and to `macs` in this run; empty
+            without an evaluator or with fewer than 3 trials.
+        finished: all trials and proofs are there.
+    """
+
+    path: Path
+    settings: Settings
+    problem: Problem
+    front: list[Result]
+    baselines: list[Result]
+    disproved: list[Result]
+    trials: list[Trial]
+    taus: dict[str, float]
+    finished: bool
+
+
+@dataclass
+class Search:
+    """A search in its run directory. Made by `start` or `reopen`.
+
+    Attributes:
+        directory: where it lives.
+        problem: what is searched for.
+        study: the trials.
+        evaluator: None where formulas suffice, or where nothing will be evaluated.
+        listener: hears what happens.
+    """
+
+    directory: RunDirectory
+    problem: Problem
+    study: Study
+    evaluator: Evaluator | None
+    listener: Listener = field(default_factory=Listener)
+
+    def run(self) -> Outcome:
+        """Do what is missing and write the front; Ctrl-C writes the front of what is there.
+
+        Raises:
+            StoreError: the run directory or the storage cannot be written; what is there stays.
+        """
+        with self.directory.lock():
+            finished = False
+            try:
+                trials = self._evaluate()
+                self._rate_baselines()
+                if self.directory.settings.prove:
+                    self._prove(trials)
+                finished = True
+            except KeyboardInterrupt:
+                self.listener.say("Interrupted. The front of what is there follows.")
+            outcome = self.outcome(finished)
+            write(self.directory.path, outcome.front, outcome.baselines)
+            return outcome
+
+    def outcome(self, finished: bool | None = None) -> Outcome:
+        """What is there now; reads only."""
+        trials = self.study.trials()
+        candidates = [self._proved(r) for r in self._candidates(trials)]
+        front = [r for r in candidates if r.reason is None]
+        settings = self.directory.settings
+        complete = len(trials) >= settings.n and not (
+            settings.prove and any(not r.witnesses for r in front)
+        )
+        return Outcome(
+            path=self.directory.path,
+            settings=settings,
+            problem=self.problem,
+            front=front,
+            baselines=[self._proved(r) for r in self._baselines()],
+            disproved=self._disproved(trials),
+            trials=trials,
+            taus=_taus(self.problem, trials),
+            finished=complete if finished is None else finished,
+        )
+
+    def _evaluate(self) -> list[Trial]:
+        settings, trials = self.directory.settings, self.study.trials()
+        proposer = strategy(settings.strategy, self.problem)
+        while len(trials) < settings.n:
+            self.listener.step("evaluate", len(trials), settings.n)
+            todo = self._round(proposer, trials)[: settings.n - len(trials)]
+            if not len(todo):
+                self.listener.say(
+                    f"The budget leaves no more networks of space {self.problem.space.name}: "
+                    f"{len(trials)} tried instead of {settings.n}."
+                )
+                break
+            for genes in todo:
+                trials.append(self.study.add(genes, self._rate(genes)))
+                self.listener.step("evaluate", len(trials), settings.n)
+        return trials
+
+    def _round(self, proposer: Strategy, trials: Sequence[Trial]) -> Genes:
+        """What is left of the round that the next trial belongs to; (n, G)."""
+        first = len(trials) // BATCH * BATCH
+        rng = np.random.default_rng([self.directory.settings.seed, first])
+        proposed = proposer.propose(history(self.problem, trials[:first]), BATCH, rng)
+        done = {t.genes.tobytes() for t in trials[first:]}
+        return proposed[[row.tobytes() not in done for row in proposed]]
+
+    def _rate(self, genes: Genes) -> Evaluation:
+        if self.evaluator is None:
+            return Evaluation(None, "exact")
+        return self.evaluator.evaluate(self.problem.space.decode(genes[None]))[0]
+
+    def _rate_baselines(self) -> None:
+        rated = self.problem.rated
+        if rated is None or self.evaluator is None:
+            return
+        for name, arch in baselines(self.problem.space).items():
+            if self.study.recall(f"baseline:{name}") is None:
+                e = self.evaluator.evaluate([arch])[0]
+                self.study.remember(f"baseline:{name}", [e.value, e.provenance])
+
+    def _baselines(self) -> list[Result]:
+        results = []
+        for name, arch in baselines(self.problem.space).items():
+            value, provenance = self.study.recall(f"baseline:{name}") or (None, "")
+            rated = self.problem.rated
+            rating = {rated.name: (value, provenance)} if rated and value is not None else {}
+            results.append(result(name, arch, rating))
+        return results
+
+    def _prove(self, trials: Sequence[Trial]) -> None:
+        """Prove the front; a network that fails makes room for those it dominated."""
+        before: list[str] | None = None
+        while before != (keys := [r.arch.key for r in self._candidates(trials)]):
+            before = keys
+            prove(self.study, self._candidates(trials), self._baselines(), self.listener)
+
+    def _proved(self, r: Result) -> Result:
+        return r.with_proof(proof(self.study, r))
+
+    def _candidates(self, trials: Sequence[Trial]) -> list[Result]:
+        failed = {r.arch.key for r in self._disproved(trials)}
+        return pareto(self.problem, [t for t in trials if t.key not in failed])
+
+    def _disproved(self, trials: Sequence[Trial]) -> list[Result]:
+        """Tried networks whose proof failed."""
+        keys = self.study.failed_proofs()
+        rows = [t for t in trials if t.key in keys]
+        archs = [self.problem.space.decode(t.genes[None])[0] for t in rows]
+        return [
+            self._proved(result(str(t.number), a, {})) for t, a in zip(rows, archs, strict=True)
+        ]
+
+
+def _taus(problem: Problem, trials: Sequence[Trial]) -> dict[str, float]:
+    rated = [t for t in trials if t.evaluation.value is not None]
+    if problem.rated is None or len(rated) < 3:
+        return {}
+    from scipy.stats import kendalltau
+
+    costs = problem.costs(np.array([t.genes for t in rated]))
+    figures = [t.evaluation.value for t in rated]
+    taus = {name: float(kendalltau(figures, costs[name]).statistic) for name in _COUNTED}
+    return {name: tau for name, tau in taus.items() if np.isfinite(tau)}

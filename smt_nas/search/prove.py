@@ -1,0 +1,95 @@
+"""The proof: every network of a front is built, counted by others, run, and timed here.
+
+The presets go through the same code in the same run. What was proved is kept in the study, so a
+proof that was cut off goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from smt_nas import costs
+from smt_nas.arch import Architecture
+from smt_nas.search.front import Result
+from smt_nas.search.listener import Listener
+from smt_nas.search.study import Study
+
+ROUNDS = 5
+_GROUP = 8  # networks timed together: their weights are in memory at the same time
+REFERENCE = "smt_t"
+
+
+def prove(
+    study: Study, members: Sequence[Result], baselines: Sequence[Result], listener: Listener
+) -> None:
+    """Prove every network that is not proved yet; read the outcome with `proof`.
+
+    A network fails its proof where it cannot be built or run, its logits are not finite, or torch
+    counts other MACs than the formula.
+    """
+    everyone = [*members, *baselines]
+    todo = [r for r in everyone if proof(study, r) is None]
+    for done, r in enumerate(todo):
+        listener.step("count", done, len(todo))
+        study.remember(f"proof:{r.arch.key}", _count(r.arch))
+    listener.step("count", len(todo), len(todo))
+    reference = next(r for r in baselines if r.name == REFERENCE)
+    untimed = [r for r in everyone if _untimed(study, r)]
+    for done, group in _groups(untimed):
+        listener.step("time", done, len(untimed))
+        _time(study, group, reference)
+    listener.step("time", len(untimed), len(untimed))
+
+
+def proof(study: Study, r: Result) -> dict[str, Any] | None:
+    """What was found: `witnesses` (MACs by counter), `reason`, `latency_ms`, `spread_ms`."""
+    found: dict[str, Any] | None = study.recall(f"proof:{r.arch.key}")
+    return None if found is None else found | (study.recall(f"latency:{r.arch.key}") or {})
+
+
+def _count(arch: Architecture) -> dict[str, Any]:
+    from smt_nas.profilers import count
+    from smt_nas.profilers.timing import forward
+
+    try:
+        witnesses = {name: c.macs for name, c in count(arch).items()}
+        finite = bool(forward(arch)().isfinite().all())
+    except Exception as error:  # a network that cannot run is a finding, not our crash
+        return {"witnesses": {}, "reason": f"{type(error).__name__}: {error}"}
+    reason = None
+    if not finite:
+        reason = "its logits are not finite"
+    elif witnesses["torch"] != costs.of(arch).macs:
+        reason = f"torch counts {witnesses['torch']} MACs, the formula {costs.of(arch).macs}"
+    return {"witnesses": witnesses, "reason": reason}
+
+
+def _untimed(study: Study, r: Result) -> bool:
+    found = proof(study, r)
+    return found is not None and found["reason"] is None and "latency_ms" not in found
+
+
+def _groups(results: Sequence[Result]) -> Iterator[tuple[int, Sequence[Result]]]:
+    for i in range(0, len(results), _GROUP):
+        yield i, results[i : i + _GROUP]
+
+
+def _time(study: Study, group: Sequence[Result], reference: Result) -> None:
+    """Time a group interleaved with the reference; keep each median as a share of it too."""
+    from smt_nas.profilers.timing import forward, interleaved
+
+    archs = {r.arch.key: r.arch for r in (*group, reference)}
+    timings = interleaved({key: forward(arch) for key, arch in archs.items()}, ROUNDS)
+    base = timings[reference.arch.key].median_ms
+    for r in group:
+        t = timings[r.arch.key]
+        assert math.isfinite(t.median_ms)
+        found = {
+            "latency_ms": t.median_ms,
+            "spread_ms": t.iqr_ms,
+            "samples": t.n,
+            "versus": t.median_ms / base,
+        }
+        study.remember(f"latency:{r.arch.key}", found)

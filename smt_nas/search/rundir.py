@@ -1,0 +1,213 @@
+"""The run directory: what a search leaves behind, valid at any moment.
+
+runs/<name>/
+  run.yaml       settings, seed, space, versions, device; written before anything else
+  study.db       the trials (SQLite, by Optuna), unless --storage names another place
+  front.csv      the front and the baselines, with the provenance of every column
+  front/0.yaml   model configs, best score first
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import filelock
+from pydantic import BaseModel, ConfigDict, Field
+
+from smt_nas.errors import ConfigError, StoreError
+from smt_nas.resources import read_yaml, to_yaml, validated, write_atomic
+from smt_nas.search.study import hide_password
+from smt_nas.space import SearchSpace, SpaceConfig
+
+_VERSIONS = ("smt-nas", "torch", "numpy", "optuna", "pymoo", "scikit-learn", "fvcore", "thop")
+
+
+class Settings(BaseModel):
+    """What `smt-nas search` was asked for; enough to go on after a crash."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    space: str
+    budgets: tuple[str, ...] = ()
+    objectives: tuple[str, ...]
+    strategy: str
+    evaluator: str | None
+    n: Annotated[int, Field(ge=1, le=1_000_000)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    storage: str | None = None
+    prove: bool = True
+
+
+class _RunFile(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = Field(alias="schema")
+    settings: Settings
+    space: SpaceConfig
+    versions: dict[str, str]
+    device: str
+
+
+class RunDirectory:
+    """A run directory that exists. Made by `create` or `open`.
+
+    Attributes:
+        path: the folder.
+        settings: what was asked for.
+        space: the search space as it was then, whatever its file says now.
+    """
+
+    def __init__(self, path: Path, settings: Settings, space: SearchSpace) -> None:
+        self.path = path
+        self.settings = settings
+        self.space = space
+
+    @classmethod
+    def create(cls, path: Path | None, settings: Settings, space: SearchSpace) -> RunDirectory:
+        """Make a new run directory; without a path, `runs/<space>-<budget>`, numbered if taken.
+
+        Raises:
+            StoreError: the folder holds something, or cannot be written.
+        """
+        path = _free_name(settings) if path is None else path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            occupied = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
+        except OSError as error:
+            raise StoreError(
+                f"{path}: cannot be made a run directory ({error.strerror}). Choose another --out."
+            ) from error
+        if "run.yaml" in occupied:
+            raise StoreError(_taken(path, settings))
+        if occupied:
+            raise StoreError(
+                f"{path}: must be empty or new (got {occupied[0]}). Choose another --out."
+            )
+        content = {
+            "schema": 1,
+            "settings": _masked(settings),
+            "space": space.config.model_dump(mode="json"),
+            "versions": _versions(),
+            "device": device(),
+        }
+        write_atomic(path / "run.yaml", to_yaml(content))
+        return cls(path, settings, space)
+
+    @classmethod
+    def open(cls, path: Path, storage: str | None = None) -> RunDirectory:
+        """Open a run directory; `storage` replaces a URL whose password was not kept.
+
+        Raises:
+            StoreError: not a run directory, or a half-written one.
+        """
+        if not (path / "run.yaml").is_file():
+            raise StoreError(
+                f"{path}: is not a run directory (no run.yaml). Start one with `smt-nas search "
+                f"--out {path}`."
+            )
+        try:
+            file = validated(_RunFile, read_yaml(path / "run.yaml"), str(path / "run.yaml"))
+        except ConfigError as error:
+            raise StoreError(str(error)) from error
+        settings = file.settings
+        if storage is not None:
+            settings = settings.model_copy(update={"storage": storage})
+        return cls(path, settings, SearchSpace(file.space, settings.space))
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file, used where no storage was named."""
+        return self.path / "study.db"
+
+    @property
+    def storage(self) -> str:
+        """URL of the study's storage."""
+        return self.settings.storage or f"sqlite:///{self.database.resolve()}"
+
+    @property
+    def study_name(self) -> str:
+        """Name of the study in its storage."""
+        return self.path.resolve().name
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory for writing; the lock goes with the process, however it ends.
+
+        Raises:
+            StoreError: another process holds it, or the folder is read-only.
+        """
+        lock = filelock.FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            raise StoreError(
+                f"{self.path}: another process is working in it. Wait for it, or choose another "
+                "--out."
+            ) from error
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}: cannot be written ({error.strerror}). `smt-nas front {self.path}` "
+                "reads it."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def device() -> str:
+    """This machine's processor, in words."""
+    cpu = ""
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            models = (line.partition(":")[2].strip() for line in file if "model name" in line)
+            cpu = next(models, "")
+    return f"{cpu or platform.processor() or platform.machine()} ({os.cpu_count()} cores)"
+
+
+def _masked(settings: Settings) -> dict[str, Any]:
+    """Settings as plain values; the password of a storage URL is not written to disk."""
+    values = settings.model_dump(mode="json")
+    if settings.storage is not None:
+        values["storage"] = hide_password(settings.storage)
+    return values
+
+
+def _free_name(settings: Settings) -> Path:
+    words = [Path(settings.space).stem, *settings.budgets]
+    name = "-".join("".join(c if c.isalnum() or c in "._" else "_" for c in w) for w in words)[:80]
+    number = 1
+    while (path := Path("runs") / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return path
+
+
+def _taken(path: Path, settings: Settings) -> str:
+    there = RunDirectory.open(path).settings
+    if there == settings:
+        return f"{path}: holds this very search already. Use `smt-nas resume {path}`."
+    field, old, new = next(
+        (f, getattr(there, f), getattr(settings, f))
+        for f in type(settings).model_fields
+        if getattr(there, f) != getattr(settings, f)
+    )
+    return (
+        f"{path}: holds a search with {field} {old} (got {new}). Use `smt-nas resume {path}`, or "
+        "another --out."
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _VERSIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found

@@ -1,0 +1,165 @@
+"""Screening: NSGA-II (Deb et al. 2002, by pymoo) over gene arrays, and feasible samples.
+
+Tens of thousands of candidates in seconds, since everything they are judged by is vectorised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.core.mutation import Mutation
+from pymoo.core.problem import Problem as PymooProblem
+from pymoo.core.repair import Repair
+from pymoo.operators.crossover.ux import UniformCrossover
+from pymoo.optimize import minimize
+
+from smt_nas.costs.bounds import extremes
+from smt_nas.search.problem import Floats, Problem
+from smt_nas.space import Genes
+
+POPULATION = 200
+GENERATIONS = 50
+_DRAW, _MAX_DRAWS = 20_000, 10
+
+Judge = Callable[[Genes, dict[str, NDArray[Any]]], Floats]
+"""Genes (n, G) and their costs to what is minimised, (n, M)."""
+
+
+def by_formula(problem: Problem) -> Judge:
+    """Judge by the problem's own objectives, all known by formula."""
+    return lambda genes, values: problem.minimised(values)
+
+
+def screen(
+    problem: Problem,
+    judge: Judge,
+    rng: np.random.Generator,
+    start: Genes,
+    generations: int = GENERATIONS,
+) -> Genes:
+    """Evolve `POPULATION` candidates; returns the feasible non-dominated ones, unique rows.
+
+    Args:
+        problem: space and limits (constraint-domination, Deb 2002, sec. VI).
+        judge: what is minimised.
+        rng: the only source of randomness.
+        start: (n, G) first candidates; filled up with samples.
+        generations: candidates judged = POPULATION x generations.
+    """
+    start = np.unique(problem.space.canonical(start), axis=0)[:POPULATION]
+    fill = problem.space.sample(rng, POPULATION - len(start))
+    algorithm = NSGA2(
+        pop_size=POPULATION,
+        sampling=np.concatenate([start, fill]),
+        crossover=UniformCrossover(),
+        mutation=_ResetMutation(),
+        repair=_Canonical(),
+    )
+    result = minimize(
+        _Screen(problem, judge),
+        algorithm,
+        ("n_gen", generations),
+        seed=int(rng.integers(2**31)),
+    )
+    if result.X is None:
+        return start[:0]
+    genes = np.unique(np.atleast_2d(result.X).astype(np.int64), axis=0)
+    return genes[problem.feasible(genes)]
+
+
+class _Screen(PymooProblem):  # type: ignore[misc]
+    def __init__(self, problem: Problem, judge: Judge) -> None:
+        self._problem, self._judge = problem, judge
+        empty = problem.space.sample(np.random.default_rng(0), 1)
+        values = problem.costs(empty)
+        super().__init__(
+            n_var=len(problem.space.genes),
+            n_obj=judge(empty, values).shape[1],
+            n_ieq_constr=len(problem.constraints(values)),
+            xl=np.zeros(len(problem.space.genes)),
+            xu=problem.space.cardinality - 1,
+        )
+
+    def _evaluate(self, x: NDArray[Any], out: dict[str, Any]) -> None:
+        genes = x.astype(np.int64)
+        values = self._problem.costs(genes)
+        out["F"] = self._judge(genes, values)
+        constraints = self._problem.constraints(values)
+        if constraints:
+            out["G"] = np.column_stack(list(constraints.values()))
+
+
+class _Canonical(Repair):  # type: ignore[misc]
+    def _do(self, problem: _Screen, x: NDArray[Any], **_: Any) -> Genes:
+        return problem._problem.space.canonical(x.astype(np.int64))
+
+
+class _ResetMutation(Mutation):  # type: ignore[misc]
+    """Draw a gene anew with probability 2 / G: options have no order that all genes share."""
+
+    def _do(
+        self, problem: _Screen, x: NDArray[Any], random_state: np.random.Generator, **_: Any
+    ) -> NDArray[Any]:
+        change = random_state.random(x.shape) < 2 / x.shape[1]
+        drawn = random_state.integers(0, problem._problem.space.cardinality, x.shape)
+        return np.where(change, drawn, x)
+
+
+def feasible_sample(problem: Problem, rng: np.random.Generator, n: int) -> Genes:
+    """Up to n distinct feasible rows, drawn as `SearchSpace.sample` draws.
+
+    Where the budget leaves so little of the space that rejection finds too few, constraint-driven
+    NSGA-II adds what it finds; fewer than n come back where that is all there is.
+    """
+    found = np.empty((0, len(problem.space.genes)), dtype=np.int64)
+    for _ in range(_MAX_DRAWS):
+        drawn = problem.space.sample(rng, _DRAW)
+        found = distinct(np.concatenate([found, drawn[problem.feasible(drawn)]]))
+        if len(found) >= n:
+            return found[:n]
+    return distinct(np.concatenate([found, _evolved(problem, rng, found)]))[:n]
+
+
+def _evolved(problem: Problem, rng: np.random.Generator, known: Genes) -> Genes:
+    """Feasible networks spread over the corner of the space that the budget leaves."""
+    drawn = problem.space.sample(rng, _DRAW)
+    nearest = drawn[np.argsort(problem.excess(problem.costs(drawn)), kind="stable")]
+    start = np.concatenate([known[: POPULATION // 2], extremes(problem.space), nearest])
+    if not problem.feasible(start).any():
+        start = np.concatenate([_approach(problem, rng, start), start])
+    share = rng.random(len(problem.space.genes))
+    seen = [start[:0]]
+
+    def wander(genes: Genes, values: dict[str, NDArray[Any]]) -> Floats:
+        """Two arbitrary views of the genes, so that evolution visits all of the corner."""
+        seen.append(genes[problem.excess(values) == 0])
+        view = genes / np.maximum(problem.space.cardinality - 1, 1)
+        return np.column_stack([view @ share, view @ (share - 1)])
+
+    screen(problem, wander, rng, start)
+    return np.concatenate(seen)
+
+
+def _approach(problem: Problem, rng: np.random.Generator, start: Genes) -> Genes:
+    """Minimise the excess over the limits, without constraints."""
+    free = Problem(problem.space, (), problem.objectives)
+    return screen(free, lambda g, v: problem.excess(v)[:, None], rng, start)
+
+
+def nearest_miss(problem: Problem, rng: np.random.Generator) -> dict[str, float]:
+    """Costs of the network that exceeds the limits least, by metric name."""
+    start = np.concatenate([extremes(problem.space), problem.space.sample(rng, _DRAW)])
+    best = _approach(problem, rng, start)
+    values = problem.costs(best)
+    at = int(problem.excess(values).argmin())
+    return {name: float(v[at]) for name, v in values.items()}
+
+
+def distinct(genes: Genes) -> Genes:
+    """Drop repeated rows; the first of each stays in its place."""
+    first = np.unique(genes, axis=0, return_index=True)[1]
+    return genes[np.sort(first)]

@@ -1,0 +1,222 @@
+"""`Study`: trials in an Optuna study. Genes are named parameters, budgets are constraints.
+
+Optuna's own words (best trials, values, states, dashboard) are not repeated here: use
+`Study.optuna`. A trial is stored whole when it is finished, so a process that dies leaves none half
+done, and trial i is always the i-th proposal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import optuna
+import sqlalchemy.exc
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from smt_nas.accuracy import Evaluation
+from smt_nas.errors import StoreError
+from smt_nas.search.problem import Problem
+from smt_nas.search.strategies import History
+from smt_nas.space import Gene, Genes
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line a trial on stderr otherwise
+_DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One network that was tried.
+
+    Attributes:
+        number: order in the study.
+        genes: (G,).
+        key: `Architecture.key`.
+        evaluation: what the evaluator said.
+    """
+
+    number: int
+    genes: Genes
+    key: str
+    evaluation: Evaluation
+
+
+class Study:
+    """The trials of one search. Made by `create`, `create_file` or `load`.
+
+    Attributes:
+        problem: what is searched for.
+        optuna: the Optuna study.
+    """
+
+    def __init__(self, problem: Problem, optuna_study: optuna.Study, where: str) -> None:
+        self.problem = problem
+        self.optuna = optuna_study
+        self._where = where
+        self._genes = [g for g in problem.space.genes if len(g.options) > 1]
+
+    @classmethod
+    def create(cls, problem: Problem, storage: str, name: str) -> Study:
+        """Create a study in a storage (a URL that Optuna understands).
+
+        Raises:
+            StoreError: there is such a study already, or the storage cannot be used.
+        """
+        where = f"study {name!r} in {hide_password(storage)}"
+        with _guard(where):
+            study = optuna.create_study(
+                storage=optuna.storages.RDBStorage(storage),
+                study_name=name,
+                directions=[_DIRECTIONS[m.direction] for m in problem.objectives],
+            )
+            study.set_metric_names([m.name for m in problem.objectives])
+            study.set_user_attr("space", problem.space.digest)
+        return cls(problem, study, where)
+
+    @classmethod
+    def create_file(cls, problem: Problem, path: Path, name: str) -> Study:
+        """Create a study in a SQLite file, which appears under its name only when complete."""
+        unfinished = path.with_name(f".{path.name}.new")
+        unfinished.unlink(missing_ok=True)
+        url = f"sqlite:///{unfinished.resolve()}"
+        cls.create(problem, url, name)
+        with _guard(f"{path}"):
+            unfinished.replace(path)
+        return cls.load(problem, f"sqlite:///{path.resolve()}", name)
+
+    @classmethod
+    def load(cls, problem: Problem, storage: str, name: str) -> Study:
+        """Open a study. Raises StoreError: there is none, or it is of another space."""
+        where = f"study {name!r} in {hide_password(storage)}"
+        with _guard(where):
+            backend = optuna.storages.RDBStorage(storage)
+            study = optuna.load_study(storage=backend, study_name=name)
+            digest = study.user_attrs.get("space")
+        if digest != problem.space.digest:
+            raise StoreError(
+                f"{where}: belongs to another space ({digest}, got {problem.space.digest}). "
+                "Restore run.yaml, or search anew with another --out."
+            )
+        return cls(problem, study, where)
+
+    def add(self, genes: Genes, evaluation: Evaluation) -> Trial:
+        """Store one finished trial; `genes` is (G,). Raises StoreError."""
+        arch = self.problem.space.decode(genes[None])[0]
+        costs = {k: v[0].item() for k, v in self.problem.costs(genes[None]).items()}
+        rated = self.problem.rated
+        values = None
+        if evaluation.reason is None:
+            known = costs | ({rated.name: evaluation.value} if rated else {})
+            values = [known[m.name] for m in self.problem.objectives]
+        arrays = {k: np.array([v]) for k, v in costs.items()}
+        trial = create_trial(
+            state=TrialState.COMPLETE if values else TrialState.FAIL,
+            values=values,
+            params={g.name: _label(g, int(i)) for g, i in self._free(genes)},
+            distributions={g.name: _distribution(g) for g in self._genes},
+            constraints={k: float(c[0]) for k, c in self.problem.constraints(arrays).items()},
+            user_attrs={
+                "key": arch.key,
+                "architecture": arch.model_dump(mode="json"),
+                "costs": costs,
+                "evaluation": asdict(evaluation),
+            },
+        )
+        with _guard(self._where):
+            number = len(self.optuna.get_trials(deepcopy=False))
+            self.optuna.add_trial(trial)
+        return Trial(number, genes, arch.key, evaluation)
+
+    def _free(self, genes: Genes) -> Iterator[tuple[Gene, Any]]:
+        pairs = zip(self.problem.space.genes, genes, strict=True)
+        return ((g, i) for g, i in pairs if len(g.options) > 1)
+
+    def trials(self) -> list[Trial]:
+        """All finished trials, in order. Raises StoreError."""
+        with _guard(self._where):
+            frozen = self.optuna.get_trials(deepcopy=False)
+        done = (TrialState.COMPLETE, TrialState.FAIL)
+        return [self._read(t) for t in frozen if t.state in done and "key" in t.user_attrs]
+
+    def _read(self, frozen: FrozenTrial) -> Trial:
+        row = [
+            [_label(g, i) for i in range(len(g.options))].index(frozen.params[g.name])
+            if g.name in frozen.params
+            else 0
+            for g in self.problem.space.genes
+        ]
+        evaluation = Evaluation(**frozen.user_attrs["evaluation"])
+        genes = np.array(row, dtype=np.int64)
+        return Trial(frozen.number, genes, frozen.user_attrs["key"], evaluation)
+
+    def remember(self, name: str, value: Any) -> None:
+        """Keep a JSON value beside the trials. Raises StoreError."""
+        with _guard(self._where):
+            self.optuna.set_user_attr(name, value)
+
+    def failed_proofs(self) -> dict[str, str]:
+        """Reasons by architecture key, of the networks that failed their proof."""
+        with _guard(self._where):
+            kept = self.optuna.user_attrs
+        proofs = {k.removeprefix("proof:"): v for k, v in kept.items() if k.startswith("proof:")}
+        return {key: v["reason"] for key, v in proofs.items() if v["reason"] is not None}
+
+    def recall(self, name: str) -> Any:
+        """The value kept under a name; None where there is none. Raises StoreError."""
+        with _guard(self._where):
+            return self.optuna.user_attrs.get(name)
+
+
+@contextmanager
+def _guard(where: str) -> Iterator[None]:
+    """Tell what a storage complains of in one line."""
+    try:
+        yield
+    except optuna.exceptions.DuplicatedStudyError as error:
+        raise StoreError(
+            f"{where}: exists already. Use `smt-nas resume`, or another --out."
+        ) from error
+    except KeyError as error:
+        raise StoreError(f"{where}: is not there. Check --storage.") from error
+    except (
+        sqlalchemy.exc.SQLAlchemyError,
+        optuna.exceptions.StorageInternalError,
+        ImportError,
+        RuntimeError,
+    ) as error:
+        cause = error.__cause__ or error
+        reason = " ".join(str(getattr(cause, "orig", cause)).split())
+        raise StoreError(
+            f"{where}: cannot be used ({reason[:200]}). What was stored is kept; mend the "
+            "cause, then `smt-nas resume`."
+        ) from error
+
+
+def history(problem: Problem, trials: list[Trial]) -> History:
+    """What strategies see of trials."""
+    genes = [t.genes for t in trials]
+    empty = np.empty((0, len(problem.space.genes)), dtype=np.int64)
+    return History(np.array(genes) if genes else empty, [t.evaluation.value for t in trials])
+
+
+def hide_password(storage: str) -> str:
+    """A storage URL that may be shown or written down."""
+    try:
+        return sqlalchemy.make_url(storage).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:
+        return storage
+
+
+def _distribution(gene: Gene) -> CategoricalDistribution:
+    return CategoricalDistribution([_label(gene, i) for i in range(len(gene.options))])
+
+
+def _label(gene: Gene, index: int) -> Any:
+    """An option as Optuna stores it: numbers and words as they are, kernel sets as `3,5,7,9`."""
+    option = gene.options[index]
+    return ",".join(map(str, option)) if isinstance(option, tuple) else option

@@ -1,0 +1,139 @@
+"""The witnesses count what their makers say they count, on the network that is built."""
+
+import logging
+import time
+import warnings
+from importlib import metadata
+
+import pytest
+
+from smt_nas.arch import PRESETS, Architecture, Stage
+from smt_nas.errors import MeasurementError, UnknownName
+from smt_nas.profilers import Count, count, count_by_module
+
+# (image size, preset): torch, fvcore, thop, as measured on the official code
+PUBLISHED = {
+    (224, "smt_t"): (2_461_268_480, 2_480_134_656, 2_401_007_104),
+    (224, "smt_s"): (4_838_833_152, 4_869_591_040, 4_690_412_544),
+    (224, "smt_b"): (7_965_901_824, 8_008_300_544, 7_731_579_904),
+    (224, "smt_l"): (17_907_127_296, 17_971_478_016, 17_548_870_656),
+    (384, "smt_t"): (7_694_397_440, 7_749_840_896, 7_055_028_224),
+    (384, "smt_s"): (15_255_867_392, 15_346_257_920, 13_783_076_864),
+    (384, "smt_b"): (25_005_953_024, 25_130_553_344, 22_720_385_024),
+    (384, "smt_l"): (55_060_985_856, 55_250_098_176, 51_570_702_336),
+}
+COMPUTED = [(224, "smt_t"), (224, "smt_s"), (224, "smt_b"), (384, "smt_t")]  # fvcore runs them
+TINY = Architecture(
+    image_size=32,
+    num_classes=5,
+    in_channels=2,
+    stages=tuple(Stage(dim=8, depth=1, kernels=(3, 5)) for _ in range(4)),
+)
+
+
+def attention_macs(arch, size):
+    """2 N^2 C for each MSA block (SMT's two attention products)."""
+    return sum(
+        s.mixers.count("msa") * 2 * (size // (4 * 2**i)) ** 4 * s.dim
+        for i, s in enumerate(arch.stages)
+    )
+
+
+@pytest.mark.parametrize(("size", "name"), PUBLISHED)
+def test_torch_and_thop_agree_with_the_official_network(size, name):
+    torch_macs, _, thop_macs = PUBLISHED[size, name]
+    found = count(PRESETS[name], size, tools=("torch", "thop"))
+    assert list(found) == ["torch", "thop"]
+    assert found["torch"].macs == torch_macs
+    assert found["thop"].macs == thop_macs
+
+
+@pytest.mark.parametrize(("size", "name"), COMPUTED)
+def test_fvcore_agrees_but_for_the_fused_attention(size, name):
+    arch = PRESETS[name]
+    found = count(arch, size, tools=("fvcore",))["fvcore"]
+    assert found.macs == PUBLISHED[size, name][1] - attention_macs(arch, size)
+    assert "scaled_dot_product_attention" in found.leaves_out.split(", ")
+
+
+def test_all_three_by_default_at_the_size_of_the_config():
+    found = count(PRESETS["smt_t"])
+    assert {k: v.macs for k, v in found.items()} == {
+        "torch": 2_461_268_480,
+        "fvcore": 2_480_134_656 - attention_macs(PRESETS["smt_t"], 224),
+        "thop": 2_401_007_104,
+    }
+    assert found["thop"] == Count(
+        macs=2_401_007_104,
+        leaves_out="the attention matrix products, softmax, GELU, element-wise products and sums",
+        adds="4 per element of BatchNorm and LayerNorm",
+        version=metadata.version("thop"),
+    )
+
+
+def test_without_attention_none_is_left_out():
+    found = count(TINY)
+    assert "attention" not in found["fvcore"].leaves_out
+    assert "attention" not in found["thop"].leaves_out
+    # conv and linear only, so what fvcore and thop add is their norms
+    assert found["torch"].macs < found["thop"].macs
+    assert found["torch"].macs < found["fvcore"].macs
+
+
+def test_an_image_need_not_be_square():
+    tall, wide = (
+        count(TINY, size, tools=("torch",))["torch"].macs for size in ((96, 64), (64, 96))
+    )
+    square = count(TINY, 64, tools=("torch",))["torch"].macs
+    assert tall == wide
+    head = 8 * 5
+    assert (tall - head) * 2 == (square - head) * 3
+
+
+def test_modules_add_up():
+    arch = PRESETS["smt_t"]
+    found = count_by_module(arch)
+    assert found[""] == 2_461_268_480
+    assert found[""] == sum(found[f"stages.{i}"] for i in range(4)) + found["head"]
+    for i, stage in enumerate(arch.stages):
+        path = f"stages.{i}"
+        blocks = [found[f"{path}.blocks.{j}"] for j in range(stage.depth)]
+        assert found[path] == found[f"{path}.embed"] + sum(blocks)
+    # the table of SMT's blocks at 224: SAM and MSA of stage 3, in millions
+    assert found["stages.2.blocks.0"] / 1e6 == pytest.approx(171.251, abs=5e-4)
+    assert found["stages.2.blocks.1"] / 1e6 == pytest.approx(176.068, abs=5e-4)
+    assert found["stages.2.blocks.1.norm1"] == 0
+
+
+def test_counting_is_silent_and_leaves_no_trace(capfd, caplog):
+    filters, level = list(warnings.filters), logging.getLogger("fvcore").level
+    with caplog.at_level(logging.DEBUG), warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        count(TINY)
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
+    assert raised == []
+    assert list(warnings.filters) == filters
+    assert logging.getLogger("fvcore").level == level
+
+
+def test_three_witnesses_take_about_a_second():
+    count(TINY)  # the tools' own imports
+    start = time.perf_counter()
+    count(PRESETS["smt_t"])
+    assert time.perf_counter() - start < 5  # 0.5 s on an idle core; a loaded one is no failure
+
+
+def test_an_unknown_tool_is_told():
+    with pytest.raises(UnknownName, match=r"No op counter named 'thopp'.*Did you mean 'thop'\?"):
+        count(TINY, tools=("thopp",))
+
+
+@pytest.mark.parametrize("tool", ["fvcore", "thop"])
+def test_a_missing_tool_is_told_with_the_way_out(monkeypatch, tool):
+    def missing(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    with pytest.raises(MeasurementError, match=f"op counter {tool}: .*pip install {tool}"):
+        count(TINY, tools=(tool,))
