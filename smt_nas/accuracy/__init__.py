@@ -27,7 +27,7 @@ __all__ = [
     "FunctionEvaluator",
     "ReplayEvaluator",
     "Returned",
-    "evaluator",
+    "make_evaluator",
 ]
 
 
@@ -40,7 +40,7 @@ def _zero_cost() -> ZeroCostEvaluator:
 EVALUATORS: dict[str, Callable[[], Evaluator]] = {"zero-cost": _zero_cost}
 
 
-def evaluator(name: str) -> Evaluator:
+def make_evaluator(name: str) -> Evaluator:
     """Make an evaluator by name. Raises UnknownName."""
     if name not in EVALUATORS:
         raise UnknownName("evaluator", name, EVALUATORS)

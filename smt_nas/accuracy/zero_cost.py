@@ -34,7 +34,7 @@ from torch.nn import functional as F
 from smt_nas.accuracy.evaluator import Evaluation, attempt
 from smt_nas.arch import Architecture
 from smt_nas.metrics import METRICS
-from smt_nas.models import SMT, build
+from smt_nas.models.smt import SMT, build, initial_values
 
 MEASURES = ("synflow", "snip", "grad_norm")
 INITIALISATIONS = 3
@@ -72,7 +72,6 @@ def score(arch: Architecture) -> dict[str, float]:
 def measure(arch: Architecture) -> dict[str, float]:
     """Mean logarithm of each measure over the initialisations."""
     model = build(arch.model_copy(update={"drop_path": 0.0}), device="meta").to_empty(device="cpu")
-    assert isinstance(model, SMT)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
@@ -88,17 +87,23 @@ def _measure_once(model: SMT, arch: Architecture, seed: int) -> dict[str, float]
     images = torch.randn(BATCH, arch.in_channels, size, size, generator=noise)
     labels = torch.randint(arch.num_classes, (BATCH,), generator=noise)
     model.train()
-    snip, square = _backward(model, F.cross_entropy(model(images), labels))
+    snip, square = _backward(model, F.cross_entropy(_logits(model, images), labels))
     with torch.no_grad():
         for weight in model.parameters():
             weight.abs_()
     model.eval()
-    synflow, _ = _backward(model, model(torch.ones(1, arch.in_channels, size, size)).sum())
+    synflow, _ = _backward(model, _logits(model, torch.ones_like(images[:1])).sum())
     values = {"synflow": synflow, "snip": snip, "grad_norm": math.sqrt(square)}
     for name, value in values.items():
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"{name} must be positive and finite (got {value})")
     return {name: math.log(value) for name, value in values.items()}
+
+
+def _logits(model: SMT, images: Tensor) -> Tensor:
+    logits = model(images)
+    assert isinstance(logits, Tensor)
+    return logits
 
 
 def _backward(model: SMT, loss: Tensor) -> tuple[float, float]:
@@ -114,7 +119,8 @@ def _backward(model: SMT, loss: Tensor) -> tuple[float, float]:
         square.append(float(torch.vdot(grad, grad)))
         saliency.append(float(grad.mul_(weight.detach().flatten()).abs_().sum()))
 
-    hooks = [w.register_post_accumulate_grad_hook(consume) for w in model.parameters()]
+    register = Tensor.register_post_accumulate_grad_hook  # untyped in torch
+    hooks = [register(w, consume) for w in model.parameters()]  # type: ignore[no-untyped-call]
     try:
         torch.autograd.backward(loss)
     finally:
@@ -129,30 +135,22 @@ def _fill(model: SMT, seed: int) -> None:
     Ten million fresh normal numbers cost as much as the measures themselves.
     """
     pool, at = _normal_pool(seed), 0
+
+    def fill(module: nn.Module) -> None:
+        nonlocal at
+        for tensor, mean, std in initial_values(module):
+            if not std:
+                tensor.fill_(mean)
+                continue
+            flat = tensor.view(-1)
+            for first in range(0, len(flat), _POOL):
+                part = flat[first : first + _POOL]
+                at = at if at + len(part) <= _POOL else 0
+                torch.mul(pool[at : at + len(part)], std, out=part)
+                at += len(part)
+
     with torch.no_grad():
-        for module in model.modules():
-            std = _std(module)
-            for name, parameter in module.named_parameters(recurse=False):
-                if name == "weight" and std is not None:
-                    flat = parameter.view(-1)
-                    for part in flat.split(_POOL):
-                        if at + part.numel() > _POOL:
-                            at = 0
-                        torch.mul(pool[at : at + part.numel()], std, out=part)
-                        at += part.numel()
-                elif name == "bias":
-                    parameter.zero_()
-                else:
-                    parameter.fill_(model.arch.layer_scale or 1.0 if name == "gamma" else 1.0)
-
-
-def _std(module: nn.Module) -> float | None:
-    """Spread of a module's initial weights; None for a norm, whose weights are 1."""
-    if isinstance(module, nn.Linear):
-        return 0.02
-    if isinstance(module, nn.Conv2d):
-        return math.sqrt(2 / (math.prod(module.kernel_size) * module.out_channels / module.groups))
-    return None
+        model.apply(fill)
 
 
 @cache

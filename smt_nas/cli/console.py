@@ -53,10 +53,11 @@ def complain(text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+_PHASES = {"evaluate": "evaluating", "count": "proving: counters", "time": "proving: timing"}
+
+
 class Talk:
     """What a search says and how far it is, on stderr. Hears a `search.Listener`'s events."""
-
-    _PHASES = {"evaluate": "evaluating", "count": "proving: counters", "time": "proving: timing"}
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -69,7 +70,7 @@ class Talk:
     def step(self, phase: str, done: int, total: int) -> None:
         """Move a phase's bar."""
         if phase not in self._tasks:
-            self._tasks[phase] = self._progress.add_task(self._PHASES[phase], total=total)
+            self._tasks[phase] = self._progress.add_task(_PHASES[phase], total=total)
         self._progress.update(self._tasks[phase], completed=done, total=total)
 
 

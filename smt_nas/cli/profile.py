@@ -31,9 +31,9 @@ def profile(
 
     Example: smt-nas profile smt_b --by block
     """
+    from smt_nas.arch import load_arch
     from smt_nas.profilers import count
     from smt_nas.report.profile import cost_rows, costs_table, document, witness_table
-    from smt_nas.arch import load_arch
 
     network = load_arch(arch)
     if image_size is not None:

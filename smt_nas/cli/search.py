@@ -14,38 +14,43 @@ if TYPE_CHECKING:
     from smt_nas.search import Outcome
 
 Run = Annotated[Path, typer.Argument(help="A run directory, e.g. runs/smt-2.4GFLOPs.")]
+Budget = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What must hold: 2.4GFLOPs, 2.0..2.4GMACs, 12Mparams, 200MB, smt_t, 0.9*smt_s. "
+        "Repeat for several."
+    ),
+]
+Space = Annotated[str, typer.Option(help="A name of `smt-nas spaces`, or a YAML.")]
+Strategy = Annotated[str, typer.Option(help="nsga2 or random.")]
+Evaluator = Annotated[str, typer.Option(help="What rates networks.")]
+Objective = Annotated[
+    list[str] | None,
+    typer.Option(help="What is wanted. Repeat. [default: score, macs, params]"),
+]
+Count = Annotated[int, typer.Option("--n", help="Networks to try.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same search.")]
+Out = Annotated[Path | None, typer.Option(help="Run directory. [default: runs/SPACE-BUDGET]")]
 Storage = Annotated[
     str | None,
     typer.Option(help="Study storage as a URL, e.g. postgresql://… [default: RUN/study.db]"),
 ]
+Prove = Annotated[bool, typer.Option(help="Build, count, run and time every network of the front.")]
 ShowAll = Annotated[bool, typer.Option("--all", help="Show every row of a long front.")]
 
 
 @app.command()
 def search(
-    budget: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What must hold: 2.4GFLOPs, 2.0..2.4GMACs, 12Mparams, 200MB, smt_t, 0.9*smt_s. "
-            "Repeat for several."
-        ),
-    ] = None,
-    space: Annotated[str, typer.Option(help="A name of `smt-nas spaces`, or a YAML.")] = "smt",
-    strategy: Annotated[str, typer.Option(help="nsga2 or random.")] = "nsga2",
-    evaluator: Annotated[str, typer.Option(help="What rates networks.")] = "zero-cost",
-    objective: Annotated[
-        list[str] | None,
-        typer.Option(help="What is wanted. Repeat. [default: score, macs, params]"),
-    ] = None,
-    n: Annotated[int, typer.Option("--n", help="Networks to try.")] = 128,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same search.")] = 0,
-    out: Annotated[
-        Path | None, typer.Option(help="Run directory. [default: runs/SPACE-BUDGET]")
-    ] = None,
+    budget: Budget = None,
+    space: Space = "smt",
+    strategy: Strategy = "nsga2",
+    evaluator: Evaluator = "zero-cost",
+    objective: Objective = None,
+    n: Count = 128,
+    seed: Seed = 0,
+    out: Out = None,
     storage: Storage = None,
-    prove: Annotated[
-        bool, typer.Option(help="Build, count, run and time every network of the front.")
-    ] = True,
+    prove: Prove = True,
     show_all: ShowAll = False,
     as_json: console.AsJson = False,
 ) -> None:
@@ -53,22 +58,23 @@ def search(
 
     Example: smt-nas search --budget 2.4GFLOPs --budget 12Mparams --seed 1
     """
-    from smt_nas.search import start
+    from smt_nas.resources import validated
+    from smt_nas.search import Settings, start
 
+    asked = {
+        "space": space,
+        "budgets": budget or [],
+        "objectives": objective or [],
+        "strategy": strategy,
+        "evaluator": evaluator,
+        "n": n,
+        "seed": seed,
+        "storage": storage,
+        "prove": prove,
+    }
     with console.talk() as talk:
-        outcome = start(
-            budget or [],
-            space=space,
-            strategy=strategy,
-            evaluator=evaluator,
-            objectives=objective or [],
-            n=n,
-            seed=seed,
-            out=out,
-            storage=storage,
-            prove=prove,
-            listener=talk,
-        ).run()
+        settings = validated(Settings, asked, "search")
+        outcome = start(settings, out, listener=talk).run()
     _show(outcome, as_json, show_all)
 
 

@@ -86,9 +86,8 @@ def estimate(space: SearchSpace, genes: NDArray[Any], image_size: ImageSize | No
         SpaceError: the genes do not belong to the space.
     """
     part = _network(from_genes(space, space.canonical(genes), image_size))
-    return Costs(
-        part.params, part.macs, part.attention_macs, part.activations, part.peak * _MB_PER_ELEMENT
-    )
+    peak = np.asarray(part.peak * _MB_PER_ELEMENT, dtype=np.float64)
+    return Costs(part.params, part.macs, part.attention_macs, part.activations, peak)
 
 
 def of(arch: Architecture, image_size: ImageSize | None = None) -> PartCosts:
@@ -102,12 +101,12 @@ def by_part(arch: Architecture, image_size: ImageSize | None = None) -> list[Par
     They add up to `of(arch)`; the peak of the whole is the largest of theirs.
     """
     net = from_arch(arch, image_size)
-    parts = [_plain("stem", "stem", formulas.stem(net))]
+    parts = [_plain("stages.0.embed", "stem", formulas.stem(net))]
     for i, stage in enumerate(arch.stages):
         s = net.stages[i]
         if i:
             part = formulas.downsample(net.stages[i - 1], s)
-            parts.append(_plain(f"stages.{i}.downsample", "downsample", part))
+            parts.append(_plain(f"stages.{i}.embed", "downsample", part))
         kinds = {"sam": formulas.sam_mixer(s), "msa": formulas.msa_mixer(s)}
         for j, mixer in enumerate(stage.mixers):
             part = formulas.block(s, kinds[mixer], net.layer_scale)

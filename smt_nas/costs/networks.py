@@ -134,23 +134,30 @@ def from_arch(arch: Architecture, image_size: ImageSize | None = None) -> Networ
     stem_size, *stage_sizes = token_sizes(size, arch.stem.stride)
     stages = []
     for stage, tokens in zip(arch.stages, stage_sizes, strict=True):
-        numbers = (
-            stage.dim,
-            stage.hidden,
-            stage.expand_ratio,
-            len(stage.kernels),
-            sum(k * k for k in stage.kernels),
-            stage.heads,
-            stage.mixers.count("sam"),
-            stage.mixers.count("msa"),
+        stages.append(
+            StageColumns(
+                dim=_one(stage.dim),
+                hidden=_one(stage.hidden),
+                expand=_one(stage.expand_ratio),
+                n_kernels=_one(len(stage.kernels)),
+                kernel_area=_one(sum(k * k for k in stage.kernels)),
+                heads=_one(stage.heads),
+                sam=_one(stage.mixers.count("sam")),
+                msa=_one(stage.mixers.count("msa")),
+                size=tokens,
+            )
         )
-        stages.append(StageColumns(*(np.array([x], dtype=np.int64) for x in numbers), size=tokens))
     return Networks(
         image_size=size,
         in_channels=arch.in_channels,
         num_classes=arch.num_classes,
         layer_scale=arch.layer_scale is not None,
-        stem_kernel=np.array([arch.stem.kernel], dtype=np.int64),
+        stem_kernel=_one(arch.stem.kernel),
         stem_size=stem_size,
         stages=tuple(stages),
     )
+
+
+def _one(value: int) -> Ints:
+    """A column of one network."""
+    return np.array([value], dtype=np.int64)

@@ -167,27 +167,36 @@ def _head(features: int, num_classes: int) -> nn.Module:
     return nn.Linear(features, num_classes) if num_classes else nn.Identity()
 
 
+def initial_values(module: nn.Module) -> list[tuple[Tensor, float, float]]:
+    """What the parameters that `module` itself holds start as: tensor, mean, standard deviation.
+
+    For `nn.Module.apply`, which comes to a module after its children.
+    """
+    if isinstance(module, nn.Linear):
+        # published as a normal of std 0.02 truncated at +-2: 100 sigma, so a plain normal
+        return [(module.weight, 0.0, 0.02), (module.bias, 0.0, 0.0)]
+    if isinstance(module, nn.Conv2d):
+        # every kernel is square over pixels but SAM's aggregate, (heads, 1): 1x1 over pixels
+        fan_out = module.kernel_size[1] ** 2 * module.out_channels // module.groups
+        bias = [] if module.bias is None else [(module.bias, 0.0, 0.0)]
+        return [(module.weight, 0.0, math.sqrt(2 / fan_out)), *bias]
+    if isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
+        return [(module.weight, 1.0, 0.0), (module.bias, 0.0, 0.0)]
+    if isinstance(module, LayerScale):
+        return [(module.gamma, module.init, 0.0)]
+    if isinstance(module, SAM):
+        # a 1x1 convolution in the published network, so drawn as one
+        return [(module.modulate.weight, 0.0, math.sqrt(2 / module.modulate.out_features))]
+    return []
+
+
 def _init_module(module: nn.Module, generator: torch.Generator | None) -> None:
     """Fresh values for the parameters and buffers that `module` itself holds."""
     with torch.no_grad():
-        if isinstance(module, nn.Linear):
-            # published as a normal of std 0.02 truncated at +-2: 100 sigma, so a plain normal
-            module.weight.normal_(0, 0.02, generator=generator)
-            module.bias.zero_()
-        elif isinstance(module, nn.Conv2d):
-            # every kernel is square over pixels but SAM's aggregate, (heads, 1): 1x1 over pixels
-            fan_out = module.kernel_size[1] ** 2 * module.out_channels // module.groups
-            module.weight.normal_(0, math.sqrt(2 / fan_out), generator=generator)
-            if module.bias is not None:
-                module.bias.zero_()
-        elif isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
-            module.weight.fill_(1)
-            module.bias.zero_()
-        elif isinstance(module, LayerScale):
-            module.gamma.fill_(module.init)
-        elif isinstance(module, SAM):  # `apply` comes here after its children
-            # a 1x1 convolution in the published network, so drawn as one
-            std = math.sqrt(2 / module.modulate.out_features)
-            module.modulate.weight.normal_(0, std, generator=generator)
+        for tensor, mean, std in initial_values(module):
+            if std:
+                tensor.normal_(mean, std, generator=generator)
+            else:
+                tensor.fill_(mean)
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from smt_nas.arch import Architecture
-from smt_nas.models import SMT, build
+from smt_nas.models import build
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,15 @@ def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[
         calls: what to time, by name.
         rounds: samples of each.
     """
-    samples: dict[str, list[float]] = {name: [] for name in calls}
+    names = list(calls)
+    samples: dict[str, list[float]] = {name: [] for name in names}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # with two, a busy neighbour makes a forward several times slower
     try:
         for call in calls.values():
             call()
         for i in range(rounds):
-            for name in list(calls) if i % 2 == 0 else reversed(calls):
+            for name in names if i % 2 == 0 else reversed(names):
                 start = time.perf_counter_ns()
                 calls[name]()
                 samples[name].append((time.perf_counter_ns() - start) / 1e6)
@@ -53,14 +54,14 @@ def forward(arch: Architecture, batch: int = 1) -> Callable[[], torch.Tensor]:
     """A fresh network of `arch` (fp32, eval, no grad) as a call that runs it on one batch."""
     generator = torch.Generator().manual_seed(0)
     model = build(arch, generator=generator).eval()
-    assert isinstance(model, SMT)
     size = (batch, arch.in_channels, arch.image_size, arch.image_size)
     images = torch.randn(size, generator=generator)
 
     def call() -> torch.Tensor:
         with torch.inference_mode():
-            logits: torch.Tensor = model(images)
-            return logits
+            logits = model(images)
+        assert isinstance(logits, torch.Tensor)
+        return logits
 
     return call
 

@@ -2,82 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from smt_nas.accuracy import Evaluator, evaluator
+from smt_nas.accuracy import Evaluator, make_evaluator
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.metrics import METRICS
 from smt_nas.resources import validated
 from smt_nas.search.engine import Search
-from smt_nas.search.listener import Listener
+from smt_nas.search.listener import Listener, Silence
 from smt_nas.search.problem import Problem
-from smt_nas.search.rundir import RunDirectory, Settings
-from smt_nas.search.strategies import strategy
+from smt_nas.search.rundir import DEFAULT_EVALUATOR, RunDirectory, Settings
+from smt_nas.search.strategies import make_strategy
 from smt_nas.search.study import Study
 from smt_nas.search.survey import explain_macs, survey
 from smt_nas.space import SearchSpace
 
-DEFAULT_EVALUATOR = "zero-cost"
-
 
 def start(
-    budgets: Sequence[str] = (),
-    *,
-    space: str | Path = "smt",
-    strategy_name: str = "nsga2",
-    evaluator_: Evaluator | str = DEFAULT_EVALUATOR,
-    objectives: Sequence[str] = (),
-    n: int = 128,
-    seed: int = 0,
+    settings: Settings,
     out: Path | None = None,
-    storage: str | None = None,
-    prove: bool = True,
+    *,
+    rater: Evaluator | None = None,
     listener: Listener | None = None,
 ) -> Search:
     """Check everything, make the run directory and its study. Nothing is evaluated yet.
 
     Args:
-        budgets: what must hold, e.g. `["2.4GFLOPs", "12Mparams"]`.
-        space: name of a shipped space or path of a YAML.
-        strategy_name: of STRATEGIES.
-        evaluator_: of EVALUATORS, or one of your own.
-        objectives: names of METRICS; score up, MACs down, params down by default.
-        n: networks to try.
-        seed: the same seed gives the same search.
+        settings: what is asked for.
         out: run directory; `runs/<space>-<budget>` by default.
-        storage: URL for Optuna; a SQLite file in the run directory by default.
-        prove: build, count, run and time the front.
+        rater: an evaluator of your own instead of the one that the settings name.
         listener: hears what happens.
 
     Raises:
-        ConfigError: an argument that is not allowed, or a budget that nothing can meet.
+        ConfigError: a setting that is not allowed, or a budget that nothing can meet.
         StoreError: the run directory or the storage cannot be used.
     """
-    listener = listener or Listener()
-    loaded = SearchSpace.load(space)
-    problem = Problem.of(loaded, budgets, objectives)
-    strategy(strategy_name, problem)
-    rater = _rater(problem, evaluator_)
-    settings = validated(
-        Settings,
-        {
-            "space": str(space),
-            "budgets": tuple(budgets),
+    space = SearchSpace.load(settings.space)
+    problem = Problem.of(space, settings.budgets, settings.objectives)
+    make_strategy(settings.strategy, problem)
+    rater = _rater(problem, rater or settings.evaluator)
+    settings = settings.model_copy(
+        update={
             "objectives": tuple(m.name for m in problem.objectives),
-            "strategy": strategy_name,
             "evaluator": rater.name if rater else None,
-            "n": n,
-            "seed": seed,
-            "storage": storage,
-            "prove": prove,
-        },
-        "search",
+        }
     )
+    listener = listener or Silence()
     _introduce(problem, listener)
-    directory = RunDirectory.create(out, settings, loaded)
-    study = _create(problem, directory)
-    return Search(directory, problem, study, rater, listener)
+    directory = RunDirectory.create(out, settings, space)
+    listener.say(f"Run directory: {directory.path}")
+    return Search(directory, problem, _create(problem, directory), rater, listener)
 
 
 def reopen(
@@ -85,7 +59,7 @@ def reopen(
     *,
     n: int | None = None,
     storage: str | None = None,
-    evaluator_: Evaluator | None = None,
+    rater: Evaluator | None = None,
     read_only: bool = False,
     listener: Listener | None = None,
 ) -> Search:
@@ -95,7 +69,7 @@ def reopen(
         path: the run directory.
         n: another number of networks to try.
         storage: URL of the study, where its password was not written to run.yaml.
-        evaluator_: needed where the search was given one that has no name in EVALUATORS.
+        rater: needed where the search was given one that has no name in EVALUATORS.
         read_only: only `Search.outcome` will be called.
         listener: hears what happens.
 
@@ -109,31 +83,32 @@ def reopen(
         )
     settings = directory.settings
     problem = Problem.of(directory.space, settings.budgets, settings.objectives)
-    name = settings.evaluator
-    rater = None
-    if name is not None and not read_only:
-        rater = evaluator_ or evaluator(name)
+    if problem.rated is None or read_only:
+        rater = None
+    else:
+        rater = _rater(problem, rater or settings.evaluator)
     if settings.storage is None and not directory.database.exists():
         if read_only:
             raise StoreError(f"{path}: holds no trials yet. Use `smt-nas resume {path}`.")
         study = _create(problem, directory)  # killed between run.yaml and the study
     else:
         study = Study.load(problem, directory.storage, directory.study_name)
-    return Search(directory, problem, study, rater, listener or Listener())
+    return Search(directory, problem, study, rater, listener or Silence())
 
 
-def _rater(problem: Problem, wanted: Evaluator | str) -> Evaluator | None:
+def _rater(problem: Problem, wanted: Evaluator | str | None) -> Evaluator | None:
     """The evaluator, where an objective needs one."""
     if problem.rated is None:
         return None
-    rater = evaluator(wanted) if isinstance(wanted, str) else wanted
-    others = [m.name for m in problem.objectives if not m.formula and m != rater.objective]
+    if wanted is None or isinstance(wanted, str):
+        wanted = make_evaluator(wanted or DEFAULT_EVALUATOR)
+    others = [m.name for m in problem.objectives if not m.formula and m != wanted.objective]
     if others:
         raise ConfigError(
-            f"--objective {others[0]}: evaluator {rater.name} rates {rater.objective.name}. "
+            f"--objective {others[0]}: evaluator {wanted.name} rates {wanted.objective.name}. "
             f"Choose it, or one of {', '.join(n for n, m in METRICS.items() if m.formula)}."
         )
-    return rater
+    return wanted
 
 
 def _create(problem: Problem, directory: RunDirectory) -> Study:

@@ -7,18 +7,18 @@ The state is the study. Round r proposes trials 32 r to 32 r + 31 from the trial
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from smt_nas.accuracy import Evaluation, Evaluator
 from smt_nas.search.front import Result, pareto, result, write
-from smt_nas.search.listener import Listener
+from smt_nas.search.listener import Listener, Silence
 from smt_nas.search.problem import Problem, baselines
 from smt_nas.search.prove import proof, prove
 from smt_nas.search.rundir import RunDirectory, Settings
-from smt_nas.search.strategies import BATCH, Strategy, strategy
+from smt_nas.search.strategies import BATCH, Strategy, make_strategy
 from smt_nas.search.study import Study, Trial, history
 from smt_nas.space import Genes
 
@@ -40,6 +40,7 @@ class Outcome:
         taus: Kendall tau of the evaluator's figure to `params` and to `macs` in this run; empty
             without an evaluator or with fewer than 3 trials.
         finished: all trials and proofs are there.
+        interrupted: the user stopped it.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class Outcome:
     trials: list[Trial]
     taus: dict[str, float]
     finished: bool
+    interrupted: bool = False
 
 
 @dataclass
@@ -69,7 +71,7 @@ class Search:
     problem: Problem
     study: Study
     evaluator: Evaluator | None
-    listener: Listener = field(default_factory=Listener)
+    listener: Listener = field(default_factory=Silence)
 
     def run(self) -> Outcome:
         """Do what is missing and write the front; Ctrl-C writes the front of what is there.
@@ -78,47 +80,46 @@ class Search:
             StoreError: the run directory or the storage cannot be written; what is there stays.
         """
         with self.directory.lock():
-            finished = False
+            interrupted = False
             try:
                 trials = self._evaluate()
                 self._rate_baselines()
                 if self.directory.settings.prove:
                     self._prove(trials)
-                finished = True
             except KeyboardInterrupt:
+                interrupted = True
                 self.listener.say("Interrupted. The front of what is there follows.")
-            outcome = self.outcome(finished)
+            outcome = replace(self.outcome(), interrupted=interrupted)
             write(self.directory.path, outcome.front, outcome.baselines)
             return outcome
 
-    def outcome(self, finished: bool | None = None) -> Outcome:
+    def outcome(self) -> Outcome:
         """What is there now; reads only."""
-        trials = self.study.trials()
-        candidates = [self._proved(r) for r in self._candidates(trials)]
-        front = [r for r in candidates if r.reason is None]
-        settings = self.directory.settings
-        complete = len(trials) >= settings.n and not (
-            settings.prove and any(not r.witnesses for r in front)
-        )
+        settings, trials = self.directory.settings, self.study.trials()
+        front = [self._proved(r) for r in self._candidates(trials)]
+        baseline_rows = [self._proved(r) for r in self._baselines()]
+        proved = all("latency_ms" in r.values for r in (*front, *baseline_rows))
+        exhausted = self.study.recall("exhausted") or False
         return Outcome(
             path=self.directory.path,
             settings=settings,
             problem=self.problem,
             front=front,
-            baselines=[self._proved(r) for r in self._baselines()],
+            baselines=baseline_rows,
             disproved=self._disproved(trials),
             trials=trials,
             taus=_taus(self.problem, trials),
-            finished=complete if finished is None else finished,
+            finished=(len(trials) >= settings.n or exhausted) and (proved or not settings.prove),
         )
 
     def _evaluate(self) -> list[Trial]:
         settings, trials = self.directory.settings, self.study.trials()
-        proposer = strategy(settings.strategy, self.problem)
+        proposer = make_strategy(settings.strategy, self.problem)
         while len(trials) < settings.n:
             self.listener.step("evaluate", len(trials), settings.n)
             todo = self._round(proposer, trials)[: settings.n - len(trials)]
             if not len(todo):
+                self.study.remember("exhausted", True)
                 self.listener.say(
                     f"The budget leaves no more networks of space {self.problem.space.name}: "
                     f"{len(trials)} tried instead of {settings.n}."

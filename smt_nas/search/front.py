@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ class Result:
         }
 
 
-def result(name: str, arch: Architecture, rating: dict[str, tuple[float, str]]) -> Result:
+def result(name: str, arch: Architecture, rating: Mapping[str, tuple[float, str]]) -> Result:
     """A network with its formula costs and what an evaluator said: value, provenance."""
     values: dict[str, float] = dict(costs.of(arch).as_dict())
     provenance: dict[str, str] = dict.fromkeys(values, "exact")

@@ -28,18 +28,33 @@ from smt_nas.space import SearchSpace, SpaceConfig
 _VERSIONS = ("smt-nas", "torch", "numpy", "optuna", "pymoo", "scikit-learn", "fvcore", "thop")
 
 
+DEFAULT_EVALUATOR = "zero-cost"
+
+
 class Settings(BaseModel):
-    """What `smt-nas search` was asked for; enough to go on after a crash."""
+    """What a search is asked for; enough to go on after a crash.
+
+    Attributes:
+        space: name of a shipped space, or path of a YAML.
+        budgets: what must hold, e.g. `("2.4GFLOPs", "12Mparams")`.
+        objectives: names of METRICS; none means score up, MACs down, params down.
+        strategy: of STRATEGIES.
+        evaluator: of EVALUATORS; None where the objectives are all formulas.
+        n: networks to try.
+        seed: the same seed gives the same search.
+        storage: URL for Optuna; None for a SQLite file in the run directory.
+        prove: build, count, run and time the front.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    space: str
+    space: str = "smt"
     budgets: tuple[str, ...] = ()
-    objectives: tuple[str, ...]
-    strategy: str
-    evaluator: str | None
-    n: Annotated[int, Field(ge=1, le=1_000_000)]
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    objectives: tuple[str, ...] = ()
+    strategy: str = "nsga2"
+    evaluator: str | None = DEFAULT_EVALUATOR
+    n: Annotated[int, Field(ge=1, le=1_000_000)] = 128
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     storage: str | None = None
     prove: bool = True
 

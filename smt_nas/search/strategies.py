@@ -109,7 +109,7 @@ STRATEGIES: dict[str, Callable[[Problem], Strategy]] = {
 }
 
 
-def strategy(name: str, problem: Problem) -> Strategy:
+def make_strategy(name: str, problem: Problem) -> Strategy:
     """Make a strategy by name. Raises UnknownName."""
     if name not in STRATEGIES:
         raise UnknownName("strategy", name, STRATEGIES)

@@ -7,7 +7,8 @@ done, and trial i is always the i-th proposal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,7 +75,10 @@ class Study:
                 study_name=name,
                 directions=[_DIRECTIONS[m.direction] for m in problem.objectives],
             )
-            study.set_metric_names([m.name for m in problem.objectives])
+            with warnings.catch_warnings():
+                # names in the dashboard; Optuna calls them experimental
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names([m.name for m in problem.objectives])
             study.set_user_attr("space", problem.space.digest)
         return cls(problem, study, where)
 
@@ -197,7 +201,7 @@ def _guard(where: str) -> Iterator[None]:
         ) from error
 
 
-def history(problem: Problem, trials: list[Trial]) -> History:
+def history(problem: Problem, trials: Sequence[Trial]) -> History:
     """What strategies see of trials."""
     genes = [t.genes for t in trials]
     empty = np.empty((0, len(problem.space.genes)), dtype=np.int64)

@@ -1,0 +1,1 @@
+"""Show it: tables and documents made of results. Nothing here prints."""
