@@ -36,6 +36,12 @@ Storage = Annotated[
     typer.Option(help="Study storage as a URL, e.g. postgresql://… [default: RUN/study.db]"),
 ]
 Prove = Annotated[bool, typer.Option(help="Build, count, run and time every network of the front.")]
+WorkerCount = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="Processes. Results do not depend on it. [default: cores]"
+    ),
+]
 ShowAll = Annotated[bool, typer.Option("--all", help="Show every row of a long front.")]
 
 
@@ -51,6 +57,7 @@ def search(
     out: Out = None,
     storage: Storage = None,
     prove: Prove = True,
+    workers: WorkerCount = None,
     show_all: ShowAll = False,
     as_json: console.AsJson = False,
 ) -> None:
@@ -59,7 +66,7 @@ def search(
     Example: smt-nas search --budget 2.4GFLOPs --budget 12Mparams --seed 1
     """
     from smt_nas.resources import validated
-    from smt_nas.search import Settings, start
+    from smt_nas.search import Settings, available, start
 
     asked = {
         "space": space,
@@ -74,7 +81,7 @@ def search(
     }
     with console.talk() as talk:
         settings = validated(Settings, asked, "search")
-        outcome = start(settings, out, listener=talk).run()
+        outcome = start(settings, out, listener=talk, workers=workers or available()).run()
     _show(outcome, as_json, show_all)
 
 
@@ -83,14 +90,16 @@ def resume(
     run: Run,
     n: Annotated[int | None, typer.Option("--n", help="Try this many networks instead.")] = None,
     storage: Storage = None,
+    workers: WorkerCount = None,
     show_all: ShowAll = False,
     as_json: console.AsJson = False,
 ) -> None:
     """Go on with a search that was stopped, killed, or is to try more networks."""
-    from smt_nas.search import reopen
+    from smt_nas.search import available, reopen
 
     with console.talk() as talk:
-        outcome = reopen(run, n=n, storage=storage, listener=talk).run()
+        workers = workers or available()
+        outcome = reopen(run, n=n, storage=storage, listener=talk, workers=workers).run()
     _show(outcome, as_json, show_all)
 
 

@@ -109,9 +109,7 @@ def _torch_flops(model: SMT, size: tuple[int, int]) -> dict[str, int]:
 def _fvcore(arch: Architecture, size: tuple[int, int]) -> Count:
     """fvcore: 1 per MAC, on a trace. Tracing needs real tensors, so it runs on zeros."""
     nn = _imported("fvcore.nn", "fvcore")
-    model = _on_meta(arch).to_empty(device="cpu")
-    for tensor in model.state_dict().values():
-        tensor.zero_()  # memory as found could hold denormals, which are slow
+    model = _zeros(arch)
     analysis = nn.FlopCountAnalysis(model, (_image(arch, size, "cpu"),))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     with torch.no_grad(), warnings.catch_warnings():
@@ -124,6 +122,20 @@ def _fvcore(arch: Architecture, size: tuple[int, int]) -> Count:
         adds="2 per element of BatchNorm, 5 per element of LayerNorm",
         version=metadata.version("fvcore"),
     )
+
+
+def _zeros(arch: Architecture) -> SMT:
+    """A network whose weights are all views of one zero buffer: nothing large is allocated."""
+    model = _on_meta(arch)
+    state = model.state_dict()
+    floats = torch.zeros(max(t.numel() for t in state.values()))
+    counters = torch.zeros((), dtype=torch.long)  # BatchNorm's num_batches_tracked
+    views = {
+        name: floats[: t.numel()].view(t.shape) if t.is_floating_point() else counters
+        for name, t in state.items()
+    }
+    model.load_state_dict(views, assign=True)
+    return model
 
 
 def _thop(arch: Architecture, size: tuple[int, int]) -> Count:

@@ -15,6 +15,7 @@ from smt_nas.search.problem import Problem
 from smt_nas.search.rundir import Settings
 from smt_nas.search.strategies import STRATEGIES, Strategy
 from smt_nas.search.study import Study, Trial
+from smt_nas.search.workers import available
 
 __all__ = [
     "STRATEGIES",
@@ -27,6 +28,7 @@ __all__ = [
     "Strategy",
     "Study",
     "Trial",
+    "available",
     "reopen",
     "start",
 ]

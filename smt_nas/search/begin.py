@@ -24,6 +24,7 @@ def start(
     *,
     rater: Evaluator | None = None,
     listener: Listener | None = None,
+    workers: int = 1,
 ) -> Search:
     """Check everything, make the run directory and its study. Nothing is evaluated yet.
 
@@ -32,6 +33,7 @@ def start(
         out: run directory; `runs/<space>-<budget>` by default.
         rater: an evaluator of your own instead of the one that the settings name.
         listener: hears what happens.
+        workers: processes that rate and count networks; results do not depend on it.
 
     Raises:
         ConfigError: a setting that is not allowed, or a budget that nothing can meet.
@@ -51,7 +53,7 @@ def start(
     _introduce(problem, listener)
     directory = RunDirectory.create(out, settings, space)
     listener.say(f"Run directory: {directory.path}")
-    return Search(directory, problem, _create(problem, directory), rater, listener)
+    return Search(directory, problem, _create(problem, directory), rater, listener, workers)
 
 
 def reopen(
@@ -62,6 +64,7 @@ def reopen(
     rater: Evaluator | None = None,
     read_only: bool = False,
     listener: Listener | None = None,
+    workers: int = 1,
 ) -> Search:
     """Open the search of a run directory, to go on or to read it.
 
@@ -72,6 +75,7 @@ def reopen(
         rater: needed where the search was given one that has no name in EVALUATORS.
         read_only: only `Search.outcome` will be called.
         listener: hears what happens.
+        workers: processes that rate and count networks; results do not depend on it.
 
     Raises:
         StoreError: not a run directory, or its study cannot be used.
@@ -93,7 +97,7 @@ def reopen(
         study = _create(problem, directory)  # killed between run.yaml and the study
     else:
         study = Study.load(problem, directory.storage, directory.study_name)
-    return Search(directory, problem, study, rater, listener or Silence())
+    return Search(directory, problem, study, rater, listener or Silence(), workers)
 
 
 def _rater(problem: Problem, wanted: Evaluator | str | None) -> Evaluator | None:

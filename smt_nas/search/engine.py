@@ -6,7 +6,7 @@ The state is the study. Round r proposes trials 32 r to 32 r + 31 from the trial
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,9 +17,11 @@ from smt_nas.search.front import Result, pareto, result, write
 from smt_nas.search.listener import Listener, Silence
 from smt_nas.search.problem import Problem, baselines
 from smt_nas.search.prove import proof, prove
+from smt_nas.search.rate import rate
 from smt_nas.search.rundir import RunDirectory, Settings
 from smt_nas.search.strategies import BATCH, Strategy, make_strategy
 from smt_nas.search.study import Study, Trial, history
+from smt_nas.search.workers import Workers
 from smt_nas.space import Genes
 
 _COUNTED = ("params", "macs")  # what a score is compared with, so that nobody takes it for accuracy
@@ -65,6 +67,7 @@ class Search:
         study: the trials.
         evaluator: None where formulas suffice, or where nothing will be evaluated.
         listener: hears what happens.
+        workers: processes that rate and count networks; results do not depend on it.
     """
 
     directory: RunDirectory
@@ -72,6 +75,7 @@ class Search:
     study: Study
     evaluator: Evaluator | None
     listener: Listener = field(default_factory=Silence)
+    workers: int = 1
 
     def run(self) -> Outcome:
         """Do what is missing and write the front; Ctrl-C writes the front of what is there.
@@ -82,10 +86,11 @@ class Search:
         with self.directory.lock():
             interrupted = False
             try:
-                trials = self._evaluate()
-                self._rate_baselines()
-                if self.directory.settings.prove:
-                    self._prove(trials)
+                with Workers(self.workers) as workers:
+                    trials = self._evaluate(workers)
+                    self._rate_baselines(workers)
+                    if self.directory.settings.prove:
+                        self._prove(trials, workers)
             except KeyboardInterrupt:
                 interrupted = True
                 self.listener.say("Interrupted. The front of what is there follows.")
@@ -112,7 +117,7 @@ class Search:
             finished=(len(trials) >= settings.n or exhausted) and (proved or not settings.prove),
         )
 
-    def _evaluate(self) -> list[Trial]:
+    def _evaluate(self, workers: Workers) -> list[Trial]:
         settings, trials = self.directory.settings, self.study.trials()
         proposer = make_strategy(settings.strategy, self.problem)
         while len(trials) < settings.n:
@@ -125,8 +130,8 @@ class Search:
                     f"{len(trials)} tried instead of {settings.n}."
                 )
                 break
-            for genes in todo:
-                trials.append(self.study.add(genes, self._rate(genes)))
+            for genes, rating in zip(todo, self._rate(todo, workers), strict=True):
+                trials.append(self.study.add(genes, rating))
                 self.listener.step("evaluate", len(trials), settings.n)
         return trials
 
@@ -138,19 +143,25 @@ class Search:
         done = {t.genes.tobytes() for t in trials[first:]}
         return proposed[[row.tobytes() not in done for row in proposed]]
 
-    def _rate(self, genes: Genes) -> Evaluation:
+    def _rate(self, genes: Genes, workers: Workers) -> Iterator[Evaluation]:
+        """Rate (n, G) genes, in order."""
+        archs = self.problem.space.decode(genes)
         if self.evaluator is None:
-            return Evaluation(None, "exact")
-        return self.evaluator.evaluate(self.problem.space.decode(genes[None]))[0]
+            return (Evaluation(None, "exact") for _ in archs)
+        return rate(self.evaluator, archs, workers)
 
-    def _rate_baselines(self) -> None:
+    def _rate_baselines(self, workers: Workers) -> None:
         rated = self.problem.rated
         if rated is None or self.evaluator is None:
             return
-        for name, arch in baselines(self.problem.space).items():
-            if self.study.recall(f"baseline:{name}") is None:
-                e = self.evaluator.evaluate([arch])[0]
-                self.study.remember(f"baseline:{name}", [e.value, e.provenance])
+        todo = {
+            name: arch
+            for name, arch in baselines(self.problem.space).items()
+            if self.study.recall(f"baseline:{name}") is None
+        }
+        ratings = rate(self.evaluator, list(todo.values()), workers)
+        for name, rating in zip(todo, ratings, strict=True):
+            self.study.remember(f"baseline:{name}", [rating.value, rating.provenance])
 
     def _baselines(self) -> list[Result]:
         results = []
@@ -161,12 +172,13 @@ class Search:
             results.append(result(name, arch, rating))
         return results
 
-    def _prove(self, trials: Sequence[Trial]) -> None:
+    def _prove(self, trials: Sequence[Trial], workers: Workers) -> None:
         """Prove the front; a network that fails makes room for those it dominated."""
         before: list[str] | None = None
         while before != (keys := [r.arch.key for r in self._candidates(trials)]):
             before = keys
-            prove(self.study, self._candidates(trials), self._baselines(), self.listener)
+            members, presets = self._candidates(trials), self._baselines()
+            prove(self.study, members, presets, self.listener, workers)
 
     def _proved(self, r: Result) -> Result:
         return r.with_proof(proof(self.study, r))

@@ -15,6 +15,7 @@ from smt_nas.arch import Architecture
 from smt_nas.search.front import Result
 from smt_nas.search.listener import Listener
 from smt_nas.search.study import Study
+from smt_nas.search.workers import Workers
 
 ROUNDS = 5
 _GROUP = 8  # networks timed together: their weights are in memory at the same time
@@ -22,7 +23,11 @@ REFERENCE = "smt_t"
 
 
 def prove(
-    study: Study, members: Sequence[Result], baselines: Sequence[Result], listener: Listener
+    study: Study,
+    members: Sequence[Result],
+    baselines: Sequence[Result],
+    listener: Listener,
+    workers: Workers,
 ) -> None:
     """Prove every network that is not proved yet; read the outcome with `proof`.
 
@@ -31,10 +36,11 @@ def prove(
     """
     everyone = [*members, *baselines]
     todo = [r for r in everyone if proof(study, r) is None]
-    for done, r in enumerate(todo):
+    listener.step("count", 0, len(todo))
+    found = workers.map(_witnessed, [r.arch for r in todo], _lost)
+    for done, (r, proof_) in enumerate(zip(todo, found, strict=True), 1):
+        study.remember(f"proof:{r.arch.key}", proof_)
         listener.step("count", done, len(todo))
-        study.remember(f"proof:{r.arch.key}", _count(r.arch))
-    listener.step("count", len(todo), len(todo))
     reference = next(r for r in baselines if r.name == REFERENCE)
     untimed = [r for r in everyone if _untimed(study, r)]
     for done, group in _groups(untimed):
@@ -49,7 +55,8 @@ def proof(study: Study, r: Result) -> dict[str, Any] | None:
     return None if found is None else found | (study.recall(f"latency:{r.arch.key}") or {})
 
 
-def _count(arch: Architecture) -> dict[str, Any]:
+def _witnessed(arch: Architecture) -> dict[str, Any]:
+    """Let the counters count a network, and run it once."""
     from smt_nas.profilers import count
     from smt_nas.profilers.timing import forward
 
@@ -57,13 +64,17 @@ def _count(arch: Architecture) -> dict[str, Any]:
         witnesses = {name: c.macs for name, c in count(arch).items()}
         finite = bool(forward(arch)().isfinite().all())
     except Exception as error:  # a network that cannot run is a finding, not our crash
-        return {"witnesses": {}, "reason": f"{type(error).__name__}: {error}"}
+        return _lost(f"{type(error).__name__}: {error}")
     reason = None
     if not finite:
         reason = "its logits are not finite"
     elif witnesses["torch"] != costs.of(arch).macs:
         reason = f"torch counts {witnesses['torch']} MACs, the formula {costs.of(arch).macs}"
     return {"witnesses": witnesses, "reason": reason}
+
+
+def _lost(reason: str) -> dict[str, Any]:
+    return {"witnesses": {}, "reason": reason}
 
 
 def _untimed(study: Study, r: Result) -> bool:
