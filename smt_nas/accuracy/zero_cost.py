@@ -37,8 +37,8 @@ from smt_nas.metrics import METRICS
 from smt_nas.models.smt import SMT, build, initial_values
 
 MEASURES = ("synflow", "snip", "grad_norm")
-INITIALISATIONS = 3
-BATCH = 2
+INITIALISATIONS = 3  # each with another image
+BATCH = 1
 IMAGE_SIZE = {4: 48, 2: 32}  # by stem stride: small, yet 2x2 tokens are left in the last stage
 REFERENCE = {4: "smt", 2: "smt_micro"}  # by stem stride: the space whose sample standardises
 _POOL = 1 << 22  # random numbers drawn once; weights are slices of them

@@ -83,6 +83,16 @@ def count_by_module(arch: Architecture, image_size: ImageSize | None = None) -> 
     }
 
 
+def runs_finite(arch: Architecture) -> bool:
+    """Build a network with fresh weights, run it once on noise; are all its logits finite?"""
+    generator = torch.Generator().manual_seed(0)
+    model = build(arch, generator=generator).eval()
+    shape = (1, arch.in_channels, arch.image_size, arch.image_size)
+    with torch.inference_mode():
+        logits = model(torch.randn(shape, generator=generator))
+    return bool(logits.isfinite().all())
+
+
 def _torch(arch: Architecture, size: tuple[int, int]) -> Count:
     """torch.utils.flop_counter: 2 per MAC, on dispatched operators."""
     flops = _torch_flops(_on_meta(arch), size)["Global"]

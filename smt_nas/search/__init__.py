@@ -7,15 +7,21 @@
 `start` begins a search, `reopen` takes one up again; `Search.run` goes on to the end.
 """
 
-from smt_nas.search.begin import reopen, start
-from smt_nas.search.engine import Outcome, Search
-from smt_nas.search.front import Result
-from smt_nas.search.listener import Listener
-from smt_nas.search.problem import Problem
-from smt_nas.search.rundir import Settings
-from smt_nas.search.strategies import STRATEGIES, Strategy
-from smt_nas.search.study import Study, Trial
-from smt_nas.search.workers import available
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smt_nas.search.begin import reopen, start
+    from smt_nas.search.engine import Outcome, Search
+    from smt_nas.search.front import Result
+    from smt_nas.search.listener import Listener
+    from smt_nas.search.problem import Problem
+    from smt_nas.search.rundir import Settings
+    from smt_nas.search.strategies import STRATEGIES, Strategy
+    from smt_nas.search.study import Study, Trial
+    from smt_nas.search.workers import available
 
 __all__ = [
     "STRATEGIES",
@@ -32,3 +38,23 @@ __all__ = [
     "reopen",
     "start",
 ]
+
+_HOMES = {
+    "begin": ("reopen", "start"),
+    "engine": ("Outcome", "Search"),
+    "front": ("Result",),
+    "listener": ("Listener",),
+    "problem": ("Problem",),
+    "rundir": ("Settings",),
+    "strategies": ("STRATEGIES", "Strategy"),
+    "study": ("Study", "Trial"),
+    "workers": ("available",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on use: a worker process needs none of Optuna, pymoo and scikit-learn."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"smt_nas.search.{module}"), name)
+    raise AttributeError(f"module 'smt_nas.search' has no attribute {name!r}")

@@ -10,15 +10,13 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from smt_nas import costs
-from smt_nas.arch import Architecture
 from smt_nas.search.front import Result
 from smt_nas.search.listener import Listener
 from smt_nas.search.study import Study
 from smt_nas.search.workers import Workers
 
 ROUNDS = 5
-_GROUP = 8  # networks timed together: their weights are in memory at the same time
+_GROUP = 12  # networks timed together: their weights are in memory at the same time
 REFERENCE = "smt_t"
 
 
@@ -34,10 +32,12 @@ def prove(
     A network fails its proof where it cannot be built or run, its logits are not finite, or torch
     counts other MACs than the formula.
     """
-    everyone = [*members, *baselines]
+    everyone = [*baselines, *members]  # the largest first, so that no worker ends late
     todo = [r for r in everyone if proof(study, r) is None]
+    from smt_nas.profilers.witness import witnessed
+
     listener.step("count", 0, len(todo))
-    found = workers.map(_witnessed, [r.arch for r in todo], _lost)
+    found = workers.map(witnessed, [r.arch for r in todo], _lost)
     for done, (r, proof_) in enumerate(zip(todo, found, strict=True), 1):
         study.remember(f"proof:{r.arch.key}", proof_)
         listener.step("count", done, len(todo))
@@ -53,24 +53,6 @@ def proof(study: Study, r: Result) -> dict[str, Any] | None:
     """What was found: `witnesses` (MACs by counter), `reason`, `latency_ms`, `spread_ms`."""
     found: dict[str, Any] | None = study.recall(f"proof:{r.arch.key}")
     return None if found is None else found | (study.recall(f"latency:{r.arch.key}") or {})
-
-
-def _witnessed(arch: Architecture) -> dict[str, Any]:
-    """Let the counters count a network, and run it once."""
-    from smt_nas.profilers import count
-    from smt_nas.profilers.timing import forward
-
-    try:
-        witnesses = {name: c.macs for name, c in count(arch).items()}
-        finite = bool(forward(arch)().isfinite().all())
-    except Exception as error:  # a network that cannot run is a finding, not our crash
-        return _lost(f"{type(error).__name__}: {error}")
-    reason = None
-    if not finite:
-        reason = "its logits are not finite"
-    elif witnesses["torch"] != costs.of(arch).macs:
-        reason = f"torch counts {witnesses['torch']} MACs, the formula {costs.of(arch).macs}"
-    return {"witnesses": witnesses, "reason": reason}
 
 
 def _lost(reason: str) -> dict[str, Any]:

@@ -84,9 +84,12 @@ class Workers:
 
     def _start(self) -> Connection:
         ours, theirs = Pipe()
-        command = [sys.executable, "-m", "smt_nas.search.workers", str(theirs.fileno())]
+        serve = f"from smt_nas.search.workers import serve; serve({theirs.fileno()})"
         child = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=_environment()
+            [sys.executable, "-c", serve],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env=_environment(),
         )
         theirs.close()
         self._children[ours] = child
@@ -109,7 +112,7 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
 
 
-def _serve(handle: int) -> None:
+def serve(handle: int) -> None:
     """Answer until the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that leads
     with Connection(handle) as connection:
@@ -119,7 +122,3 @@ def _serve(handle: int) -> None:
                 connection.send(function(arch))
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 return
-
-
-if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
