@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from math import prod
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -29,6 +30,7 @@ def _as_kernels(value: Any) -> Any:
 
 _AS_OPTIONS = BeforeValidator(_as_options)
 Options = Field(min_length=1, max_length=64)
+MAX_COMBINATIONS = 2_000_000  # of one stage: its costs are enumerated to find the extremes
 _Int = Annotated[int, Field(strict=True, ge=1)]
 _Number = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 KernelSet = tuple[_Int, ...]
@@ -70,6 +72,12 @@ class StageOptions(_Config):
             options = getattr(self, name)
             if any(a == b for a, b in itertools.combinations(options, 2)):
                 raise ValueError(f"{name} must be distinct options (got {list(options)}).")
+        combinations = prod(len(getattr(self, name)) for name in type(self).model_fields)
+        if combinations > MAX_COMBINATIONS:
+            raise ValueError(
+                f"a stage may have at most {MAX_COMBINATIONS:,} combinations of options "
+                f"(got {combinations:,}). Drop some."
+            )
         rows = itertools.product(self.dim, self.kernels, self.expand_ratio)
         for dim, kernels, expand in rows:
             _stage(dim=dim, depth=1, kernels=kernels, expand_ratio=expand)
