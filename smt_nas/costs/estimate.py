@@ -31,8 +31,9 @@ class Costs:
         attention_macs: the part of `macs` that hook counters miss, exact.
         activations: elements written by convolutions, linears and the two attention matmuls
             (as Radosavovic et al. 2020, sec. 2, extended to attention), exact.
-        peak_activation_mb: largest sum of tensors alive at once, fp32, eager, without weights
-            and without workspaces inside library kernels; 1 MB = 1e6 bytes.
+        peak_activation_mb: largest sum of the tensors alive at once, the image included, in an
+            eager fp32 forward without gradients with the fused attention kernel of the CPU, not
+            counting weights and workspaces inside library kernels; exact. 1 MB = 1e6 bytes.
     """
 
     params: Ints
@@ -101,17 +102,17 @@ def by_part(arch: Architecture, image_size: ImageSize | None = None) -> list[Par
     They add up to `of(arch)`; the peak of the whole is the largest of theirs.
     """
     net = from_arch(arch, image_size)
-    parts = [_plain("stages.0.embed", "stem", formulas.stem(net))]
-    for i, stage in enumerate(arch.stages):
-        s = net.stages[i]
-        if i:
-            part = formulas.downsample(net.stages[i - 1], s)
-            parts.append(_plain(f"stages.{i}.embed", "downsample", part))
+    parts = []
+    for i, (stage, s) in enumerate(zip(arch.stages, net.stages, strict=True)):
+        embed, norm = formulas.embed(net, i), formulas.stage_norm(s)
         kinds = {"sam": formulas.sam_mixer(s), "msa": formulas.msa_mixer(s)}
+        found = [("embed", "downsample" if i else "stem", embed)]
         for j, mixer in enumerate(stage.mixers):
             part = formulas.block(s, kinds[mixer], net.layer_scale)
-            parts.append(_plain(f"stages.{i}.blocks.{j}", mixer, part))
-        parts.append(_plain(f"stages.{i}.norm", "norm", formulas.stage_norm(s)))
+            found.append((f"blocks.{j}", mixer, part))
+        for name, kind, part in (*found, ("norm", "norm", norm)):
+            held = formulas.holding(part, net.held(i))
+            parts.append(_plain(f"stages.{i}.{name}", kind, held))
     return [*parts, _plain("head", "head", formulas.head(net))]
 
 
@@ -123,13 +124,9 @@ def _network(net: Networks) -> Part:
 
 
 def _parts(net: Networks) -> Iterator[Part]:
-    yield formulas.stem(net)
-    for i, s in enumerate(net.stages):
-        if i:
-            yield formulas.downsample(net.stages[i - 1], s)
-        yield formulas.times(formulas.block(s, formulas.sam_mixer(s), net.layer_scale), s.sam)
-        yield formulas.times(formulas.block(s, formulas.msa_mixer(s), net.layer_scale), s.msa)
-        yield formulas.stage_norm(s)
+    for i in range(4):
+        stage = formulas.total((formulas.embed(net, i), formulas.body(net, i)))
+        yield formulas.holding(stage, net.held(i))
     yield formulas.head(net)
 
 

@@ -66,6 +66,18 @@ class Networks:
     stem_size: tuple[int, int]
     stages: tuple[StageColumns, ...]
 
+    @property
+    def image_elements(self) -> int:
+        """Elements of one image."""
+        return self.image_size[0] * self.image_size[1] * self.in_channels
+
+    def held(self, stage: int) -> Ints:
+        """Elements alive all through a stage, (n,): the image, the map of the stage before."""
+        if stage == 0:
+            return np.full_like(self.stages[0].dim, self.image_elements)
+        before = self.stages[stage - 1]
+        return before.tokens * before.dim + self.image_elements
+
 
 def token_sizes(image_size: tuple[int, int], stem_stride: int) -> list[tuple[int, int]]:
     """Spatial sizes after the first stem convolution and in the four stages.
