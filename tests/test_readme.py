@@ -1,7 +1,9 @@
 """The README's commands, Python blocks and space do what README says."""
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,17 +14,19 @@ from smt_nas import SearchSpace
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SET_UP = ("python3 -m venv", ".venv/bin/")  # what `make` does too, and CI with it
-# the one command that takes minutes runs on the small space instead
+# commands of minutes run on the small space instead
 CHEAPER = {
     "smt-nas search --budget 2.4GFLOPs --seed 0": (
         "smt-nas search --budget 10MMACs --seed 0 --space smt_micro --n 8"
     )
 }
+TARGETS = ("search", "test")
 
 
 def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    return [body for kind, body in BLOCK.findall(TEXT) if kind == language]
 
 
 def commands():
@@ -30,10 +34,38 @@ def commands():
     return [line for line in lines if line and not line.startswith(SET_UP)]
 
 
-def test_every_shell_line_is_a_command_of_ours():
-    assert len(commands()) >= 9
-    assert all(line.startswith("smt-nas ") for line in commands())
-    assert set(CHEAPER) <= set(commands())
+def named_in_text():
+    """Commands in tables and sentences: `smt-nas ...` between backticks."""
+    found = re.findall(r"`(smt-nas [^`]+)`", BLOCK.sub("", TEXT))
+    return [line for line in dict.fromkeys(found) if "..." not in line]
+
+
+def made():
+    """What `make ...` of the text or the opening would run of ours."""
+    return re.findall(r"(?:`|^ {4})(make [^`#\n]*)", BLOCK.sub("", TEXT), re.MULTILINE)
+
+
+def run(command, cwd):
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHONWARN", "MAKE"))}
+    env |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env)
+
+
+def assert_parses(line):
+    """The command, its arguments and its options exist. Nothing is run."""
+    import typer
+
+    import smt_nas.cli  # noqa: F401  # it registers the commands
+    from smt_nas.cli.app import app
+
+    command, words = typer.main.get_command(app), shlex.split(line)[1:]
+    if words[0].startswith("-"):
+        words = [*words, "spaces"]
+    with command.make_context("smt-nas", words) as context:
+        rest = [*context._protected_args, *context.args]
+        name, chosen, arguments = command.resolve_command(context, rest)
+        with chosen.make_context(name, list(arguments), parent=context):
+            pass
 
 
 @pytest.fixture(scope="module")
@@ -41,38 +73,67 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("readme")
 
 
+def test_readme_opens_with_the_two_commands():
+    opening = TEXT.split("```")[0]
+    assert [line.split()[1] for line in made()][: len(TARGETS)] == list(TARGETS)
+    assert all(f"    make {target} " in opening for target in TARGETS)
+
+
+def test_every_shell_line_is_a_command_of_ours():
+    assert len(commands()) >= 9
+    assert all(line.startswith("smt-nas ") for line in commands())
+    assert set(CHEAPER) <= set(commands())
+    others = "\n".join(body for kind, body in BLOCK.findall(TEXT) if kind != "sh")
+    loose = re.findall(r"^ {4,}smt-nas .*|^\$ .*", BLOCK.sub("", TEXT), re.MULTILINE)
+    assert not loose + re.findall(r"^\s*(?:\$ )?smt-nas .*", others, re.MULTILINE)
+
+
 @pytest.mark.slow
 def test_commands_run_in_order(folder):
     for line in commands():
         words = shlex.split(CHEAPER.get(line, line))[1:]
-        command = [sys.executable, "-W", "error", "-m", "smt_nas", *words]
-        env = {"PYTHONPATH": str(ROOT), "PATH": ""}
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=env)
+        done = run([sys.executable, "-W", "error", "-m", "smt_nas", *words], folder)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert done.stdout, line
     assert (folder / "runs/demo/front/0.yaml").is_file()
 
 
+@pytest.mark.parametrize("line", named_in_text())
+def test_commands_named_in_the_text_exist(line):
+    assert_parses(line)
+
+
+def test_every_command_is_in_the_table():
+    import typer
+
+    from smt_nas.cli.app import app
+
+    rows = re.findall(r"^\| `smt-nas (\w+)", TEXT, re.MULTILINE)
+    assert sorted(rows) == sorted(typer.main.get_command(app).commands)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize("line", sorted(set(made())))
+def test_make_lines_run_ours(line):
+    done = run([*shlex.split(line), "--dry-run"], ROOT)
+    assert done.returncode == 0, done.stderr
+    searches = [x for x in done.stdout.splitlines() if "smt-nas search" in x]
+    tests = [x for x in done.stdout.splitlines() if "-m pytest" in x]
+    assert searches if "search" in line else tests
+    for search in searches:
+        assert_parses(search)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("code", blocks("python"))
-def test_python_blocks_run(code, folder, monkeypatch, capsys):
-    monkeypatch.chdir(folder)
-    exec(compile(code, "README.md", "exec"), {})
-    assert capsys.readouterr().out
+def test_python_blocks_run(code, folder):
+    done = run([sys.executable, "-W", "error", "-c", code], folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
 
 
 def test_the_space_of_the_readme_loads(tmp_path):
     (text,) = blocks("yaml")
     path = tmp_path / "mine.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     assert SearchSpace.load(path).size > 1000
-
-
-def test_commands_of_the_table_exist():
-    rows = re.findall(r"^\| `smt-nas (\w+)", TEXT, re.MULTILINE)
-    help_text = subprocess.run(
-        [sys.executable, "-m", "smt_nas", "--help"], capture_output=True, text=True, cwd=ROOT
-    ).stdout
-    assert len(rows) == 6
-    for name in rows:
-        assert name in help_text
