@@ -32,8 +32,14 @@ class _Group(TyperGroup):
             console.complain("the machine's memory is full. Free some, or search smaller networks.")
             raise typer.Exit(1) from error
         except BrokenPipeError:  # `smt-nas front RUN | head`
-            sys.stderr.close()
+            console.abandon()
             raise typer.Exit(1) from None
+        except OSError as error:  # a full disk behind `smt-nas front RUN > file`
+            if ctx.params.get("debug"):
+                raise
+            console.abandon()
+            console.complain(f"{error.filename or 'output'}: {error.strerror or error}.")
+            raise typer.Exit(1) from error
 
 
 app = typer.Typer(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +36,15 @@ def show(item: RenderableType) -> None:
 def show_text(text: str) -> None:
     """Print text to stdout as it is: no wrapping, no markup."""
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    sys.stdout.flush()
+
+
+def abandon() -> None:
+    """Drop what stdout still holds: nobody can take it, and Python would complain at its end."""
+    with contextlib.suppress(OSError, ValueError):  # ValueError: a stdout that is no file
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def show_json(value: Any) -> None:

@@ -22,7 +22,7 @@ class By(StrEnum):
 def profile(
     arch: Annotated[str, typer.Argument(help="A preset (smt_t, smt_s, smt_b, smt_l) or a YAML.")],
     image_size: Annotated[
-        int | None, typer.Option(help="Pixels of the square input.", min=32, max=8192)
+        int | None, typer.Option(help="Pixels of the square input.", min=32, max=2048)
     ] = None,
     by: Annotated[By, typer.Option(help="What a row of the cost table is.")] = By.stage,
     as_json: console.AsJson = False,

@@ -53,7 +53,12 @@ def start(
     _introduce(problem, listener)
     directory = RunDirectory.create(out, settings, space)
     listener.say(f"Run directory: {directory.path}")
-    return Search(directory, problem, _create(problem, directory), rater, listener, workers)
+    try:
+        study = _create(problem, directory)
+    except StoreError:
+        directory.discard()
+        raise
+    return Search(directory, problem, study, rater, listener, workers)
 
 
 def reopen(
@@ -91,12 +96,12 @@ def reopen(
         rater = None
     else:
         rater = _rater(problem, rater or settings.evaluator)
-    if settings.storage is None and not directory.database.exists():
+    if settings.storage is None and not _filled(directory.database):
         if read_only:
             raise StoreError(f"{path}: holds no trials yet. Use `smt-nas resume {path}`.")
         study = _create(problem, directory)  # killed between run.yaml and the study
     else:
-        study = Study.load(problem, directory.storage, directory.study_name)
+        study = Study.load(problem, directory.storage, directory.study_name, directory.identity)
     return Search(directory, problem, study, rater, listener or Silence(), workers)
 
 
@@ -116,9 +121,16 @@ def _rater(problem: Problem, wanted: Evaluator | str | None) -> Evaluator | None
 
 
 def _create(problem: Problem, directory: RunDirectory) -> Study:
+    name, identity = directory.study_name, directory.identity
     if directory.settings.storage is not None:
-        return Study.create(problem, directory.storage, directory.study_name)
-    return Study.create_file(problem, directory.database, directory.study_name)
+        return Study.create(problem, directory.storage, name, identity)
+    with directory.lock():
+        return Study.create_file(problem, directory.database, name, identity)
+
+
+def _filled(file: Path) -> bool:
+    """Whether a file holds anything: a full disk leaves empty ones."""
+    return file.is_file() and file.stat().st_size > 0
 
 
 def _introduce(problem: Problem, listener: Listener) -> None:

@@ -9,10 +9,10 @@ runs/<name>/
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.resources import read_yaml, to_yaml, validated, write_atomic
-from smt_nas.search.study import hide_password
+from smt_nas.search.study import HIDDEN, check_url, file_url, hide_password
 from smt_nas.space import SearchSpace, SpaceConfig
 
 _VERSIONS = ("smt-nas", "torch", "numpy", "optuna", "pymoo", "scikit-learn", "fvcore", "thop")
@@ -63,6 +63,7 @@ class _RunFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = Field(alias="schema")
+    study: str
     settings: Settings
     space: SpaceConfig
     versions: dict[str, str]
@@ -76,12 +77,14 @@ class RunDirectory:
         path: the folder.
         settings: what was asked for.
         space: the search space as it was then, whatever its file says now.
+        study_name: name of the study in its storage; stays when the folder is moved.
     """
 
-    def __init__(self, path: Path, settings: Settings, space: SearchSpace) -> None:
+    def __init__(self, path: Path, settings: Settings, space: SearchSpace, study: str) -> None:
         self.path = path
         self.settings = settings
         self.space = space
+        self.study_name = study
 
     @classmethod
     def create(cls, path: Path | None, settings: Settings, space: SearchSpace) -> RunDirectory:
@@ -90,29 +93,35 @@ class RunDirectory:
         Raises:
             StoreError: the folder holds something, or cannot be written.
         """
-        path = _free_name(settings) if path is None else path
-        try:
-            path.mkdir(parents=True, exist_ok=True)
+        if settings.storage is not None:
+            check_url(settings.storage)
+        path = _made(settings, path)
+        directory = cls(path, settings, space, path.resolve().name)
+        with directory.lock():
             occupied = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
-        except OSError as error:
-            raise StoreError(
-                f"{path}: cannot be made a run directory ({error.strerror}). Choose another --out."
-            ) from error
-        if "run.yaml" in occupied:
-            raise StoreError(_taken(path, settings))
-        if occupied:
-            raise StoreError(
-                f"{path}: must be empty or new (got {occupied[0]}). Choose another --out."
-            )
-        content = {
-            "schema": 1,
-            "settings": _masked(settings),
-            "space": space.config.model_dump(mode="json"),
-            "versions": _versions(),
-            "device": device(),
-        }
-        write_atomic(path / "run.yaml", to_yaml(content))
-        return cls(path, settings, space)
+            if "run.yaml" in occupied:
+                raise StoreError(_taken(path, settings))
+            if occupied:
+                raise StoreError(
+                    f"{path}: must be empty or new (got {occupied[0]}). Choose another --out."
+                )
+            content = {
+                "schema": 1,
+                "study": directory.study_name,
+                "settings": _masked(settings),
+                "space": space.config.model_dump(mode="json"),
+                "versions": _versions(),
+                "device": device(),
+            }
+            write_atomic(path / "run.yaml", to_yaml(content))
+        return directory
+
+    def discard(self) -> None:
+        """Take back `create`: its study could not be made."""
+        with contextlib.suppress(OSError):
+            (self.path / "run.yaml").unlink()
+            (self.path / ".lock").unlink(missing_ok=True)
+            self.path.rmdir()
 
     @classmethod
     def open(cls, path: Path, storage: str | None = None) -> RunDirectory:
@@ -121,19 +130,16 @@ class RunDirectory:
         Raises:
             StoreError: not a run directory, or a half-written one.
         """
-        if not (path / "run.yaml").is_file():
-            raise StoreError(
-                f"{path}: is not a run directory (no run.yaml). Start one with `smt-nas search "
-                f"--out {path}`."
-            )
-        try:
-            file = validated(_RunFile, read_yaml(path / "run.yaml"), str(path / "run.yaml"))
-        except ConfigError as error:
-            raise StoreError(str(error)) from error
+        file = _read(path)
         settings = file.settings
         if storage is not None:
             settings = settings.model_copy(update={"storage": storage})
-        return cls(path, settings, SearchSpace(file.space, settings.space))
+        elif HIDDEN in (settings.storage or ""):
+            raise StoreError(
+                f"{path}: the password of {settings.storage} was not kept. Repeat --storage with "
+                "it."
+            )
+        return cls(path, settings, SearchSpace(file.space, settings.space), file.study)
 
     @property
     def database(self) -> Path:
@@ -143,14 +149,16 @@ class RunDirectory:
     @property
     def storage(self) -> str:
         """URL of the study's storage."""
-        return self.settings.storage or f"sqlite:///{self.database.resolve()}"
+        return self.settings.storage or file_url(self.database)
 
     @property
-    def study_name(self) -> str:
-        """Name of the study in its storage."""
-        return self.path.resolve().name
+    def identity(self) -> dict[str, Any]:
+        """What the trials depend on, as plain values."""
+        names = ("seed", "budgets", "objectives", "strategy", "evaluator")
+        values = self.settings.model_dump(mode="json")
+        return {"space": self.space.digest, **{name: values[name] for name in names}}
 
-    @contextmanager
+    @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the directory for writing; the lock goes with the process, however it ends.
 
@@ -194,6 +202,37 @@ def _masked(settings: Settings) -> dict[str, Any]:
     return values
 
 
+def _read(path: Path) -> _RunFile:
+    file = path / "run.yaml"
+    if not file.is_file():
+        raise StoreError(
+            f"{path}: is not a run directory (no run.yaml). Start one with `smt-nas search "
+            f"--out {path}`."
+        )
+    try:
+        return validated(_RunFile, read_yaml(file), str(file))
+    except ConfigError as error:
+        raise StoreError(f"{error} Restore that file, or search with another --out.") from error
+
+
+def _made(settings: Settings, path: Path | None) -> Path:
+    """Make the folder; of two searches that start at once, each gets its own default name."""
+    while True:
+        folder = _free_name(settings) if path is None else path
+        try:
+            folder.mkdir(parents=True, exist_ok=path is not None)
+        except FileExistsError as error:
+            if path is None:
+                continue
+            raise StoreError(f"{folder}: is a file. Choose another --out.") from error
+        except OSError as error:
+            raise StoreError(
+                f"{folder}: cannot be made a run directory ({error.strerror}). Choose another "
+                "--out."
+            ) from error
+        return folder
+
+
 def _free_name(settings: Settings) -> Path:
     words = [Path(settings.space).stem, *settings.budgets]
     name = "-".join("".join(c if c.isalnum() or c in "._" else "_" for c in w) for w in words)[:80]
@@ -204,14 +243,10 @@ def _free_name(settings: Settings) -> Path:
 
 
 def _taken(path: Path, settings: Settings) -> str:
-    there = RunDirectory.open(path).settings
-    if there == settings:
+    there, asked = (_masked(s) for s in (_read(path).settings, settings))
+    if there == asked:
         return f"{path}: holds this very search already. Use `smt-nas resume {path}`."
-    field, old, new = next(
-        (f, getattr(there, f), getattr(settings, f))
-        for f in type(settings).model_fields
-        if getattr(there, f) != getattr(settings, f)
-    )
+    field, old, new = next((f, there[f], asked[f]) for f in asked if there[f] != asked[f])
     return (
         f"{path}: holds a search with {field} {old} (got {new}). Use `smt-nas resume {path}`, or "
         "another --out."

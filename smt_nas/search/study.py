@@ -7,8 +7,10 @@ done, and trial i is always the i-th proposal.
 
 from __future__ import annotations
 
+import re
+import sqlite3
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,12 +23,15 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from smt_nas.accuracy import Evaluation
-from smt_nas.errors import StoreError
+from smt_nas.errors import ConfigError, StoreError
 from smt_nas.search.problem import Problem
 from smt_nas.search.strategies import History
 from smt_nas.space import Gene, Genes
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line a trial on stderr otherwise
+HIDDEN = "***"  # stands for a password
+Identity = Mapping[str, Any]
+_IDENTITY = "search"  # attribute of a study: what its trials depend on
 _DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}
 
 
@@ -62,12 +67,20 @@ class Study:
         self._genes = [g for g in problem.space.genes if len(g.options) > 1]
 
     @classmethod
-    def create(cls, problem: Problem, storage: str, name: str) -> Study:
-        """Create a study in a storage (a URL that Optuna understands).
+    def create(cls, problem: Problem, storage: str, name: str, identity: Identity) -> Study:
+        """Create a study in a storage.
+
+        Args:
+            problem: what is searched for.
+            storage: a URL that Optuna understands.
+            name: of the study.
+            identity: what its trials depend on; `load` compares it.
 
         Raises:
+            ConfigError: not a URL.
             StoreError: there is such a study already, or the storage cannot be used.
         """
+        check_url(storage)
         where = f"study {name!r} in {hide_password(storage)}"
         with _guard(where):
             study = optuna.create_study(
@@ -79,33 +92,34 @@ class Study:
                 # names in the dashboard; Optuna calls them experimental
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.set_metric_names([m.name for m in problem.objectives])
-            study.set_user_attr("space", problem.space.digest)
+            study.set_user_attr(_IDENTITY, dict(identity))
         return cls(problem, study, where)
 
     @classmethod
-    def create_file(cls, problem: Problem, path: Path, name: str) -> Study:
+    def create_file(cls, problem: Problem, path: Path, name: str, identity: Identity) -> Study:
         """Create a study in a SQLite file, which appears under its name only when complete."""
         unfinished = path.with_name(f".{path.name}.new")
-        unfinished.unlink(missing_ok=True)
-        url = f"sqlite:///{unfinished.resolve()}"
-        cls.create(problem, url, name)
         with _guard(f"{path}"):
+            unfinished.unlink(missing_ok=True)
+            cls.create(problem, file_url(unfinished), name, identity)
             unfinished.replace(path)
-        return cls.load(problem, f"sqlite:///{path.resolve()}", name)
+        return cls.load(problem, file_url(path), name, identity)
 
     @classmethod
-    def load(cls, problem: Problem, storage: str, name: str) -> Study:
-        """Open a study. Raises StoreError: there is none, or it is of another space."""
+    def load(cls, problem: Problem, storage: str, name: str, identity: Identity) -> Study:
+        """Open a study. Raises StoreError: there is none, or it is of another search."""
+        check_url(storage)
         where = f"study {name!r} in {hide_password(storage)}"
         with _guard(where):
             backend = optuna.storages.RDBStorage(storage)
             study = optuna.load_study(storage=backend, study_name=name)
-            digest = study.user_attrs.get("space")
-        if digest != problem.space.digest:
-            raise StoreError(
-                f"{where}: belongs to another space ({digest}, got {problem.space.digest}). "
-                "Restore run.yaml, or search anew with another --out."
-            )
+            there = study.user_attrs.get(_IDENTITY) or {}
+        for word, value in identity.items():
+            if there.get(word) != value:
+                raise StoreError(
+                    f"{where}: belongs to a search with {word} {there.get(word)} (got {value}). "
+                    "Restore what was there before, or search anew with another --out."
+                )
         return cls(problem, study, where)
 
     def add(self, genes: Genes, evaluation: Evaluation) -> Trial:
@@ -144,8 +158,8 @@ class Study:
         """All finished trials, in order. Raises StoreError."""
         with _guard(self._where):
             frozen = self.optuna.get_trials(deepcopy=False)
-        done = (TrialState.COMPLETE, TrialState.FAIL)
-        return [self._read(t) for t in frozen if t.state in done and "key" in t.user_attrs]
+            done = (TrialState.COMPLETE, TrialState.FAIL)
+            return [self._read(t) for t in frozen if t.state in done and "key" in t.user_attrs]
 
     def _read(self, frozen: FrozenTrial) -> Trial:
         row = [
@@ -186,19 +200,30 @@ def _guard(where: str) -> Iterator[None]:
             f"{where}: exists already. Use `smt-nas resume`, or another --out."
         ) from error
     except KeyError as error:
-        raise StoreError(f"{where}: is not there. Check --storage.") from error
+        raise StoreError(
+            f"{where}: is not there. Check --storage, or search anew with another --out."
+        ) from error
     except (
         sqlalchemy.exc.SQLAlchemyError,
         optuna.exceptions.StorageInternalError,
         ImportError,
         RuntimeError,
+        OSError,
+        ValueError,  # of a database whose text was overwritten
+        TypeError,
     ) as error:
         cause = error.__cause__ or error
-        reason = " ".join(str(getattr(cause, "orig", cause)).split())
-        raise StoreError(
-            f"{where}: cannot be used ({reason[:200]}). What was stored is kept; mend the "
-            "cause, then `smt-nas resume`."
-        ) from error
+        cause = getattr(cause, "orig", cause)
+        reason = " ".join(str(cause).split())[:200]
+        raise StoreError(f"{where}: cannot be used ({reason}). {_way_out(cause)}") from error
+
+
+def _way_out(cause: object) -> str:
+    if isinstance(cause, ImportError):
+        return "Install that database driver, or drop --storage."
+    if type(cause) is sqlite3.DatabaseError or isinstance(cause, ValueError | TypeError):
+        return "The file is damaged: restore a copy of it, or search anew with another --out."
+    return "What was stored is kept; mend the cause, then `smt-nas resume`."
 
 
 def history(problem: Problem, trials: Sequence[Trial]) -> History:
@@ -208,12 +233,28 @@ def history(problem: Problem, trials: Sequence[Trial]) -> History:
     return History(np.array(genes) if genes else empty, [t.evaluation.value for t in trials])
 
 
+def file_url(path: Path) -> str:
+    """The storage URL of a SQLite file."""
+    return f"sqlite:///{path.resolve()}"
+
+
+def check_url(storage: str) -> None:
+    """Raise ConfigError where a storage is no URL; what was written is not repeated."""
+    try:
+        sqlalchemy.make_url(storage).get_dialect()
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise ConfigError(
+            "--storage: must be the URL of a database. Write e.g. postgresql://user:password@host"
+            "/name, with special characters of the password as %40."
+        ) from None  # the cause may show a part of the password
+    except ImportError:
+        pass  # a missing driver is told where it is used
+
+
 def hide_password(storage: str) -> str:
     """A storage URL that may be shown or written down."""
-    try:
-        return sqlalchemy.make_url(storage).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
-        return storage
+    text = sqlalchemy.make_url(storage).render_as_string(hide_password=True)
+    return re.sub(r"((?:pass\w*|pwd|sslpassword|token)=)[^&]*", rf"\1{HIDDEN}", text, flags=re.I)
 
 
 def _distribution(gene: Gene) -> CategoricalDistribution:

@@ -76,10 +76,11 @@ def _no_network(problem: Problem) -> str:
     limits = " and ".join(str(limit) for limit in problem.limits)
     miss = nearest_miss(problem, np.random.default_rng(0))
     names = dict.fromkeys(limit.metric for limit in problem.limits)
-    nearest = ", ".join(f"{METRICS[n].show(miss[n])} {METRICS[n].heading}" for n in names)
+    metrics = [METRICS[name] for name in names]
+    nearest = ", ".join(f"{miss[m.name] / m.per:.7g} {m.heading}" for m in metrics)
     return (
         f"budget {limits}: no network of space {problem.space.name} was found that holds it. "
-        f"The nearest one costs {nearest}."
+        f"The nearest network has {nearest}."
     )
 
 
