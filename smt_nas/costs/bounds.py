@@ -1,15 +1,17 @@
 """The cheapest and the dearest network of a space, found exactly.
 
-Costs of a network are a sum over its stages plus a term for each pair of neighbouring widths, so
-the extremes follow from a chain over the widths (dynamic programming): enumerate each stage once,
-keep the best row for each width, join neighbours. The peak is a maximum instead of a sum and
-follows the same chain.
+A cost of a network is a sum over its stages, plus a term for each pair of neighbouring widths (the
+downsampling). The peak is a maximum instead of a sum, and that of a stage also depends on the
+width before, whose map stays alive. So the extremes follow from a chain over the widths (dynamic
+programming): enumerate each stage once, keep for each width what no other combination beats, join
+neighbours. Peak memory is weights plus peak; what is kept for it is a Pareto set of the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +19,11 @@ from numpy.typing import NDArray
 from smt_nas.costs import formulas
 from smt_nas.costs.estimate import estimate
 from smt_nas.costs.formulas import Part
-from smt_nas.costs.networks import Networks, StageColumns, from_genes
+from smt_nas.costs.networks import Ints, Networks, from_genes
 from smt_nas.space import Genes, SearchSpace
 
-_ADDED = ("params", "macs", "attention_macs", "activations")
+_METRICS = ("params", "macs", "attention_macs", "activations", "peak_memory_mb")
+_CASES = tuple((metric, sign) for metric in _METRICS for sign in (1, -1))  # least, most
 
 
 @dataclass(frozen=True)
@@ -32,106 +35,131 @@ class Range:
 
 
 def bounds(space: SearchSpace) -> dict[str, Range]:
-    """Range of every cost metric over a space.
-
-    Exact for parameters, MACs and activations. `peak_memory_mb` joins two costs: its range is
-    that over the extreme networks of each.
-    """
+    """Exact range of every cost metric over a space."""
     costs = estimate(space, extremes(space)).as_dict()
     return {name: Range(float(v.min()), float(v.max())) for name, v in costs.items()}
 
 
 def extremes(space: SearchSpace) -> Genes:
     """Canonical genes (10, G) of the networks with the least and the most of each cost."""
-    chain = [_Link.of(space, i) for i in range(4)]
-    rows = [
-        _walk(space, chain, metric, sign) for metric in (*_ADDED, "peak") for sign in (1.0, -1.0)
-    ]
+    kept = [_kept(space, stage) for stage in range(4)]
+    rows = []
+    for case, (metric, sign) in enumerate(_CASES):
+        best = kept[0][case]
+        for stage in (1, 2, 3):
+            best = [
+                _extend(space, best, own, (stage, width), metric, sign)
+                for width, own in enumerate(kept[stage][case])
+            ]
+        heads = [formulas.head(_of_widths(space, 3, 0, d)) for d in range(len(best))]
+        ends = [_join(k.pairs, _pairs(h, metric)) for k, h in zip(best, heads, strict=True)]
+        totals = sign * np.concatenate(ends).sum(axis=1)
+        rows.append(np.concatenate([k.rows for k in best])[totals.argmin()])
     return space.canonical(np.array(rows))
 
 
 @dataclass(frozen=True)
-class _Link:
-    """One stage: every combination of its genes, grouped by width.
+class _Kept:
+    """Gene combinations of some stages that no other beats, with their costs.
 
     Attributes:
-        rows: (D, m, G) genes; all columns of other stages are 0.
-        parts: D `Part`s of (m,), the stage's own costs (stem and head included).
-        joins: D_before x D table of the downsampling `Part`, or None for the first stage.
+        pairs: (k, 2): what adds up over the parts, what is their maximum.
+        rows: (k, G) genes; 0 in the columns of the other stages.
     """
 
+    pairs: Ints
     rows: Genes
-    parts: list[Part]
-    joins: list[list[Part]] | None
-
-    @classmethod
-    def of(cls, space: SearchSpace, stage: int) -> _Link:
-        rows = _combinations(space, stage)
-        nets = [from_genes(space, r) for r in rows]
-        joins = None
-        if stage:
-            before = space.column(stage - 1, "dim")
-            joins = [
-                [_join(space, one[:1], stage, before, d) for one in rows]
-                for d in range(space.cardinality[before])
-            ]
-        return cls(rows, [_own(net, stage) for net in nets], joins)
 
 
-def _combinations(space: SearchSpace, stage: int) -> Genes:
-    """All gene combinations of one stage (the stem's too for the first), by width: (D, m, G)."""
+def _kept(space: SearchSpace, stage: int) -> list[list[_Kept]]:
+    """For each case and each width, what is worth keeping of a stage.
+
+    Of later stages the peak is without what is held from before, and downsampling is left out.
+    """
+    widths = range(space.cardinality[space.column(stage, "dim")])
+    return [list(case) for case in zip(*(_keep(space, stage, d) for d in widths), strict=True)]
+
+
+def _keep(space: SearchSpace, stage: int, width: int) -> list[_Kept]:
+    rows = _combinations(space, stage, width)
+    net = from_genes(space, rows)
+    part = formulas.body(net, stage)
+    if stage == 0:
+        part = formulas.holding(formulas.total((formulas.stem(net), part)), net.held(0))
+    kept = []
+    for metric, sign in _CASES:
+        pairs = _pairs(part, metric)
+        best = _unbeaten(pairs, sign)
+        kept.append(_Kept(pairs[best], rows[best].astype(np.int64)))
+    return kept
+
+
+def _combinations(space: SearchSpace, stage: int, width: int) -> NDArray[Any]:
+    """All combinations (m, G) of a stage's genes at one width; the stem's with the first."""
     dim = space.column(stage, "dim")
-    free = [c for c in range(dim, dim + len(type(space.config.stages[0]).model_fields)) if c != dim]
+    free = [*range(dim + 1, dim + len(type(space.config.stages[stage]).model_fields))]
     free += [0] if stage == 0 else []
-    grid = np.indices([space.cardinality[c] for c in free]).reshape(len(free), -1)  # (free, m)
-    rows = np.zeros((space.cardinality[dim], grid.shape[1], len(space.genes)), dtype=np.int64)
-    rows[:, :, free] = grid.T
-    rows[:, :, dim] = np.arange(space.cardinality[dim])[:, None]
+    counts = [int(space.cardinality[c]) for c in free]
+    rows = np.zeros((prod(counts), len(space.genes)), dtype=np.uint8)  # m can be a million
+    rows[:, dim] = width
+    repeat = len(rows)
+    for column, count in zip(free, counts, strict=True):
+        repeat //= count
+        rows[:, column] = np.arange(len(rows)) // repeat % count
     return rows
 
 
-def _own(net: Networks, stage: int) -> Part:
-    s = net.stages[stage]
-    parts = [
-        formulas.times(formulas.block(s, formulas.sam_mixer(s), net.layer_scale), s.sam),
-        formulas.times(formulas.block(s, formulas.msa_mixer(s), net.layer_scale), s.msa),
-        formulas.stage_norm(s),
-    ]
-    parts += [formulas.stem(net)] if stage == 0 else []
-    parts += [formulas.head(net)] if stage == 3 else []
-    return formulas.total(parts)
+def _of_widths(space: SearchSpace, stage: int, before: int, width: int) -> Networks:
+    """A network (1,) with these width options of a stage and of the one before."""
+    row = np.zeros((1, len(space.genes)), dtype=np.int64)
+    row[0, space.column(stage - 1, "dim")] = before
+    row[0, space.column(stage, "dim")] = width
+    return from_genes(space, row)
 
 
-def _join(space: SearchSpace, row: Genes, stage: int, before: int, option: int) -> Part:
-    row = row.copy()
-    row[:, before] = option
-    stages: tuple[StageColumns, ...] = from_genes(space, row).stages
-    return formulas.downsample(stages[stage - 1], stages[stage])
+def _pairs(part: Part, metric: str) -> Ints:
+    """(k, 2): what adds up over the parts, what is their maximum."""
+    if metric == "peak_memory_mb":  # both in elements of 4 bytes
+        return np.stack([part.params, part.peak], axis=1)
+    value = getattr(part, metric)
+    return np.stack([value, np.zeros_like(value)], axis=1)
 
 
-def _walk(space: SearchSpace, chain: list[_Link], metric: str, sign: float) -> NDArray[np.int64]:
-    """Genes (G,) of the network with the least `sign * metric`."""
-    add: Callable[[float, float], float] = max if metric == "peak" and sign > 0 else _plus
-    if metric == "peak" and sign < 0:
-        add = min  # the largest peak: the smallest of the negated parts
-    best: list[tuple[float, NDArray[np.int64]]] = []
-    for link in chain:
-        reached = []
-        for d, part in enumerate(link.parts):
-            values = sign * getattr(part, metric)
-            at = int(values.argmin())
-            value, row = float(values[at]), link.rows[d, at]
-            if link.joins is not None:
-                options = [
-                    (add(cost, sign * float(getattr(link.joins[b][d], metric)[0])), genes)
-                    for b, (cost, genes) in enumerate(best)
-                ]
-                cost, genes = min(options, key=lambda option: option[0])
-                value, row = add(value, cost), row + genes
-            reached.append((value, row))
-        best = reached
-    return min(best, key=lambda option: option[0])[1]
+def _join(one: Ints, other: Ints) -> Ints:
+    """Pairs of parts taken together; broadcasts."""
+    sums = one[..., 0] + other[..., 0]
+    return np.stack([sums, np.maximum(one[..., 1], other[..., 1])], axis=-1)
 
 
-def _plus(a: float, b: float) -> float:
-    return a + b
+def _unbeaten(pairs: Ints, sign: int) -> NDArray[np.intp]:
+    """Indices of the pairs (k, 2) that no other undercuts (sign 1) or exceeds (-1) in both."""
+    sums, peaks = sign * pairs.T
+    order = np.lexsort((peaks, sums))
+    least = np.minimum.accumulate(peaks[order])
+    return np.asarray(order[np.append(True, least[1:] < least[:-1])])
+
+
+def _extend(
+    space: SearchSpace,
+    best: list[_Kept],
+    own: _Kept,
+    at: tuple[int, int],
+    metric: str,
+    sign: int,
+) -> _Kept:
+    """The chains up to the stage before, by its width, each joined with one width of a stage."""
+    stage, width = at
+    found = []
+    for b, chain in enumerate(best):
+        net = _of_widths(space, stage, b, width)
+        held = net.held(stage)
+        pairs = own.pairs.copy()
+        pairs[:, 1] += int(held[0]) * (metric == "peak_memory_mb")
+        embed = _pairs(formulas.holding(formulas.embed(net, stage), held), metric)
+        both = _join(_join(chain.pairs, embed)[:, None], pairs).reshape(-1, 2)
+        i, j = np.divmod(_unbeaten(both, sign), len(pairs))
+        found.append(_Kept(both[i * len(pairs) + j], chain.rows[i] + own.rows[j]))
+    pairs = np.concatenate([k.pairs for k in found])
+    rows = np.concatenate([k.rows for k in found])
+    final = _unbeaten(pairs, sign)
+    return _Kept(pairs[final], rows[final])

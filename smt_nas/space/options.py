@@ -30,7 +30,7 @@ def _as_kernels(value: Any) -> Any:
 
 _AS_OPTIONS = BeforeValidator(_as_options)
 Options = Field(min_length=1, max_length=64)
-MAX_COMBINATIONS = 2_000_000  # of one stage: its costs are enumerated to find the extremes
+MAX_COMBINATIONS = 500_000  # of one stage; `costs.bounds` enumerates them in about 2 s
 _Int = Annotated[int, Field(strict=True, ge=1)]
 _Number = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 KernelSet = tuple[_Int, ...]
@@ -78,19 +78,16 @@ class StageOptions(_Config):
                 f"a stage may have at most {MAX_COMBINATIONS:,} combinations of options "
                 f"(got {combinations:,}). Drop some."
             )
-        rows = itertools.product(self.dim, self.kernels, self.expand_ratio)
-        for dim, kernels, expand in rows:
-            _stage(dim=dim, depth=1, kernels=kernels, expand_ratio=expand)
-        for dim, heads, share in itertools.product(self.dim, self.heads, self.attention_ratio):
-            if share > 0 and dim % heads:
+        self._each_option_alone()
+        for dim, kernels in itertools.product(self.dim, self.kernels):
+            if min(self.attention_ratio) < 1:  # else no block has kernels
+                _stage(dim=dim, depth=1, kernels=kernels)
+        for dim, heads in itertools.product(self.dim, self.heads):
+            if max(self.attention_ratio) > 0 and dim % heads:
                 raise ValueError(
                     f"dim must be divisible by heads (got dim={dim}, heads={heads}). "
                     "Use widths that every option divides."
                 )
-            head_dim = dim // heads if share > 0 else 1
-            _stage(dim=dim, depth=1, attention_ratio=share, head_dim=head_dim, kernels=(3,))
-        for depth in self.depth:
-            _stage(dim=1, depth=depth, kernels=(3,))
         for dim in self.dim:
             hidden = [
                 _stage(dim=dim, depth=1, mlp_ratio=r, kernels=(3,)).hidden for r in self.mlp_ratio
@@ -98,6 +95,14 @@ class StageOptions(_Config):
             if len(set(hidden)) < len(hidden):
                 raise ValueError(f"mlp_ratio options give the same width at dim={dim}.")
         return self
+
+    def _each_option_alone(self) -> None:
+        names = ("dim", "depth", "kernels", "expand_ratio", "attention_ratio")
+        plain = {"dim": 1, "depth": 1, "kernels": (3,), "head_dim": 1}
+        for name in names:
+            for option in getattr(self, name):
+                wide = {"dim": len(option)} if name == "kernels" else {}
+                _stage(**{**plain, **wide, name: option})
 
 
 def _stage(**fields: Any) -> Stage:
