@@ -16,7 +16,7 @@ def export(
     arch: Annotated[str, typer.Argument(help="A preset or a YAML, e.g. RUN/front/0.yaml.")],
     format: Annotated[str, typer.Option("--format", help="yaml or official.")] = "yaml",
     out: Annotated[
-        Path | None, typer.Option(help="File to write. [default: standard output]")
+        Path | None, typer.Option(help="File to write. Default: standard output.")
     ] = None,
 ) -> None:
     """Write a network's config: ours, or that of the published SMT code.

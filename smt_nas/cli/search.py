@@ -26,20 +26,20 @@ Strategy = Annotated[str, typer.Option(help="nsga2 or random.")]
 Evaluator = Annotated[str, typer.Option(help="What rates networks.")]
 Objective = Annotated[
     list[str] | None,
-    typer.Option(help="What is wanted. Repeat. [default: score, macs, params]"),
+    typer.Option(help="What is wanted. Repeat. Default: score, macs, params."),
 ]
 Count = Annotated[int, typer.Option("--n", help="Networks to try.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same search.")]
-Out = Annotated[Path | None, typer.Option(help="Run directory. [default: runs/SPACE-BUDGET]")]
+Out = Annotated[Path | None, typer.Option(help="Run directory. Default: runs/SPACE-BUDGET.")]
 Storage = Annotated[
     str | None,
-    typer.Option(help="Study storage as a URL, e.g. postgresql://… [default: RUN/study.db]"),
+    typer.Option(help="Study storage as a URL, e.g. postgresql://… Default: RUN/study.db."),
 ]
 Prove = Annotated[bool, typer.Option(help="Build, count, run and time every network of the front.")]
 WorkerCount = Annotated[
     int | None,
     typer.Option(
-        "--workers", min=1, help="Processes. Results do not depend on it. [default: cores]"
+        "--workers", min=1, help="Processes. Results do not depend on it. Default: cores."
     ),
 ]
 ShowAll = Annotated[bool, typer.Option("--all", help="Show every row of a long front.")]
