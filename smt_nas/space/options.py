@@ -101,7 +101,7 @@ class StageOptions(_Config):
         plain = {"dim": 1, "depth": 1, "kernels": (3,), "head_dim": 1}
         for name in names:
             for option in getattr(self, name):
-                wide = {"dim": len(option)} if name == "kernels" else {}
+                wide = {"dim": max(1, len(option))} if name == "kernels" else {}
                 _stage(**{**plain, **wide, name: option})
 
 
@@ -111,7 +111,7 @@ def _stage(**fields: Any) -> Stage:
         return Stage.model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        text = first["msg"].removeprefix("Value error, ")
+        text = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
         where = ".".join(str(p) for p in first["loc"] if not isinstance(p, int))
         got = "" if "(got" in text else f" (got {first['input']!r})"
         raise ValueError(f"{where} {text}{got}".strip()) from error
