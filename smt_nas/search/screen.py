@@ -24,6 +24,7 @@ from smt_nas.space import Genes
 POPULATION = 200
 GENERATIONS = 50
 _DRAW, _MAX_DRAWS = 20_000, 10
+_LISTED = 20_000  # a space of so few gene rows is listed, not sampled
 
 Judge = Callable[[Genes, dict[str, NDArray[Any]]], Floats]
 """Genes (n, G) and their costs to what is minimised, (n, M)."""
@@ -115,6 +116,9 @@ def feasible_sample(problem: Problem, rng: np.random.Generator, n: int) -> Genes
     Where the budget leaves so little of the space that rejection finds too few, constraint-driven
     NSGA-II adds what it finds; fewer than n come back where that is all there is.
     """
+    if np.prod(problem.space.cardinality, dtype=float) <= _LISTED:
+        everything = _every(problem)
+        return everything[rng.permutation(len(everything))[:n]]
     found = np.empty((0, len(problem.space.genes)), dtype=np.int64)
     for _ in range(_MAX_DRAWS):
         drawn = problem.space.sample(rng, _DRAW)
@@ -122,6 +126,14 @@ def feasible_sample(problem: Problem, rng: np.random.Generator, n: int) -> Genes
         if len(found) >= n:
             return found[:n]
     return distinct(np.concatenate([found, _evolved(problem, rng, found)]))[:n]
+
+
+def _every(problem: Problem) -> Genes:
+    """All feasible rows of a small space."""
+    cardinality = problem.space.cardinality.tolist()
+    rows = np.indices(cardinality).reshape(len(cardinality), -1).T
+    genes = distinct(problem.space.canonical(rows))
+    return genes[problem.feasible(genes)]
 
 
 def _evolved(problem: Problem, rng: np.random.Generator, known: Genes) -> Genes:

@@ -98,7 +98,8 @@ class SurrogateNSGA2:
     def _spread_over_macs(self, study: History, n: int, rng: np.random.Generator) -> Genes:
         pool = _untried(feasible_sample(self.problem, rng, _POOL), study)
         order = np.argsort(self.problem.costs(pool)["macs"], kind="stable")
-        picks = np.unique(np.linspace(0, len(pool) - 1, n).round().astype(int))
+        last = max(len(pool) - 1, 0)
+        picks = np.unique(np.linspace(0, last, n).round().astype(int))[: len(pool)]
         presets = _untried(_feasible_presets(self.problem), study)
         return distinct(np.concatenate([presets, pool[order[picks]], pool]))[:n]
 

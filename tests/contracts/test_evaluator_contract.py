@@ -1,0 +1,103 @@
+"""What every evaluator promises, held for each entry of EVALUATORS and for the public classes."""
+
+import math
+
+import numpy as np
+import pytest
+
+from smt_nas import costs
+from smt_nas.accuracy import EVALUATORS, FunctionEvaluator, ReplayEvaluator, make_evaluator
+from smt_nas.metrics import METRICS
+from smt_nas.space import SearchSpace
+
+
+@pytest.fixture(scope="module")
+def archs():
+    space = SearchSpace.load("smt_micro")
+    return space.decode(space.sample(np.random.default_rng(5), 3))
+
+
+class EvaluatorContract:
+    """Subclass it and say how to make the evaluator, and one that fails on a network."""
+
+    entry = None  # its name in EVALUATORS
+    provenance = None
+
+    def make(self, archs):
+        return make_evaluator(self.entry)
+
+    def break_it(self, archs, monkeypatch):
+        """An evaluator that fails on archs[1] only."""
+        raise NotImplementedError
+
+    def test_says_what_it_rates(self, archs):
+        evaluator = self.make(archs)
+        assert METRICS[evaluator.objective.name] is evaluator.objective
+        assert evaluator.name == (self.entry or evaluator.name)
+        assert evaluator.name
+
+    def test_one_evaluation_a_network_in_order(self, archs):
+        evaluator = self.make(archs)
+        together = evaluator.evaluate(archs)
+        assert [e.reason for e in together] == [None] * len(archs)
+        assert all(math.isfinite(e.value) and e.seconds >= 0 for e in together)
+        assert {e.provenance for e in together} == {self.provenance}
+        backwards = evaluator.evaluate(archs[::-1])[::-1]
+        alone = [self.make(archs).evaluate([arch])[0] for arch in archs]
+        assert [e.value for e in together] == [e.value for e in backwards]
+        assert [e.value for e in together] == [e.value for e in alone]
+        assert len({e.value for e in together}) == len(archs)
+
+    def test_nothing_in_nothing_out(self, archs):
+        assert self.make(archs).evaluate([]) == []
+
+    def test_a_failing_network_says_why_and_spares_the_others(self, archs, monkeypatch):
+        first, broken, last = self.break_it(archs, monkeypatch).evaluate(archs)
+        assert broken.value is None
+        assert broken.reason
+        assert None not in (first.value, last.value)
+
+
+class TestZeroCost(EvaluatorContract):
+    entry = "zero-cost"
+    provenance = "proxy"
+
+    def break_it(self, archs, monkeypatch):
+        from smt_nas.accuracy import zero_cost
+
+        true = zero_cost.measure
+
+        def measure(arch):
+            return true(arch) | ({"synflow": math.nan} if arch == archs[1] else {})
+
+        monkeypatch.setattr(zero_cost, "measure", measure)
+        return self.make(archs)
+
+
+def params(arch):
+    return float(costs.of(arch).params)
+
+
+class TestFunction(EvaluatorContract):
+    provenance = "function"
+
+    def make(self, archs):
+        return FunctionEvaluator(params)
+
+    def break_it(self, archs, monkeypatch):
+        return FunctionEvaluator(lambda arch: 1 / 0 if arch == archs[1] else 1.0)
+
+
+class TestReplay(EvaluatorContract):
+    provenance = "function"
+
+    def make(self, archs):
+        return ReplayEvaluator({arch.key: params(arch) for arch in archs})
+
+    def break_it(self, archs, monkeypatch):
+        return ReplayEvaluator({archs[0].key: 1.0, archs[2].key: {"score": 2.0}})
+
+
+def test_every_evaluator_has_a_contract():
+    held = {contract.entry for contract in EvaluatorContract.__subclasses__()}
+    assert held - {None} == set(EVALUATORS)

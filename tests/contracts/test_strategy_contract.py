@@ -1,0 +1,105 @@
+"""What every strategy promises, held for each entry of STRATEGIES."""
+
+import numpy as np
+import pytest
+
+from smt_nas.search.problem import Problem
+from smt_nas.search.strategies import STRATEGIES, History, make_strategy
+from smt_nas.space import SearchSpace
+
+N = 24
+
+
+def problem_of(budgets=("12MMACs", "0.8Mparams"), objectives=()):
+    return Problem.of(SearchSpace.load("smt_micro"), budgets, objectives)
+
+
+def empty(problem):
+    return History(np.empty((0, len(problem.space.genes)), dtype=np.int64), [])
+
+
+def rated(problem, genes):
+    """A history in which every seventh network failed."""
+    figures = np.log(problem.costs(genes)["params"])
+    return History(genes, [None if i % 7 == 3 else float(f) for i, f in enumerate(figures)])
+
+
+class StrategyContract:
+    """Subclass it and name the entry of STRATEGIES."""
+
+    entry = None
+
+    @pytest.fixture(params=["score, macs, params", "macs, params"])
+    def problem(self, request):
+        return problem_of(objectives=request.param.split(", "))
+
+    def propose(self, problem, study, seed=0, n=N):
+        strategy = make_strategy(self.entry, problem)
+        return strategy.propose(study, n, np.random.default_rng(seed))
+
+    def later(self, problem):
+        """A history of two rounds."""
+        first = self.propose(problem, empty(problem), seed=1)
+        second = self.propose(problem, rated(problem, first), seed=2)
+        return rated(problem, np.concatenate([first, second]))
+
+    @pytest.mark.parametrize("moment", ["first", "later"])
+    def test_proposals_are_new_canonical_and_hold_the_limits(self, problem, moment):
+        study = empty(problem) if moment == "first" else self.later(problem)
+        genes = self.propose(problem, study)
+        assert genes.shape == (N, len(problem.space.genes))
+        assert genes.dtype.kind == "i"
+        assert (genes == problem.space.canonical(genes)).all()
+        assert problem.feasible(genes).all()
+        rows = {tuple(row) for row in genes.tolist()}
+        assert len(rows) == N
+        assert rows.isdisjoint(tuple(row) for row in study.genes.tolist())
+
+    def test_the_same_rng_gives_the_same_and_another_gives_others(self, problem):
+        study = self.later(problem)
+        first, again, other = (self.propose(problem, study, seed=s) for s in (0, 0, 1))
+        assert np.array_equal(first, again)
+        assert not np.array_equal(first, other)
+
+    def test_the_history_is_left_alone(self, problem):
+        study = self.later(problem)
+        before = study.genes.copy(), list(study.figures)
+        self.propose(problem, study)
+        assert np.array_equal(study.genes, before[0])
+        assert list(study.figures) == before[1]
+
+    def test_all_failed_is_no_dead_end(self, problem):
+        first = self.propose(problem, empty(problem), seed=1)
+        genes = self.propose(problem, History(first, [None] * len(first)))
+        assert len(genes) == N
+
+    def test_fewer_only_where_no_more_are_left(self, tiny):
+        genes = self.propose(tiny, empty(tiny), n=100)
+        assert len(genes) == tiny.space.size  # small enough to be known by heart
+        seen = rated(tiny, genes[:-2])
+        rest = self.propose(tiny, seen, n=100)
+        assert {tuple(r) for r in rest.tolist()} == {tuple(r) for r in genes[-2:].tolist()}
+        assert len(self.propose(tiny, rated(tiny, genes), n=100)) == 0
+
+    @pytest.fixture(params=["score, macs, params", "macs, params"])
+    def tiny(self, request, tmp_path):
+        """Twelve networks."""
+        stage = "  - {dim: [%s], depth: [%s], mlp_ratio: [2], expand_ratio: [2], kernels: [[3]],"
+        stage += " attention_ratio: [0], stacking: [tail], heads: 2}\n"
+        head = "image_size: 32\nnum_classes: 10\nstem: {kernel: 3, stride: 2}\nstages:\n"
+        stages = [("16", "1, 2"), ("16, 32, 48", "1"), ("32", "1, 2"), ("64", "1")]
+        path = tmp_path / "tiny.yaml"
+        path.write_text(head + "".join(stage % s for s in stages))
+        return Problem.of(SearchSpace.load(path), (), request.param.split(", "))
+
+
+class TestNSGA2(StrategyContract):
+    entry = "nsga2"
+
+
+class TestRandom(StrategyContract):
+    entry = "random"
+
+
+def test_every_strategy_has_a_contract():
+    assert {c.entry for c in StrategyContract.__subclasses__()} == set(STRATEGIES)

@@ -1,0 +1,170 @@
+"""The same seed gives the same search: again, with other workers, killed, cut and extended."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from smt_nas.accuracy import FunctionEvaluator
+from smt_nas.search import Settings, reopen, start
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SETTINGS = {"space": "smt_micro", "budgets": ("10MMACs",), "prove": False}
+
+
+def front(path):
+    """The rows of front.csv without what time decides."""
+    with (path / "front.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{k: v for k, v in row.items() if not k.startswith("latency")} for row in rows]
+
+
+def rater(fail_at=None):
+    """Rates by a formula that no cost is; `fail_at`: raises Ctrl-C at that call."""
+    calls = []
+
+    def rate(arch):
+        calls.append(arch)
+        if len(calls) == fail_at:
+            raise KeyboardInterrupt
+        return float(sum(s.depth * len(s.kernels) * s.mlp_ratio for s in arch.stages))
+
+    return FunctionEvaluator(rate)
+
+
+def run(path, n=70, seed=0, **more):
+    settings = Settings(**SETTINGS, n=n, seed=seed, **more)
+    return start(settings, path, rater=rater()).run()
+
+
+def command(*words, mark=""):
+    env = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", "MARK": str(mark)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "smt_nas", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole") / "run"
+    assert len(run(path).front) > 3
+    return path
+
+
+def test_the_same_seed_gives_the_same(whole, tmp_path):
+    run(tmp_path / "again")
+    run(tmp_path / "other", seed=1)
+    assert front(tmp_path / "again") == front(whole)
+    assert front(tmp_path / "other") != front(whole)
+
+
+@pytest.mark.parametrize("cut", [1, 20, 33, 65])
+def test_interrupted_anywhere_and_resumed(whole, tmp_path, cut):
+    path = tmp_path / "cut"
+    stopped = start(Settings(**SETTINGS, n=70), path, rater=rater(fail_at=cut)).run()
+    assert stopped.interrupted
+    assert not stopped.finished
+    assert len(stopped.trials) == cut - 1
+    assert bool(stopped.front) == (cut > 1)
+    assert len(front(path)) == len(stopped.front) + 4
+    outcome = reopen(path, rater=rater()).run()
+    assert outcome.finished
+    assert front(path) == front(whole)
+
+
+def test_more_networks_later_are_those_of_a_longer_search(whole, tmp_path):
+    run(tmp_path / "short", n=40)
+    reopen(tmp_path / "short", n=70, rater=rater()).run()
+    assert front(tmp_path / "short") == front(whole)
+
+
+def test_a_moved_run_goes_on(whole, tmp_path):
+    run(tmp_path / "before", n=40)
+    (tmp_path / "before").rename(tmp_path / "after")
+    reopen(tmp_path / "after", n=70, rater=rater()).run()
+    assert front(tmp_path / "after") == front(whole)
+
+
+SMALL = ("--space", "smt_micro", "--budget", "10MMACs", "--no-prove")
+
+
+def alive(pattern):
+    """Worker processes whose environment names a directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes()
+            if b"search.workers" in words and pattern in (process / "environ").read_bytes():
+                found.append(process.name)
+        except OSError:
+            continue
+    return found
+
+
+def wait_until(condition, seconds=90):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
+def test_sigkill_leaves_no_worker_and_resume_gives_the_same(tmp_path):
+    reference = command("search", *SMALL, "--n", 40, "--workers", 1, "--out", tmp_path / "one")
+    assert reference.wait(120) == 0
+    mark = str(tmp_path).encode()
+    killed = tmp_path / "killed"
+    words = ["search", *SMALL, "--n", 40, "--workers", 2, "--out", killed]
+    for trials in (1, 9, 36):
+        child = command(*words, mark=tmp_path)
+        wait_until(lambda t=trials: stored(killed) >= t)
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+        wait_until(lambda: not alive(mark))
+        words = ["resume", killed, "--workers", 2]
+    done = command(*words, mark=tmp_path)
+    assert done.wait(120) == 0
+    assert front(killed) == front(tmp_path / "one")
+
+
+def stored(path):
+    """Trials that a run has stored so far."""
+    import sqlite3
+
+    try:
+        with sqlite3.connect(f"file:{path / 'study.db'}?mode=ro", uri=True) as database:
+            return database.execute("select count(*) from trials").fetchone()[0]
+    except sqlite3.OperationalError:
+        return -1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -15)])
+def test_signals_leave_a_run_that_goes_on(tmp_path, sent, code):
+    path = tmp_path / "run"
+    child = command("search", *SMALL, "--n", 400, "--workers", 1, "--out", path)
+    wait_until(lambda: stored(path) >= 3)
+    child.send_signal(sent)
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == code
+    assert "Traceback" not in err
+    if sent == signal.SIGINT:
+        assert "Front of" in out
+        assert f"Next: smt-nas resume {path}" in out
+        assert len(front(path)) > 4
+    shown = command("front", path)
+    assert "not finished" in shown.communicate(timeout=60)[0]
+    before = stored(path)
+    resumed = command("resume", path, "--n", before + 1, "--json")
+    assert f'"trials": {before + 1}' in resumed.communicate(timeout=60)[0]
