@@ -185,7 +185,6 @@ def test_saved_file_loads_by_path(tmp_path):
         (3, {"kernels": (3,)}),  # stage 4 has no SAM block
         (3, {"expand_ratio": 4}),
         (3, {"stacking": "tail"}),
-        (3, {"attention_ratio": 0.99}),  # one block of one, whichever way it is rounded
         (0, {"head_dim": 16}),  # stage 1 has no MSA block
         (0, {"stacking": "tail"}),
         (2, {"attention_ratio": 0.51}),

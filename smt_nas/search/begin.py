@@ -53,12 +53,7 @@ def start(
     _introduce(problem, listener)
     directory = RunDirectory.create(out, settings, space)
     listener.say(f"Run directory: {directory.path}")
-    try:
-        study = _create(problem, directory)
-    except StoreError:
-        directory.discard()
-        raise
-    return Search(directory, problem, study, rater, listener, workers)
+    return Search(directory, problem, _first_study(problem, directory), rater, listener, workers)
 
 
 def reopen(
@@ -92,10 +87,7 @@ def reopen(
         )
     settings = directory.settings
     problem = Problem.of(directory.space, settings.budgets, settings.objectives)
-    if problem.rated is None or read_only:
-        rater = None
-    else:
-        rater = _rater(problem, rater or settings.evaluator)
+    rater = None if read_only else _rater(problem, rater or settings.evaluator)
     if settings.storage is None and not _filled(directory.database):
         if read_only:
             raise StoreError(f"{path}: holds no trials yet. Use `smt-nas resume {path}`.")
@@ -118,6 +110,15 @@ def _rater(problem: Problem, wanted: Evaluator | str | None) -> Evaluator | None
             f"Choose it, or one of {', '.join(n for n, m in METRICS.items() if m.formula)}."
         )
     return wanted
+
+
+def _first_study(problem: Problem, directory: RunDirectory) -> Study:
+    """Create the study of a new run; where that fails, the run directory goes again."""
+    try:
+        return _create(problem, directory)
+    except StoreError:
+        directory.discard()
+        raise
 
 
 def _create(problem: Problem, directory: RunDirectory) -> Study:
