@@ -1,0 +1,89 @@
+"""A network that fails is a failed trial with its reason; the search goes on."""
+
+import math
+import signal
+
+import pytest
+
+from smt_nas.accuracy import FunctionEvaluator
+from smt_nas.report.front import front_notes
+from smt_nas.search import Settings, reopen, start
+from smt_nas.search.workers import Workers
+
+N = 40
+
+
+def settings(**more):
+    return Settings(space="smt_micro", budgets=("10MMACs",), n=N, prove=False, **more)
+
+
+def raises(arch):
+    raise MemoryError("no room")
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (raises, "MemoryError: no room"),
+        (lambda arch: math.nan, "score must be a finite number (got nan)"),
+        (lambda arch: -math.inf, "score must be a finite number (got -inf)"),
+        (lambda arch: {"accuracy": 1.0}, "must return 'score' (got accuracy)"),
+        (lambda arch: None, "TypeError"),
+        (lambda arch: "0.7", "score must be a finite number (got '0.7')"),
+    ],
+)
+def test_every_third_network_fails(tmp_path, broken, reason):
+    calls = []
+
+    def rate(arch):
+        calls.append(arch)
+        return broken(arch) if len(calls) % 3 == 0 else float(arch.stages[2].depth)
+
+    outcome = start(settings(), tmp_path / "run", rater=FunctionEvaluator(rate)).run()
+    assert len(outcome.trials) == N
+    failed = [t for t in outcome.trials if t.evaluation.reason is not None]
+    assert len(failed) == N // 3
+    assert all(reason in t.evaluation.reason and t.evaluation.value is None for t in failed)
+    assert {t.key for t in failed}.isdisjoint(r.arch.key for r in outcome.front)
+    assert outcome.front
+    assert any(f"{N // 3} of {N} trials failed" in line for line in front_notes(outcome, False))
+    stored = reopen(tmp_path / "run", read_only=True).outcome()
+    assert [t.evaluation for t in stored.trials] == [t.evaluation for t in outcome.trials]
+
+
+def test_all_networks_fail(tmp_path):
+    outcome = start(settings(), tmp_path / "run", rater=FunctionEvaluator(raises)).run()
+    assert len(outcome.trials) == N
+    assert outcome.front == []
+    assert (tmp_path / "run" / "front.csv").is_file()
+
+
+def test_a_measure_that_fails(tmp_path, monkeypatch):
+    from smt_nas.accuracy import zero_cost
+
+    true, calls = zero_cost.measure, []
+
+    def measure(arch):
+        calls.append(arch)
+        if len(calls) == 2:
+            raise RuntimeError("cannot be built")
+        return true(arch)
+
+    monkeypatch.setattr(zero_cost, "measure", measure)
+    few = settings().model_copy(update={"n": 4})
+    outcome = start(few, tmp_path / "run").run()
+    reasons = [t.evaluation.reason for t in outcome.trials]
+    assert reasons == [None, "RuntimeError: cannot be built", None, None]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_killed_worker_costs_one_answer(count):
+    """`signal.raise_signal` is what a worker can import; it stands for the kernel's OOM killer."""
+    with Workers(count) as workers:
+        found = workers.map(_signal, [0, 0, signal.SIGKILL, 0, 0], str.upper)
+        answers = list(found)
+    assert answers[:2] + answers[3:] == [None] * 4
+    assert "SIGKILL" in answers[2]
+
+
+_signal = signal.raise_signal

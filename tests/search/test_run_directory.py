@@ -1,0 +1,245 @@
+"""A run directory and its study, as users, crashes and full disks leave them."""
+
+import contextlib
+import os
+import random
+import sqlite3
+import subprocess
+import threading
+
+import pytest
+
+from smt_nas.accuracy import FunctionEvaluator
+from smt_nas.errors import ConfigError, SmtNasError, StoreError
+from smt_nas.search import Settings, reopen, start
+from smt_nas.search.rundir import RunDirectory
+from smt_nas.search.study import hide_password
+from smt_nas.space import SearchSpace
+
+RATER = FunctionEvaluator(lambda arch: float(arch.stages[2].dim))
+SPACE = SearchSpace.load("smt_micro")
+
+
+def settings(**more):
+    return Settings(**({"space": "smt_micro", "n": 6, "prove": False} | more))
+
+
+def begin(path, **more):
+    return start(settings(**more), path, rater=RATER)
+
+
+@pytest.fixture
+def run(tmp_path):
+    begin(tmp_path / "run").run()
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({}, "holds this very search already"),
+        ({"seed": 1}, r"holds a search with seed 0 \(got 1\)"),
+        ({"space": "smt"}, r"with space smt_micro \(got smt\)"),
+        ({"budgets": ("9MMACs",)}, "with budgets"),
+    ],
+)
+def test_a_taken_directory(run, asked, told):
+    before = (run / "run.yaml").read_bytes()
+    with pytest.raises(StoreError, match=told):
+        begin(run, **asked)
+    assert (run / "run.yaml").read_bytes() == before
+
+
+def test_a_directory_of_other_things(tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(StoreError, match="must be empty or new"):
+        begin(tmp_path)
+    with pytest.raises(StoreError, match="is a file"):
+        begin(tmp_path / "letter.txt")
+    with pytest.raises(StoreError, match="cannot be made"):
+        begin(tmp_path / "letter.txt" / "run")
+
+
+@pytest.mark.parametrize("content", [b"", b"schema: 1\nsett", b"\xff\x00", b"schema: 2\n", b"- a"])
+def test_a_broken_run_yaml(run, content):
+    (run / "run.yaml").write_bytes(content)
+    for attempt in (reopen, begin):
+        with pytest.raises(StoreError, match=r"run\.yaml.*Restore that file"):
+            attempt(run)
+    assert (run / "study.db").stat().st_size > 0
+
+
+def test_no_run_yaml(tmp_path):
+    with pytest.raises(StoreError, match="is not a run directory"):
+        reopen(tmp_path)
+    with pytest.raises(StoreError, match="is not a run directory"):
+        reopen(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("how", ["deleted", "empty"])
+def test_killed_before_the_first_trial(run, how):
+    expected = (run / "front.csv").read_text()
+    (run / "study.db").unlink()
+    if how == "empty":
+        (run / "study.db").touch()
+    with pytest.raises(StoreError, match="holds no trials yet"):
+        reopen(run, read_only=True)
+    reopen(run, rater=RATER).run()
+    assert (run / "front.csv").read_text() == expected
+
+
+def test_a_damaged_study_is_told_and_kept(run):
+    """Whatever bytes were overwritten: a clear error, or nothing that matters was hit."""
+    whole = (run / "study.db").read_bytes()
+    rng, told = random.Random(0), 0
+    damaged = [b"x" * 5000, whole[:20000], os.urandom(9000)]
+    for _ in range(25):
+        at, size = rng.randrange(len(whole) - 4000), rng.choice([1, 40, 4000])
+        damaged.append(whole[:at] + rng.randbytes(size) + whole[at + size :])
+    for content in damaged:
+        (run / "study.db").write_bytes(content)
+        try:
+            reopen(run, read_only=True).outcome()
+        except SmtNasError as error:
+            told += 1
+            assert "\n" not in str(error)
+        assert (run / "study.db").read_bytes()[100:] == content[100:]
+    assert told >= 5
+
+
+def test_the_study_of_another_search(run, tmp_path):
+    begin(tmp_path / "other" / "run", seed=1).run()
+    (tmp_path / "other" / "run" / "study.db").replace(run / "study.db")
+    with pytest.raises(StoreError, match=r"belongs to a search with seed 1 \(got 0\)"):
+        reopen(run, rater=RATER)
+
+
+def test_a_locked_directory(run):
+    holder = RunDirectory.open(run)
+    with holder.lock():
+        with pytest.raises(StoreError, match="another process is working in it"):
+            reopen(run, n=9, rater=RATER).run()
+        assert len(reopen(run, read_only=True).outcome().trials) == 6
+    assert len(reopen(run, n=9, rater=RATER).run().trials) == 9
+
+
+def test_two_searches_at_once_get_two_directories(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths, barrier = [], threading.Barrier(6)
+
+    def make():
+        barrier.wait()
+        paths.append(RunDirectory.create(None, settings(), SPACE).path)
+
+    threads = [threading.Thread(target=make) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(paths)) == 6
+    assert str(min(paths, key=len_of)) == "runs/smt_micro"
+
+
+def len_of(path):
+    return len(str(path))
+
+
+URL = "sqlite:///{}/shared.db"
+
+
+def test_storage_elsewhere(tmp_path):
+    url = URL.format(tmp_path)
+    begin(tmp_path / "a", storage=url).run()
+    assert not (tmp_path / "a" / "study.db").exists()
+    assert len(reopen(tmp_path / "a", n=8, rater=RATER).run().trials) == 8
+    (tmp_path / "b").mkdir()
+    with pytest.raises(StoreError, match="exists already"):
+        begin(tmp_path / "b" / "a", storage=url)
+    assert not (tmp_path / "b" / "a").exists()  # else `resume` would go on with another's study
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("no url", "must be the URL of a database"),
+        ("mysql//bob:s3cret@host/x", "must be the URL of a database"),
+        ("postgresql://bob:secret@host:s3c/x", "must be the URL of a database"),
+        ("foo://bob:s3cret@host/x", "must be the URL of a database"),
+        ("sqlite:////nowhere/at/all.db", "cannot be used"),
+        ("oracle://bob:s3cret@host/x?password=s3cret", "Install that database driver"),
+    ],
+)
+def test_a_storage_that_does_not_work(tmp_path, url, told):
+    with pytest.raises((ConfigError, StoreError), match=told) as caught:
+        begin(tmp_path / "run", storage=url)
+    assert "s3c" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_passwords_are_not_written(tmp_path):
+    url = "postgresql://bob:s3cret@host/x?sslpassword=s3cret&sslmode=require"
+    assert hide_password(url).count("s3cret") == 0
+    assert "sslmode=require" in hide_password(url)
+    RunDirectory.create(tmp_path / "run", settings(storage=url), SPACE)
+    assert "s3cret" not in (tmp_path / "run" / "run.yaml").read_text()
+    with pytest.raises(StoreError, match=r"password of .* was not kept") as caught:
+        RunDirectory.open(tmp_path / "run")
+    assert "s3cret" not in str(caught.value)
+    assert RunDirectory.open(tmp_path / "run", url).storage == url
+    with pytest.raises(StoreError, match="holds a search with storage") as caught:
+        RunDirectory.create(tmp_path / "run", settings(storage=url + "x"), SPACE)
+    assert "s3cret" not in str(caught.value)
+
+
+@contextlib.contextmanager
+def mounted(path, *options):
+    path.mkdir(exist_ok=True)
+    if subprocess.run(["mount", *options, str(path)], capture_output=True).returncode:
+        pytest.skip("may not mount here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def test_front_of_a_read_only_directory(run, tmp_path):
+    expected = [r.arch.key for r in reopen(run, read_only=True).outcome().front]
+    view = tmp_path / "view"
+    with mounted(view, "--bind", "-o", "ro", str(run)):
+        assert [r.arch.key for r in reopen(view, read_only=True).outcome().front] == expected
+        with pytest.raises(StoreError, match="cannot be written"):
+            reopen(view, n=9, rater=RATER).run()
+        with pytest.raises(StoreError, match="cannot be"):
+            begin(view / "new")
+
+
+def test_a_full_disk_loses_nothing(tmp_path):
+    disk = tmp_path / "disk"
+    with mounted(disk, "-t", "tmpfs", "-o", "size=300k", "none"):
+        with pytest.raises(StoreError, match=r"full|[Ss]pace"):
+            begin(disk / "run", n=200).run()
+        kept = len(reopen(disk / "run", read_only=True).outcome().trials)
+        assert kept > 3
+        with pytest.raises(StoreError, match=r"full|[Ss]pace"):
+            reopen(disk / "run", rater=RATER).run()
+        subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
+        trials = reopen(disk / "run", n=kept + 5, rater=RATER).run().trials
+        begin(tmp_path / "run", n=kept + 5).run()
+        assert [t.key for t in trials] == [
+            t.key for t in reopen(tmp_path / "run", read_only=True).outcome().trials
+        ]
+
+
+def test_a_writer_that_fails(run, monkeypatch):
+    """The same without a mount: SQLite says `full` at the next trial."""
+    search = reopen(run, n=9, rater=RATER)
+
+    from sqlalchemy.exc import OperationalError
+
+    def add(trial):
+        raise OperationalError("insert", {}, sqlite3.OperationalError("database or disk is full"))
+
+    monkeypatch.setattr(search.study.optuna, "add_trial", add)
+    with pytest.raises(StoreError, match=r"database or disk is full.*smt-nas resume"):
+        search.run()
+    assert len(reopen(run, n=9, rater=RATER).run().trials) == 9
