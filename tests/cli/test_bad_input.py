@@ -37,7 +37,7 @@ def the_line(result):
         (["--budget", "900GFLOPs..901GFLOPs"], "budget"),
         (["--budget", "90..91GFLOPs"], "The nearest that can be met: at least 20.423 GMACs"),
         (["--budget", "2.0..2.4GFLOPs", "--budget", "1Mparams"], "The nearest that can be met"),
-        (["--budget", "2.35..2.4GFLOPs", "--budget", "2.88Mparams"], "The nearest one costs"),
+        (["--budget", "2.35..2.4GFLOPs", "--budget", "2.88Mparams"], "The nearest network has"),
         (["--budget", "0GFLOPs"], "must be above 0"),
         (["--budget", "-1GFLOPs"], "must be above 0"),
         (["--budget", "nanGFLOPs"], "must be above 0"),
@@ -57,7 +57,7 @@ def the_line(result):
         (["--evaluator", "zerocost"], "Did you mean 'zero-cost'?"),
         (["--n", "0"], "greater than or equal to 1"),
         (["--seed", "-1"], "greater than or equal to 0"),
-        (["--storage", "nonsense"], "nonsense"),
+        (["--storage", "nonsense"], "must be the URL of a database"),
         (["--storage", "postgresql://user:secret@localhost:1/db"], "user:***@"),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_study_of_another_space(run, tmp_path):
     assert run("search", *MICRO, "--out", "r").exit_code == 0
     text = (tmp_path / "r/run.yaml").read_text()
     (tmp_path / "r/run.yaml").write_text(text.replace("num_classes: 10", "num_classes: 11"))
-    assert "belongs to another space" in the_line(run("resume", "r"))
+    assert "belongs to a search with space" in the_line(run("resume", "r"))
 
 
 def test_a_full_disk_costs_nothing_that_was_stored(run, tmp_path, monkeypatch):
