@@ -42,7 +42,7 @@ PUBLISHED = {  # its configs/smt/*.yaml: dims, depths, MLP ratios, stem kernel, 
 
 def changed(arch, **by_stage):
     """`arch` with fields of stages replaced: stage3={"depth": 4}."""
-    data = arch.model_dump()
+    data = arch.model_dump(mode="json")
     for name, fields in by_stage.items():
         data["stages"][int(name.removeprefix("stage")) - 1] |= fields
     return type(arch).model_validate(data)
