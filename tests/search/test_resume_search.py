@@ -50,6 +50,8 @@ def command(*words, mark=""):
         stderr=subprocess.PIPE,
         text=True,
         env=env,
+        # a shell starts what it puts in the background with Ctrl-C ignored, CI's perhaps too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -158,7 +160,10 @@ def test_signals_leave_a_run_that_goes_on(tmp_path, sent, code):
     child = command("search", *SMALL, "--n", 400, "--workers", 1, "--out", path)
     wait_until(lambda: stored(path) >= 3)
     child.send_signal(sent)
-    out, err = child.communicate(timeout=60)
+    try:
+        out, err = child.communicate(timeout=60)
+    finally:
+        child.kill()
     assert child.returncode == code
     assert "Traceback" not in err
     if sent == signal.SIGINT:
