@@ -29,8 +29,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document in
 
 def show(item: RenderableType) -> None:
     """Print a result to stdout."""
-    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
-    console.print(item, highlight=False, soft_wrap=isinstance(item, str))
+    if sys.stdout.isatty():
+        Console().print(item, highlight=False)
+        return
+    console = Console(width=_PLAIN_WIDTH)
+    with console.capture() as captured:
+        console.print(item, highlight=False)
+    show_text("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def show_text(text: str) -> None:

@@ -31,9 +31,17 @@ def profile(
 
     Example: smt-nas profile smt_b --by block
     """
+    from rich.text import Text
+
     from smt_nas.arch import load_arch
     from smt_nas.profilers import count
-    from smt_nas.report.profile import cost_rows, costs_table, document, witness_table
+    from smt_nas.report.profile import (
+        cost_rows,
+        costs_table,
+        document,
+        witness_notes,
+        witness_table,
+    )
 
     network = load_arch(arch)
     if image_size is not None:
@@ -44,3 +52,5 @@ def profile(
         return
     console.show(costs_table(arch, network, rows))
     console.show(witness_table(network, counts))
+    for line in witness_notes(counts):
+        console.show(Text(line))

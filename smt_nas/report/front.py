@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from smt_nas.metrics import METRICS
 from smt_nas.search import Outcome, Result
@@ -17,21 +19,22 @@ _COLUMNS = ("score", "macs", "params", "peak_memory_mb", "latency_ms")
 _COMPARED = "macs"
 
 
-def front_table(outcome: Outcome, show_all: bool) -> Table:
+def front_table(outcome: Outcome, show_all: bool) -> Group:
     """Members best first, then the baselines; at most `ROWS` members unless `show_all`."""
     members = outcome.front if show_all else _thinned(outcome.front)
     columns = [n for n in _columns(outcome) if _known(outcome, n)]
-    table = Table(title=_title(outcome), title_justify="left", show_edge=False, pad_edge=False)
-    table.add_column("name")
+    tight = len(columns) > len(_COLUMNS)  # else 80 characters would not hold it
+    table = Table(show_edge=False, pad_edge=False, collapse_padding=tight)
+    table.add_column("name", no_wrap=True)
     for name in columns:
-        table.add_column(_heading(outcome, name), justify="right")
+        table.add_column(_heading(outcome, name), justify="right", no_wrap=True)
     table.add_column(f"MACs vs\n{REFERENCE}", justify="right")
     for r in members:
         table.add_row(*_cells(outcome, r, columns))
     table.add_section()
     for r in outcome.baselines:
         table.add_row(*_cells(outcome, r, columns), style="dim")
-    return table
+    return Group(Text(_title(outcome)), table)
 
 
 def front_notes(outcome: Outcome, show_all: bool) -> list[str]:

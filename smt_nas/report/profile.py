@@ -7,7 +7,9 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from smt_nas import costs
 from smt_nas.arch import Architecture
@@ -16,6 +18,8 @@ from smt_nas.metrics import METRICS
 from smt_nas.profilers import Count
 from smt_nas.units import describe_macs
 
+_LEFT_OUT = "everything that is no convolution, linear or attention product"
+_NARROW = {"attention_macs": "attn\nGMACs", "activations": "Mactiva-\ntions"}  # for 80 columns
 _SHOWN = ("params", "macs", "attention_macs", "activations")
 
 
@@ -34,50 +38,44 @@ def cost_rows(arch: Architecture, by: str) -> list[PartCosts]:
     return rows
 
 
-def costs_table(title: str, arch: Architecture, rows: Iterable[PartCosts]) -> Table:
+def costs_table(title: str, arch: Architecture, rows: Iterable[PartCosts]) -> Group:
     """Rows, then the whole network."""
     whole = costs.of(arch)
     size = arch.image_size
-    table = Table(
-        title=f"{title} at {size}x{size}: {describe_macs(whole.macs)}",
-        title_justify="left",
-        show_edge=False,
-        pad_edge=False,
-    )
-    table.add_column("part")
-    table.add_column("kind")
+    table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
+    for heading in ("part", "kind"):
+        table.add_column(heading, no_wrap=True)
     for name in _SHOWN:
-        table.add_column(METRICS[name].heading, justify="right")
-    table.add_column("share of MACs", justify="right")
-    table.add_column("peak act. MB", justify="right")
+        heading = _NARROW.get(name, METRICS[name].heading)
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("of\nMACs", justify="right", no_wrap=True)
+    table.add_column("peak\nMB", justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*_cells(row, whole.macs))
     table.add_section()
     table.add_row(*_cells(replace(whole, name="network", kind=""), whole.macs))
-    return table
+    return Group(Text(f"{title} at {size}x{size}: {describe_macs(whole.macs)}"), table)
 
 
 def witness_table(arch: Architecture, counts: Mapping[str, Count]) -> Table:
-    """Our MACs beside those of other counters, with what each leaves out and adds."""
+    """Our MACs beside those of other counters."""
     ours = costs.of(arch).macs
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("counter")
     table.add_column("GMACs", justify="right")
     table.add_column("of ours", justify="right")
-    table.add_column("leaves out")
-    table.add_column("adds")
-    table.add_row(
-        "smt-nas (formula)",
-        METRICS["macs"].show(ours),
-        "100.0%",
-        "everything that is no convolution, linear or attention product",
-        "nothing",
-    )
+    table.add_row("smt-nas (formula)", METRICS["macs"].show(ours), "100.0%")
     for name, count in counts.items():
-        share = f"{count.macs / ours:.1%}"
-        row = (METRICS["macs"].show(count.macs), share, count.leaves_out, count.adds)
-        table.add_row(f"{name} {count.version}", *row)
+        macs = METRICS["macs"].show(count.macs)
+        table.add_row(f"{name} {count.version}", macs, f"{count.macs / ours:.1%}")
     return table
+
+
+def witness_notes(counts: Mapping[str, Count]) -> list[str]:
+    """What each counter leaves out and adds, a line each."""
+    said = {"smt-nas": (_LEFT_OUT, "nothing")}
+    said |= {name: (count.leaves_out, count.adds) for name, count in counts.items()}
+    return [f"{name} leaves out {less}; adds {more}." for name, (less, more) in said.items()]
 
 
 def document(

@@ -1,0 +1,133 @@
+"""What commands write, where: results on stdout, talk on stderr, whole figures at 80 columns."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from smt_nas.arch import PRESETS
+from smt_nas.cli.app import app
+from smt_nas.metrics import METRICS
+from smt_nas.report.front import front_table
+from smt_nas.report.profile import cost_rows, costs_table
+from smt_nas.search import reopen
+
+ROOT = Path(__file__).resolve().parents[2]
+SEARCH = ["search", "--space", "smt_micro", "--no-prove", "--workers", "1"]
+
+
+def invoke(*words):
+    result = CliRunner().invoke(app, [str(w) for w in words])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "run"
+    invoke(*SEARCH, "--n", 5, "--budget", "20MMACs", "--out", path)
+    return path
+
+
+def check(document):
+    assert document["schema"] == 1
+    assert document["front"] and [b["name"] for b in document["baselines"]] == list(PRESETS)
+    for entry in (*document["front"], *document["baselines"]):
+        assert {"key", "architecture", "values", "provenance"} <= set(entry)
+        assert set(entry["values"]) == set(entry["provenance"]) <= set(METRICS)
+        assert all(isinstance(v, int | float) for v in entry["values"].values())
+        assert entry["provenance"]["macs"] == "exact"
+        assert entry["provenance"]["score"] == "proxy"
+        assert "latency_ms" not in entry["values"]  # not proved, so not measured
+
+
+def test_json_alone_is_on_stdout(run, tmp_path):
+    searched = invoke(*SEARCH, "--n", 5, "--budget", "20MMACs", "--out", tmp_path / "r", "--json")
+    assert "Space smt_micro" in searched.stderr
+    documents = [json.loads(searched.stdout)]
+    documents += [json.loads(invoke(c, run, "--json").stdout) for c in ("front", "resume")]
+    for document in documents:
+        check(document)
+        assert document["front"] == documents[0]["front"]
+    assert all(m["values"]["macs"] <= 20e6 for m in documents[0]["front"])
+
+
+def test_tables_in_a_pipe_have_no_trailing_spaces(run):
+    for words in (["front", run], ["spaces"], ["spaces", "show", "smt"]):
+        lines = invoke(*words).stdout.splitlines()
+        assert len(lines) > 2
+        assert [line for line in lines if line != line.rstrip() or "…" in line] == []
+
+
+@pytest.mark.parametrize("by", ["stage", "block"])
+@pytest.mark.parametrize("name", PRESETS)
+def test_costs_fit_80_columns(name, by):
+    arch = PRESETS[name]
+    text = printed(costs_table(name, arch, cost_rows(arch, by)))
+    assert len(text.splitlines()) == 1 + 3 + len(cost_rows(arch, by)) + 2
+
+
+def test_a_front_fits_80_columns(run):
+    outcome = reopen(run, read_only=True).outcome()
+    text = printed(front_table(outcome, True))
+    assert len(text.splitlines()) == 1 + 3 + len(outcome.front) + 1 + len(PRESETS)
+
+
+def printed(table):
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(table)
+    text = captured.get()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    return text
+
+
+def command(words, **more):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "smt_nas", *map(str, words)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+        **more,
+    )
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_closed_pipe_is_silent(run, flags):
+    read, write = os.pipe()
+    os.close(read)
+    done = command(["front", run, *flags], stdout=write)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_full_disk_behind_stdout(run, flags):
+    with open("/dev/full", "w") as full:
+        done = command(["front", run, *flags], stdout=full)
+    assert (done.returncode, done.stderr) == (1, "error: output: No space left on device.\n")
+
+
+def test_export_to_where_nothing_can_be_written(tmp_path):
+    for out in (tmp_path / "missing" / "x.yaml", tmp_path):
+        result = CliRunner().invoke(app, ["export", "smt_t", "--out", str(out)])
+        assert result.exit_code == 1
+        assert "cannot be written" in result.stderr
+
+
+def test_help_is_quick():
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert command(["--help"], stdout=subprocess.DEVNULL).returncode == 0
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 2  # under 0.6 s on a quiet core
