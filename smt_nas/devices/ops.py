@@ -20,7 +20,8 @@ Kind = Literal[
     "softmax",
     "elementwise",  # activations, residual sums, products
     "reduce",  # means, sums, maxima, pooling
-    "copy",  # contiguous, cat, stack, roll, gather, casts
+    "copy",  # contiguous, cat, stack, roll, gather
+    "cast",  # to the precision autocast asks for; no work where nothing is cast
 ]
 
 
@@ -40,6 +41,10 @@ class Op:
             positions of the whole batch.
         groups: products of that shape: batch x heads of a batched product, groups of a convolution.
         kernel: height times width of a convolution's kernel; 0 elsewhere.
+        sources: of each activation it reads: how many operators back it was written (0: given from
+            outside) and how many elements of it are read. They add up to `read`.
+        wide: under autocast it writes fp32.
+        channels_last: a convolution whose input lies in channels-last memory.
     """
 
     path: str
@@ -54,3 +59,6 @@ class Op:
     k: int = 0
     groups: int = 1
     kernel: int = 0
+    sources: tuple[tuple[int, int], ...] = ()
+    wide: bool = False
+    channels_last: bool = False

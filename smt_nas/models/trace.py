@@ -1,0 +1,257 @@
+"""The operators of a network, from one forward on meta tensors: shapes, no numbers, no memory.
+
+The forward runs as under autocast, so that every operator knows whether it writes fp32 then, and
+the casts that autocast adds are operators of their own (kind `cast`). Views cost nothing and are
+no operators. `F.scaled_dot_product_attention` stays one operator, as it is on every device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from smt_nas.devices.ops import Op
+from smt_nas.models.operators import HALVED, WIDENED, Shape, kind_of, shape_of
+
+aten = torch.ops.aten
+NOTHING = {  # allocate or rename, launch nothing
+    aten.empty.memory_format,
+    aten.empty_like.default,
+    aten.empty_strided.default,
+    aten.new_empty.default,
+    aten.new_empty_strided.default,
+    aten._unsafe_view.default,
+    aten._reshape_alias.default,
+    aten.lift_fresh.default,
+    aten.set_.source_Storage,
+}
+
+CASTING = (  # compare the types of what they get before they dispatch
+    torch.conv1d,
+    torch.conv2d,
+    torch.conv3d,
+    torch.conv_transpose2d,
+    torch.nn.functional.linear,
+)
+
+
+def trace(module: nn.Module, image: tuple[int, ...], batch: int = 1) -> list[Op]:
+    """Operators of one inference, in the order they run.
+
+    The module is left as it was. Its weights may be anywhere, also on the meta device; nothing is
+    computed with them. Drop path and the like are traced as the module's mode has it.
+
+    Args:
+        module: takes one tensor.
+        image: shape of one input without the batch, e.g. (C, H, W).
+        batch: inputs of the one forward.
+    """
+    recorder = _Recorder(module)
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
+        torch.backends.mha.set_fastpath_enabled(False)  # one opaque operator
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(_paths(module, recorder))
+        stack.enter_context(recorder)
+        stack.enter_context(_Fused(recorder))
+        module(torch.empty(batch, *image, device="meta"))
+    return recorder.ops
+
+
+@contextmanager
+def _paths(module: nn.Module, recorder: _Recorder) -> Iterator[None]:
+    """While it lasts, the recorder knows which module runs."""
+
+    def enter(path: str) -> Callable[..., None]:
+        return lambda *_: recorder.stack.append(path)
+
+    def leave(*_: Any) -> None:
+        recorder.stack.pop()
+
+    hooks = []
+    try:
+        for path, child in module.named_modules():
+            hooks.append(child.register_forward_pre_hook(enter(path)))
+            hooks.append(child.register_forward_hook(leave))
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Writes down every dispatched operator that launches work."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.ops: list[Op] = []
+        self.stack = [""]
+        self.kept: list[Tensor] = []  # an address is never used twice while its tensor lives
+        self.writer: dict[int, int] = {}  # storage -> index of the operator that wrote it
+        self.weights = {_storage(t) for t in [*module.parameters(), *module.buffers()]}
+        self.twins: dict[int, Tensor] = {}  # a cast weight is kept, as autocast keeps it
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        """Run one operator on meta tensors and write it down."""
+        kwargs = kwargs or {}
+        if func in NOTHING or func.is_view:
+            return func(*args, **kwargs)
+        name = func.overloadpacket.__name__
+        wanted = torch.float16 if name in HALVED else torch.float32 if name in WIDENED else None
+        tensors = list(_tensors(args))
+        on_meta = any(t.is_meta for t in tensors)
+        if on_meta or wanted is not None:
+            args = _mapped(args, lambda t: self._ready(t, wanted, on_meta))
+        if name == "native_layer_norm" and not args[0].is_contiguous():
+            args = (self.copied(args[0]), *args[1:])
+        out = func(*args, **kwargs)
+        if name == "convolution" and _channels_last(args[0]) and out.is_meta:
+            out = torch.empty_like(out, memory_format=torch.channels_last)
+        kind = kind_of(name, func, args, self._is_weight)
+        self.record(name, kind, shape_of(name, args, out), list(_tensors(args)), _first(out))
+        return out
+
+    def record(
+        self, name: str, kind: str, shape: Shape, reads: list[Tensor], out: Tensor | None
+    ) -> None:
+        """Append one operator."""
+        index, written = len(self.ops), 0 if out is None else out.numel()
+        sources, weights = [], 0
+        for t in reads:
+            storage, elements = _storage(t), min(t.numel(), _held(t))
+            elements = min(elements, written) if kind == "copy" else elements  # gathers, slices
+            if storage in self.weights:
+                weights += elements
+            else:
+                sources.append((index - self.writer.get(storage, index), elements))
+        if out is not None:
+            self.kept.append(out)
+            self.writer[_storage(out)] = index
+        op = Op(
+            path=self.stack[-1],
+            name=name,
+            kind=kind,  # type: ignore[arg-type]
+            read=sum(n for _, n in sources),
+            written=written,
+            weights=weights,
+            sources=tuple(sources),
+            wide=out is not None and out.dtype == torch.float32,
+            channels_last=name == "convolution" and _channels_last(reads[0]),
+            **shape._asdict(),
+        )
+        self.ops.append(op)
+
+    def copied(self, t: Tensor) -> Tensor:
+        """A contiguous copy, which a layer norm makes for itself."""
+        out = torch.empty(t.shape, dtype=t.dtype, device="meta")
+        self.record("contiguous", "copy", Shape(), [t], out)
+        return out
+
+    def cast(self, t: Tensor, dtype: torch.dtype) -> Tensor:
+        """What autocast hands on: the same tensor, or a copy of another float type."""
+        if not t.is_floating_point() or t.dtype == dtype:
+            return t
+        storage = _storage(t)
+        twin = self.twins.get(storage) if storage in self.weights else None
+        if twin is None or twin.shape != t.shape:
+            twin = torch.empty_like(t, dtype=dtype, device="meta")
+            self.record("cast", "cast", Shape(), [t], twin)
+            if storage in self.weights:
+                self.twins[storage] = twin
+                self.weights.add(_storage(twin))
+        return twin
+
+    def _ready(self, t: Tensor, dtype: torch.dtype | None, on_meta: bool) -> Tensor:
+        if on_meta and not t.is_meta:
+            t = self._on_meta(t)
+        return t if dtype is None else self.cast(t, dtype)
+
+    def _on_meta(self, t: Tensor) -> Tensor:
+        """A meta tensor in place of a real one, known as the same weight or result."""
+        twin = torch.empty_like(t, device="meta")
+        storage, other = _storage(t), _storage(twin)
+        self.kept += [t, twin]
+        if storage in self.weights:
+            self.weights.add(other)
+        if storage in self.writer:
+            self.writer[other] = self.writer[storage]
+        return twin
+
+    def _is_weight(self, t: Tensor) -> bool:
+        return _storage(t) in self.weights
+
+
+class _Fused(TorchFunctionMode):
+    """Keeps scaled dot-product attention one operator."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        """Attention is written down here; all else goes on."""
+        kwargs = kwargs or {}
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            return self._attention(*args, **kwargs)
+        if func in CASTING:
+            args = _mapped(args, lambda t: self.recorder.cast(t, torch.float16))
+        return func(*args, **kwargs)
+
+    def _attention(
+        self, q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, *_: Any, **__: Any
+    ) -> Tensor:
+        q, k, v = (self.recorder.cast(t, torch.float16) for t in (q, k, v))
+        (*lead, rows, depth), columns, width = q.shape, k.shape[-2], v.shape[-1]
+        # kernels write (..., rows, heads, width), so that joining the heads is a view
+        lead, heads = lead[:-1], lead[-1]
+        out = torch.empty(*lead, rows, heads, width, dtype=q.dtype, device="meta")
+        out = out.transpose(-3, -2)
+        groups = q[..., 0, 0].numel()
+        shape = Shape(groups * rows * columns * (depth + width), rows, columns, depth, groups)
+        reads = [q, k, v] if attn_mask is None else [q, k, v, attn_mask]
+        self.recorder.record("scaled_dot_product_attention", "attention", shape, reads, out)
+        return out
+
+
+def _channels_last(t: Tensor) -> bool:
+    return t.ndim == 4 and t.is_contiguous(memory_format=torch.channels_last)
+
+
+def _storage(t: Tensor) -> int:
+    return int(t.untyped_storage()._cdata)
+
+
+def _held(t: Tensor) -> int:
+    """Elements behind a tensor: an expanded one holds fewer than it shows."""
+    return t.untyped_storage().nbytes() // t.element_size()
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, list | tuple):
+        return type(value)(_mapped(item, change) for item in value)
+    return value
+
+
+def _first(out: object) -> Tensor | None:
+    return next(_tensors(out), None)
