@@ -1,0 +1,101 @@
+"""A `Part` as a module of its own: what is traced and timed is the code that a network runs.
+
+A chain of such modules computes what the whole network computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from smt_nas.arch import Stage
+from smt_nas.arch import Stem as StemSpec
+from smt_nas.devices.parts import Part, PartKind
+from smt_nas.models.blocks import (
+    BLOCK_EPS,
+    FFN,
+    Downsample,
+    DropPath,
+    LayerScale,
+    Stem,
+)
+from smt_nas.models.mixers import MSA, SAM
+
+_SCALE = 1e-4  # of a layer scale; time does not depend on it
+
+
+class Branch(nn.Module):
+    """One residual branch of a `Block`: `x + drop(scale(inner(norm(x))))`."""
+
+    def __init__(self, part: Part, inner: nn.Module) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(part.dim, eps=BLOCK_EPS)
+        self.inner = inner
+        self.scale = LayerScale(part.dim, _SCALE) if part.layer_scale else nn.Identity()
+        self.drop_path = DropPath(0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, H, W, C)` to the same."""
+        y: Tensor = x + self.drop_path(self.scale(self.inner(self.norm(x))))
+        return y
+
+
+class Head(nn.Module):
+    """Mean over the positions and the linear classifier."""
+
+    def __init__(self, part: Part) -> None:
+        super().__init__()
+        self.head = nn.Linear(part.dim, part.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, H, W, C)` to `(B, classes)`."""
+        logits: Tensor = self.head(x.mean(dim=(1, 2)))
+        return logits
+
+
+def part_module(part: Part) -> nn.Module:
+    """Build a part with fresh weights, in eval mode.
+
+    Under `torch.device("meta")` nothing is allocated.
+    """
+    return _MODULES[part.kind](part).eval()
+
+
+def part_input(part: Part) -> tuple[int, ...]:
+    """Shape of what a part takes, without the batch: an image (C, H, W), else a map (H, W, C)."""
+    if part.kind == "stem":
+        return (part.dim_in, *part.size)
+    return (*part.size, part.dim_in or part.dim)
+
+
+def _stem(part: Part) -> nn.Module:
+    spec = StemSpec.model_validate({"kernel": part.kernels[0], "stride": part.stride})
+    return Stem(spec, part.dim_in, part.dim)
+
+
+def _sam(part: Part) -> nn.Module:
+    stage = Stage(dim=part.dim, depth=1, kernels=part.kernels, expand_ratio=part.expand)
+    return Branch(part, SAM(stage))
+
+
+def _msa(part: Part) -> nn.Module:
+    head_dim = part.dim // part.heads
+    return Branch(part, MSA(Stage(dim=part.dim, depth=1, attention_ratio=1, head_dim=head_dim)))
+
+
+def _ffn(part: Part) -> nn.Module:
+    ratio = (part.hidden + 0.5) / part.dim  # rounded down to `hidden`, whatever floats do
+    stage = Stage(dim=part.dim, depth=1, mlp_ratio=ratio, attention_ratio=1, head_dim=part.dim)
+    return Branch(part, FFN(stage))
+
+
+_MODULES: dict[PartKind, Callable[[Part], nn.Module]] = {
+    "stem": _stem,
+    "down": lambda part: Downsample(part.dim_in, part.dim),
+    "sam": _sam,
+    "msa": _msa,
+    "ffn": _ffn,
+    "norm": lambda part: nn.LayerNorm(part.dim, eps=BLOCK_EPS),
+    "head": Head,
+}

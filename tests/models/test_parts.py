@@ -1,0 +1,52 @@
+"""Parts as modules: a chain of them is the network."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from smt_nas import PRESETS, SearchSpace, costs
+from smt_nas.devices.parts import Part, ordered_parts, parts_of
+from smt_nas.models import build
+from smt_nas.models.parts import part_input, part_module
+
+
+def chain(arch):
+    return torch.nn.Sequential(*map(part_module, ordered_parts(arch)))
+
+
+@pytest.mark.parametrize("name", ["smt", "smt_micro"])
+@pytest.mark.parametrize("layer_scale", [None, 0.5])
+def test_a_chain_of_parts_computes_what_the_network_computes(name, layer_scale):
+    space = SearchSpace.load(name)
+    arch = space.decode(space.sample(np.random.default_rng(3), 1))[0]
+    arch = arch.model_copy(update={"image_size": 64, "layer_scale": layer_scale})
+    network, parts = build(arch).eval(), chain(arch).eval()
+    tensors = list(network.state_dict().values())
+    state = dict(zip(parts.state_dict(), tensors, strict=True))  # both in the order they run
+    parts.load_state_dict(state)
+    image = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(parts(image), network(image))
+
+
+@pytest.mark.parametrize("name", [*PRESETS, "smt", "smt_micro"])
+def test_macs_of_parts_add_up_to_those_of_the_network(name):
+    if name in PRESETS:
+        archs = [PRESETS[name]]
+    else:
+        space = SearchSpace.load(name)
+        archs = space.decode(space.sample(np.random.default_rng(0), 10))
+    known: dict[Part, int] = {}
+    for arch in archs:
+        for part in parts_of(arch):
+            known.setdefault(part, macs(part))
+        assert sum(known[p] * n for p, n in parts_of(arch).items()) == costs.of(arch).macs
+
+
+def macs(part):
+    with torch.device("meta"):
+        module = part_module(part)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(torch.empty(1, *part_input(part), device="meta"))
+    return counter.get_total_flops() // 2
