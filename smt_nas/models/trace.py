@@ -41,7 +41,9 @@ CASTING = (  # compare the types of what they get before they dispatch
 )
 
 
-def trace(module: nn.Module, image: tuple[int, ...], batch: int = 1) -> list[Op]:
+def trace(
+    module: nn.Module, image: tuple[int, ...], batch: int = 1, channels_last: bool = False
+) -> list[Op]:
     """Operators of one inference, in the order they run.
 
     The module is left as it was. Its weights may be anywhere, also on the meta device; nothing is
@@ -51,29 +53,32 @@ def trace(module: nn.Module, image: tuple[int, ...], batch: int = 1) -> list[Op]
         module: takes one tensor.
         image: shape of one input without the batch, e.g. (C, H, W).
         batch: inputs of the one forward.
+        channels_last: images and convolutions' weights lie in channels-last memory.
     """
-    recorder = _Recorder(module)
+    recorder = _Recorder(module, channels_last)
+    x = torch.empty(batch, *image, device="meta")
+    x = x.to(memory_format=torch.channels_last) if channels_last else x
     fast_path = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
         torch.backends.mha.set_fastpath_enabled(False)  # one opaque operator
         stack.enter_context(torch.no_grad())
-        stack.enter_context(_paths(module, recorder))
+        stack.enter_context(module_paths(module, recorder.stack))
         stack.enter_context(recorder)
         stack.enter_context(_Fused(recorder))
-        module(torch.empty(batch, *image, device="meta"))
+        module(x)
     return recorder.ops
 
 
 @contextmanager
-def _paths(module: nn.Module, recorder: _Recorder) -> Iterator[None]:
-    """While it lasts, the recorder knows which module runs."""
+def module_paths(module: nn.Module, stack: list[str]) -> Iterator[None]:
+    """While it lasts, the last entry of `stack` is the path of the module that runs."""
 
     def enter(path: str) -> Callable[..., None]:
-        return lambda *_: recorder.stack.append(path)
+        return lambda *_: stack.append(path)
 
     def leave(*_: Any) -> None:
-        recorder.stack.pop()
+        stack.pop()
 
     hooks = []
     try:
@@ -89,8 +94,9 @@ def _paths(module: nn.Module, recorder: _Recorder) -> Iterator[None]:
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes down every dispatched operator that launches work."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, channels_last: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.channels_last = channels_last
         self.ops: list[Op] = []
         self.stack = [""]
         self.kept: list[Tensor] = []  # an address is never used twice while its tensor lives
@@ -114,7 +120,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if name == "native_layer_norm" and not args[0].is_contiguous():
             args = (self.copied(args[0]), *args[1:])
         out = func(*args, **kwargs)
-        if name == "convolution" and _channels_last(args[0]) and out.is_meta:
+        if name == "convolution" and self._channels_last(args[0]):
             out = torch.empty_like(out, memory_format=torch.channels_last)
         kind = kind_of(name, func, args, self._is_weight)
         self.record(name, kind, shape_of(name, args, out), list(_tensors(args)), _first(out))
@@ -145,7 +151,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             weights=weights,
             sources=tuple(sources),
             wide=out is not None and out.dtype == torch.float32,
-            channels_last=name == "convolution" and _channels_last(reads[0]),
+            channels_last=name == "convolution" and self._channels_last(reads[0]),
             **shape._asdict(),
         )
         self.ops.append(op)
@@ -186,6 +192,15 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.writer[other] = self.writer[storage]
         return twin
 
+    def _channels_last(self, x: Tensor) -> bool:
+        """Whether a convolution of `x` runs in channels-last memory: as its input or weight lies.
+
+        An input with no such order, one channel or one pixel, counts as plain.
+        """
+        if x.ndim != 4 or self.channels_last:
+            return x.ndim == 4
+        return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
     def _is_weight(self, t: Tensor) -> bool:
         return _storage(t) in self.weights
 
@@ -222,10 +237,6 @@ class _Fused(TorchFunctionMode):
         reads = [q, k, v] if attn_mask is None else [q, k, v, attn_mask]
         self.recorder.record("scaled_dot_product_attention", "attention", shape, reads, out)
         return out
-
-
-def _channels_last(t: Tensor) -> bool:
-    return t.ndim == 4 and t.is_contiguous(memory_format=torch.channels_last)
 
 
 def _storage(t: Tensor) -> int:
