@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any, Literal
 
 from smt_nas.devices.conditions import Conditions
+from smt_nas.errors import ConfigError
 from smt_nas.profilers.stats import Summary, summarise
 
 Status = Literal["ok", "drifting", "throttled", "loaded", "unknown"]
-"""`ok`: nothing spoke against it. `drifting`: the last third is not like the first. `throttled`: the
-GPU held its clocks back. `loaded`: others used the machine. `unknown`: it could not be told."""
+"""`ok`: nothing spoke against it. `drifting`: the last third is not like the first. `throttled`:
+the GPU held its clocks back. `loaded`: others used the machine. `unknown`: it could not be told."""
+
+LAUNCH_BOUND = 1.1
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,9 @@ class Measurement:
         status: how far to trust it.
         reasons: why it is not `ok`; empty where it is.
         watched: what the watchers saw: clocks, power, temperature, load, steal.
+        per_round: samples taken in a row before the next network had its turn.
+        started: when, in UTC; networks measured interleaved share it to the microsecond, and only
+            they can be compared round by round.
     """
 
     name: str
@@ -50,20 +57,62 @@ class Measurement:
     status: Status = "unknown"
     reasons: tuple[str, ...] = ()
     watched: Mapping[str, Any] = field(default_factory=dict)
+    per_round: int = 1
+    started: str = ""
 
-    @property
+    @cached_property
     def wall(self) -> Summary:
         """Median, percentiles and interval of `wall_ms`. The headline: `latency_ms`."""
         return summarise(self.wall_ms)
 
-    @property
+    @cached_property
     def on_device(self) -> Summary | None:
         """The same of `device_ms`."""
-        return None if self.device_ms is None else summarise(self.device_ms)
+        return None if not self.device_ms else summarise(self.device_ms)
 
     @property
     def launch_bound(self) -> bool | None:
         """Whether the GPU waits for the CPU: wall over device time above 1.1; None on a CPU."""
-        if self.device_ms is None or not self.device_ms:
+        if self.on_device is None:
             return None
-        return self.wall.median_ms > 1.1 * summarise(self.device_ms).median_ms
+        return self.wall.median_ms > LAUNCH_BOUND * self.on_device.median_ms
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: every field, raw samples and all, and what is concluded from them."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: _plain(value) for name, value in found.items()} | {
+            "conditions": self.conditions.model_dump(mode="json"),
+            "wall": asdict(self.wall),
+            "on_device": None if self.on_device is None else asdict(self.on_device),
+            "launch_bound": self.launch_bound,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Measurement:
+        """Read `to_dict` back; what is concluded is concluded anew.
+
+        Raises:
+            ConfigError: a field is missing or holds what it cannot.
+        """
+        try:
+            given = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+            given |= {
+                name: None if given[name] is None else tuple(given[name])
+                for name in ("wall_ms", "device_ms", "flagged", "reasons")
+            }
+            found = cls(**given | {"conditions": Conditions(**given["conditions"])})
+            assert found.wall.median_ms > 0
+        except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise ConfigError(
+                f"measurement: must have the fields smt-nas writes (got {reason}). "
+                "Name a file that `smt-nas profile --json` wrote."
+            ) from error
+        return found
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, mappings as dicts, models as they are."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

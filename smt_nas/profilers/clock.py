@@ -1,0 +1,83 @@
+"""`Clock`: where times come from. The real one, or in tests one that is moved by hand."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import torch
+
+
+class Stream(Protocol):
+    """A GPU's queue: work is put in and done in order, later."""
+
+    def mark(self) -> Any:
+        """Put a mark behind what was submitted so far."""
+
+    def wait(self) -> None:
+        """Return when all that was submitted is done."""
+
+    def between_ms(self, start: Any, end: Any) -> float:
+        """Time on the GPU between two marks that are done."""
+
+
+class Clock(Protocol):
+    """Times of this machine."""
+
+    def wall_ns(self) -> int:
+        """Monotonic."""
+
+    def cpu_ns(self) -> int:
+        """CPU time of this process, all its threads."""
+
+    def date(self) -> str:
+        """Now in UTC, ISO 8601, to the microsecond."""
+
+    def stream(self, device: str) -> Stream | None:
+        """The queue of `cuda:0`; None for `cpu`, whose calls end when they return."""
+
+
+class SystemClock:
+    """The clocks of the operating system, and CUDA events."""
+
+    def wall_ns(self) -> int:
+        """Nanoseconds of `perf_counter`."""
+        return time.perf_counter_ns()
+
+    def cpu_ns(self) -> int:
+        """Nanoseconds of `process_time`."""
+        return time.process_time_ns()
+
+    def date(self) -> str:
+        """Now in UTC, ISO 8601."""
+        return datetime.now(UTC).isoformat(timespec="microseconds")
+
+    def stream(self, device: str) -> Stream | None:
+        """The current stream of a CUDA device."""
+        return None if torch.device(device).type == "cpu" else CudaStream(device)
+
+
+class CudaStream:
+    """The current stream of a CUDA device, marked with events.
+
+    Args:
+        device: `cuda:0`.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = torch.device(device)
+
+    def mark(self) -> torch.cuda.Event:
+        """Record an event with a time."""
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(self._device))
+        return event
+
+    def wait(self) -> None:
+        """Synchronise the device."""
+        torch.cuda.synchronize(self._device)
+
+    def between_ms(self, start: torch.cuda.Event, end: torch.cuda.Event) -> float:
+        """Milliseconds between two events."""
+        return float(start.elapsed_time(end))

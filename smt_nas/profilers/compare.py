@@ -1,0 +1,133 @@
+"""Comparing networks: measured in turns in one run, and a verdict with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from smt_nas.errors import MeasurementError
+from smt_nas.profilers.call import Call
+from smt_nas.profilers.clock import Clock, SystemClock
+from smt_nas.profilers.judge import MARGINS
+from smt_nas.profilers.limits import Limits
+from smt_nas.profilers.measurement import Measurement, Status
+from smt_nas.profilers.rounds import MIN_ROUNDS, OnRound, by_round, run
+from smt_nas.profilers.stats import ratio_interval
+from smt_nas.profilers.watch import Watcher, watcher_of
+
+Word = Literal["FASTER", "SLOWER", "SAME", "UNCLEAR"]
+
+MARGINS_APART = {"cpu": 0.05, "cuda": 0.04}
+"""Of measurements of two runs: between days GPUs without locked clocks differ by about 4 %."""
+_SPOILT: tuple[Status, ...] = ("throttled", "loaded", "drifting")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one network's latency compares with another's.
+
+    Attributes:
+        ratio: of the medians; above 1 the second is slower.
+        low, high: bootstrap 95 % interval of the ratio.
+        word: `FASTER` or `SLOWER`: the ratio is beyond the margin and its interval excludes 1;
+            `SAME`: the whole interval is within the margin; else `UNCLEAR`.
+        margin: differences below it are none.
+        reason: why it is unclear, or cannot be clear; empty elsewhere.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    word: Word
+    margin: float
+    reason: str = ""
+
+
+def interleave(
+    calls: Sequence[Call],
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    on_round: OnRound | None = None,
+    *,
+    clock: Clock | None = None,
+    watcher: Watcher | None = None,
+) -> list[Measurement]:
+    """Measure networks in turns, A, B, B, A, so that a slow moment falls on all of them.
+
+    Args:
+        calls: networks made ready, all on one device; all stay in memory at the same time.
+        limits: when to stop; the seconds are those of each network.
+        on_round: told after each round: rounds done, rounds that the time cap leaves room for.
+        clock: the system's, or one that a test moves.
+        watcher: watches the machine meanwhile; the one of the calls' device where None.
+
+    Returns:
+        One measurement a call, in their order. A call that fails midway leaves the others alone.
+
+    Raises:
+        MeasurementError: a call failed before it gave a sample, or calls are on two devices.
+    """
+    if not calls:
+        return []
+    devices = sorted({call.device for call in calls})
+    if len(devices) > 1:
+        raise MeasurementError(
+            f"comparison: all networks must be on one device (got {', '.join(devices)}). "
+            "Measure each device by itself."
+        )
+    watcher = watcher or watcher_of(devices[0])
+    return run(calls, limits, clock or SystemClock(), watcher, on_round)
+
+
+def verdict(a: Measurement, b: Measurement, rng: np.random.Generator | None = None) -> Verdict:
+    """Say how the wall time of `b` compares with that of `a`.
+
+    Rounds are resampled, not samples: what lies within a round is alike. Rounds of one run are
+    drawn in pairs; measurements of two runs by themselves, with a wider margin.
+
+    Args:
+        a: the one compared with.
+        b: the one that is faster or slower.
+        rng: of the bootstrap; `default_rng(0)` where None.
+
+    Raises:
+        MeasurementError: they ran under unequal conditions.
+    """
+    if a.conditions != b.conditions:
+        raise MeasurementError(
+            f"verdict on {a.name} and {b.name}: conditions must be equal "
+            f"(got {a.conditions} and {b.conditions}). Measure both under the same."
+        )
+    together = bool(a.started) and (a.started, a.device) == (b.started, b.device)
+    kind = "cpu" if "cpu" in (a.device, b.device) else "cuda"
+    margin = (MARGINS if together else MARGINS_APART)[kind]
+    rounds_a, rounds_b = by_round(a.wall_ms, a.per_round), by_round(b.wall_ms, b.per_round)
+    if together:
+        n = min(len(rounds_a), len(rounds_b))
+        rounds_a, rounds_b = rounds_a[:n], rounds_b[:n]
+    if min(len(rounds_a), len(rounds_b)) < MIN_ROUNDS:
+        ratio, reason = b.wall.median_ms / a.wall.median_ms, f"fewer than {MIN_ROUNDS} rounds"
+        return Verdict(ratio, ratio, ratio, "UNCLEAR", margin, reason)
+    ratio = float(np.median(rounds_b) / np.median(rounds_a))
+    low, high = ratio_interval(rounds_a, rounds_b, rng, paired=together)
+    spoilt = [f"{m.name} is {m.status}" for m in (a, b) if m.status in _SPOILT]
+    if spoilt and not together:
+        reason = f"two runs, and {' and '.join(spoilt)}"
+        return Verdict(ratio, low, high, "UNCLEAR", margin, reason)
+    word = _word(ratio, low, high, margin)
+    return Verdict(ratio, low, high, word, margin, _UNCLEAR if word == "UNCLEAR" else "")
+
+
+_UNCLEAR = "the interval holds both a difference and none"
+
+
+def _word(ratio: float, low: float, high: float, margin: float) -> Word:
+    if 1 - margin < low and high < 1 + margin:
+        return "SAME"
+    if ratio > 1 + margin and low > 1:
+        return "SLOWER"
+    if ratio < 1 - margin and high < 1:
+        return "FASTER"
+    return "UNCLEAR"

@@ -1,0 +1,35 @@
+"""`Limits`: when to stop measuring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GPU_PRECISION, CPU_PRECISION = 0.005, 0.01
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop measuring one network; n networks measured together get n times the seconds.
+
+    Attributes:
+        seconds: time cap of the samples, without the warm-up.
+        samples: fewest, unless the time cap comes first.
+        min_s: fewest seconds of samples, unless the time cap comes first.
+        precision: stop when half the 95 % interval of the median is at most this share of it;
+            None for 0.5 % on a GPU and 1 % on a CPU.
+        warmup_s: fewest seconds of warm-up, however many networks share it; 0 for one call each.
+        warmup_cap_s: most seconds of it, where it does not get steady.
+    """
+
+    seconds: float = 10.0
+    samples: int = 30
+    min_s: float = 1.0
+    precision: float | None = None
+    warmup_s: float = 0.5
+    warmup_cap_s: float = 10.0
+
+    def precision_on(self, device: str) -> float:
+        """The precision asked for on `cpu` or `cuda:0`."""
+        if self.precision is not None:
+            return self.precision
+        return CPU_PRECISION if device == "cpu" else GPU_PRECISION
