@@ -43,9 +43,9 @@ $(BIN)/python:
 
 $(RUN): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "smt-nas: installing into $(VENV) (some minutes, once)" >&2
-	$(PIP) -e .
+	$(PIP) -e ".[train,report]"
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt $(RUN)
-	$(PIP) -e ".[dev]"
+	$(PIP) -e ".[train,report,dev]"
 	@touch $@

@@ -1,0 +1,209 @@
+"""Any network by its name: a preset, a model config, `timm:NAME` or `pkg.module:factory`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from smt_nas.arch import PRESETS, Architecture, load_arch
+from smt_nas.errors import ConfigError, UnknownName, did_you_mean
+from smt_nas.models import SMT, build
+from smt_nas.models.smt import initial_values
+from smt_nas.models.vision import timm
+from smt_nas.resources import looks_like_path
+
+_TIMM = "timm:"
+_SIZES = range(32, 8193)  # pixels, as Conditions allows
+_WAY_OUT = "A path to a model .yaml, timm:NAME and package.module:factory work too."
+_POOL = 1 << 18  # random numbers that cheap weights repeat
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that can be built as often as is needed.
+
+    Attributes:
+        name: how tables call it: what the user wrote.
+        spec: what the user wrote.
+        arch: of an SMT; None for any other network, whose costs no formula knows.
+        image_size: pixels of its square image.
+        channels: of the image.
+        build: a fresh module in eval mode on the CPU. The weights are random, the same ones each
+            time; torch's random state is left alone.
+    """
+
+    name: str
+    spec: str
+    arch: Architecture | None
+    image_size: int
+    channels: int
+    build: Callable[[], nn.Module]
+
+
+def load_network(spec: str, image_size: int | None = None) -> Network:
+    """Resolve what a user wrote. Nothing is downloaded.
+
+    Args:
+        spec: a preset, a path to a model config, `timm:NAME`, or `pkg.module:factory` where
+            `factory()` returns an `nn.Module`; modules of the working directory are found.
+        image_size: pixels; the network's own by default, 224 for a factory.
+
+    Raises:
+        UnknownName: no preset of that name.
+        ConfigError: no timm model of that name, a size out of range or that the network does not
+            take, a bad config, a factory that cannot be found, raises, or returns another thing.
+        MeasurementError: timm is not installed.
+    """
+    if image_size is not None and image_size not in _SIZES:
+        raise ConfigError(
+            f"{spec}: an image must be from {_SIZES[0]} to {_SIZES[-1]} pixels "
+            f"(got {image_size}). 224 is usual."
+        )
+    if spec.startswith(_TIMM):
+        return _timm(spec, image_size)
+    if ":" in spec and not looks_like_path(spec):
+        return _factory(spec, image_size)
+    if spec not in PRESETS and not looks_like_path(spec):
+        raise UnknownName("preset", spec, PRESETS, _WAY_OUT)
+    arch = load_arch(spec)
+    if image_size is not None:
+        arch = arch.model_copy(update={"image_size": image_size})
+    return network_of(arch, spec)
+
+
+def network_of(arch: Architecture, name: str) -> Network:
+    """The network of an architecture."""
+    return Network(name, name, arch, arch.image_size, arch.in_channels, lambda: _smt(arch))
+
+
+def _smt(arch: Architecture) -> SMT:
+    """An SMT whose weights are distributed as fresh ones, but drawn cheaply.
+
+    Drawing each number anew takes longer than a forward does; here a small pool is repeated.
+    """
+    model = build(arch, device="meta").to_empty(device="cpu").eval()
+    pool = torch.randn(_POOL, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for module in model.modules():
+            for tensor, mean, std in initial_values(module):
+                _fill(tensor, mean, std, pool)
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_running_stats()
+    return model
+
+
+def _fill(tensor: Tensor, mean: float, std: float, pool: Tensor) -> None:
+    if std == 0:
+        tensor.fill_(mean)
+        return
+    for part in tensor.view(-1).split(len(pool)):
+        torch.mul(pool[: len(part)], std, out=part).add_(mean)
+
+
+def _timm(spec: str, image_size: int | None) -> Network:
+    library, name = timm(), spec.removeprefix(_TIMM)
+    if not library.is_model(name):
+        near = did_you_mean(name, library.list_models())
+        raise ConfigError(f"No timm model named {name!r}. {near or 'timm.list_models() has all.'}")
+    config = library.get_pretrained_cfg(name)
+    channels, *_, own = config.input_size if config is not None else (3, 224, 224)
+    resized = image_size not in (None, own)
+    options: dict[str, Any] = {}
+    if resized and config is not None and config.fixed_input_size:
+        options = {"img_size": image_size}  # its weights depend on the size
+
+    def make() -> object:
+        return library.create_model(name, pretrained=False, **options)
+
+    network = Network(spec, spec, None, image_size or own, channels, lambda: _built(make, spec))
+    if resized:
+        _check_size(network)
+    return network
+
+
+def _check_size(network: Network) -> None:
+    """Build and run a network on shapes alone, as some take no size but their own."""
+    size = network.image_size
+    try:
+        model = network.build().to("meta")
+        with torch.inference_mode():
+            model(torch.empty(1, network.channels, size, size, device="meta"))
+    except Exception as error:  # the network's own code may raise anything
+        raise ConfigError(
+            f"{network.spec}: does not take this image size (got {size}: {one_line(error)}). "
+            "Leave --image-size out."
+        ) from error
+
+
+def _factory(spec: str, image_size: int | None) -> Network:
+    module, _, attribute = spec.partition(":")
+    factory = _found(spec, module, attribute)
+    network = Network(spec, spec, None, image_size or 224, 3, lambda: _built(factory, spec))
+    network.build()  # what does not build is better told now
+    return network
+
+
+def _found(spec: str, module: str, attribute: str) -> Callable[[], object]:
+    try:
+        with _working_directory():
+            found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (Exception, SystemExit) as error:  # an import runs the user's code
+        raise ConfigError(
+            f"{spec}: must be package.module:factory that can be imported "
+            f"(got {one_line(error)}). Check the name, or start where the module is."
+        ) from error
+    if not callable(found):
+        raise ConfigError(
+            f"{spec}: must name a function that returns an nn.Module "
+            f"(got {type(found).__name__}). Write `def {attribute}(): return ...`."
+        )
+    factory: Callable[[], object] = found
+    return factory
+
+
+@contextmanager
+def _working_directory() -> Iterator[None]:
+    """Let modules of the working directory be imported, as `python -m` does."""
+    here = os.getcwd()
+    if here in sys.path:
+        yield
+        return
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+
+
+def _built(factory: Callable[[], object], spec: str) -> nn.Module:
+    """Call a factory with a seed of its own, and judge what comes."""
+    with torch.random.fork_rng(devices=[]), _working_directory():
+        torch.manual_seed(0)
+        try:
+            found = factory()
+        except (Exception, SystemExit) as error:  # the user's code may raise anything
+            raise ConfigError(
+                f"{spec}: the factory must return an nn.Module (got {one_line(error)}). Mend it."
+            ) from error
+    if not isinstance(found, nn.Module):
+        raise ConfigError(
+            f"{spec}: the factory must return an nn.Module (got {type(found).__name__}). Mend it."
+        )
+    return found.eval()
+
+
+def one_line(error: BaseException) -> str:
+    """An exception in one line of at most 200 characters."""
+    text = " ".join(str(error).split())
+    text = text if len(text) <= 200 else text[:197] + "..."
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

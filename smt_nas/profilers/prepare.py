@@ -1,0 +1,263 @@
+"""A network under conditions, on a device, as a call that can be timed.
+
+- inference: eval mode, inference mode; training: forward, mean square of the logits as the loss,
+  backward, SGD with momentum, gradients set to None (gradients of `amp-fp16` are scaled)
+- inputs rotate, so that no call finds its image in the cache: as many as fill twice the GPU's L2,
+  at least four
+- `compile` is torch.compile with static shapes; `graph` replays one CUDA graph, after copying the
+  next image into it as a caller would
+- torch's switches, random state and modes are as they were after every call
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from smt_nas.devices.conditions import Conditions
+from smt_nas.errors import MeasurementError
+from smt_nas.profilers.call import Call
+from smt_nas.profilers.networks import Network, one_line
+from smt_nas.profilers.switches import random_state_kept, switched
+from smt_nas.profilers.target import DTYPES, check, resolve
+
+_MIN_SETS, _MAX_INPUT_BYTES = 4, 1 << 30
+_COMPILED_FORMS = 1 << 16  # torch.compile falls back to eager, silently, after 8 networks of a kind
+_LEARNING_RATE = 1e-6  # so that thousands of steps on noise stay finite
+_CAPTURE_WARMUP = 3  # forwards on a side stream before a capture, as torch asks for
+
+
+class DoesNotFit(MeasurementError):
+    """The device's memory does not hold the network at this batch."""
+
+
+def prepare(network: Network, conditions: Conditions, device: str = "cpu") -> Call:
+    """Make a network ready to be timed.
+
+    Args:
+        network: what to run.
+        conditions: how. Its `image_size` overrides the network's.
+        device: `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        MeasurementError: the device is not there or cannot do this, with the reason; `DoesNotFit`
+            where its memory is too small.
+    """
+    target = resolve(device)
+    check(conditions, target)
+    with _told(network, conditions, target):
+        return _Prepared(network, conditions, target)
+
+
+class _Prepared:
+    """The one `Call` there is."""
+
+    def __init__(self, network: Network, conditions: Conditions, device: torch.device) -> None:
+        self.name = network.name
+        self.device = str(device)
+        self.conditions = conditions
+        self.compile_ms: float | None = None
+        self._network, self._device = network, device
+        self._images = _images(network, conditions, device)
+        self._turn = 0
+        model = _placed(network.build(), conditions, device)
+        self._step: Callable[[Tensor], object] = (
+            _training(model, conditions, device)
+            if conditions.train
+            else _inference(model, conditions, device)
+        )
+
+    @property
+    def input_bytes(self) -> int:
+        """Memory that the rotating inputs hold, all sets."""
+        return sum(image.nbytes for image in self._images)
+
+    def first(self) -> None:
+        """The first call, waited for."""
+        with _told(self._network, self.conditions, self._device):
+            if self.conditions.mode == "graph":
+                self._capture()
+            start = time.perf_counter()
+            with _compiling(self.conditions):
+                self()
+                self._wait()
+            if self.conditions.mode == "compile":  # one forward is in it: milliseconds in seconds
+                self.compile_ms = (time.perf_counter() - start) * 1e3
+
+    def __call__(self) -> None:
+        """One call on the next input."""
+        image = self._images[self._turn]
+        self._turn = (self._turn + 1) % len(self._images)
+        with switched(self.conditions, self._device):
+            self._step(image)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._images = []
+        self._step = _closed
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    def _capture(self) -> None:
+        """Replace the step by one that replays a CUDA graph of it."""
+        image, eager = self._images[0].clone(), self._step
+        side = torch.cuda.Stream(self._device)
+        side.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.device(self._device), switched(self.conditions, self._device):
+            with torch.cuda.stream(side):
+                for _ in range(_CAPTURE_WARMUP):
+                    eager(image)
+            torch.cuda.current_stream().wait_stream(side)
+            torch.cuda.synchronize()
+            start, graph = time.perf_counter(), torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                kept = eager(image)  # its memory is the graph's, as long as it is referred to
+            self.compile_ms = (time.perf_counter() - start) * 1e3
+
+        def replay(fresh: Tensor) -> object:
+            image.copy_(fresh)
+            graph.replay()
+            return kept
+
+        self._step = replay
+
+
+def _closed(image: Tensor) -> object:
+    raise AssertionError("called after close")
+
+
+def _placed(model: nn.Module, conditions: Conditions, device: torch.device) -> nn.Module:
+    """Move a module to the device, in its type and memory format."""
+    if conditions.precision in ("fp16", "bf16"):
+        model = model.to(dtype=DTYPES[conditions.precision])
+    model = model.to(device)
+    if conditions.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
+
+
+def _inference(
+    model: nn.Module, conditions: Conditions, device: torch.device
+) -> Callable[[Tensor], object]:
+    model.eval().requires_grad_(False)
+    forward, amp = _forward(model, conditions), conditions.precision.startswith("amp")
+    dtype = DTYPES[conditions.precision]
+
+    def step(image: Tensor) -> object:
+        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=amp):
+            return forward(image)
+
+    return step
+
+
+def _training(
+    model: nn.Module, conditions: Conditions, device: torch.device
+) -> Callable[[Tensor], object]:
+    model.train().requires_grad_(True)
+    forward, amp = _forward(model, conditions), conditions.precision.startswith("amp")
+    dtype = DTYPES[conditions.precision]
+    optimizer = torch.optim.SGD(model.parameters(), lr=_LEARNING_RATE, momentum=0.9)
+    scaled = device.type == "cuda" and conditions.precision == "amp-fp16"
+    scaler = torch.amp.GradScaler(device.type, enabled=scaled)
+
+    def step(image: Tensor) -> object:
+        with random_state_kept(device), torch.enable_grad():
+            with torch.autocast(device.type, dtype, enabled=amp):
+                logits = first_tensor(forward(image))
+                if logits is None or not logits.requires_grad:
+                    raise MeasurementError("a training step needs a tensor with a gradient")
+                loss = logits.float().square().mean()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad(set_to_none=True)
+            return loss
+
+    return step
+
+
+def _forward(model: nn.Module, conditions: Conditions) -> Callable[[Tensor], object]:
+    if conditions.mode != "compile":
+        return model
+    with _compiling(conditions):
+        compiled: Callable[[Tensor], object] = torch.compile(model, dynamic=False)
+    return compiled
+
+
+def first_tensor(found: object) -> Tensor | None:
+    """The first tensor of what a network returned: itself, or inside tuples, lists and dicts."""
+    if isinstance(found, Tensor):
+        return found
+    inside: Any = found.values() if isinstance(found, Mapping) else found
+    if isinstance(found, Mapping | list | tuple):
+        return next((t for t in map(first_tensor, inside) if t is not None), None)
+    return None
+
+
+def _images(network: Network, conditions: Conditions, device: torch.device) -> list[Tensor]:
+    """Sets of noise, each `(B, C, H, W)`."""
+    size = conditions.image_size or network.image_size
+    shape = (conditions.batch, network.channels, size, size)
+    pure = conditions.precision in ("fp16", "bf16")
+    dtype = DTYPES[conditions.precision] if pure else torch.float32
+    layout = torch.channels_last if conditions.channels_last else torch.contiguous_format
+    generator = torch.Generator(device).manual_seed(0)
+    first = torch.randn(shape, generator=generator, device=device)
+    first = first.to(dtype).contiguous(memory_format=layout)
+    sets = _sets(first.nbytes, device)
+    # rolled along the batch's pixels: other bytes at other places cost nothing to draw
+    return [first, *(first.roll(i, dims=-1) for i in range(1, sets))]
+
+
+def _sets(input_bytes: int, device: torch.device) -> int:
+    """How many inputs rotate."""
+    wanted = _MIN_SETS
+    if device.type == "cuda":
+        cache = torch.cuda.get_device_properties(device).L2_cache_size
+        wanted = max(wanted, -(-2 * cache // input_bytes))
+    return max(1, min(wanted, _MAX_INPUT_BYTES // input_bytes))
+
+
+@contextmanager
+def _compiling(conditions: Conditions) -> Iterator[None]:
+    """Let torch.compile keep every network, and keep to itself what it warns of."""
+    if conditions.mode != "compile":
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torch._dynamo import config
+
+        with config.patch(
+            recompile_limit=_COMPILED_FORMS, accumulated_recompile_limit=_COMPILED_FORMS
+        ):
+            yield
+
+
+@contextmanager
+def _told(network: Network, conditions: Conditions, device: torch.device) -> Iterator[None]:
+    """Turn what torch or a network raises into one line."""
+    where = f"{network.name} {conditions} on {device}"
+    try:
+        yield
+    except MeasurementError as error:
+        raise type(error)(f"{where}: cannot be run ({error}).") from error
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise DoesNotFit(f"{where}: {_NO_ROOM}") from error
+    except Exception as error:  # the network's code and the compiler's may raise anything
+        if "out of memory" in str(error) or "can't allocate memory" in str(error):
+            raise DoesNotFit(f"{where}: {_NO_ROOM}") from error
+        raise MeasurementError(f"{where}: cannot be run (got {one_line(error)}).") from error
+
+
+_NO_ROOM = "needs more memory than there is. Use a smaller batch, image or network."

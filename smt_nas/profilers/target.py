@@ -1,0 +1,117 @@
+"""What a device can run: which there are, and which conditions each refuses, with the reason."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import nn
+
+from smt_nas.devices.conditions import Conditions, Precision
+from smt_nas.errors import MeasurementError
+from smt_nas.profilers.networks import one_line
+
+DTYPES: dict[Precision, torch.dtype] = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "amp-fp16": torch.float16,
+    "amp-bf16": torch.bfloat16,
+}
+"""What matrix products and convolutions are computed in; `tf32` stores fp32."""
+
+_AMPERE = (8, 0)  # compute capability of the first GPUs with TF32 and BF16
+
+
+def resolve(device: str) -> torch.device:
+    """Find a device of this machine: `cpu`, `cuda`, `cuda:1`.
+
+    Raises:
+        MeasurementError: no such device here, with the reason: a CPU build of torch, no driver,
+            a driver without a GPU, fewer GPUs, a MIG slice.
+    """
+    kind, _, index = device.partition(":")
+    if device == "cpu":
+        return torch.device("cpu")
+    if kind != "cuda" or (index and not index.isdecimal()):
+        raise MeasurementError(f"device: must be cpu, cuda or cuda:N (got {device!r}).")
+    _check_driver(device)
+    found, wanted = torch.cuda.device_count(), int(index or 0)
+    if wanted >= found:
+        known = ", ".join(f"cuda:{i}" for i in range(found))
+        raise MeasurementError(f"{device}: this machine has no such GPU. It has {known}.")
+    name = torch.cuda.get_device_name(wanted)
+    if "MIG" in name.split():
+        raise MeasurementError(
+            f"{device}: a share of a GPU cannot be measured (got {name}), as others use the rest. "
+            "Measure on a whole one."
+        )
+    return torch.device("cuda", wanted)
+
+
+def _check_driver(device: str) -> None:
+    if torch.version.cuda is None:
+        raise MeasurementError(
+            f"{device}: this torch is a CPU build (got {torch.__version__}). "
+            "Install a CUDA build of torch, or measure on cpu."
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it says what the error below says
+        try:
+            torch.cuda.init()
+        except (RuntimeError, AssertionError) as error:
+            raise MeasurementError(
+                f"{device}: no GPU can be used ({one_line(error)}). Measure on cpu."
+            ) from error
+
+
+def check(conditions: Conditions, device: torch.device) -> None:
+    """Refuse what a device cannot do.
+
+    Raises:
+        MeasurementError: with the reason.
+    """
+    reason = _mode(conditions, device) or _precision(conditions.precision, device)
+    if reason:
+        raise MeasurementError(f"{conditions} on {device}: cannot be measured: {reason}")
+
+
+def _mode(conditions: Conditions, device: torch.device) -> str | None:
+    if conditions.mode == "graph":
+        if device.type == "cpu":
+            return "a CUDA graph needs a GPU. Use --mode eager or compile."
+        if conditions.train:
+            return "training is not captured in a CUDA graph. Use --mode eager or compile."
+    if conditions.threads is not None and device.type != "cpu":
+        return "threads are of a CPU. Leave them out."
+    return None
+
+
+def _precision(precision: Precision, device: torch.device) -> str | None:
+    if precision == "fp32":
+        return None
+    if device.type == "cpu":
+        if precision == "tf32":
+            return "TF32 is a format of NVIDIA GPUs from Ampere on. Use fp32 or bf16."
+        return _refused_by_torch(precision, device)
+    capability = torch.cuda.get_device_capability(device)
+    if precision in ("tf32", "bf16", "amp-bf16") and capability < _AMPERE:
+        word = precision.removeprefix("amp-").upper()
+        got = ".".join(map(str, capability))
+        return f"{word} needs compute capability 8.0, Ampere (got {got}). Use fp16 or fp32."
+    return None
+
+
+def _refused_by_torch(precision: Precision, device: torch.device) -> str | None:
+    """Try what every network is made of in that type; None where torch computes it."""
+    dtype, amp = DTYPES[precision], precision.startswith("amp")
+    parts = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(16, 4), nn.LayerNorm(4))
+    parts.to(device=device, dtype=torch.float32 if amp else dtype)
+    image = torch.ones(1, 4, 4, 4, device=device, dtype=torch.float32 if amp else dtype)
+    try:
+        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=amp):
+            parts(image)
+    except RuntimeError as error:
+        return f"torch refuses ({one_line(error)}). Use fp32."
+    return None
