@@ -44,7 +44,11 @@ def finding(subject: Subject, story: Story) -> Measurement:
     flagged = _flagged(subject, story.loaded)
     concerns = [*story.seen.concerns, *_concerns(subject, story, len(flagged))]
     words = {status for status, _ in concerns}
-    threads = {"threads": subject.threads} if subject.threads else {}
+    watched = dict(story.seen.values)
+    if subject.threads:
+        watched["threads"] = subject.threads
+    if subject.device_ms and watched.get("sm_mhz"):  # comparable where clocks were not alike
+        watched["sm_kilocycles"] = float(np.median(subject.device_ms)) * watched["sm_mhz"]
     return Measurement(
         name=subject.call.name,
         device=subject.call.device,
@@ -59,7 +63,7 @@ def finding(subject: Subject, story: Story) -> Measurement:
         flagged=flagged,
         status=next((status for status in _WORST_FIRST if status in words), "ok"),
         reasons=tuple(reason for _, reason in concerns),
-        watched=threads | dict(story.seen.values),
+        watched=watched,
         per_round=subject.per_turn,
         started=story.started,
     )

@@ -1,12 +1,32 @@
-"""Watchers: what else happened on the machine while networks were timed."""
+"""Watchers: what else happened on the machine while networks were timed.
+
+What cannot be read is `unknown`, never fine.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+import torch
+
+from smt_nas.devices.absent import Absent
+from smt_nas.devices.host import HostSample, foreign_share, sample, steal_share
+from smt_nas.devices.nvml import Gpu, GpuSample, open_gpu
 from smt_nas.profilers.measurement import Status
+
+MAX_FOREIGN = 0.05  # share of the machine's CPU time that others may use
+MAX_THROTTLED = 0.05  # share of readings in which the clocks may be held back
+LOW_CLOCK = 0.75  # of the highest: below it a GPU is held back, whatever it says of reasons
+_PERIOD_S = 0.03  # between readings of a GPU
+_TICK_S = 0.02  # what two counters of /proc can be wrong by
+
+Concern = tuple[Status, str]
 
 
 @dataclass(frozen=True)
@@ -18,7 +38,7 @@ class Seen:
         values: figures by name, plain JSON values; None for what could not be read.
     """
 
-    concerns: tuple[tuple[Status, str], ...] = ()
+    concerns: tuple[Concern, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -35,8 +55,25 @@ class Watcher(Protocol):
         """End, and tell."""
 
 
-class Unwatched:
-    """Sees nothing, and says so: the status of what it watched is `unknown`."""
+def watcher_of(device: str) -> Watcher:
+    """The watcher of `cpu` or `cuda:0`."""
+    if device == "cpu":
+        return HostWatcher()
+    where = torch.device(device)
+    uuid = getattr(torch.cuda.get_device_properties(where), "uuid", None)
+    gpu = open_gpu(where.index or 0, uuid=None if uuid is None else str(uuid))
+    return Blind(gpu.reason) if isinstance(gpu, Absent) else GpuWatcher(gpu)
+
+
+class Blind:
+    """Sees nothing, and says so.
+
+    Args:
+        reason: why, one sentence.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
 
     def start(self) -> None:
         """Nothing to begin."""
@@ -47,9 +84,159 @@ class Unwatched:
 
     def stop(self) -> Seen:
         """Tell that nothing was seen."""
-        return Seen((("unknown", "nothing watched the machine"),))
+        return Seen((("unknown", f"nothing watched the GPU: {self._reason}"),))
 
 
-def watcher_of(device: str) -> Watcher:
-    """The watcher of `cpu` or `cuda:0`."""
-    return Unwatched()
+class HostWatcher:
+    """Reads /proc when asked, between rounds: a thread of its own would take a CPU.
+
+    Args:
+        read: gives the state of the machine.
+    """
+
+    def __init__(self, read: Callable[[], HostSample] = sample) -> None:
+        self._read = read
+        self._samples: list[HostSample] = []
+
+    def start(self) -> None:
+        """Take the first reading."""
+        self._samples = [self._read()]
+
+    def loaded(self) -> bool:
+        """Whether others, or a hypervisor for others, used over 5 % of the CPU time since."""
+        self._samples.append(self._read())
+        return _used_by_others(*self._samples[-2:]) is True
+
+    def stop(self) -> Seen:
+        """Judge the whole run."""
+        self._samples.append(self._read())
+        first, last = self._samples[0], self._samples[-1]
+        foreign, steal = foreign_share(first, last), steal_share(first, last)
+        others = _used_by_others(first, last)
+        concerns: list[Concern] = []
+        if others is None:
+            concerns.append(("unknown", "/proc does not tell who used the CPUs"))
+        elif others:
+            shares = f"{foreign:.0%} of the CPU time, and {steal or 0:.0%} was stolen"
+            concerns.append(("loaded", f"other processes used {shares}"))
+        clocks = [s.mhz for s in self._samples if s.mhz is not None]
+        values = {
+            "foreign_share": foreign,
+            "steal_share": steal,
+            "load1": last.load1,
+            "mhz": float(np.median(clocks)) if clocks else None,
+            "mhz_min": min(clocks, default=None),
+        }
+        return Seen(tuple(concerns), values)
+
+
+def _used_by_others(before: HostSample, after: HostSample) -> bool | None:
+    foreign = foreign_share(before, after)
+    if foreign is None:
+        return None
+    capacity_s = (after.time_s - before.time_s) * before.cpus
+    share = foreign + (steal_share(before, after) or 0.0)
+    return share > MAX_FOREIGN + _TICK_S / capacity_s
+
+
+class GpuWatcher:
+    """Reads a GPU's clocks, power, temperature and throttle reasons from a thread of its own.
+
+    Args:
+        gpu: read every `period_s`.
+        period_s: seconds.
+    """
+
+    def __init__(self, gpu: Gpu, period_s: float = _PERIOD_S) -> None:
+        self._gpu, self._period_s = gpu, period_s
+        self._samples: list[GpuSample] = []
+        self._died: str | None = None
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="gpu watcher", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def loaded(self) -> bool:
+        """A GPU tells of others only who they are, not when they work."""
+        return False
+
+    def stop(self) -> Seen:
+        """End, and judge the readings."""
+        self._end.set()
+        self._thread.join()
+        return Seen(tuple(self._concerns()), self._values())
+
+    def _watch(self) -> None:
+        try:
+            while True:
+                self._samples.append(self._gpu.sample())
+                if self._end.wait(self._period_s):
+                    return
+        except Exception as error:  # a watcher that dies unseen would look like a quiet one
+            self._died = f"{type(error).__name__}: {error}"
+
+    def _concerns(self) -> Iterator[Concern]:
+        n = len(self._samples)
+        if self._died or not n:
+            yield "unknown", f"the clocks could not be read ({self._died or 'no reading'})"
+        if any(s.lost for s in self._samples):
+            yield "unknown", "the GPU fell off the bus"
+        failed = sum(s.reasons is None or s.sm_mhz is None for s in self._samples)
+        if failed:
+            yield "unknown", f"{failed} of {n} readings of the clocks failed"
+        doubts = sorted({doubt for s in self._samples for doubt in s.doubts})
+        if doubts:
+            yield "unknown", f"answers that cannot be true: {', '.join(doubts[:3])}"
+        if self._gpu.mig:
+            yield "unknown", "a MIG slice: clocks and power are shared with other slices"
+        if others := _others(self._gpu.other_processes()):
+            yield "unknown", f"{others} other processes hold the GPU, at work or not"
+        for name, share in self._reasons().items():
+            if share > MAX_THROTTLED:
+                yield "throttled", f"{name} in {share:.0%} of the readings"
+        share_of_max = self._values()["sm_share_of_max"]
+        if share_of_max is not None and share_of_max < LOW_CLOCK:
+            yield "throttled", f"SM clock at {share_of_max:.0%} of its maximum"
+
+    def _reasons(self) -> dict[str, float]:
+        """Share of the readings in which each reason held the clocks back."""
+        told = [s.reasons for s in self._samples if s.reasons is not None]
+        found = Counter(name for reasons in told for name in reasons)
+        return {name: count / len(told) for name, count in sorted(found.items())}
+
+    def _values(self) -> dict[str, Any]:
+        def told(name: str) -> list[float]:
+            values = (getattr(s, name) for s in self._samples)
+            return [v for v in values if v is not None]
+
+        sm, heat = told("sm_mhz"), told("temperature_c")
+        median, top = _median(sm), self._gpu.max_sm_mhz
+        return {
+            "readings": len(self._samples),
+            "sm_mhz": median,
+            "sm_mhz_min": min(sm, default=None),
+            "sm_share_of_max": None if median is None or top is None else median / top,
+            "mem_mhz": _median(told("mem_mhz")),
+            "power_w": _median(told("power_w")),
+            "temperature_start_c": heat[0] if heat else None,
+            "temperature_max_c": max(heat, default=None),
+            "reasons": self._reasons(),
+            "other_processes": _others(self._gpu.other_processes()),
+        }
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None
+
+
+def _others(pids: Sequence[int] | None) -> int | None:
+    """How many other processes are on a GPU.
+
+    In a container the driver tells ids of the host: of those unknown here, one may be ourselves.
+    """
+    if pids is None:
+        return None
+    unknown = sum(not Path(f"/proc/{pid}").exists() for pid in pids)
+    return len(pids) - min(unknown, 1)
