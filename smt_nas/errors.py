@@ -34,14 +34,21 @@ class UnknownName(ConfigError):
         name: what the user wrote.
         known: what there is.
         way_out: one more sentence, where a name is not the only thing allowed.
+        also: further names that are understood: too many to list, but one may be meant.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], way_out: str = "") -> None:
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        known: Iterable[str],
+        way_out: str = "",
+        also: Iterable[str] = (),
+    ) -> None:
         known = sorted(known)
         parts = [f"No {kind} named {name!r}.", f"Known: {', '.join(known)}."]
-        parts += [way_out] if way_out else []
-        parts += [did_you_mean(name, known)] if did_you_mean(name, known) else []
-        super().__init__(" ".join(parts))
+        parts += [way_out, did_you_mean(name, [*known, *also])]
+        super().__init__(" ".join(part for part in parts if part))
 
 
 class SpaceError(SmtNasError):

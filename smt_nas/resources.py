@@ -30,6 +30,11 @@ def names(folder: str) -> list[str]:
     return sorted({p.stem for root in _ROOTS for p in (root / folder).glob("*.yaml")})
 
 
+def folders(folder: str) -> list[Path]:
+    """Where the files of `folder` may lie: shipped with the package, and in a checkout."""
+    return [root / folder for root in _ROOTS]
+
+
 def find_yaml(folder: str, name_or_path: str | Path, kind: str) -> Path:
     """Resolve a shipped name or a user's path to a YAML file.
 

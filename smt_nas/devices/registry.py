@@ -1,0 +1,158 @@
+"""Devices by name: their sheets, and which of them this machine has.
+
+A sheet is a YAML file with a `kind:` line, in `./profiles`, shipped with the package, or in a
+checkout; the first that bears a name counts. Other data of devices lies in the same folders.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from smt_nas.devices import probe
+from smt_nas.devices.absent import Absent
+from smt_nas.devices.host import ROOT, host
+from smt_nas.devices.nvml import Gpu, gpus, open_gpu
+from smt_nas.devices.sheet import Sheet, SheetFile
+from smt_nas.errors import MeasurementError, UnknownName
+from smt_nas.resources import folders, looks_like_path, read_yaml, validated
+
+FOLDER = "profiles"
+_SHEET = re.compile(r"^kind:", re.MULTILINE)
+_MIG = re.compile(r"\s+MIG\s.*$", re.IGNORECASE)
+
+
+def load_sheet(name: str) -> Sheet:
+    """The sheet of a device: a name of `sheet_names`, an alias, or a path to a `.yaml`.
+
+    Raises:
+        UnknownName: no such device; tells the nearest one.
+        ConfigError: the file is no sheet.
+    """
+    if looks_like_path(name):
+        return _read(Path(name))
+    wanted = _folded(name)
+    files = _files()
+    for key in files:
+        if _folded(key) == wanted:
+            return _read(files[key])
+    sheets = all_sheets()
+    for sheet in (*sheets, *_local_sheets()):
+        if wanted in map(_folded, sheet.names):
+            return sheet
+    known, also = [s.short for s in sheets], [n for s in sheets for n in s.names]
+    raise UnknownName("device", name, known, "A path to your own .yaml works too.", also)
+
+
+def sheet_names() -> list[str]:
+    """Stems of the files of all sheets, sorted."""
+    return sorted(_files())
+
+
+def all_sheets() -> list[Sheet]:
+    """Every sheet, sorted by name."""
+    files = _files()
+    return [_read(files[key]) for key in sorted(files)]
+
+
+def local_sheet(device: str = "cpu", *, root: Path = ROOT, nvml: Any = None) -> Sheet:
+    """The sheet of a device of this machine; a probed one where none is listed.
+
+    Args:
+        device: `cpu`, `cuda` or `cuda:1`.
+        root: where /proc and /sys hang.
+        nvml: stands for the `pynvml` module.
+
+    Raises:
+        MeasurementError: this machine has no such device, or it does not say what it is.
+    """
+    if device == "cpu":
+        return _sheet_of_host(root) or probe.cpu_sheet(host(root))
+    kind, _, index = device.partition(":")
+    if kind != "cuda" or not (index or "0").isdecimal():
+        raise MeasurementError(f"device: must be cpu, cuda or cuda:N (got {device!r}).")
+    gpu = open_gpu(int(index or 0), nvml=nvml)
+    if isinstance(gpu, Absent):
+        raise MeasurementError(f"device {device}: {gpu.reason}")
+    return _sheet_of_gpu(gpu) or probe.gpu_sheet(gpu)
+
+
+def is_here(sheet: Sheet, *, root: Path = ROOT, nvml: Any = None) -> str | None:
+    """`cpu` or `cuda:0` where this machine has that device, else None."""
+    if sheet.kind == "cpu":
+        found = _sheet_of_host(root)
+        return "cpu" if found is not None and found.key == sheet.key else None
+    for gpu in gpus(nvml=nvml):
+        if _reports(sheet, gpu.name):
+            return f"cuda:{gpu.index}"
+    return None
+
+
+def _local_sheets() -> Iterator[Sheet]:
+    """Sheets of this machine that are written nowhere: a name may stand for one of them."""
+    for device in ("cpu", *(f"cuda:{gpu.index}" for gpu in gpus())):
+        with contextlib.suppress(MeasurementError):  # then it has no sheet to be named by
+            yield local_sheet(device)
+
+
+def _sheet_of_host(root: Path) -> Sheet | None:
+    machine = host(root)
+    for sheet in all_sheets():
+        known = any(_reports(sheet, name) for name in machine.names)
+        if sheet.kind == "cpu" and known and sheet.threads == machine.threads:
+            return sheet
+    return None
+
+
+def _sheet_of_gpu(gpu: Gpu) -> Sheet | None:
+    if gpu.mig:  # a slice is not the device of the sheet
+        return None
+    return next((s for s in all_sheets() if s.kind == "gpu" and _reports(s, gpu.name)), None)
+
+
+def _reports(sheet: Sheet, name: str | None) -> bool:
+    """Whether a device that calls itself `name` is the one of the sheet."""
+    return name is not None and _plain(name) in map(_plain, sheet.reported)
+
+
+def _plain(name: str) -> str:
+    return _MIG.sub("", name).casefold().removeprefix("nvidia ").strip()
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[\s_-]+", "-", name.strip().casefold())
+
+
+def _files() -> dict[str, Path]:
+    """Sheets by stem; a folder of the user's goes before the shipped ones."""
+    found: dict[str, Path] = {}
+    for folder in (Path(FOLDER), *folders(FOLDER)):
+        for path in sorted(folder.glob("*.yaml")):
+            if path.stem not in found and _is_sheet(path):
+                found[path.stem] = path
+    return found
+
+
+def _is_sheet(path: Path) -> bool:
+    try:
+        return bool(_SHEET.search(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError):  # not ours to complain of: nobody named it
+        return False
+
+
+def _read(path: Path) -> Sheet:
+    try:
+        return _parsed(path.resolve(), path.stat().st_mtime_ns)
+    except OSError:
+        return _parsed(path, 0)
+
+
+@functools.cache
+def _parsed(path: Path, mtime_ns: int) -> Sheet:
+    """Read a sheet once; an edited file is another key."""
+    written = validated(SheetFile, read_yaml(path), str(path))
+    return validated(Sheet, written.plain(path.stem), str(path))

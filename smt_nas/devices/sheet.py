@@ -1,0 +1,211 @@
+"""`Sheet`: what a device can do by its data sheet, each figure with its source.
+
+The file (`profiles/<device>.yaml`) holds cells, `{value: 2039, source: nvidia-a100}`, and a table
+of `sources`; the value in memory holds plain numbers and says the source of each on request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from smt_nas.devices.conditions import Precision
+
+Kind = Literal["gpu", "cpu"]
+Peak = Literal["fp32", "tf32", "fp16", "bf16"]
+
+PEAK_OF: dict[Precision, Peak] = {
+    "fp32": "fp32",
+    "tf32": "tf32",
+    "fp16": "fp16",
+    "bf16": "bf16",
+    "amp-fp16": "fp16",
+    "amp-bf16": "bf16",
+}
+PEAKS: tuple[Peak, ...] = ("fp32", "tf32", "fp16", "bf16")
+FIGURES = (
+    "architecture",
+    "sms",
+    "threads",
+    "boost_ghz",
+    "fp32_flops_per_clk",
+    "tensor_flops_per_clk_per_sm",
+    "peak_tflops",
+    "memory_gb",
+    "bandwidth_gbps",
+    "l2_mb",
+    "tdp_w",
+    "sustained",
+)
+OF_KIND: dict[Kind, tuple[str, ...]] = {  # cells that only one kind has
+    "gpu": ("sms", "tensor_flops_per_clk_per_sm", "memory_gb"),
+    "cpu": ("threads",),
+}
+
+
+class Sheet(BaseModel):
+    """What one device can do. Peaks are dense; those of tensor cores accumulate in FP32.
+
+    Attributes:
+        key: stem of its file.
+        name: as its maker calls it.
+        kind: `gpu` or `cpu`.
+        aliases: what it may be called instead of `key`.
+        reported: names under which NVML, torch or /proc/cpuinfo report it.
+        architecture: of the chip, e.g. `Ampere GA100`.
+        bandwidth_gbps: of its memory, GB/s.
+        sms: streaming multiprocessors; None of a CPU.
+        threads: hardware threads; None of a GPU.
+        boost_ghz: the clock at which the peak of matrix products holds.
+        fp32_flops_per_clk: outside tensor cores, per SM of a GPU or per thread of a CPU.
+        tensor_flops_per_clk_per_sm: dense FP16 with FP32 accumulation; None of a CPU.
+        peak_tflops: by number format; a format that is not there cannot be used.
+        memory_gb: as sold (10^9 bytes); None of a CPU.
+        l2_mb: last cache before the memory, MiB.
+        tdp_w: power limit as sold.
+        sustained: share of the FP32 peak that a long dense matrix product keeps; None: not known.
+        warnings: what a reader of its predictions must know.
+        sources: where each figure comes from, by field (`peak_tflops.fp16` for a peak).
+        probed: made from what the machine says of itself, not from a data sheet.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    name: str
+    kind: Kind
+    bandwidth_gbps: Annotated[float, Field(gt=0)]
+    peak_tflops: dict[Peak, Annotated[float, Field(gt=0)]]
+    aliases: tuple[str, ...] = ()
+    reported: tuple[str, ...] = ()
+    architecture: str | None = None
+    sms: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1)] | None = None
+    boost_ghz: Annotated[float, Field(gt=0)] | None = None
+    fp32_flops_per_clk: Annotated[int, Field(ge=1)] | None = None
+    tensor_flops_per_clk_per_sm: Annotated[int, Field(ge=1)] | None = None
+    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    l2_mb: Annotated[float, Field(gt=0)] | None = None
+    tdp_w: Annotated[float, Field(gt=0)] | None = None
+    sustained: Annotated[float, Field(gt=0, le=1)] | None = None
+    warnings: tuple[str, ...] = ()
+    sources: Mapping[str, str] = Field(default_factory=dict, repr=False)
+    probed: bool = False
+
+    def peak(self, precision: Precision) -> float | None:
+        """Peak of a precision in TFLOPS (2 per multiply-accumulate); None: it cannot."""
+        return self.peak_tflops.get(PEAK_OF[precision])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everything it answers to."""
+        return (self.key, *self.aliases)
+
+    @property
+    def short(self) -> str:
+        """The shortest of its names."""
+        return min(self.names, key=len)
+
+    def source(self, field: str) -> str:
+        """Where a figure comes from, or why there is none."""
+        return self.sources.get(field, "no source given")
+
+    def cells(self) -> Iterator[tuple[str, float | str | None, str]]:
+        """Field, value and source of every figure, peaks one by one."""
+        other = {f for kind, fields in OF_KIND.items() if kind != self.kind for f in fields}
+        for field in FIGURES:
+            if field == "peak_tflops":
+                for peak in PEAKS:
+                    name = f"peak_tflops.{peak}"
+                    yield name, self.peak_tflops.get(peak), self.source(name)
+            elif field not in other:
+                yield field, getattr(self, field), self.source(field)
+
+
+class Cell(BaseModel):
+    """One figure in a file: its value, or null; its source, or why it is null."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: int | float | str | None
+    source: str
+    note: str | None = None
+
+
+class Peaks(BaseModel):
+    """The cells of `peak_tflops`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fp32: Cell
+    tf32: Cell
+    fp16: Cell
+    bf16: Cell
+
+
+class SheetFile(BaseModel):
+    """A sheet as it is written down."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    kind: Kind
+    aliases: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")], ...] = ()
+    reported: tuple[str, ...] = ()
+    architecture: Cell
+    sms: Cell | None = None
+    threads: Cell | None = None
+    boost_ghz: Cell
+    fp32_flops_per_clk: Cell
+    tensor_flops_per_clk_per_sm: Cell | None = None
+    peak_tflops: Peaks
+    memory_gb: Cell | None = None
+    bandwidth_gbps: Cell
+    l2_mb: Cell
+    tdp_w: Cell
+    sustained: Cell
+    warnings: tuple[str, ...] = ()
+    sources: dict[str, str]
+
+    @model_validator(mode="after")
+    def _cells_are_there(self) -> Self:
+        for field in OF_KIND[self.kind]:
+            if getattr(self, field) is None:
+                raise ValueError(f"{field} is missing: a {self.kind} has one. Add it.")
+        for field, cell in self._cells():
+            if cell.source not in self.sources:
+                raise ValueError(
+                    f"{field}: source must be a key of `sources` (got {cell.source!r}). "
+                    f"Known: {', '.join(sorted(self.sources))}."
+                )
+        return self
+
+    def _cells(self) -> Iterator[tuple[str, Cell]]:
+        for field in FIGURES:
+            value = getattr(self, field)
+            if isinstance(value, Peaks):
+                yield from ((f"{field}.{p}", getattr(value, p)) for p in PEAKS)
+            elif value is not None:
+                yield field, value
+
+    def plain(self, key: str) -> dict[str, Any]:
+        """The fields of its `Sheet`: values without their cells, sources spelt out."""
+        peaks = {p: getattr(self.peak_tflops, p).value for p in PEAKS}
+        fields = {f: getattr(self, f) for f in FIGURES if f != "peak_tflops"}
+        return {
+            "key": key,
+            "name": self.name,
+            "kind": self.kind,
+            "aliases": self.aliases,
+            "reported": self.reported,
+            "warnings": self.warnings,
+            "peak_tflops": {p: v for p, v in peaks.items() if v is not None},
+            "sources": {field: self._spelt(cell) for field, cell in self._cells()},
+            **{field: cell.value for field, cell in fields.items() if cell is not None},
+        }
+
+    def _spelt(self, cell: Cell) -> str:
+        text = self.sources[cell.source]
+        return f"{cell.note} [{text}]" if cell.note else text
