@@ -1,0 +1,187 @@
+"""`Device`: a sheet, what is known of its efficiency, and predictions from both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from smt_nas.arch import Architecture
+from smt_nas.devices.conditions import Conditions
+from smt_nas.devices.efficiency import Efficiency, load_efficiency
+from smt_nas.devices.fusion import Floats, Kernels, kernels
+from smt_nas.devices.latency import Latency
+from smt_nas.devices.ops import Op
+from smt_nas.devices.registry import load_sheet, local_sheet
+from smt_nas.devices.roofline import Hardware, Times, host_ms, kernel_times
+from smt_nas.devices.sheet import Sheet
+from smt_nas.errors import MeasurementError
+
+Bound = Literal["compute", "memory", "launch"]
+
+
+@dataclass(frozen=True)
+class OpTimes:
+    """Predicted time of each of n operators; those that another's kernel does take 0.
+
+    Attributes:
+        ms: (n,); their sum is the network's time.
+        bound: what each waits for, (n,).
+    """
+
+    ms: Floats
+    bound: tuple[Bound, ...]
+
+
+class Cost(NamedTuple):
+    """Milliseconds of a run of operators: what the device needs, what the host needs to launch."""
+
+    device_ms: float
+    host_ms: float
+
+
+@dataclass(frozen=True)
+class Device:
+    """What predicts latency on one device.
+
+    Attributes:
+        sheet: of the device.
+        efficiency: shares of its peaks.
+    """
+
+    sheet: Sheet
+    efficiency: Efficiency
+
+    def predict_ops(self, ops: Sequence[Op], conditions: Conditions) -> Latency:
+        """Latency of one network, arrays of (1,), from its operators at `conditions.batch`.
+
+        Raises:
+            MeasurementError: the device cannot do this, or it is a training step.
+        """
+        cost = self.cost(ops, conditions)
+        ms = max(cost.device_ms, cost.host_ms) * self.factor(conditions)
+        low, high = self.interval(conditions)
+        return Latency(
+            ms=np.array([ms]),
+            low=np.array([ms * np.exp(low)]),
+            high=np.array([ms * np.exp(high)]),
+            conditions=conditions,
+            basis="sheet",
+            notes=self.sheet.warnings,
+        )
+
+    def predict_arch(self, arch: Architecture, conditions: Conditions) -> Latency:
+        """Latency of one architecture, arrays of (1,); `predict_ops` of its trace."""
+        from smt_nas.models import build
+        from smt_nas.models.trace import trace
+
+        size = conditions.image_size or arch.image_size
+        module = build(arch, device="meta").eval()
+        image = (arch.in_channels, size, size)
+        ops = trace(module, image, conditions.batch, conditions.channels_last)
+        return self.predict_ops(ops, conditions)
+
+    def cost(self, ops: Sequence[Op], conditions: Conditions) -> Cost:
+        """What a run of operators needs, e.g. of a part of a network; costs of parts add up."""
+        found = kernels(ops, conditions)
+        times = self._times(found, conditions)
+        host = host_ms(found, self.efficiency.coefficients, conditions.mode)
+        return Cost(float(times.total.sum()), float(host.sum()))
+
+    def op_times(self, ops: Sequence[Op], conditions: Conditions) -> OpTimes:
+        """Time of each operator, and what bounds it.
+
+        Raises:
+            MeasurementError: as `predict_ops`.
+        """
+        found = kernels(ops, conditions)
+        times = self._times(found, conditions)
+        host = host_ms(found, self.efficiency.coefficients, conditions.mode)
+        waits = host.sum() > times.total.sum()
+        ms, bound = np.zeros(len(ops)), np.full(len(ops), "launch", dtype=object)
+        ms[found.owner] = (host if waits else times.total) * self.factor(conditions)
+        bound[found.owner] = _bounds(times, host if waits else np.zeros(len(host)))
+        return OpTimes(ms, tuple(bound))
+
+    def factor(self, conditions: Conditions) -> float:
+        """Truth over roofline, as public measurements of this device have it; else 1."""
+        return self.efficiency.factor(self.sheet.key, conditions.mode) or 1.0
+
+    def interval(self, conditions: Conditions) -> tuple[float, float]:
+        """Log of truth over prediction that the interval reaches down and up to."""
+        own = self.efficiency.factor(self.sheet.key, conditions.mode) is not None
+        table = self.efficiency.own_intervals if own else self.efficiency.intervals
+        return table["eager" if conditions.mode == "graph" else conditions.mode]
+
+    def _times(self, found: Kernels, conditions: Conditions) -> Times:
+        hardware = hardware_of(self.sheet, conditions)
+        compiled = conditions.mode == "compile"
+        return kernel_times(found, hardware, self.efficiency.coefficients, compiled)
+
+
+def load_device(name: str, anchors: Path | None = None) -> Device:
+    """A device by the name of its sheet.
+
+    Args:
+        name: of a sheet, an alias, or a path to a `.yaml`.
+        anchors: a file of networks measured on it, to correct its predictions by.
+
+    Raises:
+        UnknownName: no such sheet.
+        ConfigError: a file is no sheet, or holds no anchors.
+    """
+    sheet = load_sheet(name)
+    return Device(sheet, load_efficiency(sheet.kind))
+
+
+def local_device(device: str = "cpu") -> Device:
+    """A device of this machine: `cpu`, `cuda` or `cuda:1`.
+
+    Raises:
+        MeasurementError: this machine has no such device.
+    """
+    sheet = local_sheet(device)
+    return Device(sheet, load_efficiency(sheet.kind))
+
+
+def hardware_of(sheet: Sheet, conditions: Conditions) -> Hardware:
+    """The peaks that count under these conditions.
+
+    Raises:
+        MeasurementError: the device cannot do this, or it is a training step.
+    """
+    precision = conditions.precision
+    peak, vector = sheet.peak(precision), sheet.peak("fp32")
+    if conditions.train:
+        raise MeasurementError(
+            f"{sheet.key}: only inference is predicted (got a training step). "
+            "Measure it on a machine that has the device."
+        )
+    if peak is None or vector is None:
+        able = ", ".join(sheet.peak_tflops)
+        raise MeasurementError(
+            f"{sheet.key}: cannot compute in {precision} (it can: {able}). Choose another one."
+        )
+    share = 1.0
+    if sheet.kind == "cpu" and conditions.threads and sheet.threads:
+        share = min(1.0, conditions.threads / sheet.threads)
+    return Hardware(
+        product_tflops=peak * share,
+        vector_tflops=vector * share,
+        bandwidth_gbps=sheet.bandwidth_gbps,
+        l2_mb=sheet.l2_mb or 1.0,
+        sms=sheet.sms or max(1.0, (sheet.threads or 1) * share),
+        tensor=sheet.kind == "gpu" and precision != "fp32",
+        half=precision not in ("fp32", "tf32"),
+    )
+
+
+def _bounds(times: Times, host: Floats) -> np.ndarray:
+    """What each kernel waits for most."""
+    launch = np.maximum(times.start, host)
+    table = np.stack([times.compute, times.memory, launch])
+    names = np.array(["compute", "memory", "launch"], dtype=object)
+    return np.asarray(names[table.argmax(axis=0)])
