@@ -203,7 +203,8 @@ def open_gpu(index: int = 0, *, uuid: str | None = None, nvml: Any = None) -> Gp
         for gpu in _each(library, count):
             if gpu.uuid is not None and gpu.uuid.lower().removeprefix("gpu-") == wanted:
                 return gpu
-        return Absent(f"NVML knows no GPU of UUID {uuid}.")
+        if count > 1:  # of one GPU it can only be that: slices have UUIDs of their own
+            return Absent(f"NVML knows no GPU of UUID {uuid}.")
     if not 0 <= index < count:
         known = "cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
         return Absent(f"there is no GPU {index} here. Use {known}.")
