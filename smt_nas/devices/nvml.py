@@ -57,8 +57,10 @@ class Gpu:
     """One GPU. Made by `open_gpu`; asks the library anew at each call.
 
     Attributes:
+        library: the `pynvml` module it was opened with.
         index: as the library counts, which is by PCI bus.
         name, driver: as the library tells them.
+        uuid: of the device; never written down, unlike
         uuid_hash: 12 hex digits that tell GPUs apart without naming one.
         mig: it is cut into slices (multi-instance GPU), so its counters are not one job's own.
         max_sm_mhz, max_mem_mhz: highest clocks.
@@ -66,7 +68,7 @@ class Gpu:
     """
 
     def __init__(self, library: Any, handle: Any, index: int) -> None:
-        self._library, self._handle = library, handle
+        self.library, self._handle = library, handle
         self.index = index
         self.lost = False
         self.name = _text(self._ask("nvmlDeviceGetName"))
@@ -178,7 +180,7 @@ class Gpu:
     def _ask(self, function: str, *args: Any) -> Any:
         if self.lost:
             return None
-        return _call(self._library, function, self._handle, *args, on_lost=self._fall)
+        return _call(self.library, function, self._handle, *args, on_lost=self._fall)
 
     def _fall(self) -> None:
         self.lost = True

@@ -9,7 +9,7 @@ import re
 
 from smt_nas.devices.host import Host
 from smt_nas.devices.nvml import Gpu
-from smt_nas.devices.sheet import Peak, Sheet
+from smt_nas.devices.sheet import PEAKS, Peak, Sheet
 from smt_nas.errors import MeasurementError
 
 TOLD = "told by this machine"
@@ -21,6 +21,7 @@ _FP32_PER_CLK = (  # instruction set -> FP32 operations a clock of one core, two
     ("avx", 16),
     ("asimd", 16),
 )
+_NARROW = ((7, 0), (7, 5), (8, 0))  # compute capabilities with 64 FP32 cores an SM, not 128
 _TENSOR_PER_CLK = {  # compute capability -> dense FP16 operations a clock of one SM
     (7, 0): 1024,
     (7, 5): 1024,
@@ -82,14 +83,12 @@ def gpu_sheet(gpu: Gpu) -> Sheet:
             f"device cuda:{gpu.index}: no sheet is known, and NVML does not tell enough for one "
             f"(got {gpu.name}). Write a sheet and pass its path."
         )
-    ghz, memory, limit = gpu.max_sm_mhz / 1e3, gpu.memory_mb(), gpu.power_limit_w()
-    fp32_per_clk = 128 if capability in ((7, 0), (7, 5), (8, 0)) else 256
+    ghz, memory = gpu.max_sm_mhz / 1e3, gpu.memory_mb()
+    fp32_per_clk = 128 if capability in _NARROW else 256
     tensor = _tensor_per_clk(capability, gpu.name or "")
     peaks = _peaks(capability, sms * ghz / 1e3, fp32_per_clk, tensor)
     warnings = ["probed: its tensor peaks are assumed from its compute capability."]
     warnings += ["cut into slices (MIG): the figures are of the whole GPU."] if gpu.mig else []
-    computed = "computed: SMs x FLOPs per clock x clock"
-    none = "NVML does not tell"
     return Sheet(
         key=_key(gpu.name or "gpu", "mig" if gpu.mig else ""),
         name=gpu.name or "this GPU",
@@ -102,19 +101,22 @@ def gpu_sheet(gpu: Gpu) -> Sheet:
         peak_tflops=peaks,
         memory_gb=memory[1] / 1e3 if memory else None,
         bandwidth_gbps=bandwidth,
-        tdp_w=limit,
+        tdp_w=gpu.power_limit_w(),
         warnings=tuple(warnings),
-        sources={
-            **dict.fromkeys(("architecture", "sms", "boost_ghz", "memory_gb", "tdp_w"), TOLD),
-            "fp32_flops_per_clk": "assumed from its compute capability",
-            "tensor_flops_per_clk_per_sm": "assumed from its compute capability",
-            **{f"peak_tflops.{p}": computed for p in peaks},
-            "bandwidth_gbps": "computed: memory bus x clock x 2",
-            "l2_mb": none,
-            "sustained": none,
-        },
+        sources=_gpu_sources(),
         probed=True,
     )
+
+
+def _gpu_sources() -> dict[str, str]:
+    assumed = ("fp32_flops_per_clk", "tensor_flops_per_clk_per_sm")
+    return {
+        **dict.fromkeys(("architecture", "sms", "boost_ghz", "memory_gb", "tdp_w"), TOLD),
+        **dict.fromkeys(assumed, "assumed from its compute capability"),
+        **{f"peak_tflops.{p}": "computed: SMs x FLOPs per clock x clock" for p in PEAKS},
+        "bandwidth_gbps": "computed: memory bus x clock x 2",
+        **dict.fromkeys(("l2_mb", "sustained"), "NVML does not tell"),
+    }
 
 
 def _key(*words: str) -> str:

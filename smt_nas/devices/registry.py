@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +61,12 @@ def all_sheets() -> list[Sheet]:
     return [_read(files[key]) for key in sorted(files)]
 
 
+def tables_of(key: str) -> list[str]:
+    """Names of the spaces that a measured table of a device exists for."""
+    found = {p for folder in _folders() for p in folder.glob(f"{glob.escape(key)}.*.csv")}
+    return sorted({p.name.removeprefix(f"{key}.").removesuffix(".csv") for p in found})
+
+
 def local_sheet(device: str = "cpu", *, root: Path = ROOT, nvml: Any = None) -> Sheet:
     """The sheet of a device of this machine; a probed one where none is listed.
 
@@ -75,9 +83,11 @@ def local_sheet(device: str = "cpu", *, root: Path = ROOT, nvml: Any = None) -> 
     kind, _, index = device.partition(":")
     if kind != "cuda" or not (index or "0").isdecimal():
         raise MeasurementError(f"device: must be cpu, cuda or cuda:N (got {device!r}).")
-    gpu = open_gpu(int(index or 0), nvml=nvml)
-    if isinstance(gpu, Absent):
-        raise MeasurementError(f"device {device}: {gpu.reason}")
+    gpu = cuda_gpus(nvml=nvml).get(f"cuda:{int(index or 0)}")
+    if gpu is None:
+        found = open_gpu(int(index or 0), nvml=nvml)
+        reason = found.reason if isinstance(found, Absent) else "CUDA_VISIBLE_DEVICES hides it."
+        raise MeasurementError(f"device {device}: {reason}")
     return _sheet_of_gpu(gpu) or probe.gpu_sheet(gpu)
 
 
@@ -86,15 +96,37 @@ def is_here(sheet: Sheet, *, root: Path = ROOT, nvml: Any = None) -> str | None:
     if sheet.kind == "cpu":
         found = _sheet_of_host(root)
         return "cpu" if found is not None and found.key == sheet.key else None
-    for gpu in gpus(nvml=nvml):
+    for device, gpu in cuda_gpus(nvml=nvml).items():
         if _reports(sheet, gpu.name):
-            return f"cuda:{gpu.index}"
+            return device
     return None
+
+
+def cuda_gpus(*, nvml: Any = None) -> dict[str, Gpu]:
+    """GPUs by the name torch gives them: `CUDA_VISIBLE_DEVICES` hides some and orders the rest.
+
+    CUDA puts unlike GPUs the fastest first unless `CUDA_DEVICE_ORDER=PCI_BUS_ID`; NVML always goes
+    by the bus, and so does this.
+    """
+    found, wanted = gpus(nvml=nvml), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if wanted is None:
+        return {f"cuda:{gpu.index}": gpu for gpu in found}
+    visible = list[Gpu]()
+    for word in map(str.strip, wanted.split(",")):
+        named = [g for g in found if word == str(g.index) or (word and _begins(g.uuid, word))]
+        if not named:  # CUDA heeds nothing behind one it does not know
+            break
+        visible.append(named[0])
+    return {f"cuda:{i}": gpu for i, gpu in enumerate(visible)}
+
+
+def _begins(uuid: str | None, word: str) -> bool:
+    return uuid is not None and uuid.startswith(word)
 
 
 def _local_sheets() -> Iterator[Sheet]:
     """Sheets of this machine that are written nowhere: a name may stand for one of them."""
-    for device in ("cpu", *(f"cuda:{gpu.index}" for gpu in gpus())):
+    for device in ("cpu", *cuda_gpus()):
         with contextlib.suppress(MeasurementError):  # then it has no sheet to be named by
             yield local_sheet(device)
 
@@ -130,11 +162,15 @@ def _folded(name: str) -> str:
 def _files() -> dict[str, Path]:
     """Sheets by stem; a folder of the user's goes before the shipped ones."""
     found: dict[str, Path] = {}
-    for folder in (Path(FOLDER), *folders(FOLDER)):
+    for folder in _folders():
         for path in sorted(folder.glob("*.yaml")):
             if path.stem not in found and _is_sheet(path):
                 found[path.stem] = path
     return found
+
+
+def _folders() -> list[Path]:
+    return [Path(FOLDER), *folders(FOLDER)]
 
 
 def _is_sheet(path: Path) -> bool:

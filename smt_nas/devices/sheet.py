@@ -68,6 +68,7 @@ class Sheet(BaseModel):
         sustained: share of the FP32 peak that a long dense matrix product keeps; None: not known.
         warnings: what a reader of its predictions must know.
         sources: where each figure comes from, by field (`peak_tflops.fp16` for a peak).
+        notes: what must be known of a figure, or why there is none, by field.
         probed: made from what the machine says of itself, not from a data sheet.
     """
 
@@ -92,6 +93,7 @@ class Sheet(BaseModel):
     sustained: Annotated[float, Field(gt=0, le=1)] | None = None
     warnings: tuple[str, ...] = ()
     sources: Mapping[str, str] = Field(default_factory=dict, repr=False)
+    notes: Mapping[str, str] = Field(default_factory=dict, repr=False)
     probed: bool = False
 
     def peak(self, precision: Precision) -> float | None:
@@ -109,19 +111,20 @@ class Sheet(BaseModel):
         return min(self.names, key=len)
 
     def source(self, field: str) -> str:
-        """Where a figure comes from, or why there is none."""
-        return self.sources.get(field, "no source given")
+        """Where a figure comes from, with its note."""
+        text = self.sources.get(field, "no source given")
+        return f"{self.notes[field]} [{text}]" if field in self.notes else text
 
-    def cells(self) -> Iterator[tuple[str, float | str | None, str]]:
-        """Field, value and source of every figure, peaks one by one."""
+    def cells(self) -> Iterator[tuple[str, float | str | None]]:
+        """Field and value of every figure that its kind has, peaks one by one."""
         other = {f for kind, fields in OF_KIND.items() if kind != self.kind for f in fields}
         for field in FIGURES:
             if field == "peak_tflops":
                 for peak in PEAKS:
                     name = f"peak_tflops.{peak}"
-                    yield name, self.peak_tflops.get(peak), self.source(name)
+                    yield name, self.peak_tflops.get(peak)
             elif field not in other:
-                yield field, getattr(self, field), self.source(field)
+                yield field, getattr(self, field)
 
 
 class Cell(BaseModel):
@@ -202,10 +205,7 @@ class SheetFile(BaseModel):
             "reported": self.reported,
             "warnings": self.warnings,
             "peak_tflops": {p: v for p, v in peaks.items() if v is not None},
-            "sources": {field: self._spelt(cell) for field, cell in self._cells()},
+            "sources": {field: self.sources[cell.source] for field, cell in self._cells()},
+            "notes": {field: cell.note for field, cell in self._cells() if cell.note},
             **{field: cell.value for field, cell in fields.items() if cell is not None},
         }
-
-    def _spelt(self, cell: Cell) -> str:
-        text = self.sources[cell.source]
-        return f"{cell.note} [{text}]" if cell.note else text

@@ -6,6 +6,7 @@ import pytest
 
 from smt_nas.devices.registry import (
     all_sheets,
+    cuda_gpus,
     is_here,
     load_sheet,
     local_sheet,
@@ -21,11 +22,7 @@ L4 = folders("profiles")[1] / "l4.yaml"
 OTHER_CPU = laid.CPU.replace(": 25", ": 6").replace("AMD EPYC", "A CPU nobody listed")
 
 
-def named(sheet_name):
-    return load_sheet(sheet_name).reported[0]
-
-
-@pytest.mark.parametrize("sheet", [s for s in all_sheets() if s.kind == "gpu"], ids=str.__call__)
+@pytest.mark.parametrize("sheet", [s for s in all_sheets() if s.kind == "gpu"], ids=lambda s: s.key)
 def test_a_gpu_is_known_by_every_name_it_reports(sheet):
     for name in sheet.reported:
         nvml = FakeNvml(GpuState(name=name))
@@ -39,6 +36,26 @@ def test_the_second_gpu():
     assert local_sheet("cuda", nvml=nvml).key == "a100_80_sxm"
     assert is_here(load_sheet("t4"), nvml=nvml) == "cuda:1"
     assert is_here(load_sheet("l4"), nvml=nvml) is None
+
+
+@pytest.mark.parametrize(
+    ("visible", "found"),
+    [
+        ("1,0", {"cuda:0": "Tesla T4", "cuda:1": "NVIDIA L4"}),
+        ("1", {"cuda:0": "Tesla T4"}),
+        (" GPU-b ,7,0", {"cuda:0": "Tesla T4"}),
+        ("", {}),
+        ("-1", {}),
+    ],
+)
+def test_cuda_may_hide_and_order(monkeypatch, visible, found):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    nvml = FakeNvml(GpuState(name="NVIDIA L4"), GpuState(name="Tesla T4", uuid="GPU-b"))
+    assert {device: gpu.name for device, gpu in cuda_gpus(nvml=nvml).items()} == found
+    assert is_here(load_sheet("t4"), nvml=nvml) == ("cuda:0" if found else None)
+    if not found:
+        with pytest.raises(MeasurementError, match="CUDA_VISIBLE_DEVICES hides it"):
+            local_sheet("cuda:0", nvml=nvml)
 
 
 def test_torch_adds_the_slice_to_the_name():

@@ -1,0 +1,241 @@
+"""What this machine can measure, line by line, and what is missing for the rest. Without torch.
+
+`smt_nas.profilers.able` adds the lines that only torch can tell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from smt_nas.devices.absent import Absent
+from smt_nas.devices.host import ROOT, foreign_share, host, open_rapl, sample, steal_share
+from smt_nas.devices.nvml import Gpu, GpuSample, open_gpu
+from smt_nas.devices.registry import cuda_gpus, local_sheet, tables_of
+from smt_nas.errors import MeasurementError
+
+State = Literal["ok", "missing", "unknown"]
+
+MAX_FOREIGN = 0.05  # share of the CPUs that others may use while something is timed
+_WATCH_S = 0.5
+_MIN_FREE_GB = 1.0
+_PACKAGES = {  # distribution -> what it is for, how it comes
+    "timm": ("networks by timm:NAME", "pip install 'smt-nas[train]'"),
+    "thop": ("op counter", "pip install 'thop>=0.1.1.post2209072238,<0.2'"),
+    "fvcore": ("op counter", "pip install fvcore"),
+    "plotly": ("--html pages", "pip install 'smt-nas[report]'"),
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor's.
+
+    Attributes:
+        subject: what was looked at.
+        state: `ok`; `missing`: something cannot be measured without it; `unknown`: it did not say.
+        finding: what was found.
+        way_out: what to do about it; empty where nothing need be done.
+    """
+
+    subject: str
+    state: State
+    finding: str
+    way_out: str = ""
+
+
+def machine_checks(
+    *,
+    root: Path = ROOT,
+    nvml: Any = None,
+    which: Callable[[str], str | None] = shutil.which,
+    version: Callable[[str], str] = metadata.version,
+    folder: Path = Path("."),
+) -> list[Check]:
+    """Look at CPU, GPUs, compiler, packages, disk and tables.
+
+    Args:
+        root: where /proc and /sys hang.
+        nvml: stands for the `pynvml` module.
+        which: finds a program.
+        version: tells the version of a distribution, or raises `PackageNotFoundError`.
+        folder: where results would be written.
+    """
+    return [
+        _cpu(root),
+        _load(root),
+        _clock(root),
+        _rapl(root),
+        *_gpu_lines(nvml),
+        _compiler(which),
+        *(_package(name, version) for name in _PACKAGES),
+        _disk(folder),
+        *_tables(root, nvml),
+    ]
+
+
+def _cpu(root: Path) -> Check:
+    sheet = local_sheet("cpu", root=root)
+    found = f"{sheet.name}, {sheet.threads} threads"
+    if not sheet.probed:
+        return Check("CPU", "ok", f"{found}: sheet {sheet.short}")
+    return Check(
+        "CPU",
+        "unknown",
+        f"{found}: no sheet is written for it, its bandwidth is assumed",
+        "smt-nas calibrate --device cpu --space smt",
+    )
+
+
+def _load(root: Path) -> Check:
+    before = sample(root)
+    time.sleep(_WATCH_S)
+    after = sample(root)
+    foreign, steal = foreign_share(before, after), steal_share(before, after)
+    if foreign is None or steal is None:
+        return Check(
+            "CPU load",
+            "unknown",
+            "/proc does not tell: nobody knows who else computes while something is timed",
+            "Run on Linux with /proc mounted.",
+        )
+    told = f"others use {foreign:.0%} of the CPUs now, {steal:.0%} are stolen by the hypervisor"
+    if max(foreign, steal) <= MAX_FOREIGN:
+        return Check("CPU load", "ok", told)
+    return Check("CPU load", "missing", told, "Measure in a quiet minute: samples are flagged now.")
+
+
+def _clock(root: Path) -> Check:
+    mhz = host(root).mhz
+    if mhz is None:
+        return Check("CPU clock", "unknown", "not told: a slowdown by heat would go unseen")
+    return Check("CPU clock", "ok", f"{mhz:.0f} MHz at most, as far as it is told")
+
+
+def _rapl(root: Path) -> Check:
+    counters = open_rapl(root)
+    if isinstance(counters, Absent):
+        return Check("CPU energy", "missing", counters.reason, "Energy on the CPU is given as -.")
+    return Check("CPU energy", "ok", "RAPL counters can be read")
+
+
+def _gpu_lines(nvml: Any) -> Iterator[Check]:
+    first = open_gpu(nvml=nvml)
+    if isinstance(first, Absent):
+        way = "Predict instead: --gpu a100."
+        yield Check("NVIDIA GPU", "missing", first.reason, way)
+        return
+    yield Check("NVIDIA driver", "ok" if first.driver else "unknown", first.driver or "not told")
+    found = cuda_gpus(nvml=nvml)
+    if not found:
+        yield Check("NVIDIA GPU", "missing", "none is visible", "Unset CUDA_VISIBLE_DEVICES.")
+    for where, gpu in found.items():
+        yield from _one_gpu(where, gpu)
+
+
+def _one_gpu(where: str, gpu: Gpu) -> Iterator[Check]:
+    yield _identity(where, gpu)
+    seen = gpu.sample()
+    if seen.lost:
+        way = "Reset or reboot the machine."
+        yield Check(f"{where} clocks", "missing", "it has fallen off the bus", way)
+        return
+    yield _clocks(where, gpu, seen)
+    yield _told(f"{where} throttling", seen.reasons, "a throttled run would go unseen")
+    yield _energy(where, gpu)
+    others = gpu.other_processes()
+    if others:
+        what = f"{len(others)} other processes work on it"
+        yield Check(f"{where} load", "missing", what, "Measure when they are gone.")
+    else:
+        yield _told(f"{where} load", others, "others on it would go unseen")
+
+
+def _identity(where: str, gpu: Gpu) -> Check:
+    try:
+        sheet = local_sheet(where, nvml=gpu.library)
+    except MeasurementError as error:
+        return Check(where, "unknown", str(error))
+    if gpu.mig:
+        way = "Measure on a whole GPU: others use the rest of it."
+        return Check(where, "missing", f"{gpu.name} is cut into slices (MIG)", way)
+    if sheet.probed:
+        way = f"smt-nas calibrate --device {where} --space smt"
+        return Check(where, "unknown", f"{gpu.name}: no sheet is written for it", way)
+    return Check(where, "ok", f"{gpu.name}: sheet {sheet.short}")
+
+
+def _clocks(where: str, gpu: Gpu, seen: GpuSample) -> Check:
+    if seen.doubts:
+        told = f"answers that cannot be true: {', '.join(seen.doubts)}"
+        return Check(f"{where} clocks", "unknown", told, "Update the driver.")
+    if seen.sm_mhz is None or gpu.max_sm_mhz is None:
+        return _told(f"{where} clocks", None, "a slowdown would go unseen")
+    return Check(f"{where} clocks", "ok", f"{seen.sm_mhz:.0f} of {gpu.max_sm_mhz:.0f} MHz now")
+
+
+def _energy(where: str, gpu: Gpu) -> Check:
+    before = gpu.energy_mj()
+    time.sleep(_WATCH_S)  # the counter moves about every 100 ms
+    after = gpu.energy_mj()
+    if before is None or after is None:
+        way = "Energy on it is given as -."
+        return Check(f"{where} energy", "missing", "it has no counter (Volta and later do)", way)
+    if after <= before:
+        told = "its counter stands still"
+        return Check(f"{where} energy", "unknown", told, "Energy on it is given as -.")
+    return Check(f"{where} energy", "ok", "its counter moves")
+
+
+def _told(subject: str, answer: Sequence[object] | None, otherwise: str) -> Check:
+    if answer is None:
+        return Check(subject, "unknown", f"the driver does not tell: {otherwise}")
+    return Check(subject, "ok", ", ".join(map(str, answer)) if answer else "none now")
+
+
+def _compiler(which: Callable[[str], str | None]) -> Check:
+    for name in (os.environ.get("CXX"), "g++", "clang++"):
+        if name and which(name):
+            return Check("C++ compiler", "ok", f"{name}, for --mode compile on the CPU")
+    way = "Install g++ or clang++, or set CXX."
+    return Check("C++ compiler", "missing", "none for --mode compile on the CPU", way)
+
+
+def _package(name: str, version: Callable[[str], str]) -> Check:
+    purpose, way = _PACKAGES[name]
+    try:
+        return Check(name, "ok", f"{version(name)}, for {purpose}")
+    except metadata.PackageNotFoundError:
+        return Check(name, "missing", f"not installed, for {purpose}", way)
+
+
+def _disk(folder: Path) -> Check:
+    try:
+        free = shutil.disk_usage(folder).free / 1e9
+    except OSError as error:
+        return Check("disk", "unknown", f"{error.strerror}", "Choose another folder.")
+    if not os.access(folder, os.W_OK):
+        return Check("disk", "missing", "this folder cannot be written", "Choose another folder.")
+    if free < _MIN_FREE_GB:
+        return Check("disk", "missing", f"{free:.1f} GB free here", "Free some space.")
+    return Check("disk", "ok", f"{free:.0f} GB free here")
+
+
+def _tables(root: Path, nvml: Any) -> Iterator[Check]:
+    """Whether predictions for what is here come from measured tables."""
+    where = {"cpu": local_sheet("cpu", root=root)}
+    for device in cuda_gpus(nvml=nvml):
+        with contextlib.suppress(MeasurementError):  # its own line says so
+            where[device] = local_sheet(device, nvml=nvml)
+    for device, sheet in where.items():
+        spaces = tables_of(sheet.key)
+        way = f"smt-nas calibrate --device {device} --space smt"
+        told = f"measured for {', '.join(spaces)}" if spaces else "none: predicted from its sheet"
+        yield Check(f"{device} table", "ok" if spaces else "missing", told, "" if spaces else way)

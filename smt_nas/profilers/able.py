@@ -1,0 +1,54 @@
+"""What torch can measure on this machine: its build, its devices, their precisions."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from typing import get_args
+
+import torch
+
+from smt_nas.devices.conditions import Conditions, Precision
+from smt_nas.devices.doctor import Check
+from smt_nas.errors import MeasurementError
+from smt_nas.profilers.target import check, resolve
+
+
+def torch_checks() -> list[Check]:
+    """The doctor's lines on its build, on compiling, and on the precisions of each device."""
+    return list(_lines())
+
+
+def _lines() -> Iterator[Check]:
+    build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "a CPU build"
+    yield Check("torch", "ok", f"{torch.__version__}, {build}")
+    devices = ["cpu"]
+    try:
+        resolve("cuda")
+    except MeasurementError as error:
+        yield Check("torch on a GPU", "missing", str(error).removeprefix("cuda: "))
+    else:
+        devices += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        yield _triton()
+    for device in devices:
+        yield _precisions(device)
+
+
+def _precisions(device: str) -> Check:
+    able, refused = list[str](), list[str]()
+    for precision in get_args(Precision):
+        try:
+            check(Conditions(precision=precision), resolve(device))
+        except MeasurementError:
+            refused.append(precision)
+        else:
+            able.append(precision)
+    told = ", ".join(able) + (f"; not {', '.join(refused)}" if refused else "")
+    return Check(f"{device} precisions", "ok" if able else "missing", told)
+
+
+def _triton() -> Check:
+    if importlib.util.find_spec("triton") is None:
+        what = "not installed, for --mode compile on a GPU"
+        return Check("triton", "missing", what, "pip install triton")
+    return Check("triton", "ok", "for --mode compile on a GPU")

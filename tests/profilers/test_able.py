@@ -1,0 +1,50 @@
+"""What torch can do here, as the doctor tells it."""
+
+import pytest
+import torch
+
+from smt_nas.errors import MeasurementError
+from smt_nas.profilers import able
+from smt_nas.profilers.able import torch_checks
+
+
+def lines():
+    found = torch_checks()
+    assert all(c.finding and "\n" not in c.finding for c in found)
+    return {c.subject: c for c in found}
+
+
+def test_the_build_and_the_cpu():
+    found = lines()
+    assert torch.__version__ in found["torch"].finding
+    assert found["cpu precisions"].state == "ok"
+    assert found["cpu precisions"].finding.startswith("fp32")
+    assert "not tf32" in found["cpu precisions"].finding
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_the_reason_is_told():
+    assert lines()["torch on a GPU"].state == "missing"
+
+
+def test_with_two_gpus(monkeypatch):
+    monkeypatch.setattr(able, "resolve", lambda device: torch.device(device))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+    def check(conditions, device):
+        if device.type == "cuda" and conditions.precision.endswith("bf16"):
+            raise MeasurementError("an old GPU")
+
+    monkeypatch.setattr(able, "check", check)
+    found = lines()
+    assert {"triton", "cpu precisions", "cuda:0 precisions", "cuda:1 precisions"} <= set(found)
+    assert "torch on a GPU" not in found
+    assert found["cuda:1 precisions"].finding == "fp32, tf32, fp16, amp-fp16; not bf16, amp-bf16"
+
+
+def test_a_gpu_that_refuses_all(monkeypatch):
+    def check(conditions, device):
+        raise MeasurementError("no")
+
+    monkeypatch.setattr(able, "check", check)
+    assert lines()["cpu precisions"].state == "missing"
