@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smt_nas.arch import Architecture
+from smt_nas.devices.blocks import BlockTable
 from smt_nas.devices.conditions import Conditions
 from smt_nas.devices.efficiency import Efficiency, load_efficiency
 from smt_nas.devices.fusion import Floats, Kernels, kernels
 from smt_nas.devices.latency import Latency
+from smt_nas.devices.of_space import table_of
 from smt_nas.devices.ops import Op
 from smt_nas.devices.registry import load_sheet, local_sheet
 from smt_nas.devices.roofline import Hardware, Times, host_ms, kernel_times
 from smt_nas.devices.sheet import Sheet
 from smt_nas.errors import MeasurementError
+from smt_nas.space import SearchSpace
 
 Bound = Literal["compute", "memory", "launch"]
 
@@ -54,6 +58,28 @@ class Device:
 
     sheet: Sheet
     efficiency: Efficiency
+    _tables: dict[tuple[str, Conditions], BlockTable] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def predict(
+        self, space: SearchSpace, genes: NDArray[np.int64], conditions: Conditions
+    ) -> Latency:
+        """Latency of n networks of a space, from genes (n, G).
+
+        From the table measured on this device, where there is one for the space under these
+        conditions; else from the sheet. The first call for a space takes seconds, to trace its
+        parts; later ones a microsecond a network.
+
+        Raises:
+            SpaceError: the genes do not belong to the space.
+            MeasurementError: as `predict_ops`.
+            ConfigError: the device's measured table is damaged.
+        """
+        key = (space.digest, conditions)
+        if key not in self._tables:
+            self._tables[key] = table_of(self, space, conditions)
+        return self._tables[key].predict(genes)
 
     def predict_ops(self, ops: Sequence[Op], conditions: Conditions) -> Latency:
         """Latency of one network, arrays of (1,), from its operators at `conditions.batch`.

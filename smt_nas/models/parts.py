@@ -5,12 +5,15 @@ A chain of such modules computes what the whole network computes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from smt_nas.arch import Stage
 from smt_nas.arch import Stem as StemSpec
+from smt_nas.devices.ops import Op
 from smt_nas.devices.parts import Part, PartKind
 from smt_nas.models.blocks import (
     BLOCK_EPS,
@@ -21,6 +24,7 @@ from smt_nas.models.blocks import (
     Stem,
 )
 from smt_nas.models.mixers import MSA, SAM
+from smt_nas.models.trace import trace
 
 _SCALE = 1e-4  # of a layer scale; time does not depend on it
 
@@ -60,6 +64,14 @@ def part_module(part: Part) -> nn.Module:
     Under `torch.device("meta")` nothing is allocated.
     """
     return _MODULES[part.kind](part).eval()
+
+
+@functools.cache
+def trace_part(part: Part, batch: int = 1, channels_last: bool = False) -> Sequence[Op]:
+    """The operators of a part; traced once."""
+    with torch.device("meta"):
+        module = part_module(part)
+    return tuple(trace(module, part_input(part), batch, channels_last))
 
 
 def part_input(part: Part) -> tuple[int, ...]:

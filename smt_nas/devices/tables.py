@@ -1,0 +1,284 @@
+"""Measured tables: `profiles/<device>.<space>.csv`, a time per part, and the evidence beside it.
+
+The CSV holds one row per part and conditions. The `.json` of the same name says how the times were
+taken, how whole networks follow from them, and how far off that was on networks no fit has seen.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smt_nas.devices.blocks import BlockTable
+from smt_nas.devices.conditions import Conditions
+from smt_nas.devices.evidence import Calibration, Evidence
+from smt_nas.devices.parts import Floats, PartIndex
+from smt_nas.errors import ConfigError
+from smt_nas.resources import folders, validated, write_atomic
+from smt_nas.space import SearchSpace
+
+FOLDER = "profiles"
+COLUMNS = (
+    "batch",
+    "precision",
+    "mode",
+    "threads",
+    "part",
+    "ms",
+    "host_ms",
+    "origin",
+    "spread",
+    "samples",
+)
+MAX_BYTES = 100_000_000
+ORIGINS = ("measured", "fitted")
+_LEAST_MS = 1e-7  # of a part
+_DIGITS = 6  # significant, of a time: far more than can be measured
+_AGAIN = "Run `smt-nas calibrate` again."
+
+
+@dataclass(frozen=True)
+class PartTimes:
+    """Times of the P parts of a space under one set of conditions, each (P,).
+
+    Attributes:
+        ms: on the device.
+        host_ms: to launch; None where it is not told apart.
+        measured: False where the time was fitted between shapes.
+        spread: error of a fitted time, in log; 0 of a measured one.
+        samples: visits that a measured time is the median of.
+    """
+
+    ms: Floats
+    host_ms: Floats | None
+    measured: NDArray[np.bool_]
+    spread: Floats
+    samples: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class MeasuredTable:
+    """A table and its evidence, for one space.
+
+    Attributes:
+        index: the space's parts.
+        evidence: how it came about.
+        times: of the parts, in the order of `evidence.calibrations`.
+    """
+
+    index: PartIndex
+    evidence: Evidence
+    times: tuple[PartTimes, ...]
+
+    def block_table(self, conditions: Conditions) -> BlockTable | None:
+        """The table under these conditions; None where it was not measured under them."""
+        size = self.index.space.config.image_size
+        if conditions.image_size == size:
+            conditions = conditions.model_copy(update={"image_size": None})
+        for calibration, times in zip(self.evidence.calibrations, self.times, strict=True):
+            if calibration.conditions == conditions:
+                return block_table(self.index, calibration, times)
+        return None
+
+
+def block_table(index: PartIndex, found: Calibration, times: PartTimes) -> BlockTable:
+    """Predict from times and the additivity that was found."""
+    return BlockTable(
+        index=index,
+        conditions=found.conditions,
+        ms=times.ms,
+        host_ms=times.host_ms,
+        spread=times.spread,
+        factor=found.factor,
+        fixed_ms=found.fixed_ms,
+        low=found.low,
+        high=found.high,
+        basis="table",
+        notes=_notes(found),
+    )
+
+
+def _notes(found: Calibration) -> tuple[str, ...]:
+    if found.mape is None:
+        return ("the table was never checked on whole networks",)
+    return ()
+
+
+def table_path(folder: Path, device: str, space: SearchSpace) -> Path:
+    """Where the CSV of a device and a space lies; the evidence is the `.json` beside it."""
+    return folder / f"{device}.{space.name}.csv"
+
+
+def write_table(path: Path, table: MeasuredTable) -> Evidence:
+    """Write the CSV, then its evidence. Returns the evidence as written.
+
+    Raises:
+        StoreError: it cannot be written; what was there before is kept.
+    """
+    text = _as_csv(table)
+    evidence = table.evidence.model_copy(update={"table": _digest(text)})
+    write_atomic(path, text)
+    write_atomic(
+        path.with_suffix(".json"), evidence.model_dump_json(indent=1, by_alias=True) + "\n"
+    )
+    return evidence
+
+
+def find_table(device: str, space: SearchSpace) -> MeasuredTable | None:
+    """The table of a device for a space: in `./profiles`, else shipped; None: there is none.
+
+    A table for another space of the same name is none for this one.
+
+    Raises:
+        ConfigError: there is one, but it cannot be used.
+    """
+    for folder in (Path(FOLDER), *folders(FOLDER)):
+        path = table_path(folder, device, space)
+        if path.is_file() and _evidence(path).space_digest == space.digest:
+            return load_table(path, space)
+    return None
+
+
+def load_table(path: Path, space: SearchSpace) -> MeasuredTable:
+    """Read a table.
+
+    Raises:
+        ConfigError: a file is missing or damaged, or it is of another space; in one line.
+    """
+    evidence = _evidence(path)
+    if evidence.space_digest != space.digest:
+        raise ConfigError(
+            f"{path}: must be of space {space.name} as it is now (got digest "
+            f"{evidence.space_digest}, not {space.digest}). {_AGAIN}"
+        )
+    index, text = PartIndex.of(space), _text(path)
+    rows = _rows(path, text)
+    times = tuple(
+        _times(path, index, c.conditions, rows.pop(_key(c.conditions), {}))
+        for c in evidence.calibrations
+    )
+    if rows or _digest(text) != evidence.table:
+        raise ConfigError(
+            f"{path}: must be as its evidence was taken on it (got a change). {_AGAIN}"
+        )
+    return MeasuredTable(index, evidence, times)
+
+
+def _as_csv(table: MeasuredTable) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for calibration, times in zip(table.evidence.calibrations, table.times, strict=True):
+        key = _key(calibration.conditions)
+        for i, part in enumerate(table.index.parts):
+            writer.writerow((*key, str(part), *_cells(times, i)))
+    return out.getvalue()
+
+
+def _cells(times: PartTimes, i: int) -> tuple[str, ...]:
+    """The part of a row that was measured or fitted."""
+    host = "" if times.host_ms is None else f"{times.host_ms[i]:.{_DIGITS}g}"
+    origin = ORIGINS[0] if times.measured[i] else ORIGINS[1]
+    ms, spread = f"{times.ms[i]:.{_DIGITS}g}", f"{times.spread[i]:.{_DIGITS}g}"
+    return ms, host, origin, spread, str(times.samples[i])
+
+
+def _key(conditions: Conditions) -> tuple[str, ...]:
+    """The first four cells of a row."""
+    c = conditions
+    return str(c.batch), c.precision, c.mode, "" if c.threads is None else str(c.threads)
+
+
+def _rows(path: Path, text: str) -> dict[tuple[str, ...], dict[str, dict[str, str]]]:
+    """Cells by conditions and part."""
+    reader = csv.DictReader(io.StringIO(text))
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        got = ",".join(reader.fieldnames or ()) or "nothing"
+        raise ConfigError(
+            f"{path}: the first line must be {','.join(COLUMNS)} (got {got}). {_AGAIN}"
+        )
+    found: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
+    for row in reader:
+        where = f"{path} line {reader.line_num}"
+        if None in row or None in row.values():
+            raise ConfigError(f"{where}: must hold {len(COLUMNS)} cells. {_AGAIN}")
+        parts = found.setdefault(tuple(row[c] for c in COLUMNS[:4]), {})
+        if row["part"] in parts:
+            raise ConfigError(f"{where}: part {row['part']!r} stands twice. {_AGAIN}")
+        parts[row["part"]] = row
+    return found
+
+
+def _times(
+    path: Path, index: PartIndex, conditions: Conditions, rows: dict[str, dict[str, str]]
+) -> PartTimes:
+    """Times of one set of conditions, in the order of the index."""
+    where = f"{path} ({conditions})"
+    names = [str(part) for part in index.parts]
+    for name in (*names, *rows):
+        if name not in rows or len(rows) > len(names):
+            raise ConfigError(
+                f"{where}: must hold each part of the space ({name!r} is wrong). {_AGAIN}"
+            )
+
+    def column(name: str, least: float) -> Floats:
+        return np.array([_number(where, name, rows[part], least) for part in names])
+
+    hosted = any(row["host_ms"] for row in rows.values())
+    origins = [rows[name]["origin"] for name in names]
+    if not set(origins) <= set(ORIGINS):
+        raise ConfigError(f"{where}: origin must be one of {', '.join(ORIGINS)}. {_AGAIN}")
+    return PartTimes(
+        ms=column("ms", _LEAST_MS),
+        host_ms=column("host_ms", 0.0) if hosted else None,
+        measured=np.array([origin == ORIGINS[0] for origin in origins]),
+        spread=column("spread", 0.0),
+        samples=column("samples", 0.0).astype(np.int64),
+    )
+
+
+def _number(where: str, column: str, row: dict[str, str], least: float) -> float:
+    try:
+        value = float(row[column])
+    except ValueError:
+        value = math.nan
+    if not least <= value < math.inf:  # also where it is NaN
+        raise ConfigError(
+            f"{where}: {column} of {row['part']!r} must be a number of at least {least:g} "
+            f"(got {row[column]!r}). {_AGAIN}"
+        )
+    return value
+
+
+def _evidence(path: Path) -> Evidence:
+    """The evidence beside a CSV."""
+    beside = path.with_suffix(".json")
+    try:
+        content = json.loads(_text(beside))
+    except ValueError as error:
+        raise ConfigError(f"{beside}: is not valid JSON ({error}). {_AGAIN}") from error
+    return validated(Evidence, content, str(beside))
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{path}: is too large to be a table of parts. {_AGAIN}")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). {_AGAIN}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: must be UTF-8 text. {_AGAIN}") from error
+
+
+def _digest(text: str) -> str:
+    """12 hex digits of a CSV, whatever its line ends."""
+    return hashlib.sha256("\n".join(text.splitlines()).encode()).hexdigest()[:12]
