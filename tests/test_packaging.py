@@ -48,9 +48,10 @@ def test_the_wheel_holds_the_package_and_its_data(wheels, source):
     inside = set(zipfile.ZipFile(wheels[source]).namelist())
     files = [p for p in (ROOT / "smt_nas").rglob("*") if p.is_file()]
     package = {str(p.relative_to(ROOT)) for p in files if p.parent.name != "__pycache__"}
-    data = {f"{SHIPPED}/{p.relative_to(ROOT)}" for p in (ROOT / "search_spaces").glob("*.yaml")}
-    assert data
-    assert package | data | {f"{SHIPPED}/profiles/README.md"} <= inside
+    folders = [(ROOT / name).iterdir() for name in ("search_spaces", "profiles")]
+    data = {f"{SHIPPED}/{p.relative_to(ROOT)}" for p in itertools.chain(*folders)}
+    assert f"{SHIPPED}/profiles/a100_80_sxm.yaml" in data
+    assert package | data <= inside
     assert not any(name.startswith(("tests/", "benchmarks/", "cli.py")) for name in inside)
     assert not any("__pycache__" in name for name in inside)
 

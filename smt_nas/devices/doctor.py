@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import time
@@ -18,7 +17,7 @@ from typing import Any, Literal
 from smt_nas.devices.absent import Absent
 from smt_nas.devices.host import ROOT, foreign_share, host, open_rapl, sample, steal_share
 from smt_nas.devices.nvml import Gpu, GpuSample, open_gpu
-from smt_nas.devices.registry import cuda_gpus, local_sheet, tables_of
+from smt_nas.devices.registry import cuda_gpus, here, local_sheet, tables_of
 from smt_nas.errors import MeasurementError
 
 State = Literal["ok", "missing", "unknown"]
@@ -230,11 +229,7 @@ def _disk(folder: Path) -> Check:
 
 def _tables(root: Path, nvml: Any) -> Iterator[Check]:
     """Whether predictions for what is here come from measured tables."""
-    where = {"cpu": local_sheet("cpu", root=root)}
-    for device in cuda_gpus(nvml=nvml):
-        with contextlib.suppress(MeasurementError):  # its own line says so
-            where[device] = local_sheet(device, nvml=nvml)
-    for device, sheet in where.items():
+    for device, sheet in here(root=root, nvml=nvml).items():
         spaces = tables_of(sheet.key)
         way = f"smt-nas calibrate --device {device} --space smt"
         told = f"measured for {', '.join(spaces)}" if spaces else "none: predicted from its sheet"

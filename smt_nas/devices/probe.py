@@ -47,6 +47,7 @@ def cpu_sheet(host: Host) -> Sheet:
         key=_key(host.name or host.family or "cpu", f"{host.threads}cpu"),
         name=host.name or host.family or "this CPU",
         kind="cpu",
+        reported=host.names,
         threads=host.threads,
         boost_ghz=ghz,
         fp32_flops_per_clk=per_clk,
@@ -93,6 +94,7 @@ def gpu_sheet(gpu: Gpu) -> Sheet:
         key=_key(gpu.name or "gpu", "mig" if gpu.mig else ""),
         name=gpu.name or "this GPU",
         kind="gpu",
+        reported=(gpu.name,) if gpu.name and not gpu.mig else (),  # a slice is not that device
         architecture=f"compute capability {capability[0]}.{capability[1]}",
         sms=sms,
         boost_ghz=ghz,

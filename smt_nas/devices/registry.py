@@ -11,7 +11,6 @@ import functools
 import glob
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ def load_sheet(name: str) -> Sheet:
         if _folded(key) == wanted:
             return _read(files[key])
     sheets = all_sheets()
-    for sheet in (*sheets, *_local_sheets()):
+    for sheet in (*sheets, *here().values()):
         if wanted in map(_folded, sheet.names):
             return sheet
     known, also = [s.short for s in sheets], [n for s in sheets for n in s.names]
@@ -93,13 +92,24 @@ def local_sheet(device: str = "cpu", *, root: Path = ROOT, nvml: Any = None) -> 
 
 def is_here(sheet: Sheet, *, root: Path = ROOT, nvml: Any = None) -> str | None:
     """`cpu` or `cuda:0` where this machine has that device, else None."""
-    if sheet.kind == "cpu":
-        found = _sheet_of_host(root)
-        return "cpu" if found is not None and found.key == sheet.key else None
-    for device, gpu in cuda_gpus(nvml=nvml).items():
-        if _reports(sheet, gpu.name):
+    wanted = set(map(_plain, sheet.reported))
+    for device, found in here(root=root, nvml=nvml).items():
+        alike = wanted & set(map(_plain, found.reported)) and found.threads == sheet.threads
+        if found.key == sheet.key or alike:
             return device
     return None
+
+
+def here(*, root: Path = ROOT, nvml: Any = None) -> dict[str, Sheet]:
+    """Sheets of this machine's devices, by the name torch gives them.
+
+    A GPU that does not say enough of itself is left out.
+    """
+    found = {"cpu": local_sheet("cpu", root=root)}
+    for device in cuda_gpus(nvml=nvml):
+        with contextlib.suppress(MeasurementError):
+            found[device] = local_sheet(device, nvml=nvml)
+    return found
 
 
 def cuda_gpus(*, nvml: Any = None) -> dict[str, Gpu]:
@@ -122,13 +132,6 @@ def cuda_gpus(*, nvml: Any = None) -> dict[str, Gpu]:
 
 def _begins(uuid: str | None, word: str) -> bool:
     return uuid is not None and uuid.startswith(word)
-
-
-def _local_sheets() -> Iterator[Sheet]:
-    """Sheets of this machine that are written nowhere: a name may stand for one of them."""
-    for device in ("cpu", *cuda_gpus()):
-        with contextlib.suppress(MeasurementError):  # then it has no sheet to be named by
-            yield local_sheet(device)
 
 
 def _sheet_of_host(root: Path) -> Sheet | None:

@@ -6,6 +6,7 @@ of `sources`; the value in memory holds plain numbers and says the source of eac
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -107,8 +108,8 @@ class Sheet(BaseModel):
 
     @property
     def short(self) -> str:
-        """The shortest of its names."""
-        return min(self.names, key=len)
+        """The shortest of its names, none that a budget (`5ms@NAME:b1`) reads as a batch."""
+        return min((n for n in self.names if not re.fullmatch(r"b[0-9]+", n)), key=len)
 
     def source(self, field: str) -> str:
         """Where a figure comes from, with its note."""

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smt_nas.devices.doctor import Check, machine_checks
-from smt_nas.devices.registry import all_sheets, is_here, load_sheet, local_sheet, tables_of
+from smt_nas.devices.registry import all_sheets, here, is_here, load_sheet, tables_of
 from smt_nas.devices.sheet import Sheet
 
 _HEADINGS = {  # field -> what the reader calls it, with its unit
@@ -34,12 +34,14 @@ _STYLES = {"ok": "green", "missing": "red", "unknown": "yellow"}
 
 
 def all_devices() -> list[dict[str, Any]]:
-    """Every sheet, and this machine's CPU where it has none: figures, presence, tables."""
-    sheets, here = all_sheets(), local_sheet("cpu")
-    return [_row(sheet) for sheet in (*sheets, *([here] if here.probed else []))]
+    """Every sheet, and what else this machine has: figures, presence, tables."""
+    present = here()
+    sheets = {s.key: s for s in (*all_sheets(), *present.values())}
+    devices = {s.key: device for device, s in reversed(present.items())}  # the first of a kind
+    return [_row(sheet, devices.get(key)) for key, sheet in sheets.items()]
 
 
-def _row(sheet: Sheet) -> dict[str, Any]:
+def _row(sheet: Sheet, device: str | None) -> dict[str, Any]:
     return {
         "name": sheet.short,
         "key": sheet.key,
@@ -48,7 +50,7 @@ def _row(sheet: Sheet) -> dict[str, Any]:
         "aliases": list(sheet.aliases),
         "peak_tflops": dict(sheet.peak_tflops),
         "bandwidth_gbps": sheet.bandwidth_gbps,
-        "here": "cpu" if sheet.probed and sheet.kind == "cpu" else is_here(sheet),
+        "here": device,
         "tables": tables_of(sheet.key),
         "warnings": list(sheet.warnings),
     }
@@ -88,7 +90,7 @@ def describe(name: str) -> dict[str, Any]:
         }
         for field, value in sheet.cells()
     }
-    return {**_row(sheet), "probed": sheet.probed, "figures": cells}
+    return {**_row(sheet, is_here(sheet)), "probed": sheet.probed, "figures": cells}
 
 
 def sheet_lines(found: dict[str, Any]) -> Iterator[str]:

@@ -142,3 +142,20 @@ def test_bytes_are_words():
 
 def test_throttled():
     assert opened(fakes.throttled()).sample().reasons == ("sw-power-cap",)
+
+
+def test_the_fakes_are_like_the_library():
+    """Whatever is asked of a fake, the library has under that name, and the same constants."""
+    pynvml = pytest.importorskip("pynvml")
+    asked = [name for name in dir(FakeNvml) if name.startswith("nvml")]
+    assert [name for name in asked if not callable(getattr(pynvml, name, None))] == []
+    assert pynvml.NVMLError(fakes.LOST).value == pynvml.NVML_ERROR_GPU_IS_LOST == fakes.LOST
+    assert (pynvml.NVML_CLOCK_SM, pynvml.NVML_CLOCK_MEM, pynvml.NVML_TEMPERATURE_GPU) == (1, 2, 0)
+    held = "SwPowerCap HwSlowdown SwThermalSlowdown HwThermalSlowdown HwPowerBrakeSlowdown"
+    bits = [getattr(pynvml, f"nvmlClocksThrottleReason{name}") for name in held.split()]
+    assert bits == list(REASONS)
+
+
+def test_the_real_library_says_why_or_opens():
+    found = open_gpu()
+    assert isinstance(found, Gpu) or len(found.reason) > 10

@@ -7,6 +7,7 @@ import pytest
 from smt_nas.devices.registry import (
     all_sheets,
     cuda_gpus,
+    here,
     is_here,
     load_sheet,
     local_sheet,
@@ -96,6 +97,30 @@ def test_the_probe_agrees_with_the_sheet():
 def test_a_slice_is_probed_with_a_warning():
     sheet = local_sheet("cuda:0", nvml=fakes.mig_slice())
     assert sheet.probed and "MIG" in " ".join(sheet.warnings) and sheet.key.endswith("mig")
+
+
+def test_a_slice_is_not_the_device_of_the_sheet():
+    assert is_here(load_sheet("a100"), nvml=fakes.mig_slice()) is None
+
+
+def test_what_is_probed_is_here(tmp_path):
+    root, nvml = laid.machine(tmp_path, cpus=64), FakeNvml(GpuState(name="NVIDIA Unheard"))
+    found = here(root=root, nvml=nvml)
+    assert list(found) == ["cpu", "cuda:0"]
+    for device, sheet in found.items():
+        assert sheet.probed and is_here(sheet, root=root, nvml=nvml) == device
+
+
+def test_ones_own_sheet_of_what_is_here_is_here(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(L4.read_text().replace("reported: [", "reported: [NVIDIA Unheard, "))
+    mine = load_sheet(str(path))
+    assert is_here(mine, nvml=FakeNvml(GpuState(name="NVIDIA Unheard"))) == "cuda:0"
+    assert is_here(mine, nvml=FakeNvml()) is None
+
+
+def test_a_gpu_that_does_not_say_enough_is_left_out():
+    assert list(here(nvml=FakeNvml(GpuState(name="X", cores=None)))) == ["cpu"]
 
 
 def test_a_volta_has_no_bf16():

@@ -7,6 +7,7 @@ from smt_nas.devices.registry import all_sheets, load_sheet, sheet_names
 from smt_nas.devices.sheet import PEAKS, Sheet
 from smt_nas.errors import ConfigError, UnknownName
 from smt_nas.resources import folders
+from smt_nas.units import parse_budget
 
 SHIPPED = all_sheets()
 GPUS = [s for s in SHIPPED if s.kind == "gpu"]
@@ -106,6 +107,12 @@ def test_a_sheet_is_told_apart(sheet):
     assert sheet.key in sheet_names()
     assert sheet.names.count(sheet.short) == 1
     assert not sheet.probed
+
+
+@every_sheet
+def test_the_short_name_can_stand_in_a_budget(sheet):
+    budget = parse_budget(f"5ms@{sheet.short}:b1:fp16")
+    assert (budget.device, budget.batch) == (sheet.short, 1)
 
 
 @pytest.mark.parametrize("attribute", ["names", "reported"])
