@@ -167,8 +167,8 @@ def test_sustained_shares_that_were_measured(name, share):
 
 
 def test_others_do_not_invent_one():
-    assert load_sheet("4090").sustained is None
-    assert "no measurement" in load_sheet("4090").source("sustained")
+    assert load_sheet("3090").sustained is None
+    assert "no measurement" in load_sheet("3090").source("sustained")
 
 
 @pytest.mark.parametrize(
