@@ -11,8 +11,7 @@ import numpy as np
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.clock import Clock, SystemClock
-from smt_nas.profilers.judge import MARGINS
-from smt_nas.profilers.limits import Limits
+from smt_nas.profilers.limits import MARGINS, Limits
 from smt_nas.profilers.measurement import Measurement, Status
 from smt_nas.profilers.rounds import MIN_ROUNDS, OnRound, by_round, run
 from smt_nas.profilers.stats import ratio_interval
@@ -31,7 +30,8 @@ class Verdict:
 
     Attributes:
         ratio: of the medians; above 1 the second is slower.
-        low, high: bootstrap 95 % interval of the ratio.
+        low, high: bootstrap 95 % interval of the ratio; with too few rounds for one, all that the
+            samples allow.
         word: `FASTER` or `SLOWER`: the ratio is beyond the margin and its interval excludes 1;
             `SAME`: the whole interval is within the margin; else `UNCLEAR`.
         margin: differences below it are none.
@@ -108,8 +108,9 @@ def verdict(a: Measurement, b: Measurement, rng: np.random.Generator | None = No
         n = min(len(rounds_a), len(rounds_b))
         rounds_a, rounds_b = rounds_a[:n], rounds_b[:n]
     if min(len(rounds_a), len(rounds_b)) < MIN_ROUNDS:
+        low, high = min(b.wall_ms) / max(a.wall_ms), max(b.wall_ms) / min(a.wall_ms)
         ratio, reason = b.wall.median_ms / a.wall.median_ms, f"fewer than {MIN_ROUNDS} rounds"
-        return Verdict(ratio, ratio, ratio, "UNCLEAR", margin, reason)
+        return Verdict(ratio, low, high, "UNCLEAR", margin, reason)
     ratio = float(np.median(rounds_b) / np.median(rounds_a))
     low, high = ratio_interval(rounds_a, rounds_b, rng, paired=together)
     spoilt = [f"{m.name} is {m.status}" for m in (a, b) if m.status in _SPOILT]

@@ -13,8 +13,8 @@ from smt_nas.profilers.subject import Subject
 from smt_nas.profilers.watch import Seen
 
 MAX_FLAGGED = 0.05  # share of samples under load from which the whole measurement is
+DRIFT_SAMPLES = 9  # fewest that show a drift: three in each third
 STARVED = 1.1  # a sample that took this much longer than its CPU time explains was made to wait
-MARGINS = {"cpu": 0.03, "cuda": 0.01}
 _WORST_FIRST: tuple[Status, ...] = ("throttled", "loaded", "drifting", "unknown")
 
 
@@ -24,7 +24,8 @@ class Story:
 
     Attributes:
         started: when, in UTC.
-        warmup_s: seconds of warm-up.
+        warmed: whether a warm-up was asked for.
+        warmup_s: seconds it took.
         steady: whether it ended steady.
         stopped_by: why the rounds ended.
         loaded: rounds while others used the machine.
@@ -32,6 +33,7 @@ class Story:
     """
 
     started: str
+    warmed: bool
     warmup_s: float
     steady: bool
     stopped_by: str
@@ -73,9 +75,10 @@ def _concerns(subject: Subject, story: Story, flagged: int) -> Iterator[tuple[St
     """What the samples themselves speak of."""
     if subject.error:
         yield "unknown", f"ended by {subject.error}"
-    if not story.steady:
-        warm = f"not steady after {story.warmup_s:.2g} s of warm-up"
-        yield "drifting", warm
+    if not story.steady and story.warmed:
+        yield "drifting", f"not steady after {story.warmup_s:.2g} s of warm-up"
+    if not story.warmed and len(subject.wall_ms) < DRIFT_SAMPLES:
+        yield "unknown", "no warm-up, and too few samples to see a drift"
     if any(drifts(samples) for samples in (subject.wall_ms, subject.device_ms) if samples):
         yield "drifting", "the last third of the samples is unlike the first"
     if flagged > MAX_FLAGGED * len(subject.wall_ms):

@@ -13,7 +13,7 @@ import torch
 
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.clock import Clock
-from smt_nas.profilers.judge import MARGINS, Story, finding
+from smt_nas.profilers.judge import Story, finding
 from smt_nas.profilers.limits import Limits
 from smt_nas.profilers.measurement import Measurement
 from smt_nas.profilers.stats import Floats, half_width, ratio_interval, thirds
@@ -24,7 +24,6 @@ MIN_ROUNDS = 6  # fewer give no 95 % interval: the range of five holds the media
 STEADY = 0.01  # warm when the last third of the warm-up is within this of the third before
 _CHECK_GROWTH = 1.2  # rounds between checks of the stop rule, so that they cost a share of the run
 _CHECK_RESAMPLES = 300
-_SHARE_OF_MARGIN = 0.4  # half the interval of a ratio when a verdict can be given: see `compare`
 _LOOK_S = 0.5  # between questions to the watcher
 
 OnRound = Callable[[int, int], None]
@@ -60,7 +59,7 @@ def run(
             stopped_by, loaded = _sample(subjects, limits, clock, watcher, on_round)
         finally:
             seen = watcher.stop()
-    story = Story(started, warmup_s, steady, stopped_by, tuple(loaded), seen)
+    story = Story(started, limits.warmup_s > 0, warmup_s, steady, stopped_by, tuple(loaded), seen)
     return [finding(subject, story) for subject in subjects]
 
 
@@ -75,10 +74,9 @@ def _warm_up(subjects: Sequence[Subject], limits: Limits, clock: Clock) -> tuple
     while True:
         rounds.append([subject.once() for subject in subjects])
         elapsed_s = (clock.wall_ns() - start) / 1e9
-        steady = limits.warmup_s > 0 and _is_steady([sum(times) for times in rounds])
-        if (steady and elapsed_s >= limits.warmup_s) or elapsed_s >= limits.warmup_cap_s:
-            break
-        if limits.warmup_s == 0:
+        steady = _is_steady([sum(times) for times in rounds])
+        over = elapsed_s >= limits.warmup_cap_s or limits.warmup_s == 0
+        if over or (steady and elapsed_s >= limits.warmup_s):
             break
     _, last = thirds(np.array(rounds))  # (rounds, subjects)
     for subject, call_ms in zip(subjects, np.median(last, axis=0), strict=True):
@@ -143,10 +141,10 @@ def _ratios_are_narrow(subjects: Sequence[Subject], limits: Limits) -> bool:
     first, *others = (by_round(s.wall_ms, s.per_turn) for s in subjects)
     if len(first) < MIN_ROUNDS:
         return False
-    margin = MARGINS["cpu" if subjects[0].call.device == "cpu" else "cuda"]
+    precision = limits.ratio_precision_on(subjects[0].call.device)
     for other in others:
         low, high = ratio_interval(first, other, resamples=_CHECK_RESAMPLES)
-        if (high - low) / 2 > _SHARE_OF_MARGIN * margin:
+        if (high - low) / 2 > precision:
             return False
     return True
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import torch
 
+from smt_nas.devices.host import host
 from smt_nas.errors import MeasurementError, SmtNasError
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.clock import Clock
@@ -27,6 +27,7 @@ class Subject:
         wall_ms, device_ms: samples in order; the second stays empty on a CPU.
         cpu_ms: CPU time of this process during each sample of `wall_ms`.
         per_turn: calls a turn.
+        threads: CPU threads it runs on; None on a GPU.
         error: what the call raised; None while it runs.
     """
 
@@ -40,12 +41,7 @@ class Subject:
         self.error: str | None = None
         self._clock = clock
         self._stream = clock.stream(call.device)
-
-    @property
-    def threads(self) -> int | None:
-        """CPU threads it runs on; None on a GPU."""
-        cores = len(os.sched_getaffinity(0))
-        return None if self._stream else (self.call.conditions.threads or cores)
+        self.threads = None if self._stream else (call.conditions.threads or host().threads)
 
     def first(self) -> None:
         """The first call, apart from all others."""
@@ -108,7 +104,7 @@ class Subject:
 
         A network of anybody's can raise anything, so all exceptions are caught.
         """
-        if self.threads:
+        if self.threads and self.threads != torch.get_num_threads():
             torch.set_num_threads(self.threads)
         try:
             return what()
