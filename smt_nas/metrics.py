@@ -53,19 +53,25 @@ METRICS: dict[str, Metric] = {
         Metric("attention_macs", "min", "exact", "attn GMACs", 1e9, 3, formula=True),
         Metric("activations", "min", "exact", "Mactivations", 1e6, 2, formula=True),
         Metric("peak_memory_mb", "min", "exact", "peak MB", 1.0, 1, formula=True),
-        Metric("latency_ms", "min", "measured", "latency_ms", 1.0, 1),
+        Metric("latency_ms", "min", "measured", "latency_ms", 1.0, 2),
         Metric("throughput_ips", "max", "measured", "img/s", 1.0, 1),
+        Metric("reserved_memory_mb", "min", "measured", "reserved MB", 1.0, 1),
+        Metric("energy_mj", "min", "measured", "mJ/img", 1.0, 1),
         Metric("score", "max", "proxy", "score", 1.0, 3),
     )
 }
 
 
+_WITHOUT_UNIT = {"latency": "latency_ms", "throughput": "throughput_ips"}
+
+
 def metric(name: str) -> Metric:
-    """Look up a metric by name.
+    """Look up a metric by name; `latency` and `throughput` need no unit.
 
     Raises:
         UnknownName: no such metric.
     """
+    name = _WITHOUT_UNIT.get(name, name)
     if name not in METRICS:
         raise UnknownName("metric", name, METRICS)
     return METRICS[name]

@@ -1,7 +1,7 @@
 """Quantities and budgets: the text a user writes after `--budget`, and what it means.
 
     2.4GFLOPs  2.0..2.4GMACs  12Mparams  30Mactivations  2GB           amounts
-    5ms  5ms@a100:b1:fp16  1500img/s@a100                              needing the latency predictor
+    5ms  5ms@a100:b1:fp16  1500img/s@a100                              predicted for a device
     smt_t  0.9*smt_s  0.8..0.9*smt_s  0.8*smt_t.latency                shares of a preset's figure
 
 One multiply-accumulate is 1 FLOP, so GFLOPs and GMACs mean the same. 1 GB is 1000 MB. Units are
@@ -207,7 +207,9 @@ def _parse(text: str) -> Budget:
         amounts = _amounts(*found.groups())
         unit = _unit(found[3], body)
         metric, preset = _UNITS[unit][0], None
-    device, batch, precision = _target(target, metric) if at else (None, None, None)
+    if at and metric not in _ON_DEVICE:
+        raise ConfigError(f"{metric} is the same on every device. Drop '@{target}'.")
+    device, batch, precision = parse_target(target) if at else (None, None, None)
     return Budget(metric, amounts, unit, preset, device, batch, precision)
 
 
@@ -271,10 +273,12 @@ def _unit(text: str, body: str) -> str:
     raise ConfigError(f"unknown unit {text!r}. Known: {known}. {hint}".rstrip())
 
 
-def _target(text: str, metric: str) -> tuple[str | None, int | None, str | None]:
-    """Read `a100:b1:fp16`, in any order: device, batch, precision."""
-    if metric not in _ON_DEVICE:
-        raise ConfigError(f"{metric} is the same on every device. Drop '@{text}'.")
+def parse_target(text: str) -> tuple[str | None, int | None, str | None]:
+    """Read `a100:b1:fp16`, in any order: device, batch, precision; None where left open.
+
+    Raises:
+        ConfigError: a part that is none of the three, or one of them twice.
+    """
     device, batch, precision = None, None, None
     for part in (p.strip().casefold() for p in text.split(":")):
         if re.fullmatch(r"b[0-9]+", part) and batch is None:
@@ -289,6 +293,6 @@ def _target(text: str, metric: str) -> tuple[str | None, int | None, str | None]
         elif _DEVICE.fullmatch(part) and part not in PRECISIONS and device is None:
             device = part
         else:
-            rule = "device, batch and precision, each once, stand after '@'"
-            raise ConfigError(f"{rule} (got {part!r}). Write e.g. 5ms@a100:b1:fp16.")
+            rule = "a target is a device, a batch and a precision, each once"
+            raise ConfigError(f"{rule} (got {part!r}). Write e.g. a100:b1:fp16.")
     return device, batch, precision

@@ -17,8 +17,8 @@ Run = Annotated[Path, typer.Argument(help="A run directory, e.g. runs/smt-2.4GFL
 Budget = Annotated[
     list[str] | None,
     typer.Option(
-        help="What must hold: 2.4GFLOPs, 2.0..2.4GMACs, 12Mparams, 200MB, smt_t, 0.9*smt_s. "
-        "Repeat for several."
+        help="What must hold: 2.4GFLOPs, 2.0..2.4GMACs, 12Mparams, 200MB, smt_t, 0.9*smt_s, 5ms, "
+        "5ms@a100:b1:fp16, 1500img/s@h200:b64. Repeat for several."
     ),
 ]
 Space = Annotated[str, typer.Option(help="A name of `smt-nas spaces`, or a YAML.")]
@@ -26,7 +26,14 @@ Strategy = Annotated[str, typer.Option(help="nsga2 or random.")]
 Evaluator = Annotated[str, typer.Option(help="What rates networks.")]
 Objective = Annotated[
     list[str] | None,
-    typer.Option(help="What is wanted. Repeat. Default: score, macs, params."),
+    typer.Option(help="What is wanted. Repeat. Default: score, latency, params."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="Where latency counts: a name of `smt-nas devices`, e.g. a100 or a100:b8:fp16, cpu "
+        "or gpu. Default: this machine."
+    ),
 ]
 Count = Annotated[int, typer.Option("--n", help="Networks to try.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same search.")]
@@ -52,6 +59,7 @@ def search(
     strategy: Strategy = "nsga2",
     evaluator: Evaluator = "zero-cost",
     objective: Objective = None,
+    device: Device = None,
     n: Count = 128,
     seed: Seed = 0,
     out: Out = None,
@@ -72,6 +80,7 @@ def search(
         "space": space,
         "budgets": budget or [],
         "objectives": objective or [],
+        "device": device,
         "strategy": strategy,
         "evaluator": evaluator,
         "n": n,

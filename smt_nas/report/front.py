@@ -3,38 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from rich.console import Group
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from smt_nas.metrics import METRICS
+from smt_nas.report.columns import Column, columns_of
+from smt_nas.report.latency import latency_notes
 from smt_nas.search import Outcome, Result
 
+WIDTH = 80  # of a terminal: the table fits it
 ROWS = 20  # of a long front that are shown without --all
-REFERENCE = "smt_t"
-_COLUMNS = ("score", "macs", "params", "peak_memory_mb", "latency_ms")
-_COMPARED = "macs"
 
 
 def front_table(outcome: Outcome, show_all: bool) -> Group:
     """Members best first, then the baselines; at most `ROWS` members unless `show_all`."""
     members = outcome.front if show_all else _thinned(outcome.front)
-    columns = [n for n in _columns(outcome) if _known(outcome, n)]
-    tight = len(columns) > len(_COLUMNS)  # else 80 characters would not hold it
+    columns = columns_of(outcome)
+    table = _table(outcome, members, columns, tight=False)
+    if _width(table) > WIDTH:
+        table = _table(outcome, members, columns, tight=True)
+    if _width(table) > WIDTH:
+        table = _table(outcome, members, [c for c in columns if not c.spare], tight=True)
+    return Group(Text(_title(outcome)), table)
+
+
+def _table(
+    outcome: Outcome, members: Sequence[Result], columns: Sequence[Column], tight: bool
+) -> Table:
     table = Table(show_edge=False, pad_edge=False, collapse_padding=tight)
     table.add_column("name", no_wrap=True)
-    for name in columns:
-        table.add_column(_heading(outcome, name), justify="right", no_wrap=True)
-    table.add_column(f"MACs vs\n{REFERENCE}", justify="right")
+    for column in columns:
+        table.add_column(column.heading, justify="right", no_wrap=True)
     for r in members:
-        table.add_row(*_cells(outcome, r, columns))
+        table.add_row(r.name, *(column.cell(r) for column in columns))
     table.add_section()
     for r in outcome.baselines:
-        table.add_row(*_cells(outcome, r, columns), style="dim")
-    return Group(Text(_title(outcome)), table)
+        table.add_row(r.name, *(column.cell(r) for column in columns), style="dim")
+    return table
+
+
+def _width(table: Table) -> int:
+    console = Console(width=2 * WIDTH)
+    return console.measure(table).maximum
 
 
 def front_notes(outcome: Outcome, show_all: bool) -> list[str]:
@@ -45,7 +59,7 @@ def front_notes(outcome: Outcome, show_all: bool) -> list[str]:
             f"{len(outcome.front)} networks are on the front; {ROWS} are shown, spread over it. "
             f"All: smt-nas front {outcome.path} --all"
         )
-    lines += _provenance(outcome)
+    lines += _provenance(outcome) + latency_notes(outcome)
     lines += [f"Left out, its proof failed: {r.arch.key}: {r.reason}" for r in outcome.disproved]
     failed = [t for t in outcome.trials if t.evaluation.reason is not None]
     if failed:
@@ -56,42 +70,23 @@ def front_notes(outcome: Outcome, show_all: bool) -> list[str]:
 
 
 def as_document(outcome: Outcome) -> dict[str, Any]:
-    """The JSON of search, resume and front (schema 1). What was not measured is not there."""
+    """The JSON of search, resume and front (schema 2). What was not measured is not there."""
+    problem = outcome.problem
+    targets = {q.name: q.target for q in (*problem.timed, *problem.quantities) if q.target}
+    records = {str(r.target): r for r in problem.records}
     return {
-        "schema": 1,
+        "schema": 2,
         "run": str(outcome.path),
         "settings": outcome.settings.model_dump(mode="json", exclude={"storage"}),
         "finished": outcome.finished,
         "trials": len(outcome.trials),
         "failed": sum(t.evaluation.reason is not None for t in outcome.trials),
         "kendall_tau": outcome.taus,
+        "targets": {n: records[str(t)].model_dump(mode="json") for n, t in targets.items()},
+        "prediction_error": {name: asdict(error) for name, error in outcome.errors.items()},
         "front": [r.as_dict() for r in outcome.front],
         "baselines": [r.as_dict() for r in outcome.baselines],
     }
-
-
-def _columns(outcome: Outcome) -> list[str]:
-    wanted = [m.name for m in outcome.problem.objectives]
-    wanted += [limit.metric for limit in outcome.problem.limits]
-    return [n for n in METRICS if n in wanted or n in _COLUMNS]
-
-
-def _known(outcome: Outcome, name: str) -> bool:
-    return any(name in r.values for r in (*outcome.front, *outcome.baselines))
-
-
-def _heading(outcome: Outcome, name: str) -> str:
-    """A column's title, with the provenance of what stands in it."""
-    rows = (*outcome.front, *outcome.baselines)
-    sources = dict.fromkeys(r.provenance[name] for r in rows if name in r.values)
-    return f"{METRICS[name].heading}\n{', '.join(sources)}"
-
-
-def _cells(outcome: Outcome, r: Result, columns: Sequence[str]) -> list[str]:
-    reference = next(b for b in outcome.baselines if b.name == REFERENCE)
-    ratio = r.values[_COMPARED] / reference.values[_COMPARED]
-    shown = [METRICS[name].show(r.values.get(name)) for name in columns]
-    return [r.name, *shown, f"{ratio:.2f}x"]
 
 
 def _thinned(members: Sequence[Result]) -> list[Result]:
@@ -123,11 +118,6 @@ def _provenance(outcome: Outcome) -> list[str]:
             "MACs: by formula, and torch's counter agrees on every row; fvcore's and thop's "
             "figures are in front.csv (smt-nas profile says what each leaves out)."
         )
-    if any("latency_ms" in r.values for r in outcome.front):
-        lines.append(
-            "latency_ms: measured on this machine, 1 image, 1 CPU thread, fp32, median of "
-            "interleaved runs; compare rows, not machines."
-        )
     return lines
 
 
@@ -136,5 +126,6 @@ def _next(outcome: Outcome) -> str:
         return f"Nothing is on the front yet. Next: smt-nas resume {outcome.path}"
     if not outcome.finished:
         return f"This run is not finished. Next: smt-nas resume {outcome.path}"
-    best = f"{outcome.path}/front/{outcome.front[0].name}.yaml"
+    first = next((r for r in outcome.front if not r.breaks), outcome.front[0])
+    best = f"{outcome.path}/front/{first.name}.yaml"
     return f"Next: smt-nas profile {best}"

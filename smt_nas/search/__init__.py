@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from smt_nas.search.front import Result
     from smt_nas.search.listener import Listener
     from smt_nas.search.problem import Problem
+    from smt_nas.search.quantities import Quantity
     from smt_nas.search.rundir import Settings
     from smt_nas.search.strategies import STRATEGIES, Strategy
     from smt_nas.search.study import Study, Trial
+    from smt_nas.search.targets import Target
     from smt_nas.search.workers import available
 
 __all__ = [
@@ -28,11 +30,13 @@ __all__ = [
     "Listener",
     "Outcome",
     "Problem",
+    "Quantity",
     "Result",
     "Search",
     "Settings",
     "Strategy",
     "Study",
+    "Target",
     "Trial",
     "available",
     "reopen",
@@ -45,9 +49,11 @@ _HOMES = {
     "front": ("Result",),
     "listener": ("Listener",),
     "problem": ("Problem",),
+    "quantities": ("Quantity",),
     "rundir": ("Settings",),
     "strategies": ("STRATEGIES", "Strategy"),
     "study": ("Study", "Trial"),
+    "targets": ("Target",),
     "workers": ("available",),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from smt_nas.accuracy import Evaluator, make_evaluator
-from smt_nas.errors import ConfigError, StoreError
+from smt_nas.errors import ConfigError, MeasurementError, StoreError, UnknownName
 from smt_nas.metrics import METRICS
 from smt_nas.resources import validated
 from smt_nas.search.engine import Search
@@ -14,7 +14,7 @@ from smt_nas.search.problem import Problem
 from smt_nas.search.rundir import DEFAULT_EVALUATOR, RunDirectory, Settings
 from smt_nas.search.strategies import make_strategy
 from smt_nas.search.study import Study
-from smt_nas.search.survey import explain_macs, survey
+from smt_nas.search.survey import introduce
 from smt_nas.space import SearchSpace
 
 
@@ -40,18 +40,19 @@ def start(
         StoreError: the run directory or the storage cannot be used.
     """
     space = SearchSpace.load(settings.space)
-    problem = Problem.of(space, settings.budgets, settings.objectives)
+    problem = Problem.of(space, settings.budgets, settings.objectives, settings.device)
     make_strategy(settings.strategy, problem)
     rater = _rater(problem, rater or settings.evaluator)
     settings = settings.model_copy(
         update={
-            "objectives": tuple(m.name for m in problem.objectives),
+            "objectives": tuple(q.metric.name for q in problem.objectives),
             "evaluator": rater.name if rater else None,
+            "device": settings.device or problem.target.place.label,
         }
     )
     listener = listener or Silence()
-    _introduce(problem, listener)
-    directory = RunDirectory.create(out, settings, space)
+    introduce(problem, listener)
+    directory = RunDirectory.create(out, settings, space, problem.records)
     listener.say(f"Run directory: {directory.path}")
     return Search(directory, problem, _first_study(problem, directory), rater, listener, workers)
 
@@ -78,7 +79,8 @@ def reopen(
         workers: processes that rate and count networks; results do not depend on it.
 
     Raises:
-        StoreError: not a run directory, or its study cannot be used.
+        StoreError: not a run directory, its study cannot be used, or its device is no longer
+            predicted as it was.
     """
     directory = RunDirectory.open(path, storage)
     if n is not None:
@@ -86,7 +88,7 @@ def reopen(
             Settings, {**directory.settings.model_dump(), "n": n}, f"resume {path}"
         )
     settings = directory.settings
-    problem = Problem.of(directory.space, settings.budgets, settings.objectives)
+    problem = _recorded(directory) if read_only else _again(directory)
     rater = None if read_only else _rater(problem, rater or settings.evaluator)
     if settings.storage is None and not _filled(directory.database):
         if read_only:
@@ -97,17 +99,60 @@ def reopen(
     return Search(directory, problem, study, rater, listener or Silence(), workers)
 
 
+_WITHOUT_EVALUATOR = [n for n, m in METRICS.items() if m.provenance in ("exact", "measured")]
+
+
+def _recorded(directory: RunDirectory) -> Problem:
+    """The problem as run.yaml has it; no device is looked at."""
+    settings, targets = directory.settings, directory.targets
+    return Problem.of(
+        directory.space, settings.budgets, settings.objectives, settings.device, targets
+    )
+
+
+def _again(directory: RunDirectory) -> Problem:
+    """The problem with its devices, which must be predicted as they were.
+
+    Raises:
+        StoreError: another machine, or another table or sheet.
+    """
+    settings, path = directory.settings, directory.path
+    if settings.device is None:  # begun before searches knew devices
+        return _recorded(directory)
+    try:
+        problem = Problem.of(
+            directory.space, settings.budgets, settings.objectives, settings.device
+        )
+    except (UnknownName, MeasurementError) as error:
+        raise StoreError(f"{path}: needs its device. {error}") from error
+    for there, here in zip(directory.targets, problem.records, strict=True):
+        before, now = there.target.place, here.target.place
+        if before.device != now.device and (there.forecast or settings.prove):
+            raise StoreError(
+                f"{path}: is of {before.name} (got {now.name}). Go on there, or search anew with "
+                "another --out."
+            )
+        was, now_is = there.forecast, here.forecast
+        if was and now_is and (was.digest, was.basis) != (now_is.digest, now_is.basis):
+            raise StoreError(
+                f"{path}: what is predicted for {there.target.words} has changed since (digest "
+                f"{was.digest} of a {was.basis}, now {now_is.digest} of a {now_is.basis}). Restore "
+                "its sheet or table, or search anew with another --out."
+            )
+    return problem
+
+
 def _rater(problem: Problem, wanted: Evaluator | str | None) -> Evaluator | None:
     """The evaluator, where an objective needs one."""
     if problem.rated is None:
         return None
     if wanted is None or isinstance(wanted, str):
         wanted = make_evaluator(wanted or DEFAULT_EVALUATOR)
-    others = [m.name for m in problem.objectives if not m.formula and m != wanted.objective]
+    others = [q.name for q in problem.objectives if q.rated and q.metric != wanted.objective]
     if others:
         raise ConfigError(
             f"--objective {others[0]}: evaluator {wanted.name} rates {wanted.objective.name}. "
-            f"Choose it, or one of {', '.join(n for n, m in METRICS.items() if m.formula)}."
+            f"Choose it, or one of {', '.join(_WITHOUT_EVALUATOR)}."
         )
     return wanted
 
@@ -132,23 +177,3 @@ def _create(problem: Problem, directory: RunDirectory) -> Study:
 def _filled(file: Path) -> bool:
     """Whether a file holds anything: a full disk leaves empty ones."""
     return file.is_file() and file.stat().st_size > 0
-
-
-def _introduce(problem: Problem, listener: Listener) -> None:
-    """Step 1: what the space is, what the budget means, what it leaves."""
-    found = survey(problem)
-    space = problem.space
-    listener.say(f"Space {space.name}: {space.size:.2e} networks at {space.config.image_size} px.")
-    for name in dict.fromkeys(["macs", "params", *(x.metric for x in problem.limits)]):
-        m, span = METRICS[name], found.ranges[name]
-        values = (span.low, found.medians[name], span.high)
-        low, median, high = (m.show(v) for v in values)
-        listener.say(f"  {m.heading}: {low} min, {median} median, {high} max")
-    meaning = explain_macs(problem)
-    if meaning:
-        listener.say(meaning)
-    for limit in problem.limits:
-        listener.say(f"Must hold: {limit}.")
-    if problem.limits:
-        share = f"{found.share:.1%}" if found.share >= 0.001 else "less than 0.1%"
-        listener.say(f"Share of the space that fits: {share}.")

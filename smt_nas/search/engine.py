@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from smt_nas.accuracy import Evaluation, Evaluator
+from smt_nas.search.error import PredictionError, prediction_errors
 from smt_nas.search.front import Result, pareto, result, write
 from smt_nas.search.listener import Listener, Silence
-from smt_nas.search.problem import Problem, baselines
-from smt_nas.search.prove import proof, prove
+from smt_nas.search.presets import baselines
+from smt_nas.search.problem import Problem
+from smt_nas.search.prove import Notes, proof, prove
 from smt_nas.search.rate import rate
 from smt_nas.search.rundir import RunDirectory, Settings
 from smt_nas.search.strategies import BATCH, Strategy, make_strategy
@@ -41,6 +43,7 @@ class Outcome:
         trials: all that were tried.
         taus: Kendall tau of the evaluator's figure to `params` and to `macs` in this run; empty
             without an evaluator or with fewer than 3 trials.
+        errors: of predictions, by what the front was measured to take; by quantity.
         finished: all trials and proofs are there.
         interrupted: the user stopped it.
     """
@@ -53,6 +56,7 @@ class Outcome:
     disproved: list[Result]
     trials: list[Trial]
     taus: dict[str, float]
+    errors: dict[str, PredictionError]
     finished: bool
     interrupted: bool = False
 
@@ -100,21 +104,22 @@ class Search:
 
     def outcome(self) -> Outcome:
         """What is there now; reads only."""
-        settings, trials = self.directory.settings, self.study.trials()
-        front = [self._proved(r) for r in self._candidates(trials)]
-        baseline_rows = [self._proved(r) for r in self._baselines()]
-        proved = all("latency_ms" in r.values for r in (*front, *baseline_rows))
-        exhausted = self.study.recall("exhausted") or False
+        settings, trials, notes = self.directory.settings, self.study.trials(), self.study.notes()
+        front = [self._proved(r, notes) for r in self._candidates(trials, notes)]
+        baseline_rows = [self._proved(r, notes) for r in self._baselines(notes)]
+        proved = all(self._is_proved(r, notes) for r in (*front, *baseline_rows))
+        enough = len(trials) >= settings.n or notes.get("exhausted", False)
         return Outcome(
             path=self.directory.path,
             settings=settings,
             problem=self.problem,
             front=front,
             baselines=baseline_rows,
-            disproved=self._disproved(trials),
+            disproved=self._disproved(trials, notes),
             trials=trials,
             taus=_taus(self.problem, trials),
-            finished=(len(trials) >= settings.n or exhausted) and (proved or not settings.prove),
+            errors=prediction_errors(front),
+            finished=enough and (proved or not settings.prove),
         )
 
     def _evaluate(self, workers: Workers) -> list[Trial]:
@@ -151,50 +156,65 @@ class Search:
         return rate(self.evaluator, archs, workers)
 
     def _rate_baselines(self, workers: Workers) -> None:
-        rated = self.problem.rated
-        if rated is None or self.evaluator is None:
+        if self.problem.rated is None or self.evaluator is None:
             return
-        todo = {
-            name: arch
-            for name, arch in baselines(self.problem.space).items()
-            if self.study.recall(f"baseline:{name}") is None
-        }
+        notes = self.study.notes()
+        presets = baselines(self.problem.space)
+        todo = {name: arch for name, arch in presets.items() if f"baseline:{name}" not in notes}
         ratings = rate(self.evaluator, list(todo.values()), workers)
         for name, rating in zip(todo, ratings, strict=True):
             self.study.remember(f"baseline:{name}", [rating.value, rating.provenance])
 
-    def _baselines(self) -> list[Result]:
+    def _baselines(self, notes: Notes) -> list[Result]:
         results = []
         for name, arch in baselines(self.problem.space).items():
-            value, provenance = self.study.recall(f"baseline:{name}") or (None, "")
+            value, provenance = notes.get(f"baseline:{name}") or (None, "")
             rated = self.problem.rated
             rating = {rated.name: (value, provenance)} if rated and value is not None else {}
-            results.append(result(name, arch, rating))
+            predictions = self.problem.preset_predictions(name)
+            results.append(result(self.problem, name, arch, rating, predictions))
         return results
 
     def _prove(self, trials: Sequence[Trial], workers: Workers) -> None:
         """Prove the front; a network that fails makes room for those it dominated."""
-        before: list[str] | None = None
-        while before != (keys := [r.arch.key for r in self._candidates(trials)]):
-            before = keys
-            members, presets = self._candidates(trials), self._baselines()
-            prove(self.study, members, presets, self.listener, workers)
+        proved: list[str] | None = None
+        while True:
+            notes = self.study.notes()
+            members = self._candidates(trials, notes)
+            keys = [r.arch.key for r in members]
+            if keys == proved:
+                return
+            proved = keys
+            prove(self.study, members, self._baselines(notes), self.listener, workers)
 
-    def _proved(self, r: Result) -> Result:
-        return r.with_proof(proof(self.study, r))
+    def _proved(self, r: Result, notes: Notes) -> Result:
+        targets = [q.target for q in self.problem.timed if q.target is not None]
+        return r.with_proof(self.problem, proof(notes, r, targets))
 
-    def _candidates(self, trials: Sequence[Trial]) -> list[Result]:
-        failed = {r.arch.key for r in self._disproved(trials)}
+    def _is_proved(self, r: Result, notes: Notes) -> bool:
+        present = self.problem.present
+        found = proof(notes, r, present)
+        return found is not None and len(found["timings"]) == len(present)
+
+    def _candidates(self, trials: Sequence[Trial], notes: Notes) -> list[Result]:
+        failed = _failed_proofs(notes)
         return pareto(self.problem, [t for t in trials if t.key not in failed])
 
-    def _disproved(self, trials: Sequence[Trial]) -> list[Result]:
+    def _disproved(self, trials: Sequence[Trial], notes: Notes) -> list[Result]:
         """Tried networks whose proof failed."""
-        keys = self.study.failed_proofs()
-        rows = [t for t in trials if t.key in keys]
+        failed = _failed_proofs(notes)
+        rows = [t for t in trials if t.key in failed]
         archs = [self.problem.space.decode(t.genes[None])[0] for t in rows]
         return [
-            self._proved(result(str(t.number), a, {})) for t, a in zip(rows, archs, strict=True)
+            self._proved(result(self.problem, str(t.number), a, {}, t.predictions), notes)
+            for t, a in zip(rows, archs, strict=True)
         ]
+
+
+def _failed_proofs(notes: Notes) -> set[str]:
+    """Keys of the networks that failed their proof."""
+    proofs = {k.removeprefix("proof:"): v for k, v in notes.items() if k.startswith("proof:")}
+    return {key for key, found in proofs.items() if found["reason"] is not None}
 
 
 def _taus(problem: Problem, trials: Sequence[Trial]) -> dict[str, float]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,36 @@ WITNESSES = ("torch", "fvcore", "thop")
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What timing a network gave.
+
+    Attributes:
+        value: median, in the unit of the quantity.
+        spread_ms: interquartile range of the latency.
+        samples: how many.
+        status: how far to trust it, as in `Measurement`.
+    """
+
+    value: float
+    spread_ms: float
+    samples: int
+    status: str
+
+
+@dataclass(frozen=True)
 class Result:
     """A network and what is known of it; a member of the front, or a baseline.
 
     Attributes:
         name: `0`, `1`, ... on the front, best first; `smt_t`, ... for baselines.
         arch: the network.
-        values: by metric name; what was not measured is not there.
+        values: what the search judged it by, by quantity; what is not known is not there.
         provenance: where each value comes from.
+        intervals: low and high end of each predicted value.
         witnesses: MACs by counter (`torch`, `fvcore`, `thop`); empty before the proof.
-        spread_ms: interquartile range of the latency; None where it was not measured.
+        measured: what was measured of predicted quantities; empty before the proof.
+        breaks: limits that do not hold by measurement, whatever was predicted.
+        untimed: why it could not be timed where it should have been; None elsewhere.
         reason: why the proof failed; None where it did not, or was not made.
     """
 
@@ -41,45 +62,72 @@ class Result:
     arch: Architecture
     values: dict[str, float]
     provenance: dict[str, str]
-    witnesses: dict[str, int]
-    spread_ms: float | None = None
+    intervals: dict[str, tuple[float, float]]
+    witnesses: dict[str, int] = field(default_factory=dict)
+    measured: dict[str, Measured] = field(default_factory=dict)
+    breaks: tuple[str, ...] = ()
+    untimed: str | None = None
     reason: str | None = None
 
-    def with_proof(self, proof: dict[str, Any] | None) -> Result:
+    def with_proof(self, problem: Problem, proof: dict[str, Any] | None) -> Result:
         """Add what `prove` found; see there."""
         if proof is None:
             return self
-        values, provenance = dict(self.values), dict(self.provenance)
-        if proof.get("latency_ms") is not None:
-            values["latency_ms"], provenance["latency_ms"] = proof["latency_ms"], "measured"
+        timings = [(q, proof["timings"].get(str(q.target))) for q in problem.timed]
+        measured = {
+            q.name: Measured(
+                q.of_ms(found["latency_ms"]),
+                found["spread_ms"],
+                found["samples"],
+                found.get("status", "unknown"),
+            )
+            for q, found in timings
+            if found is not None and "failed" not in found
+        }
+        values = {name: m.value for name, m in measured.items()}
+        limits = [x for x in problem.limits if x.quantity.name in measured]
+        excess = replace(problem, limits=tuple(limits)).constraints(values)
         return replace(
             self,
-            values=values,
-            provenance=provenance,
             witnesses=proof["witnesses"],
-            spread_ms=proof.get("spread_ms"),
+            measured=measured,
+            breaks=tuple(name for name, by in excess.items() if by > 0),
+            untimed=next((x["failed"] for _, x in timings if x and "failed" in x), None),
             reason=proof["reason"],
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The entry of the JSON output (schema 1)."""
+        """The entry of the JSON output (schema 2)."""
         return {
             "name": self.name,
             "key": self.arch.key,
             "architecture": self.arch.model_dump(mode="json"),
             "values": self.values,
             "provenance": self.provenance,
+            "intervals": {n: {"low": x[0], "high": x[1]} for n, x in self.intervals.items()},
+            "measured": {name: asdict(m) for name, m in self.measured.items()},
+            "breaks": list(self.breaks),
             "witnesses": self.witnesses,
         }
 
 
-def result(name: str, arch: Architecture, rating: Mapping[str, tuple[float, str]]) -> Result:
-    """A network with its formula costs and what an evaluator said: value, provenance."""
+def result(
+    problem: Problem,
+    name: str,
+    arch: Architecture,
+    rating: Mapping[str, tuple[float, str]],
+    predictions: Mapping[str, tuple[float, float, float]],
+) -> Result:
+    """A network with its costs, its predictions, and what an evaluator said: value, provenance."""
     values: dict[str, float] = dict(costs.of(arch).as_dict())
+    values |= problem.scaled(values)
     provenance: dict[str, str] = dict.fromkeys(values, "exact")
     for metric, (value, source) in rating.items():
         values[metric], provenance[metric] = value, source
-    return Result(name, arch, values, provenance, {})
+    values |= {name: found[0] for name, found in predictions.items()}
+    provenance |= dict.fromkeys(predictions, "predicted")
+    intervals = {name: (low, high) for name, (_, low, high) in predictions.items()}
+    return Result(name, arch, values, provenance, intervals)
 
 
 def pareto(problem: Problem, trials: Sequence[Trial]) -> list[Result]:
@@ -88,7 +136,9 @@ def pareto(problem: Problem, trials: Sequence[Trial]) -> list[Result]:
     if not good:
         return []
     genes = np.array([t.genes for t in good])
-    values = problem.costs(genes)
+    values = problem.by_formula(genes)
+    for q in problem.predicted:  # as stored: a search is read where no device is at hand
+        values[q.name] = np.array([t.predictions[q.name][0] for t in good])
     rated = problem.rated
     if rated is not None:
         values[rated.name] = np.array([t.evaluation.value for t in good])
@@ -103,7 +153,7 @@ def pareto(problem: Problem, trials: Sequence[Trial]) -> list[Result]:
         if rated is not None:
             rating[rated.name] = (float(values[rated.name][i]), good[i].evaluation.provenance)
         arch = problem.space.decode(genes[i : i + 1])[0]
-        members.append(result(str(place), arch, rating))
+        members.append(result(problem, str(place), arch, rating, good[i].predictions))
     return members
 
 
@@ -123,20 +173,65 @@ def write(folder: Path, members: Sequence[Result], baselines: Sequence[Result]) 
 
 
 def _csv(members: Sequence[Result], baselines: Sequence[Result]) -> str:
-    """One row a network; `<metric>_from` beside a metric is its provenance."""
+    """One row a network; see `_columns`."""
     rows = [*members, *baselines]
-    metrics = [m for m in METRICS if any(m in r.values for r in rows)]
-    counters = [f"macs_{w}" for w in WITNESSES]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    columns = [column for m in metrics for column in (m, f"{m}_from")]
-    writer.writerow(["name", "kind", "key", *columns, *counters, "latency_iqr_ms"])
+    columns = _columns(rows)
+    writer.writerow(["name", "kind", "key", *columns, "breaks"])
     for r in rows:
         kind = "baseline" if r in baselines else "front"
-        cells = [c for m in metrics for c in (_number(r.values.get(m)), r.provenance.get(m, ""))]
-        counts = [r.witnesses.get(w, "") for w in WITNESSES]
-        writer.writerow([r.name, kind, r.arch.key, *cells, *counts, _number(r.spread_ms)])
+        cells = [column(r) for column in columns.values()]
+        writer.writerow([r.name, kind, r.arch.key, *cells, "; ".join(r.breaks)])
     return text.getvalue()
+
+
+def _columns(rows: Sequence[Result]) -> dict[str, Callable[[Result], str]]:
+    """Cells by column. `X_from` is the provenance of X, `X_low` and `X_high` its interval.
+
+    `X_measured`, with its interquartile range and status, stands beside an X that is predicted.
+    """
+    columns: dict[str, Callable[[Result], str]] = {}
+    for name in _quantities(rows):
+        if any(name in r.values for r in rows):
+            columns[name] = partial(_value, name)
+            columns[f"{name}_from"] = partial(_source, name)
+        if any(name in r.intervals for r in rows):
+            columns[f"{name}_low"] = partial(_end, name, 0)
+            columns[f"{name}_high"] = partial(_end, name, 1)
+        if any(name in r.measured for r in rows):
+            columns[f"{name}_measured"] = partial(_timing, name, "value")
+            columns[f"{name}_iqr_ms"] = partial(_timing, name, "spread_ms")
+            columns[f"{name}_status"] = partial(_timing, name, "status")
+    return columns | {f"macs_{counter}": partial(_count, counter) for counter in WITNESSES}
+
+
+def _quantities(rows: Sequence[Result]) -> list[str]:
+    """Names of what is known, in the order of METRICS."""
+    order = list(METRICS)
+    names = dict.fromkeys(name for r in rows for name in (*r.values, *r.measured))
+    return sorted(names, key=lambda name: order.index(name.partition("@")[0]))
+
+
+def _value(name: str, r: Result) -> str:
+    return _number(r.values.get(name))
+
+
+def _source(name: str, r: Result) -> str:
+    return r.provenance.get(name, "")
+
+
+def _end(name: str, i: int, r: Result) -> str:
+    return _number(r.intervals[name][i]) if name in r.intervals else ""
+
+
+def _timing(name: str, part: str, r: Result) -> str:
+    value = getattr(r.measured.get(name), part, None)
+    return value if isinstance(value, str) else _number(value)
+
+
+def _count(counter: str, r: Result) -> str:
+    return str(r.witnesses.get(counter, ""))
 
 
 def _number(value: float | None) -> str:

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas import costs
-from smt_nas.arch import PRESETS, Architecture, preset
+from smt_nas.devices.device import Device
 from smt_nas.errors import ConfigError
-from smt_nas.metrics import METRICS, Metric, metric
+from smt_nas.metrics import METRICS
+from smt_nas.search.forecast import Forecast, Record, forecast
+from smt_nas.search.presets import baselines
+from smt_nas.search.quantities import (
+    Floats,
+    Interval,
+    Quantity,
+    Requirement,
+    budgeted,
+    objective,
+    required,
+)
+from smt_nas.search.targets import Default, Devices, Find, Place, Target
 from smt_nas.space import Genes, SearchSpace
-from smt_nas.units import Limit, parse_budget, resolve
 
-Floats = NDArray[np.float64]
-DEFAULT_OBJECTIVES = ("score", "macs", "params")
+DEFAULT_OBJECTIVES = ("score", "latency_ms", "params")
+Values = dict[str, NDArray[Any]]
+"""Values (n,) by the name of the quantity."""
 
 
 @dataclass(frozen=True)
@@ -26,92 +38,190 @@ class Problem:
 
     Attributes:
         space: which networks are allowed.
-        limits: budgets, each on a cost known by formula.
-        objectives: at most one of them, the evaluator's, is not known by formula.
+        limits: budgets, each on what a formula knows or a device is predicted to take.
+        objectives: at most one of them, the evaluator's, is neither.
+        quantities: all that networks are judged by: those of limits and objectives.
+        target: the search's own device (`--device`) and conditions.
+        forecasts: of the targets whose latency is predicted, by their text.
+        devices: by label; empty where a search is only read.
     """
 
     space: SearchSpace
-    limits: tuple[Limit, ...]
-    objectives: tuple[Metric, ...]
+    limits: tuple[Requirement, ...]
+    objectives: tuple[Quantity, ...]
+    quantities: tuple[Quantity, ...]
+    target: Target
+    forecasts: Mapping[str, Forecast]
+    devices: Mapping[str, Device] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
-        cls, space: SearchSpace, budgets: Sequence[str], objectives: Sequence[str] = ()
+        cls,
+        space: SearchSpace,
+        budgets: Sequence[str],
+        objectives: Sequence[str] = (),
+        device: str | None = None,
+        records: Sequence[Record] = (),
     ) -> Problem:
-        """Read budgets (`"2.4GFLOPs"`) and objective names.
+        """Read budgets (`"2.4GFLOPs"`, `"5ms@a100:b1:fp16"`) and objective names.
+
+        Args:
+            space: which networks are allowed.
+            budgets: what must hold.
+            objectives: what is wanted; none means DEFAULT_OBJECTIVES.
+            device: where latencies are of that name no device, e.g. `a100:b8:fp16`; None for this
+                machine's own.
+            records: targets of a search that is only read; no device is then looked at.
 
         Raises:
-            ConfigError: a budget or an objective that is not known or cannot be judged yet.
+            ConfigError: a budget, an objective or a device that is not known.
+            MeasurementError: a device that cannot be predicted under such conditions.
         """
-        limits = tuple(_limit(space, text) for text in budgets)
-        names = list(objectives) or list(DEFAULT_OBJECTIVES)
+        devices = Devices()
+        find: Find = _recorded(records) if records else devices
+        default = Default.read(device, find)
+        wanted = tuple(objective(n, default) for n in list(objectives) or DEFAULT_OBJECTIVES)
+        names = [q.name for q in wanted]
         if len(set(names)) < len(names):
             raise ConfigError(f"--objective: each one once (got {', '.join(names)}). Drop one.")
-        metrics = tuple(metric(name) for name in names)
-        for m in metrics:
-            if m.provenance == "measured":
-                raise ConfigError(_needs_predictor(f"--objective {m.name}"))
-        return cls(space, limits, metrics)
+        limited = [budgeted(text, default, find) for text in budgets]
+        quantities = tuple({q.name: q for q in (*wanted, *(q for _, q in limited))}.values())
+        problem = cls(
+            space=space,
+            limits=(),
+            objectives=wanted,
+            quantities=quantities,
+            target=default.target("latency_ms"),
+            forecasts={str(r.target): r.forecast for r in records if r.forecast is not None},
+            devices=devices.loaded,
+        )
+        if not records:
+            problem = replace(problem, forecasts=_forecasts(problem))
+        limits = tuple(required(b, q, problem._preset_value) for b, q in limited)
+        return replace(problem, limits=limits)
 
     @property
-    def rated(self) -> Metric | None:
-        """The objective that needs an evaluator; None where formulas suffice."""
-        return next((m for m in self.objectives if not m.formula), None)
+    def rated(self) -> Quantity | None:
+        """The objective that needs an evaluator; None where it takes none."""
+        return next((q for q in self.objectives if q.rated), None)
 
-    def costs(self, genes: Genes) -> dict[str, NDArray[Any]]:
+    @property
+    def predicted(self) -> tuple[Quantity, ...]:
+        """The quantities that are predicted for a device."""
+        return tuple(q for q in self.quantities if q.predicted)
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """What run.yaml keeps of the targets; the search's own first."""
+        targets = {str(t): t for t in (self.target, *_targets(self.quantities))}
+        return tuple(Record(target=t, forecast=self.forecasts.get(s)) for s, t in targets.items())
+
+    @property
+    def timed(self) -> tuple[Quantity, ...]:
+        """What a proof measures where its target is here: what is predicted, or the latency."""
+        return self.predicted or (Quantity(METRICS["latency_ms"], "latency_ms", self.target),)
+
+    @property
+    def present(self) -> tuple[Target, ...]:
+        """Targets that are here: those on which the front is timed."""
+        targets = {str(t): t for t in _targets(self.timed)}
+        return tuple(t for t in targets.values() if t.place.here is not None)
+
+    def costs(self, genes: Genes) -> Values:
         """Every formula metric of (n, G) genes, each (n,)."""
         return costs.estimate(self.space, genes).as_dict()
 
-    def constraints(self, values: dict[str, NDArray[Any]]) -> dict[str, Floats]:
+    def by_formula(self, genes: Genes) -> Values:
+        """What formulas know of (n, G) genes, each (n,)."""
+        values = self.costs(genes)
+        return values | self.scaled(values)
+
+    def scaled(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Memory at other batches and precisions than one fp32 image, of costs."""
+        wanted = [q for q in self.quantities if q.metric.formula and q.target is not None]
+        return {q.name: q.of_costs(values["params"], values["peak_memory_mb"]) for q in wanted}
+
+    def predictions(self, genes: Genes) -> dict[str, Interval]:
+        """What is predicted of (n, G) genes: value, low and high, each (n,)."""
+        return self._predict(genes, self.predicted)
+
+    def preset_predictions(self, name: str) -> dict[str, tuple[float, float, float]]:
+        """The same of a preset."""
+        found = {}
+        for q in self.predicted:
+            ms, low, high = self.forecasts[str(q.target)].presets[name]
+            ends = sorted((q.of_ms(low), q.of_ms(high)))
+            found[q.name] = (q.of_ms(ms), *ends)
+        return found
+
+    def values(self, genes: Genes) -> Values:
+        """All that (n, G) genes are judged by but the evaluator's figure, each (n,)."""
+        middles = {name: found[0] for name, found in self.predictions(genes).items()}
+        return self.by_formula(genes) | middles
+
+    def constraints(self, values: Mapping[str, Any]) -> dict[str, Floats]:
         """How far each limit is exceeded, as a share of it, (n,); met where <= 0."""
         table = {}
         for limit in self.limits:
-            value = values[limit.metric]
+            value, name = values[limit.quantity.name], limit.quantity.name
             if limit.high is not None:
-                table[f"{limit.metric} <= {limit.high:g}"] = np.asarray(value / limit.high - 1)
+                table[f"{name} <= {limit.high:g}"] = np.asarray(value / limit.high - 1)
             if limit.low is not None:
-                table[f"{limit.metric} >= {limit.low:g}"] = np.asarray(1 - value / limit.low)
+                table[f"{name} >= {limit.low:g}"] = np.asarray(1 - value / limit.low)
         return table
 
-    def excess(self, values: dict[str, NDArray[Any]]) -> Floats:
+    def excess(self, values: Values) -> Floats:
         """Sum of what exceeds the limits, (n,); 0 where all hold."""
         n = len(next(iter(values.values())))
         return sum((np.maximum(c, 0) for c in self.constraints(values).values()), np.zeros(n))
 
     def feasible(self, genes: Genes) -> NDArray[np.bool_]:
         """Which of (n, G) genes hold all limits, (n,)."""
-        return np.asarray(self.excess(self.costs(genes)) == 0)
+        exact = tuple(x for x in self.limits if not x.quantity.predicted)
+        holds = replace(self, limits=exact).excess(self.by_formula(genes)) == 0
+        uncertain = tuple(x for x in self.limits if x.quantity.predicted)
+        if uncertain and holds.any():  # formulas are cheap: the predictor sees what they leave
+            found = self._predict(genes[holds], [x.quantity for x in uncertain])
+            middles = {name: interval[0] for name, interval in found.items()}
+            holds[holds] = replace(self, limits=uncertain).excess(middles) == 0
+        return np.asarray(holds)
 
-    def minimised(self, values: dict[str, NDArray[Any]]) -> Floats:
+    def minimised(self, values: Values) -> Floats:
         """Objectives as (n, M), each to be minimised."""
         return np.column_stack(
-            [values[m.name] * (1.0 if m.direction == "min" else -1.0) for m in self.objectives]
+            [values[q.name] * (1.0 if q.direction == "min" else -1.0) for q in self.objectives]
         )
 
+    def _predict(self, genes: Genes, wanted: Sequence[Quantity]) -> dict[str, Interval]:
+        latencies = {}
+        for q in wanted:
+            assert q.target is not None
+            if (key := str(q.target)) not in latencies:
+                device = self.devices[q.target.place.label]
+                latencies[key] = device.predict(self.space, genes, q.target.conditions)
+        return {q.name: q.of_latency(latencies[str(q.target)]) for q in wanted}
 
-def baselines(space: SearchSpace) -> dict[str, Architecture]:
-    """The presets at the space's image size, channels and classes, by name."""
-    config = space.config
-    shared = {n: getattr(config, n) for n in ("image_size", "num_classes", "in_channels")}
-    return {name: arch.model_copy(update=shared) for name, arch in PRESETS.items()}
-
-
-def _limit(space: SearchSpace, text: str) -> Limit:
-    budget = parse_budget(text)
-    if budget.needs_prediction:
-        raise ConfigError(_needs_predictor(f"--budget {text}"))
-
-    def preset_value(name: str, metric_name: str) -> float:
-        preset(name)
-        return float(costs.of(baselines(space)[name]).as_dict()[metric_name])
-
-    limit = resolve(budget, preset_value)
-    assert METRICS[limit.metric].formula
-    return limit
+    def _preset_value(self, name: str, quantity: Quantity) -> float:
+        if quantity.predicted:
+            return self.preset_predictions(name)[quantity.name][0]
+        values = costs.of(baselines(self.space)[name]).as_dict()
+        return float((values | self.scaled(values))[quantity.name])
 
 
-def _needs_predictor(what: str) -> str:
-    return (
-        f"{what}: needs the latency predictor, which this version does not have. Use a budget on "
-        "MACs, params, activations or memory; the front is timed on this machine."
-    )
+def _targets(quantities: Sequence[Quantity]) -> list[Target]:
+    return [q.target for q in quantities if q.target is not None]
+
+
+def _forecasts(problem: Problem) -> dict[str, Forecast]:
+    targets = {str(t): t for t in _targets(problem.predicted)}
+    return {
+        text: forecast(problem.devices[t.place.label], t, problem.space)
+        for text, t in targets.items()
+    }
+
+
+def _recorded(records: Sequence[Record]) -> Find:
+    """Find devices among those of a search that is there."""
+    places: dict[str | None, Place] = {r.target.place.label: r.target.place for r in records}
+    places[None] = records[0].target.place
+    return places.__getitem__

@@ -1,23 +1,27 @@
-"""The proof: every network of a front is built, counted by others, run, and timed here.
+"""The proof: every network of a front is built, counted by others, run, and timed where it can be.
 
 The presets go through the same code in the same run. What was proved is kept in the study, so a
-proof that was cut off goes on where it stopped.
+proof that was cut off goes on where it stopped. Only targets that are here are timed: what is
+predicted for another device stays a prediction.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from smt_nas.errors import MeasurementError
 from smt_nas.search.front import Result
 from smt_nas.search.listener import Listener
 from smt_nas.search.study import Study
+from smt_nas.search.targets import BEFORE_DEVICES, Target
 from smt_nas.search.workers import Workers
 
-ROUNDS = 5
-_GROUP = 12  # networks timed together: their weights are in memory at the same time
+GROUP = 8  # networks timed together, beside the reference: their weights are in memory together
 REFERENCE = "smt_t"
+SECONDS, SAMPLES = 0.4, 8  # of each network: enough to tell a front's members apart
+Notes = Mapping[str, Any]
+"""What is kept beside the trials, by name: `Study.notes`."""
 
 
 def prove(
@@ -33,56 +37,116 @@ def prove(
     counts other MACs than the formula.
     """
     everyone = [*baselines, *members]  # the largest first, so that no worker ends late
-    todo = [r for r in everyone if proof(study, r) is None]
+    _count(study, everyone, listener, workers)
+    reference = next(r for r in baselines if r.name == REFERENCE)
+    notes = study.notes()
+    todo = [
+        (target, r)
+        for target in study.problem.present
+        for r in everyone
+        if notes[_counted(r)]["reason"] is None and _timing(notes, target, r) is None
+    ]
+    listener.step("time", 0, len(todo))
+    done = 0
+    for target in study.problem.present:
+        for group in _groups([r for t, r in todo if t == target]):
+            _time(study, group, reference, target)
+            done += len(group)
+            listener.step("time", done, len(todo))
+
+
+def proof(notes: Notes, r: Result, targets: Sequence[Target]) -> dict[str, Any] | None:
+    """What was found: `witnesses` (MACs by counter), `reason`, and `timings` by target.
+
+    A timing has `latency_ms`, `spread_ms`, `samples` and `status`; or `failed`, the reason.
+    """
+    found: dict[str, Any] | None = notes.get(_counted(r))
+    if found is None:
+        return None
+    timings = {str(t): _timing(notes, t, r) for t in targets}
+    return found | {"timings": {t: x for t, x in timings.items() if x is not None}}
+
+
+def _counted(r: Result) -> str:
+    return f"proof:{r.arch.key}"
+
+
+def _timing(notes: Notes, target: Target, r: Result) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = notes.get(_timed(target, r))
+    return found
+
+
+def _timed(target: Target, r: Result) -> str:
+    where = "" if target == BEFORE_DEVICES else f"@{target}"
+    return f"latency:{r.arch.key}{where}"
+
+
+def _count(study: Study, everyone: Sequence[Result], listener: Listener, workers: Workers) -> None:
     from smt_nas.profilers.witness import witnessed
 
+    notes = study.notes()
+    todo = [r for r in everyone if _counted(r) not in notes]
     listener.step("count", 0, len(todo))
     found = workers.map(witnessed, [r.arch for r in todo], _lost)
-    for done, (r, proof_) in enumerate(zip(todo, found, strict=True), 1):
-        study.remember(f"proof:{r.arch.key}", proof_)
+    for done, (r, what) in enumerate(zip(todo, found, strict=True), 1):
+        study.remember(_counted(r), what)
         listener.step("count", done, len(todo))
-    reference = next(r for r in baselines if r.name == REFERENCE)
-    untimed = [r for r in everyone if _untimed(study, r)]
-    for done, group in _groups(untimed):
-        listener.step("time", done, len(untimed))
-        _time(study, group, reference)
-    listener.step("time", len(untimed), len(untimed))
-
-
-def proof(study: Study, r: Result) -> dict[str, Any] | None:
-    """What was found: `witnesses` (MACs by counter), `reason`, `latency_ms`, `spread_ms`."""
-    found: dict[str, Any] | None = study.recall(f"proof:{r.arch.key}")
-    return None if found is None else found | (study.recall(f"latency:{r.arch.key}") or {})
 
 
 def _lost(reason: str) -> dict[str, Any]:
     return {"witnesses": {}, "reason": reason}
 
 
-def _untimed(study: Study, r: Result) -> bool:
-    found = proof(study, r)
-    return found is not None and found["reason"] is None and "latency_ms" not in found
+def _groups(results: Sequence[Result]) -> Iterator[Sequence[Result]]:
+    for i in range(0, len(results), GROUP):
+        yield results[i : i + GROUP]
 
 
-def _groups(results: Sequence[Result]) -> Iterator[tuple[int, Sequence[Result]]]:
-    for i in range(0, len(results), _GROUP):
-        yield i, results[i : i + _GROUP]
+def _time(study: Study, group: Sequence[Result], reference: Result, target: Target) -> None:
+    """Time a group in turns with the reference; where that fails, find out who cannot be timed."""
+    try:
+        found = measured(group, reference, target)
+    except MeasurementError as error:
+        if len(group) == 1:
+            study.remember(_timed(target, group[0]), {"failed": str(error)})
+            return
+        for r in group:
+            _time(study, [r], reference, target)
+        return
+    for r, timing in zip(group, found, strict=True):
+        study.remember(_timed(target, r), timing)
 
 
-def _time(study: Study, group: Sequence[Result], reference: Result) -> None:
-    """Time a group interleaved with the reference; keep each median as a share of it too."""
-    from smt_nas.profilers.timing import forward, interleaved
+def measured(group: Sequence[Result], reference: Result, target: Target) -> list[dict[str, Any]]:
+    """Measure a group in turns with the reference; each median as a share of its too.
+
+    Raises:
+        MeasurementError: a network cannot be run on the target.
+    """
+    from smt_nas.profilers.compare import interleave
+    from smt_nas.profilers.limits import Limits
+    from smt_nas.profilers.networks import network_of
+    from smt_nas.profilers.prepare import prepare
 
     archs = {r.arch.key: r.arch for r in (*group, reference)}
-    timings = interleaved({key: forward(arch) for key, arch in archs.items()}, ROUNDS)
-    base = timings[reference.arch.key].median_ms
-    for r in group:
-        t = timings[r.arch.key]
-        assert math.isfinite(t.median_ms)
-        found = {
-            "latency_ms": t.median_ms,
-            "spread_ms": t.iqr_ms,
-            "samples": t.n,
-            "versus": t.median_ms / base,
+    assert target.place.here is not None
+    calls = []
+    try:
+        for key, arch in archs.items():
+            calls.append(prepare(network_of(arch, key), target.conditions, target.place.here))
+        limits = Limits(seconds=SECONDS, samples=SAMPLES, min_s=SECONDS / 2, warmup_s=0)
+        found = dict(zip(archs, interleave(calls, limits), strict=True))
+    finally:
+        for call in calls:
+            call.close()
+    base = found[reference.arch.key].wall.median_ms
+    return [
+        {
+            "latency_ms": m.wall.median_ms,
+            "spread_ms": m.wall.iqr_ms,
+            "samples": m.wall.n,
+            "status": m.status,
+            "versus": m.wall.median_ms / base,
         }
-        study.remember(f"latency:{r.arch.key}", found)
+        for m in (found[r.arch.key] for r in group)
+    ]

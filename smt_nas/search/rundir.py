@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,7 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.resources import read_yaml, to_yaml, validated, write_atomic
+from smt_nas.search.forecast import Record
 from smt_nas.search.study import HIDDEN, check_url, file_url, hide_password
+from smt_nas.search.targets import BEFORE_DEVICES
 from smt_nas.space import SearchSpace, SpaceConfig
 
 _VERSIONS = ("smt-nas", "torch", "numpy", "optuna", "pymoo", "scikit-learn", "fvcore", "thop")
@@ -37,7 +39,9 @@ class Settings(BaseModel):
     Attributes:
         space: name of a shipped space, or path of a YAML.
         budgets: what must hold, e.g. `("2.4GFLOPs", "12Mparams")`.
-        objectives: names of METRICS; none means score up, MACs down, params down.
+        objectives: names of METRICS; none means score up, latency down, params down.
+        device: where latencies are of that name no device, e.g. `a100:b8:fp16`; None for this
+            machine's GPU, or its CPU where there is none.
         strategy: of STRATEGIES.
         evaluator: of EVALUATORS; None where the objectives are all formulas.
         n: networks to try.
@@ -51,6 +55,7 @@ class Settings(BaseModel):
     space: str = "smt"
     budgets: tuple[str, ...] = ()
     objectives: tuple[str, ...] = ()
+    device: str | None = None
     strategy: str = "nsga2"
     evaluator: str | None = DEFAULT_EVALUATOR
     n: Annotated[int, Field(ge=1, le=1_000_000)] = 128
@@ -68,6 +73,7 @@ class _RunFile(BaseModel):
     space: SpaceConfig
     versions: dict[str, str]
     device: str
+    targets: tuple[Record, ...] = ()
 
 
 class RunDirectory:
@@ -78,16 +84,31 @@ class RunDirectory:
         settings: what was asked for.
         space: the search space as it was then, whatever its file says now.
         study_name: name of the study in its storage; stays when the folder is moved.
+        targets: devices and conditions that its latencies are of; the search's own first.
     """
 
-    def __init__(self, path: Path, settings: Settings, space: SearchSpace, study: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: Settings,
+        space: SearchSpace,
+        study: str,
+        targets: Sequence[Record] = (),
+    ) -> None:
         self.path = path
         self.settings = settings
         self.space = space
         self.study_name = study
+        self.targets = tuple(targets) or (Record(target=BEFORE_DEVICES),)
 
     @classmethod
-    def create(cls, path: Path | None, settings: Settings, space: SearchSpace) -> RunDirectory:
+    def create(
+        cls,
+        path: Path | None,
+        settings: Settings,
+        space: SearchSpace,
+        targets: Sequence[Record] = (),
+    ) -> RunDirectory:
         """Make a new run directory; without a path, `runs/<space>-<budget>`, numbered if taken.
 
         Raises:
@@ -96,7 +117,7 @@ class RunDirectory:
         if settings.storage is not None:
             check_url(settings.storage)
         path = _made(settings, path)
-        directory = cls(path, settings, space, path.resolve().name)
+        directory = cls(path, settings, space, path.resolve().name, targets)
         with directory.lock():
             occupied = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
             if "run.yaml" in occupied:
@@ -112,6 +133,7 @@ class RunDirectory:
                 "space": space.config.model_dump(mode="json"),
                 "versions": _versions(),
                 "device": device(),
+                "targets": [r.model_dump(mode="json") for r in targets],
             }
             write_atomic(path / "run.yaml", to_yaml(content))
         return directory
@@ -139,7 +161,8 @@ class RunDirectory:
                 f"{path}: the password of {settings.storage} was not kept. Repeat --storage with "
                 "it."
             )
-        return cls(path, settings, SearchSpace(file.space, settings.space), file.study)
+        space = SearchSpace(file.space, settings.space)
+        return cls(path, settings, space, file.study, file.targets)
 
     @property
     def database(self) -> Path:
@@ -156,7 +179,9 @@ class RunDirectory:
         """What the trials depend on, as plain values."""
         names = ("seed", "budgets", "objectives", "strategy", "evaluator")
         values = self.settings.model_dump(mode="json")
-        return {"space": self.space.digest, **{name: values[name] for name in names}}
+        found = {"space": self.space.digest, **{name: values[name] for name in names}}
+        forecasts = {str(r.target): r.forecast.digest for r in self.targets if r.forecast}
+        return found | ({"predictions": forecasts} if forecasts else {})
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ Tens of thousands of candidates in seconds, since everything they are judged by 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from pymoo.operators.crossover.ux import UniformCrossover
 from pymoo.optimize import minimize
 
 from smt_nas.costs.bounds import extremes
-from smt_nas.search.problem import Floats, Problem
+from smt_nas.search.problem import Problem
+from smt_nas.search.quantities import Floats
 from smt_nas.space import Genes
 
 POPULATION = 200
@@ -31,7 +33,7 @@ Judge = Callable[[Genes, dict[str, NDArray[Any]]], Floats]
 
 
 def by_formula(problem: Problem) -> Judge:
-    """Judge by the problem's own objectives, all known by formula."""
+    """Judge by the problem's own objectives, all known without an evaluator."""
     return lambda genes, values: problem.minimised(values)
 
 
@@ -76,7 +78,7 @@ class _Screen(PymooProblem):  # type: ignore[misc]
     def __init__(self, problem: Problem, judge: Judge) -> None:
         self._problem, self._judge = problem, judge
         empty = problem.space.sample(np.random.default_rng(0), 1)
-        values = problem.costs(empty)
+        values = problem.values(empty)
         super().__init__(
             n_var=len(problem.space.genes),
             n_obj=judge(empty, values).shape[1],
@@ -87,7 +89,7 @@ class _Screen(PymooProblem):  # type: ignore[misc]
 
     def _evaluate(self, x: NDArray[Any], out: dict[str, Any]) -> None:
         genes = x.astype(np.int64)
-        values = self._problem.costs(genes)
+        values = self._problem.values(genes)
         out["F"] = self._judge(genes, values)
         constraints = self._problem.constraints(values)
         if constraints:
@@ -139,7 +141,7 @@ def _every(problem: Problem) -> Genes:
 def _evolved(problem: Problem, rng: np.random.Generator, known: Genes) -> Genes:
     """Feasible networks spread over the corner of the space that the budget leaves."""
     drawn = problem.space.sample(rng, _DRAW)
-    nearest = drawn[np.argsort(problem.excess(problem.costs(drawn)), kind="stable")]
+    nearest = drawn[np.argsort(problem.excess(problem.values(drawn)), kind="stable")]
     start = np.concatenate([known[: POPULATION // 2], extremes(problem.space), nearest])
     if not problem.feasible(start).any():
         start = np.concatenate([_approach(problem, rng, start), start])
@@ -158,15 +160,15 @@ def _evolved(problem: Problem, rng: np.random.Generator, known: Genes) -> Genes:
 
 def _approach(problem: Problem, rng: np.random.Generator, start: Genes) -> Genes:
     """Minimise the excess over the limits, without constraints."""
-    free = Problem(problem.space, (), problem.objectives)
+    free = replace(problem, limits=())
     return screen(free, lambda g, v: problem.excess(v)[:, None], rng, start)
 
 
 def nearest_miss(problem: Problem, rng: np.random.Generator) -> dict[str, float]:
-    """Costs of the network that exceeds the limits least, by metric name."""
+    """Values of the network found that exceeds the limits least, by name."""
     start = np.concatenate([extremes(problem.space), problem.space.sample(rng, _DRAW)])
     best = _approach(problem, rng, start)
-    values = problem.costs(best)
+    values = problem.values(best)
     at = int(problem.excess(values).argmin())
     return {name: float(v[at]) for name, v in values.items()}
 

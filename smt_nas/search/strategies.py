@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from smt_nas.arch import PRESETS
 from smt_nas.errors import UnknownName
-from smt_nas.search.problem import Floats, Problem, baselines
+from smt_nas.search.presets import baselines
+from smt_nas.search.problem import Problem
+from smt_nas.search.quantities import Floats
 from smt_nas.search.screen import by_formula, distinct, feasible_sample, screen
 from smt_nas.search.surrogate import Surrogate
 from smt_nas.space import Genes
@@ -78,7 +80,7 @@ class SurrogateNSGA2:
         judge = self._judge(genes, figures)
         front = screen(self.problem, judge, rng, np.concatenate([genes, pool[:n]]))
         front = _untried(front, study)
-        values = self.problem.costs(front)
+        values = self.problem.values(front)
         most = n - int(_EXPLORE * n) if self.problem.rated else n
         chosen = front[_spread(judge(front, values), most)] if len(front) else front
         return _untried(distinct(np.concatenate([chosen, pool])), study)[:n]

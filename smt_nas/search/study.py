@@ -12,7 +12,7 @@ import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from smt_nas.accuracy import Evaluation
+from smt_nas.costs import COSTS
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.search.problem import Problem
 from smt_nas.search.strategies import History
@@ -44,12 +45,14 @@ class Trial:
         genes: (G,).
         key: `Architecture.key`.
         evaluation: what the evaluator said.
+        predictions: value, low and high of each predicted quantity, by its name.
     """
 
     number: int
     genes: Genes
     key: str
     evaluation: Evaluation
+    predictions: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
 
 class Study:
@@ -124,31 +127,37 @@ class Study:
 
     def add(self, genes: Genes, evaluation: Evaluation) -> Trial:
         """Store one finished trial; `genes` is (G,). Raises StoreError."""
-        arch = self.problem.space.decode(genes[None])[0]
-        costs = {k: v[0].item() for k, v in self.problem.costs(genes[None]).items()}
-        rated = self.problem.rated
+        problem, row = self.problem, genes[None]
+        arch = problem.space.decode(row)[0]
+        known = {k: v[0].item() for k, v in problem.by_formula(row).items()}
+        predictions = {
+            name: (float(value[0]), float(low[0]), float(high[0]))
+            for name, (value, low, high) in problem.predictions(row).items()
+        }
+        known |= {name: found[0] for name, found in predictions.items()}
+        constraints = problem.constraints(known)
         values = None
         if evaluation.reason is None:
-            known = costs | ({rated.name: evaluation.value} if rated else {})
-            values = [known[m.name] for m in self.problem.objectives]
-        arrays = {k: np.array([v]) for k, v in costs.items()}
+            rated = {problem.rated.name: evaluation.value} if problem.rated else {}
+            values = [(known | rated)[q.name] for q in problem.objectives]
         trial = create_trial(
             state=TrialState.COMPLETE if values else TrialState.FAIL,
             values=values,
             params={g.name: _label(g, int(i)) for g, i in self._free(genes)},
             distributions={g.name: _distribution(g) for g in self._genes},
-            constraints={k: float(c[0]) for k, c in self.problem.constraints(arrays).items()},
+            constraints={name: float(excess) for name, excess in constraints.items()},
             user_attrs={
                 "key": arch.key,
                 "architecture": arch.model_dump(mode="json"),
-                "costs": costs,
+                "costs": {name: known[name] for name in COSTS},
+                "predictions": predictions,
                 "evaluation": asdict(evaluation),
             },
         )
         with _guard(self._where):
             number = len(self.optuna.get_trials(deepcopy=False))
             self.optuna.add_trial(trial)
-        return Trial(number, genes, arch.key, evaluation)
+        return Trial(number, genes, arch.key, evaluation, predictions)
 
     def _free(self, genes: Genes) -> Iterator[tuple[Gene, Any]]:
         pairs = zip(self.problem.space.genes, genes, strict=True)
@@ -168,26 +177,29 @@ class Study:
             else 0
             for g in self.problem.space.genes
         ]
-        evaluation = Evaluation(**frozen.user_attrs["evaluation"])
-        genes = np.array(row, dtype=np.int64)
-        return Trial(frozen.number, genes, frozen.user_attrs["key"], evaluation)
+        told = frozen.user_attrs
+        predictions = {k: (v[0], v[1], v[2]) for k, v in told.get("predictions", {}).items()}
+        return Trial(
+            frozen.number,
+            np.array(row, dtype=np.int64),
+            told["key"],
+            Evaluation(**told["evaluation"]),
+            predictions,
+        )
 
     def remember(self, name: str, value: Any) -> None:
         """Keep a JSON value beside the trials. Raises StoreError."""
         with _guard(self._where):
             self.optuna.set_user_attr(name, value)
 
-    def failed_proofs(self) -> dict[str, str]:
-        """Reasons by architecture key, of the networks that failed their proof."""
+    def notes(self) -> dict[str, Any]:
+        """Everything kept beside the trials, by name. Raises StoreError."""
         with _guard(self._where):
-            kept = self.optuna.user_attrs
-        proofs = {k.removeprefix("proof:"): v for k, v in kept.items() if k.startswith("proof:")}
-        return {key: v["reason"] for key, v in proofs.items() if v["reason"] is not None}
+            return dict(self.optuna.user_attrs)
 
     def recall(self, name: str) -> Any:
         """The value kept under a name; None where there is none. Raises StoreError."""
-        with _guard(self._where):
-            return self.optuna.user_attrs.get(name)
+        return self.notes().get(name)
 
 
 @contextmanager

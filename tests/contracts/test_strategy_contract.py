@@ -6,11 +6,12 @@ import pytest
 from smt_nas.search.problem import Problem
 from smt_nas.search.strategies import STRATEGIES, History, make_strategy
 from smt_nas.space import SearchSpace
+from tests.fakes import devices
 
 N = 24
 
 
-def problem_of(budgets=("12MMACs", "0.8Mparams"), objectives=()):
+def problem_of(budgets, objectives):
     return Problem.of(SearchSpace.load("smt_micro"), budgets, objectives)
 
 
@@ -29,9 +30,11 @@ class StrategyContract:
 
     entry = None
 
-    @pytest.fixture(params=["score, macs, params", "macs, params"])
-    def problem(self, request):
-        return problem_of(objectives=request.param.split(", "))
+    @pytest.fixture(params=["score, macs, params", "macs, params", "score, latency, params"])
+    def problem(self, request, monkeypatch):
+        devices.install(monkeypatch)
+        budgets = ["12MMACs", "0.8Mparams", *["0.3ms"] * ("latency" in request.param)]
+        return problem_of(budgets, request.param.split(", "))
 
     def propose(self, problem, study, seed=0, n=N):
         strategy = make_strategy(self.entry, problem)

@@ -14,7 +14,10 @@ N = 40
 
 
 def settings(**more):
-    return Settings(space="smt_micro", budgets=("10MMACs",), n=N, prove=False, **more)
+    objectives = ("score", "macs", "params")
+    return Settings(
+        space="smt_micro", budgets=("10MMACs",), objectives=objectives, n=N, prove=False, **more
+    )
 
 
 def raises(arch):

@@ -16,7 +16,7 @@ from smt_nas.search.study import Study, Trial
 from smt_nas.space import SearchSpace
 
 SPACE = SearchSpace.load("smt_micro")
-PROBLEM = Problem.of(SPACE, ["12MMACs"])
+PROBLEM = Problem.of(SPACE, ["12MMACs"], ["score", "macs", "params"])
 
 
 def rated_trials(seed, n, figures=None):
@@ -104,7 +104,7 @@ def test_what_optuna_is_told(tmp_path):
 def test_screening_judges_many_and_returns_a_front(space):
     loaded = SearchSpace.load(space)
     median = np.median(
-        Problem.of(loaded, []).costs(loaded.sample(np.random.default_rng(0), 500))["macs"]
+        Problem.of(loaded, [], ["macs"]).costs(loaded.sample(np.random.default_rng(0), 500))["macs"]
     )
     problem = Problem.of(loaded, [f"{median / 1e6:.0f}MMACs"], ["macs", "params", "activations"])
     inner, judged = by_formula(problem), []

@@ -21,7 +21,8 @@ SPACE = SearchSpace.load("smt_micro")
 
 
 def settings(**more):
-    return Settings(**({"space": "smt_micro", "n": 6, "prove": False} | more))
+    asked = {"space": "smt_micro", "objectives": ("score", "macs", "params"), "n": 6}
+    return Settings(**(asked | {"prove": False} | more))
 
 
 def begin(path, **more):

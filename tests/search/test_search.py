@@ -20,6 +20,7 @@ def rating(arch):
 
 def begin(out, **settings):
     asked = {"space": "smt_micro", "budgets": BUDGET, "n": 70, "prove": False, **settings}
+    asked.setdefault("objectives", ("score", "macs", "params"))
     return search.start(search.Settings(**asked), out, rater=FunctionEvaluator(rating))
 
 
@@ -45,7 +46,7 @@ def test_what_fails_is_a_trial_with_its_reason(tmp_path):
             raise RuntimeError("cannot be built")
         return float("nan") if number % 3 == 1 else 1.0 * number
 
-    settings = search.Settings(space="smt_micro", budgets=BUDGET, n=12, prove=False)
+    settings = begin(tmp_path / "unused", n=12).directory.settings
     outcome = search.start(settings, tmp_path / "r", rater=FunctionEvaluator(moody)).run()
     reasons = [t.evaluation.reason for t in outcome.trials]
     assert len(reasons) == 12 and reasons[0] == "RuntimeError: cannot be built"

@@ -1,0 +1,88 @@
+"""What a reader must know of a front's latencies: where they come from, how far off they were."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from smt_nas.report.columns import BROKEN
+from smt_nas.search import Outcome, Quantity
+from smt_nas.search.survey import SOURCES
+
+
+def latency_notes(outcome: Outcome) -> list[str]:
+    """Lines below the table."""
+    lines = []
+    for q in outcome.problem.timed:
+        known = any(q.name in r.intervals for r in (*outcome.front, *outcome.baselines))
+        lines += _predicted(outcome, q) if known else []
+        lines += _measured(outcome, q)
+        lines += _budget(outcome, q) if known else []
+    untimed = [r for r in (*outcome.front, *outcome.baselines) if r.untimed]
+    if untimed:
+        lines.append(f"{len(untimed)} networks could not be timed, e.g. {untimed[0].untimed}")
+    return lines
+
+
+def _predicted(outcome: Outcome, q: Quantity) -> list[str]:
+    assert q.target is not None
+    place, forecast = q.target.place, outcome.problem.forecasts[str(q.target)]
+    absent = "" if place.here else f"; no {place.label} is here, so it is not measured"
+    source = f"{q.metric.heading} on {q.target.words}: predicted from {SOURCES[forecast.basis]}"
+    return [
+        f"{source} ({place.name}), with an 80 % interval in front.csv{absent}.",
+        *(f"{place.label}: {note}" for note in forecast.notes),
+    ]
+
+
+def _measured(outcome: Outcome, q: Quantity) -> list[str]:
+    assert q.target is not None
+    found = [r.measured[q.name] for r in outcome.front if q.name in r.measured]
+    lines = []
+    if found:
+        threads = q.target.conditions.threads
+        thread = f", {threads} CPU thread{'s' * (threads > 1)}" if threads else ""
+        lines.append(
+            f"{q.metric.heading} measured: on this machine, {q.target.words}{thread}, median of "
+            f"runs in turns with smt_t{_status(Counter(m.status for m in found))}; compare rows, "
+            "not machines."
+        )
+    error = outcome.errors.get(q.name)
+    if error is not None:
+        ranks = ""
+        if error.spearman is not None and error.kendall is not None:
+            ranks = f", Spearman {error.spearman:.2f}, Kendall {error.kendall:.2f}"
+        lines.append(
+            f"Predicted against measured {q.metric.heading}, {error.n} networks of the front: "
+            f"MAPE {error.mape:.1%}, {error.within_10:.0%} within 10 %, {error.covered:.0%} in "
+            f"their interval{ranks}."
+        )
+    return lines
+
+
+def _status(counts: Counter[str]) -> str:
+    poor = {word: n for word, n in counts.items() if word != "ok"}
+    words = ", ".join(f"{n} {word}" for word, n in poor.items())
+    return f" (of {counts.total()}: {words})" if poor else ""
+
+
+def _budget(outcome: Outcome, q: Quantity) -> list[str]:
+    """What is known of the limits on one quantity: measured, or only predicted."""
+    lines = []
+    for limit in (x for x in outcome.problem.limits if x.quantity == q):
+        timed = [r for r in outcome.front if q.name in r.measured]
+        over = [r for r in timed if not limit.limit.holds(r.measured[q.name].value)]
+        if over:
+            lines.append(
+                f"{BROKEN} {len(over)} of {len(timed)} networks do not meet the budget by "
+                f"measurement: {limit}."
+            )
+        rest = [r for r in outcome.front if q.name not in r.measured]
+        if rest:
+            unsure = sum(
+                not all(limit.limit.holds(end) for end in r.intervals[q.name]) for r in rest
+            )
+            lines.append(
+                f"The budget, {limit}, is held by prediction only, not measured: {unsure} of "
+                f"{len(rest)} networks hold it by the middle of their interval but not all of it."
+            )
+    return lines

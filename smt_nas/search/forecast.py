@@ -1,0 +1,77 @@
+"""`Forecast`: how a target's latency was predicted, so that a later run can tell whether it is so.
+
+Kept in run.yaml. The digest is of what is predicted, not of a file: whatever changes a prediction
+(a sheet, a table, a coefficient) changes it, and nothing else does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from smt_nas.devices.device import Device
+from smt_nas.devices.latency import Latency
+from smt_nas.search.presets import baselines
+from smt_nas.search.targets import Target
+from smt_nas.space import SearchSpace
+
+_PROBES = 200  # networks whose predictions the digest is of
+_DIGITS = 6  # of each; more would differ between processors
+
+
+class Forecast(BaseModel):
+    """Where the predicted latencies of a target come from.
+
+    Attributes:
+        basis: `sheet`, `anchored` or `table`, as in `Latency`.
+        notes: what a reader must know.
+        digest: 12 hex digits of what is predicted for networks of the space.
+        presets: milliseconds, low and high of each preset.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    basis: Literal["sheet", "anchored", "table"]
+    notes: tuple[str, ...]
+    digest: str
+    presets: dict[str, tuple[float, float, float]]
+
+
+class Record(BaseModel):
+    """A target of a search, with the forecast where its latency is predicted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: Target
+    forecast: Forecast | None = None
+
+
+def forecast(device: Device, target: Target, space: SearchSpace) -> Forecast:
+    """Predict the presets and the networks of the digest.
+
+    Raises:
+        MeasurementError: the device cannot be predicted under these conditions.
+    """
+    probes = space.sample(np.random.default_rng(0), _PROBES)
+    found = device.predict(space, probes, target.conditions)
+    presets = {}
+    for name, arch in baselines(space).items():
+        one = (
+            device.predict(space, space.encode(arch), target.conditions)
+            if space.contains([arch])[0]
+            else device.predict_arch(arch, target.conditions)
+        )
+        presets[name] = (float(one.ms[0]), float(one.low[0]), float(one.high[0]))
+    digest = _digest([found], list(presets.values()))
+    return Forecast(basis=found.basis, notes=found.notes, digest=digest, presets=presets)
+
+
+def _digest(latencies: Sequence[Latency], others: Sequence[tuple[float, ...]]) -> str:
+    numbers = [v for x in latencies for part in (x.ms, x.low, x.high) for v in part.tolist()]
+    numbers += [v for row in others for v in row]
+    text = " ".join(f"{v:.{_DIGITS}g}" for v in numbers)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
