@@ -1,0 +1,129 @@
+"""The stamp on everything measured: which machine, which versions, which switches.
+
+Flat JSON values, None where something is not known. No host, user or path is named: it may be
+published as it is.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import smt_nas
+from smt_nas.devices.absent import Absent
+from smt_nas.devices.conditions import Conditions
+from smt_nas.devices.host import host, sample
+from smt_nas.devices.nvml import Gpu, open_gpu
+from smt_nas.profilers.switches import all_threads, switched
+
+_CHECKOUT = Path(smt_nas.__file__).resolve().parents[1]
+_PER_ROW = "only where the precision is tf32"  # a stamp of several conditions
+
+
+def environment(device: str, conditions: Conditions | None = None) -> dict[str, Any]:
+    """What a figure depends on beside its network and conditions.
+
+    Args:
+        device: `cpu`, `cuda` or `cuda:N`, where it was measured.
+        conditions: of the measurement; None for the stamp of several.
+
+    Returns: plain values by name, in a fixed order; those of a GPU are None for a CPU.
+    """
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "smt_nas": smt_nas.__version__,
+        "commit": _commit(),
+        "device": device,
+        "conditions": None if conditions is None else str(conditions),
+        **_software(),
+        **_cpu(conditions),
+        **_gpu(device),
+        **_switches(device, conditions),
+        "batchnorm_folded": False,
+    }
+
+
+def _software() -> dict[str, Any]:
+    cudnn = torch.backends.cudnn.version() if torch.version.cuda else None
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": None if cudnn is None else str(cudnn),
+    }
+
+
+def _cpu(conditions: Conditions | None) -> dict[str, Any]:
+    this, threads = host(), None if conditions is None else conditions.threads
+    return {
+        "cpu": this.name or this.family,
+        "cpu_threads": this.threads,
+        "torch_threads": threads or all_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "mkldnn": torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled),
+        "load": sample().load1,
+    }
+
+
+def _gpu(device: str) -> dict[str, Any]:
+    gpu = None if device == "cpu" else _opened(torch.device(device))
+    others = None if gpu is None else gpu.other_processes()
+    return {
+        "gpu": None if gpu is None else gpu.name,
+        "gpu_uuid_hash": None if gpu is None else gpu.uuid_hash,
+        "gpu_driver": None if gpu is None else gpu.driver,
+        "gpu_power_limit_w": None if gpu is None else gpu.power_limit_w(),
+        "gpu_other_processes": None if others is None else len(others),
+    }
+
+
+def _opened(device: torch.device) -> Gpu | None:
+    """The GPU by its UUID, as CUDA may count in another order than NVML."""
+    uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)
+    gpu = open_gpu(device.index or 0, uuid=None if uuid is None else str(uuid))
+    return None if isinstance(gpu, Absent) else gpu
+
+
+def _switches(device: str, conditions: Conditions | None) -> dict[str, Any]:
+    """torch's switches as they stand during a call."""
+    cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
+    kernels = {
+        "flash": cuda.flash_sdp_enabled(),
+        "memory-efficient": cuda.mem_efficient_sdp_enabled(),
+        "cudnn": cuda.cudnn_sdp_enabled(),
+        "math": cuda.math_sdp_enabled(),
+    }
+    on_gpu = device != "cpu"
+    with switched(conditions or Conditions(), torch.device(device)):
+        tf32: dict[str, Any] = {
+            "tf32_matmul": cuda.matmul.allow_tf32 if on_gpu else None,
+            "tf32_cudnn": cudnn.allow_tf32 if on_gpu else None,
+        }
+        benchmark = cudnn.benchmark if on_gpu else None
+    if on_gpu and conditions is None:
+        tf32 = dict.fromkeys(tf32, _PER_ROW)
+    return {
+        **tf32,
+        "cudnn_benchmark": benchmark,
+        "sdpa": ", ".join(name for name, enabled in kernels.items() if enabled),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the checkout this runs from, `-dirty` where files differ from it."""
+    if not (_CHECKOUT / ".git").exists():
+        return None
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=_CHECKOUT, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):  # no git, or it does not trust the folder
+        return None
+    return done.stdout.strip() or None
