@@ -67,12 +67,15 @@ class Load(_Value):
         foreign_median, foreign_max: share of the machine's CPU time used by others.
         steal_max: share that a hypervisor gave to others.
         windows: how often it was read.
+        interrupted: share of samples that others interrupted, so that CPU time stands for wall
+            time (one CPU thread only).
     """
 
     foreign_median: _Share | None
     foreign_max: _Share | None
     steal_max: _Share | None
     windows: int
+    interrupted: _Share
 
 
 class Evidence(_Value):

@@ -85,11 +85,17 @@ def network_of(arch: Architecture, name: str) -> Network:
 
 
 def _smt(arch: Architecture) -> SMT:
-    """An SMT whose weights are distributed as fresh ones, but drawn cheaply.
+    """An SMT with cheap weights."""
+    model = build(arch, device="meta").to_empty(device="cpu").eval()
+    fill_weights(model)
+    return model
+
+
+def fill_weights(model: nn.Module) -> None:
+    """Give modules of an SMT weights that are distributed as fresh ones, but drawn cheaply.
 
     Drawing each number anew takes longer than a forward does; here a small pool is repeated.
     """
-    model = build(arch, device="meta").to_empty(device="cpu").eval()
     pool = torch.randn(_POOL, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for module in model.modules():
@@ -97,7 +103,6 @@ def _smt(arch: Architecture) -> SMT:
                 _fill(tensor, mean, std, pool)
             if isinstance(module, nn.BatchNorm2d):
                 module.reset_running_stats()
-    return model
 
 
 def _fill(tensor: Tensor, mean: float, std: float, pool: Tensor) -> None:

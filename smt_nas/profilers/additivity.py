@@ -1,0 +1,201 @@
+"""From raw samples to times, and from times of parts to times of networks.
+
+Every sample was taken beside a reference network. Where the machine was slow for a while, both
+were: a sample counts as `ms x quiet / local`, where `local` is the median of the reference's times
+around it and `quiet` their lower quartile. A time is the median of such samples: what a part or a
+network takes in the quiet moments of the machine. Whole networks, those that check the table among
+them, get the same treatment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from scipy.stats import spearmanr
+
+from smt_nas import costs
+from smt_nas.devices.blocks import BlockTable
+from smt_nas.devices.evidence import Calibration, NetworkTime
+from smt_nas.devices.tables import PartTimes
+from smt_nas.errors import MeasurementError
+from smt_nas.profilers.between import filled
+from smt_nas.profilers.schedule import Plan
+
+Floats = NDArray[np.float64]
+_AROUND = 4  # references before and after a sample that tell the machine's speed
+_QUIET = 25  # percentile of the reference
+_COVERAGE = 0.8  # of the interval
+_UNCHECKED = 0.25  # half the interval, in log, of a table that was not checked
+_LEAST_CHECKED = 5  # networks that an interval is taken from
+_CLOSE = 0.1
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Medians of what was measured under one set of conditions; NaN where nothing was.
+
+    Attributes:
+        reference_ms: in quiet moments.
+        parts, hosts: (P,).
+        networks: (2k,).
+        seen, seen_networks: how many visits each is the median of.
+    """
+
+    reference_ms: float
+    parts: Floats
+    hosts: Floats | None
+    networks: Floats
+    seen: NDArray[np.int64]
+    seen_networks: NDArray[np.int64]
+
+
+def calibrated(plan: Plan, number: int, lines: Sequence[Line]) -> tuple[Calibration, PartTimes]:
+    """What the visits under one set of conditions add up to.
+
+    Args:
+        plan: what was measured.
+        number: of the conditions in the plan.
+        lines: of the journal, of these conditions.
+
+    Raises:
+        MeasurementError: too little was measured.
+    """
+    found, conditions = _samples(plan, lines), plan.conditions[number]
+    times, fit_error = _part_times(plan, number, found)
+    parts = BlockTable(plan.index, conditions, times.ms, times.host_ms)
+    sums = parts.predict(plan.networks).ms
+    fit, held = _known(found, 0), _known(found, 1)
+    factor, fixed_ms = _additivity(sums[fit], found.networks[fit])
+    predicted = factor * sums + fixed_ms
+    half = _half_interval(found.networks[held], predicted[held])
+    rows = _network_times(plan, found, predicted)
+    calibration = Calibration(
+        conditions=conditions,
+        reference_ms=found.reference_ms,
+        parts_measured=int(times.measured.sum()),
+        parts_fitted=int((~times.measured).sum()),
+        fit_error=fit_error,
+        factor=factor,
+        fixed_ms=fixed_ms,
+        low=-half,
+        high=half,
+        fitted_on=tuple(rows[i] for i in fit),
+        held_out=tuple(rows[i] for i in held),
+        **errors(found.networks[held], predicted[held]),
+    )
+    return calibration, times
+
+
+def errors(truth: Floats, predicted: Floats) -> dict[str, float | None]:
+    """Mean absolute relative error, share within 10 %, rank correlation; None where unknown."""
+    if len(truth) == 0:
+        return {"mape": None, "within_10": None, "spearman": None}
+    off = np.abs(predicted / truth - 1)
+    ranks = float(spearmanr(predicted, truth)[0]) if len(truth) > 2 else None
+    return {
+        "mape": float(off.mean()),
+        "within_10": float((off <= _CLOSE).mean()),
+        "spearman": ranks if ranks is None or np.isfinite(ranks) else None,
+    }
+
+
+def normalised(reference: Floats) -> tuple[float, Floats]:
+    """The reference's quiet time, and what every sample is to be multiplied by, (n,)."""
+    n = len(reference)
+    local = np.array(
+        [np.median(reference[max(0, i - _AROUND) : i + _AROUND + 1]) for i in range(n)]
+    )
+    quiet = float(np.percentile(local, _QUIET))
+    return quiet, quiet / local
+
+
+def _samples(plan: Plan, lines: Sequence[Line]) -> _Samples:
+    if not lines:
+        raise MeasurementError(
+            "calibrate: nothing was measured under some conditions (got no time for them). "
+            "Give it more --minutes."
+        )
+    quiet, speed = normalised(np.array([line["ref"] for line in lines]))
+    parts: list[list[float]] = [[] for _ in plan.index.parts]
+    hosts: list[list[float]] = [[] for _ in plan.index.parts]
+    networks: list[list[float]] = [[] for _ in plan.networks]
+    for line, scale in zip(lines, speed, strict=True):
+        if "net" in line:
+            networks[line["net"]].append(line["ms"] * scale)
+            continue
+        for part, ms in zip(line["chain"], line["ms"], strict=True):
+            parts[part].append(ms * scale)
+        for part, ms in zip(line["chain"], line.get("host") or (), strict=False):
+            hosts[part].append(ms * scale)
+    return _Samples(
+        quiet,
+        _medians(parts),
+        _medians(hosts) if any(hosts) else None,
+        _medians(networks),
+        np.array([len(s) for s in parts], dtype=np.int64),
+        np.array([len(s) for s in networks], dtype=np.int64),
+    )
+
+
+def _medians(samples: Sequence[Sequence[float]]) -> Floats:
+    return np.array([np.median(s) if s else np.nan for s in samples], dtype=np.float64)
+
+
+def _part_times(plan: Plan, number: int, found: _Samples) -> tuple[PartTimes, float | None]:
+    """Times of all parts, those between measured shapes fitted, and the error of the fit."""
+    conditions, measured = plan.conditions[number], found.seen > 0
+    device = filled(plan.index.parts, found.parts, measured, conditions.batch)
+    host = None
+    if found.hosts is not None and conditions.mode == "eager":
+        host = filled(plan.index.parts, found.hosts, measured, conditions.batch).values
+    spread = np.where(measured, 0.0, device.spread)
+    return PartTimes(device.values, host, measured, spread, found.seen), device.error
+
+
+def _known(found: _Samples, first: int) -> NDArray[np.int64]:
+    """Rows of the networks that were measured: 0 those to fit on, 1 those to check with."""
+    rows = np.arange(first, len(found.networks), 2)
+    return rows[found.seen_networks[rows] > 0]
+
+
+def _additivity(sums: Floats, truth: Floats) -> tuple[float, float]:
+    """Factor and fixed time, neither negative, with the least relative squared error."""
+    if len(truth) == 0:
+        return 1.0, 0.0
+    (factor, fixed), _ = nnls(np.column_stack([sums / truth, 1 / truth]), np.ones(len(truth)))
+    if len(truth) < 3 or factor <= 0:
+        return float(np.median(truth / sums)), 0.0
+    return float(factor), float(fixed)
+
+
+def _half_interval(truth: Floats, predicted: Floats) -> float:
+    """Half of an interval, in log, that holds the share wanted: split conformal."""
+    if len(truth) < _LEAST_CHECKED:
+        return _UNCHECKED
+    off = np.sort(np.abs(np.log(truth / predicted)))
+    at = min(len(off), int(np.ceil(_COVERAGE * (len(off) + 1)))) - 1
+    return float(off[at])
+
+
+def _network_times(plan: Plan, found: _Samples, predicted: Floats) -> dict[int, NetworkTime]:
+    """The networks that were measured, by their row."""
+    space = plan.index.space
+    macs, archs = costs.estimate(space, plan.networks).macs, space.decode(plan.networks)
+    return {
+        i: NetworkTime(
+            key=arch.key,
+            macs=int(macs[i]),
+            measured_ms=float(found.networks[i]),
+            predicted_ms=float(predicted[i]),
+            samples=int(found.seen_networks[i]),
+        )
+        for i, arch in enumerate(archs)
+        if found.seen_networks[i]
+    }

@@ -1,0 +1,251 @@
+"""`Bench`: where a calibration's times come from: chains of parts, and whole networks.
+
+A chain is run as a network is, and timed between its parts.
+
+On a CPU the clocks are read there. A sample is wall time; where the system gave the CPU to others
+meanwhile, it is the thread's CPU time, and the sample is flagged: on a shared machine the longer
+calls would else seem slower than they are, as they are interrupted more often. With more than one
+thread there is no such clock, and a sample is wall time always.
+
+On a GPU, events are put there while the device is held up, so that the host is far ahead: what
+lies between two events is then the device's own time, and the host's is what launching took.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from smt_nas.arch import Architecture
+from smt_nas.devices.conditions import Conditions
+from smt_nas.devices.parts import Part
+from smt_nas.models.parts import part_module
+from smt_nas.profilers.call import Call
+from smt_nas.profilers.networks import Network, fill_weights, network_of
+from smt_nas.profilers.prepare import prepare
+from smt_nas.profilers.target import resolve
+
+Floats = NDArray[np.float64]
+_TIMED = 3  # calls a visit, after one that is not timed
+_ENOUGH_S = 0.3  # a visit of slow networks ends after fewer
+_KEPT_BYTES = 2_000_000_000  # of weights of whole networks that stay in memory
+_HOLD_S, _MAX_HOLD_S = 0.02, 2.0  # how long a GPU is held up while a chain is launched
+_CYCLES_PER_S = 2e9  # of a GPU's clock, about
+_OFF_CPU = 1.02  # wall over CPU time of a call that was interrupted
+_CLOCKS_MS = 0.003  # between reading the one clock and the other
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class ChainTimes:
+    """Milliseconds of the parts of a chain, each (T,).
+
+    Attributes:
+        ms: of each.
+        host_ms: to launch each; None on a CPU.
+        interrupted: share of the samples that are CPU time.
+    """
+
+    ms: Floats
+    host_ms: Floats | None = None
+    interrupted: float = 0.0
+
+
+@dataclass(frozen=True)
+class NetworkSample:
+    """Milliseconds of one forward, waited for; `interrupted` as in `ChainTimes`."""
+
+    ms: float
+    interrupted: float = 0.0
+
+
+class Bench(Protocol):
+    """What times chains and networks on one device."""
+
+    def chain(self, parts: Sequence[Part], conditions: Conditions) -> ChainTimes:
+        """Time the parts of a chain, in the order in which they run."""
+
+    def network(self, arch: Architecture, conditions: Conditions) -> NetworkSample:
+        """Time one forward of a network, as a caller waits for it."""
+
+    def seconds(self) -> float:
+        """A clock."""
+
+
+class TorchBench:
+    """This machine.
+
+    Args:
+        device: `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        MeasurementError: no such device here.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = resolve(device)
+        self._modules: dict[tuple[Part, str], nn.Module] = {}
+        self._calls: OrderedDict[tuple[str, Conditions], tuple[Call, int]] = OrderedDict()
+        self._hold_s = _HOLD_S
+
+    def chain(self, parts: Sequence[Part], conditions: Conditions) -> ChainTimes:
+        """Median of a few forwards of a chain."""
+        eager = conditions.model_copy(update={"mode": "eager"})  # events cannot lie in a graph
+        pure = eager.precision if eager.precision in ("fp16", "bf16") else "fp32"
+        chain = _Chain([self._module(part, pure) for part in parts], self._device)
+        size, channels = parts[0].size[0], parts[0].dim_in
+        network = Network("a chain of parts", "", None, size, channels, lambda: chain)
+        call = prepare(network, eager, str(self._device))
+        try:
+            call()
+            timed = _repeated(lambda: self._marked(call, chain))
+        finally:
+            call.close()
+        if self._device.type == "cuda":
+            device, launch = (np.median([t[i] for t in timed], axis=0) for i in range(2))
+            return ChainTimes(device, launch)
+        wall, cpu = (np.array([t[i] for t in timed]) for i in range(2))  # (calls, T)
+        ms, flagged = _uninterrupted(wall, cpu, conditions)
+        return ChainTimes(np.median(ms, axis=0), None, float(flagged.mean()))
+
+    def network(self, arch: Architecture, conditions: Conditions) -> NetworkSample:
+        """Median of a few forwards, each waited for."""
+        call = self._call(arch, conditions)
+        self._wait(call)
+        wall, cpu = np.array(_repeated(lambda: self._wait(call))).T
+        if self._device.type == "cuda":
+            return NetworkSample(float(np.median(wall)))
+        ms, flagged = _uninterrupted(wall, cpu, conditions)
+        return NetworkSample(float(np.median(ms)), float(flagged.mean()))
+
+    def seconds(self) -> float:
+        """The monotonic clock."""
+        return time.monotonic()
+
+    def _wait(self, call: Call) -> tuple[float, float]:
+        """Wall and CPU time of one call."""
+        wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
+        call()
+        self._synchronise()
+        return (time.perf_counter_ns() - wall) / 1e6, (time.thread_time_ns() - cpu) / 1e6
+
+    def _synchronise(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    def _marked(self, call: Call, chain: _Chain) -> tuple[Floats, Floats]:
+        """One forward of a chain: device and host times; on a CPU, wall and CPU times."""
+        if self._device.type == "cpu":
+            call()
+            return chain.wall_ms(), chain.cpu_ms()
+        while True:
+            self._synchronise()
+            torch.cuda._sleep(int(self._hold_s * _CYCLES_PER_S))  # type: ignore[no-untyped-call]
+            call()
+            overtaken = chain.started()
+            self._synchronise()
+            if not overtaken or self._hold_s >= _MAX_HOLD_S:
+                return chain.device_ms(), chain.wall_ms()
+            self._hold_s *= 2
+
+    def _module(self, part: Part, precision: str) -> nn.Module:
+        """A part with weights of its own; kept, as building takes longer than running."""
+        key = part, precision
+        if key not in self._modules:
+            with torch.device("meta"):
+                module = part_module(part)
+            module.to_empty(device="cpu")
+            fill_weights(module)
+            self._modules[key] = module.to(self._device)
+        return self._modules[key]
+
+    def _call(self, arch: Architecture, conditions: Conditions) -> Call:
+        """A network made ready; the least recently used ones are dropped for want of memory."""
+        key = arch.key, conditions
+        if key in self._calls:
+            self._calls.move_to_end(key)
+            return self._calls[key][0]
+        network = network_of(arch, f"network {arch.key}")
+        call = prepare(network, conditions, str(self._device))
+        call.first()
+        self._calls[key] = call, _weight_bytes(arch)
+        while len(self._calls) > 1 and sum(n for _, n in self._calls.values()) > _KEPT_BYTES:
+            _, (oldest, _) = self._calls.popitem(last=False)
+            oldest.close()
+        return call
+
+
+class _Chain(nn.Module):
+    """Modules one after the other, with a mark before, between and after them."""
+
+    def __init__(self, modules: Sequence[nn.Module], device: torch.device) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(modules)
+        self._on_gpu = device.type == "cuda"
+        self._marks: list[tuple[int, int]] = []  # wall and CPU, ns
+        self._events: list[torch.cuda.Event] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Image `(B, C, H, W)` to logits."""
+        self._marks, self._events = [], []
+        self._mark()
+        for part in self.parts:
+            x = part(x)
+            self._mark()
+        return x
+
+    def _mark(self) -> None:
+        if self._on_gpu:
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            event.record()
+            self._events.append(event)
+        self._marks.append((time.perf_counter_ns(), time.thread_time_ns()))
+
+    def started(self) -> bool:
+        """Whether the GPU has begun already: then it may have waited for the host."""
+        return bool(self._events[0].query())  # type: ignore[no-untyped-call]
+
+    def wall_ms(self) -> Floats:
+        """Time between the marks on the host."""
+        return np.diff([wall for wall, _ in self._marks]) / 1e6
+
+    def cpu_ms(self) -> Floats:
+        """CPU time of this thread between the marks."""
+        return np.diff([cpu for _, cpu in self._marks]) / 1e6
+
+    def device_ms(self) -> Floats:
+        """Time between the marks on the GPU."""
+        pairs = zip(self._events, self._events[1:], strict=False)
+        return np.array([a.elapsed_time(b) for a, b in pairs])
+
+
+def _uninterrupted(
+    wall: Floats, cpu: Floats, conditions: Conditions
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Wall times, or CPU times where others had the CPU meanwhile, and where that was."""
+    if conditions.threads != 1:
+        return wall, np.zeros(wall.shape, dtype=bool)
+    flagged = wall > cpu * _OFF_CPU + _CLOCKS_MS
+    return np.where(flagged, cpu, wall), flagged
+
+
+def _repeated(measure: Callable[[], _T]) -> list[_T]:
+    """A few samples; fewer where they take long."""
+    start, found = time.perf_counter(), [measure()]
+    while len(found) < _TIMED and time.perf_counter() - start < _ENOUGH_S:
+        found.append(measure())
+    return found
+
+
+def _weight_bytes(arch: Architecture) -> int:
+    from smt_nas import costs
+
+    return 4 * costs.of(arch).params

@@ -1,0 +1,99 @@
+"""Times between measured shapes: a regression over what parts compute and move, in logarithms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+
+from smt_nas.devices.parts import KINDS, Part
+from smt_nas.errors import MeasurementError
+from smt_nas.models.parts import trace_part
+
+Floats = NDArray[np.float64]
+_LEAST = 8  # measured parts that a fit needs
+_FOLDS = 5
+_NORMAL_80 = 1.2816  # standard deviations that hold 80 % of a normal distribution
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Times of all P parts.
+
+    Attributes:
+        values: (P,) as measured, or fitted.
+        error: mean relative error of the fit on measured parts held out of it; None: no fit.
+        spread: log of what holds 80 % of a fitted value's errors; 0 where nothing was fitted.
+    """
+
+    values: Floats
+    error: float | None
+    spread: float
+
+
+def filled(
+    parts: Sequence[Part], values: Floats, measured: NDArray[np.bool_], batch: int
+) -> Filled:
+    """Fit what was not measured.
+
+    Args:
+        parts: P of them.
+        values: (P,), read where `measured`.
+        measured: (P,).
+        batch: images that the parts ran on.
+
+    Raises:
+        MeasurementError: too few were measured.
+    """
+    if measured.all():
+        return Filled(values, None, 0.0)
+    if measured.sum() < _LEAST:
+        raise MeasurementError(
+            f"calibrate: at least {_LEAST} parts must be measured (got {measured.sum()}). "
+            "Give it more --minutes."
+        )
+    table, known = features(parts, batch), np.log(values[measured])
+    folds = KFold(min(_FOLDS, len(known)), shuffle=True, random_state=0)
+    tried = [(cross_val_predict(m, table[measured], known, cv=folds), m) for m in _models()]
+    guessed, model = min(tried, key=lambda pair: float(np.abs(pair[0] - known).mean()))
+    model.fit(table[measured], known)
+    out = values.copy()
+    out[~measured] = np.exp(model.predict(table[~measured]))
+    off = guessed - known
+    spread = _NORMAL_80 * float(np.sqrt(np.mean(off**2)))
+    return Filled(out, float(np.abs(np.expm1(off)).mean()), spread)
+
+
+def features(parts: Sequence[Part], batch: int) -> Floats:
+    """What the time of parts depends on, (P, F)."""
+    rows = []
+    for part in parts:
+        ops = trace_part(part, batch)
+        work = (
+            sum(op.macs for op in ops),
+            sum(op.read + op.written for op in ops),
+            sum(op.weights for op in ops),
+            part.size[0] * part.size[1],
+            part.dim,
+            len(part.kernels),
+            sum(k * k for k in part.kernels),
+        )
+        rows.append([*np.log1p(work), len(ops), *(part.kind == kind for kind in KINDS)])
+    return np.array(rows, dtype=np.float64)
+
+
+def _models() -> list[Any]:
+    """Candidates; the one with the least cross-validated error is used."""
+    smooth = make_pipeline(
+        StandardScaler(), PolynomialFeatures(2), StandardScaler(), RidgeCV(np.logspace(-3, 3, 13))
+    )
+    trees = GradientBoostingRegressor(n_estimators=300, max_depth=3, random_state=0)
+    return [smooth, trees]
