@@ -112,7 +112,7 @@ class Device:
 
     def cost(self, ops: Sequence[Op], conditions: Conditions) -> Cost:
         """What a run of operators needs, e.g. of a part of a network; costs of parts add up."""
-        found = kernels(ops, conditions)
+        found = kernels(ops, conditions, self.sheet.kind == "gpu")
         times = self._times(found, conditions)
         host = host_ms(found, self.efficiency.coefficients, conditions.mode)
         return Cost(float(times.total.sum()), float(host.sum()))
@@ -123,12 +123,12 @@ class Device:
         Raises:
             MeasurementError: as `predict_ops`.
         """
-        found = kernels(ops, conditions)
+        found = kernels(ops, conditions, self.sheet.kind == "gpu")
         times = self._times(found, conditions)
         host = host_ms(found, self.efficiency.coefficients, conditions.mode)
         waits = host.sum() > times.total.sum()
         ms, bound = np.zeros(len(ops)), np.full(len(ops), "launch", dtype=object)
-        ms[found.owner] = (host if waits else times.total) * self.factor(conditions)
+        np.add.at(ms, found.owner, (host if waits else times.total) * self.factor(conditions))
         bound[found.owner] = _bounds(times, host if waits else np.zeros(len(host)))
         return OpTimes(ms, tuple(bound))
 

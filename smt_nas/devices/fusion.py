@@ -38,6 +38,7 @@ KINDS = (
 )
 CODE = {kind: code for code, kind in enumerate(KINDS)}
 PRODUCTS = frozenset(KINDS[:6])  # run as library kernels in every mode
+LONG_SUM = 8192  # elements behind one result
 BYTES = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2}
 
 
@@ -93,18 +94,20 @@ class _Kernel:
     elements: int
     members: list[int] = field(default_factory=list)
     waits_for: int = 0  # a bit for each kernel it needs, directly or not
+    closed: bool = False  # ends in a sum so long that it takes several passes
 
 
-def kernels(ops: Sequence[Op], conditions: Conditions) -> Kernels:
+def kernels(ops: Sequence[Op], conditions: Conditions, gpu: bool = True) -> Kernels:
     """Kernels that a forward launches under the given conditions, in order."""
-    amp = conditions.precision.startswith("amp")
+    amp, compiled = conditions.precision.startswith("amp"), conditions.mode == "compile"
+    origin = list(range(len(ops)))
+    if gpu:
+        ops, origin = _with_biases(ops, compiled)
     sizes = _Sizes(ops, amp, 2 if amp else BYTES[conditions.precision])
-    kept = [i for i, op in enumerate(ops) if amp or op.kind != "cast"]
-    if conditions.mode != "compile":
-        return _columns([sizes.alone(i) for i in kept])
-    ops, origin = _with_biases(ops)
-    sizes = _Sizes(ops, amp, sizes.narrow)
-    rows = [sizes.together(k) for k in _merged(ops, amp)]
+    if compiled:
+        rows = [sizes.together(k) for k in _merged(ops, amp)]
+    else:
+        rows = [sizes.alone(i) for i, op in enumerate(ops) if amp or op.kind != "cast"]
     found = _columns(rows)
     return replace(found, owner=np.array(origin, dtype=np.int64)[found.owner])
 
@@ -133,7 +136,8 @@ class _Sizes:
 
     def together(self, kernel: _Kernel) -> tuple[float, ...]:
         """The row of merged operators: what they read from others, and what others read."""
-        inside, reads, weights = set(kernel.members), {}, 0
+        inside, weights = set(kernel.members), 0
+        reads: dict[int, int] = {}
         for i in kernel.members:
             weights += self.ops[i].weights * self.weight(self.ops[i])
             for source, n in _sources(self.ops, i, self.amp):
@@ -180,6 +184,7 @@ def _merged(ops: Sequence[Op], amp: bool) -> list[_Kernel]:
             kernels.append(_Kernel(op, i, elements))
         kernel = kernels[chosen]
         kernel.members.append(i)
+        kernel.closed |= op.kind == "reduce" and op.read > LONG_SUM * op.written
         kernel.first = max(kernel.first, op, key=lambda o: _WEIGHT.get(o.kind, 0))
         for h in homes - {chosen}:
             kernel.waits_for |= kernels[h].waits_for | (1 << h)
@@ -192,7 +197,7 @@ _WEIGHT = {"softmax": 5, "norm": 4, "reduce": 3, "batchnorm": 2, "elementwise": 
 
 def _joins(kernels: list[_Kernel], chosen: int, homes: set[int], elements: int) -> bool:
     kernel = kernels[chosen]
-    if kernel.first.kind in PRODUCTS or kernel.elements != elements:
+    if kernel.first.kind in PRODUCTS or kernel.elements != elements or kernel.closed:
         return False
     return not any(kernels[h].waits_for >> chosen & 1 for h in homes - {chosen})
 
@@ -209,12 +214,15 @@ def _sources(ops: Sequence[Op], i: int, amp: bool) -> list[tuple[int, int]]:
     return found
 
 
-def _with_biases(ops: Sequence[Op]) -> tuple[list[Op], list[int]]:
-    """A compiler adds a convolution's bias afterwards, in a kernel that merges with others.
+def _with_biases(ops: Sequence[Op], compiled: bool) -> tuple[list[Op], list[int]]:
+    """On a GPU a convolution's bias is added afterwards, in a kernel of its own.
+
+    All but torch's own depthwise kernel, for plain memory in eager mode, leave it to another
+    (aten/src/ATen/native/Convolution.cpp); a compiler merges that with what follows.
 
     Returns: the operators, and where each one stood before.
     """
-    biased = [op.kind in ("conv", "depthwise", "grouped") and _has_bias(op) for op in ops]
+    biased = [_adds_bias(op, compiled) for op in ops]
     place = np.arange(len(ops)) + np.concatenate([[0], np.cumsum(biased)[:-1]])
     found: list[Op] = []
     origin: list[int] = []
@@ -244,8 +252,11 @@ def _with_biases(ops: Sequence[Op]) -> tuple[list[Op], list[int]]:
     return found, origin
 
 
-def _has_bias(op: Op) -> bool:
-    return op.weights > op.n * op.k * op.groups
+def _adds_bias(op: Op, compiled: bool) -> bool:
+    apart = op.kind in ("conv", "grouped") or (
+        op.kind == "depthwise" and (compiled or op.channels_last)
+    )
+    return apart and op.weights > op.n * op.k * op.groups
 
 
 def _row(
@@ -263,4 +274,4 @@ def _columns(rows: Sequence[tuple[float, ...]]) -> Kernels:
     columns = dict(zip(names, table.T, strict=True))
     for name in ("kind", "owner"):
         columns[name] = columns[name].astype(np.int64)  # type: ignore[assignment]
-    return Kernels(**columns)  # type: ignore[arg-type]
+    return Kernels(**columns)

@@ -140,5 +140,7 @@ def host_ms(kernels: Kernels, c: Mapping[str, float], mode: Mode) -> Floats:
     """Time the host takes to launch each kernel, (n,): what a small batch waits for."""
     busy = np.isin(kernels.kind, [CODE["copy"], CODE["cast"], CODE["elementwise"], CODE["reduce"]])
     eager = np.where(busy, c["host_light_us"], c["host_heavy_us"])
-    per_kernel = {"eager": eager, "compile": c["host_compiled_us"], "graph": c["host_graph_us"]}
-    return np.asarray(np.broadcast_to(per_kernel[mode], len(kernels)) * 1e-3)
+    if mode != "eager":
+        each = c["host_compiled_us"] if mode == "compile" else c["host_graph_us"]
+        eager = np.full(len(kernels), each)
+    return np.asarray(eager * 1e-3)

@@ -53,6 +53,8 @@ def kind_of(name: str, func: Any, args: Any, is_weight: Callable[[Tensor], bool]
     if name in PRODUCTS:
         left, right = args[-2:] if name in ("mm", "bmm", "mv") else args[1:3]
         return "linear" if is_weight(left) or is_weight(right) else "matmul"
+    if name == "_to_copy" and args[0].is_floating_point():
+        return "cast"
     return KIND_OF.get(name, "elementwise")
 
 

@@ -2,7 +2,8 @@
 
 The forward runs as under autocast, so that every operator knows whether it writes fp32 then, and
 the casts that autocast adds are operators of their own (kind `cast`). Views cost nothing and are
-no operators. `F.scaled_dot_product_attention` stays one operator, as it is on every device.
+no operators. `F.scaled_dot_product_attention` stays one operator, as it is on every device, unless
+its inputs are not (B, heads, N, d): no fused kernel takes those, and torch spells it out in fp32.
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, module: nn.Module, channels_last: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.channels_last = channels_last
+        self.autocast = True
         self.ops: list[Op] = []
         self.stack = [""]
         self.kept: list[Tensor] = []  # an address is never used twice while its tensor lives
@@ -112,13 +114,16 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func in NOTHING or func.is_view:
             return func(*args, **kwargs)
         name = func.overloadpacket.__name__
-        wanted = torch.float16 if name in HALVED else torch.float32 if name in WIDENED else None
+        wanted = self._wanted(name)
         tensors = list(_tensors(args))
         on_meta = any(t.is_meta for t in tensors)
         if on_meta or wanted is not None:
             args = _mapped(args, lambda t: self._ready(t, wanted, on_meta))
         if name == "native_layer_norm" and not args[0].is_contiguous():
             args = (self.copied(args[0]), *args[1:])
+        if name == "native_group_norm":  # over a whole map: the moments first, in another kernel
+            moments = torch.empty(args[5], args[6], device="meta")
+            self.record("moments", "reduce", Shape(), [args[0]], moments)
         out = func(*args, **kwargs)
         if name == "convolution" and self._channels_last(args[0]):
             out = torch.empty_like(out, memory_format=torch.channels_last)
@@ -176,6 +181,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.weights.add(_storage(twin))
         return twin
 
+    def _wanted(self, name: str) -> torch.dtype | None:
+        if not self.autocast:
+            return None
+        return torch.float16 if name in HALVED else torch.float32 if name in WIDENED else None
+
     def _ready(self, t: Tensor, dtype: torch.dtype | None, on_meta: bool) -> Tensor:
         if on_meta and not t.is_meta:
             t = self._on_meta(t)
@@ -227,6 +237,8 @@ class _Fused(TorchFunctionMode):
         self, q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, *_: Any, **__: Any
     ) -> Tensor:
         q, k, v = (self.recorder.cast(t, torch.float16) for t in (q, k, v))
+        if q.ndim != 4:
+            return self._spelt_out(q, k, v, attn_mask)
         (*lead, rows, depth), columns, width = q.shape, k.shape[-2], v.shape[-1]
         # kernels write (..., rows, heads, width), so that joining the heads is a view
         lead, heads = lead[:-1], lead[-1]
@@ -236,6 +248,16 @@ class _Fused(TorchFunctionMode):
         shape = Shape(groups * rows * columns * (depth + width), rows, columns, depth, groups)
         reads = [q, k, v] if attn_mask is None else [q, k, v, attn_mask]
         self.recorder.record("scaled_dot_product_attention", "attention", shape, reads, out)
+        return out
+
+    def _spelt_out(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention of plain operators, as torch computes it where no fused kernel does."""
+        self.recorder.autocast = False
+        scale = q.shape[-1] ** -0.25
+        scores = (q.float() * scale) @ (k.float() * scale).transpose(-2, -1)
+        scores = scores if mask is None else scores + mask
+        out: Tensor = (scores.softmax(dim=-1) @ v.float()).to(q.dtype)
+        self.recorder.autocast = True
         return out
 
 
