@@ -1,6 +1,25 @@
-"""What was measured: op counters of other people, latency, memory, energy."""
+"""What was measured: latency, memory, energy, and op counters of other people."""
 
+from smt_nas.profilers.compare import Verdict, interleave, verdict
 from smt_nas.profilers.counters import Count, count, count_by_module, runs_finite
 from smt_nas.profilers.environment import environment
+from smt_nas.profilers.limits import Limits
+from smt_nas.profilers.measure import measure
+from smt_nas.profilers.measurement import Measurement
+from smt_nas.profilers.stats import Summary, summarise
 
-__all__ = ["Count", "count", "count_by_module", "environment", "runs_finite"]
+__all__ = [
+    "Count",
+    "Limits",
+    "Measurement",
+    "Summary",
+    "Verdict",
+    "count",
+    "count_by_module",
+    "environment",
+    "interleave",
+    "measure",
+    "runs_finite",
+    "summarise",
+    "verdict",
+]

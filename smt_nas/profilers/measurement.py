@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from smt_nas.devices.conditions import Conditions
 from smt_nas.errors import ConfigError
@@ -95,20 +98,23 @@ class Measurement:
             ConfigError: a field is missing or holds what it cannot.
         """
         try:
-            given = {f.name: values[f.name] for f in fields(cls) if f.name in values}
-            given |= {
-                name: None if given[name] is None else tuple(given[name])
-                for name in ("wall_ms", "device_ms", "flagged", "reasons")
-            }
-            found = cls(**given | {"conditions": Conditions(**given["conditions"])})
-            assert found.wall.median_ms > 0
-        except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise ConfigError(
-                f"measurement: must have the fields smt-nas writes (got {reason}). "
-                "Name a file that `smt-nas profile --json` wrote."
-            ) from error
+            found = TypeAdapter(cls).validate_python(dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise _unreadable(f"{where}: {first['msg']}") from error
+        if not found.wall_ms or not all(0 < ms < math.inf for ms in found.wall_ms):
+            raise _unreadable("wall_ms that are no times")
+        if found.per_round < 1:
+            raise _unreadable(f"per_round {found.per_round}")
         return found
+
+
+def _unreadable(reason: str) -> ConfigError:
+    return ConfigError(
+        f"measurement: must have the fields that smt-nas writes (got {reason}). "
+        "Name a file that `smt-nas profile --json` wrote."
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -23,6 +23,7 @@ from smt_nas.profilers.watch import Watcher
 MIN_ROUNDS = 6  # fewer give no 95 % interval: the range of five holds the median in 94 % of cases
 STEADY = 0.01  # warm when the last third of the warm-up is within this of the third before
 _CHECK_GROWTH = 1.2  # rounds between checks of the stop rule, so that they cost a share of the run
+_WARMUP_GROWTH = 1.05  # the same of the warm-up
 _CHECK_RESAMPLES = 300
 _LOOK_S = 0.5  # between questions to the watcher
 
@@ -71,13 +72,14 @@ def _warm_up(subjects: Sequence[Subject], limits: Limits, clock: Clock) -> tuple
     """
     start = clock.wall_ns()
     rounds: list[list[float]] = []
-    while True:
+    check_at, steady, over = 0, False, False
+    while not (steady or over):
         rounds.append([subject.once() for subject in subjects])
         elapsed_s = (clock.wall_ns() - start) / 1e9
-        steady = _is_steady([sum(times) for times in rounds])
         over = elapsed_s >= limits.warmup_cap_s or limits.warmup_s == 0
-        if over or (steady and elapsed_s >= limits.warmup_s):
-            break
+        if over or (elapsed_s >= limits.warmup_s and len(rounds) >= check_at):
+            steady = _is_steady([sum(times) for times in rounds])
+            check_at = int(len(rounds) * _WARMUP_GROWTH) + 1
     _, last = thirds(np.array(rounds))  # (rounds, subjects)
     for subject, call_ms in zip(subjects, np.median(last, axis=0), strict=True):
         subject.plan(float(call_ms))
