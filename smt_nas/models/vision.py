@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def torchvision() -> ModuleType:
         return _imported("torchvision")
     _declare_operators()
     module = _imported("torchvision")
-    extension = importlib.import_module("torchvision.extension")
+    extension: Any = importlib.import_module("torchvision.extension")
     extension._has_ops = lambda: True  # it asks before each use of an operator
     return module
 
@@ -57,7 +58,7 @@ def timm() -> ModuleType:
 
 def _loads(library: Path) -> bool:
     try:
-        torch.ops.load_library(str(library))
+        torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]
     except (OSError, RuntimeError):
         return False
     return True
@@ -66,10 +67,10 @@ def _loads(library: Path) -> bool:
 @functools.cache
 def _declare_operators() -> torch.library.Library:
     """Declare what torchvision's import needs; kept, as a dropped library undoes itself."""
-    library = torch.library.Library("torchvision", "DEF")
-    library.define(_NMS)
-    library.define(f"q{_NMS}")
-    library.impl("nms", _nms, "CPU")
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    library.define(_NMS)  # type: ignore[no-untyped-call]
+    library.define(f"q{_NMS}")  # type: ignore[no-untyped-call]
+    library.impl("nms", _nms, "CPU")  # type: ignore[no-untyped-call]
     return library
 
 

@@ -109,7 +109,7 @@ def _fill(tensor: Tensor, mean: float, std: float, pool: Tensor) -> None:
     if std == 0:
         tensor.fill_(mean)
         return
-    for part in tensor.view(-1).split(len(pool)):
+    for part in tensor.view(-1).split(len(pool)):  # type: ignore[no-untyped-call]
         torch.mul(pool[: len(part)], std, out=part).add_(mean)
 
 

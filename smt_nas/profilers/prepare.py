@@ -37,13 +37,16 @@ class DoesNotFit(MeasurementError):
     """The device's memory does not hold the network at this batch."""
 
 
-def prepare(network: Network, conditions: Conditions, device: str = "cpu") -> Call:
+def prepare(
+    network: Network, conditions: Conditions, device: str = "cpu", *, sets: int | None = None
+) -> Call:
     """Make a network ready to be timed.
 
     Args:
         network: what to run.
         conditions: how. Its `image_size` overrides the network's.
         device: `cpu`, `cuda` or `cuda:N`.
+        sets: inputs that rotate; as many as latency needs where None.
 
     Raises:
         MeasurementError: the device is not there or cannot do this, with the reason; `DoesNotFit`
@@ -52,19 +55,25 @@ def prepare(network: Network, conditions: Conditions, device: str = "cpu") -> Ca
     target = resolve(device)
     check(conditions, target)
     with _told(network, conditions, target):
-        return _Prepared(network, conditions, target)
+        return _Prepared(network, conditions, target, sets)
 
 
 class _Prepared:
     """The one `Call` there is."""
 
-    def __init__(self, network: Network, conditions: Conditions, device: torch.device) -> None:
+    def __init__(
+        self,
+        network: Network,
+        conditions: Conditions,
+        device: torch.device,
+        sets: int | None = None,
+    ) -> None:
         self.name = network.name
         self.device = str(device)
         self.conditions = conditions
         self.compile_ms: float | None = None
         self._network, self._device = network, device
-        self._images = _images(network, conditions, device)
+        self._images = _images(network, conditions, device, sets)
         self._turn = 0
         model = _placed(network.build(), conditions, device)
         self._step: Callable[[Tensor], object] = (
@@ -72,11 +81,6 @@ class _Prepared:
             if conditions.train
             else _inference(model, conditions, device)
         )
-
-    @property
-    def input_bytes(self) -> int:
-        """Memory that the rotating inputs hold, all sets."""
-        return sum(image.nbytes for image in self._images)
 
     def first(self) -> None:
         """The first call, waited for."""
@@ -111,7 +115,7 @@ class _Prepared:
     def _capture(self) -> None:
         """Replace the step by one that replays a CUDA graph of it."""
         image, eager = self._images[0].clone(), self._step
-        side = torch.cuda.Stream(self._device)
+        side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.device(self._device), switched(self.conditions, self._device):
             with torch.cuda.stream(side):
@@ -177,7 +181,7 @@ def _training(
                 if logits is None or not logits.requires_grad:
                     raise MeasurementError("a training step needs a tensor with a gradient")
                 loss = logits.float().square().mean()
-            scaler.scale(loss).backward()
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad(set_to_none=True)
@@ -204,7 +208,9 @@ def first_tensor(found: object) -> Tensor | None:
     return None
 
 
-def _images(network: Network, conditions: Conditions, device: torch.device) -> list[Tensor]:
+def _images(
+    network: Network, conditions: Conditions, device: torch.device, sets: int | None
+) -> list[Tensor]:
     """Sets of noise, each `(B, C, H, W)`."""
     size = conditions.image_size or network.image_size
     shape = (conditions.batch, network.channels, size, size)
@@ -214,9 +220,8 @@ def _images(network: Network, conditions: Conditions, device: torch.device) -> l
     generator = torch.Generator(device).manual_seed(0)
     first = torch.randn(shape, generator=generator, device=device)
     first = first.to(dtype).contiguous(memory_format=layout)
-    sets = _sets(first.nbytes, device)
-    # rolled along the batch's pixels: other bytes at other places cost nothing to draw
-    return [first, *(first.roll(i, dims=-1) for i in range(1, sets))]
+    rolled = range(1, sets or _sets(first.nbytes, device))  # cheaper than to draw anew
+    return [first, *(first.roll(i, dims=-1) for i in rolled)]
 
 
 def _sets(input_bytes: int, device: torch.device) -> int:

@@ -59,7 +59,7 @@ def _check_driver(device: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # it says what the error below says
         try:
-            torch.cuda.init()
+            torch.cuda.init()  # type: ignore[no-untyped-call]
         except (RuntimeError, AssertionError) as error:
             raise MeasurementError(
                 f"{device}: no GPU can be used ({one_line(error)}). Measure on cpu."

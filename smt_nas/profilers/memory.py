@@ -1,0 +1,140 @@
+"""Peak memory of a network while it runs, on one set of inputs. 1 MB = 1e6 bytes.
+
+- GPU: what torch's allocator handed out (`peak_memory_mb`) and what it took from the driver
+  (`reserved_memory_mb`) at most, beyond what was in use before; the CUDA context is not in it
+- CPU: by how much the resident memory of this process grows, at its highest (Linux keeps that mark
+  in /proc, VmHWM). Freed memory is handed back first, so that nothing old is used again; so this
+  holds weights, activations, and the workspaces of kernels, and no saying is exact to a MB
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from smt_nas.devices.conditions import Conditions
+from smt_nas.errors import MeasurementError
+from smt_nas.profilers.call import Call
+from smt_nas.profilers.figure import Figure, unknown
+from smt_nas.profilers.networks import Network
+from smt_nas.profilers.prepare import prepare
+
+PROC = Path("/proc/self")
+_RESET_PEAK = "5"  # to clear_refs: "reset the peak resident set size" (proc(5))
+
+
+def peak_memory(
+    network: Network, conditions: Conditions, device: str, proc: Path = PROC
+) -> dict[str, Figure]:
+    """Run a network once more, and see the most memory it takes.
+
+    Call it where the network ran before in this process: the first run loads kernels, which on a
+    CPU would be counted.
+
+    Args:
+        network: what to run.
+        conditions: how; with `compile` it is compiled again.
+        device: `cpu` or `cuda:0`.
+        proc: where Linux tells of this process.
+
+    Returns: `peak_memory_mb` and `reserved_memory_mb`; without a value, and with the reason, where
+    it cannot be read or the network does not run.
+    """
+    try:
+        if device != "cpu":
+            return _of_gpu(network, conditions, device)
+        return {
+            "peak_memory_mb": _of_process(network, conditions, proc),
+            "reserved_memory_mb": unknown("measured", "a CPU has no pool of its own"),
+        }
+    except MeasurementError as error:
+        why = unknown("measured", str(error))
+        return {"peak_memory_mb": why, "reserved_memory_mb": why}
+
+
+def _of_gpu(network: Network, conditions: Conditions, device: str) -> dict[str, Figure]:
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
+    call = prepare(network, conditions, device, sets=1)
+    try:
+        call.first()  # tuning tries workspaces that no later call needs
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        _run(call)
+        torch.cuda.synchronize(device)
+        after = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
+    finally:
+        call.close()
+    allocated, reserved = ((high - low) / 1e6 for low, high in zip(before, after, strict=True))
+    return {
+        "peak_memory_mb": Figure(allocated, "measured"),
+        "reserved_memory_mb": Figure(reserved, "measured"),
+    }
+
+
+def _of_process(network: Network, conditions: Conditions, proc: Path) -> Figure:
+    give_back()
+    before = resident_mb(proc)
+    if before is None:
+        return unknown("measured", "this system tells no resident memory of a process")
+    call = prepare(network, conditions, "cpu", sets=1)
+    try:
+        if conditions.mode == "compile":
+            call.first()  # the compiler takes memory that no later call needs
+        give_back()
+        if not _reset_peak(proc):
+            return unknown("measured", "this kernel does not let the peak be reset (clear_refs)")
+        _run(call)
+        peak = _status_mb(proc, "VmHWM")
+    finally:
+        call.close()
+    if peak is None or peak <= before:
+        return unknown("measured", "the resident memory of this process did not grow")
+    return Figure(peak - before, "measured")
+
+
+def _run(call: Call) -> None:
+    """One call, whose failure is told in one line."""
+    try:
+        call()
+    except MeasurementError:
+        raise
+    except Exception as error:  # the network's own code may raise anything
+        call.first()  # tells it in one line, if it fails again
+        raise MeasurementError(f"{call.name}: fails at times") from error
+
+
+def give_back() -> None:
+    """Hand freed memory back to the system, where the C library can."""
+    gc.collect()
+    try:
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):  # not glibc: the figure may then be too low
+        return
+    trim(0)
+
+
+def resident_mb(proc: Path = PROC) -> float | None:
+    """Resident memory of this process, MB."""
+    return _status_mb(proc, "VmRSS")
+
+
+def _status_mb(proc: Path, field: str) -> float | None:
+    try:
+        lines = (proc / "status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    words = next((line.split() for line in lines if line.startswith(f"{field}:")), [])
+    return int(words[1]) * 1024 / 1e6 if len(words) > 1 else None
+
+
+def _reset_peak(proc: Path) -> bool:
+    try:
+        (proc / "clear_refs").write_text(_RESET_PEAK, encoding="ascii")
+    except OSError:
+        return False
+    return True
