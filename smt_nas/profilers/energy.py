@@ -1,0 +1,166 @@
+"""Energy of an image: windows of sustained calls under a meter, the idle power before them apart.
+
+A window lasts 2 s or more, as the counters move about every 100 ms, and there are three or more.
+The energy of a window is all that the device took, its idle share included.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from smt_nas.devices.absent import Absent
+from smt_nas.profilers.call import Call
+from smt_nas.profilers.clock import Clock, SystemClock
+from smt_nas.profilers.figure import Figure, unknown
+from smt_nas.profilers.meters import Meter, meter_of
+from smt_nas.profilers.networks import one_line
+from smt_nas.profilers.sustain import sustain
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How long energy is measured.
+
+    Attributes:
+        window_s: fewest seconds of a window.
+        windows: how many.
+        idle_s: seconds without work before them.
+    """
+
+    window_s: float = 2.0
+    windows: int = 3
+    idle_s: float = 2.0
+
+
+@dataclass(frozen=True)
+class Energy:
+    """What was metered.
+
+    Attributes:
+        per_image_mj: millijoules of an image, one value a window.
+        power_w: mean over the windows.
+        idle_w: before them.
+        celsius: at the start.
+        meter: whose energy, and how it is known.
+        estimated: from readings of the power.
+        ended_by: the error that ended it early; None where nothing did.
+    """
+
+    per_image_mj: tuple[float, ...]
+    power_w: float
+    idle_w: float
+    celsius: float | None
+    meter: str
+    estimated: bool
+    ended_by: str | None = None
+
+    @property
+    def std_mj(self) -> float | None:
+        """Standard deviation over the windows; None of a single one."""
+        return statistics.stdev(self.per_image_mj) if len(self.per_image_mj) > 1 else None
+
+    @property
+    def figure(self) -> Figure:
+        """Its mean as a figure, with what must be known beside it."""
+        mean, std = statistics.fmean(self.per_image_mj), self.std_mj
+        told = [f"{'estimated from ' if self.estimated else ''}{self.meter}"]
+        told += [f"{self.power_w:.0f} W, of which {self.idle_w:.0f} W idle"]
+        told += [f"from {self.celsius:.0f} °C"] if self.celsius is not None else []
+        told += [f"std {std:.2g} mJ of {len(self.per_image_mj)} windows"] if std is not None else []
+        told += [f"ended by {self.ended_by}"] if self.ended_by else []
+        low, high = (None, None) if std is None else (mean - std, mean + std)
+        sure = not self.estimated and self.ended_by is None and std is not None
+        return Figure(mean, "measured", "ok" if sure else "unknown", low, high, "; ".join(told))
+
+
+def energy(call: Call) -> Figure:
+    """Measure the energy of an image; without a value, and with the reason, where none can be.
+
+    Args:
+        call: the network made ready, which has run before.
+    """
+    meter = meter_of(call.device)
+    if isinstance(meter, Absent):
+        return unknown("measured", meter.reason.rstrip("."))
+    try:
+        found = measure_energy(call, meter)
+    finally:
+        meter.close()
+    return unknown("measured", found.reason) if isinstance(found, Absent) else found.figure
+
+
+def measure_energy(
+    call: Call,
+    meter: Meter,
+    windows: Windows = Windows(),
+    *,
+    clock: Clock | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Energy | Absent:
+    """Measure energy with a meter.
+
+    Args:
+        call: the network made ready, which has run before.
+        meter: of its device.
+        windows: how long.
+        clock: the system's, or one that a test moves.
+        sleep: waits for seconds.
+
+    Returns: what was metered, also where the device fell off after a whole window; or why nothing.
+    """
+    clock, celsius = clock or SystemClock(), meter.celsius()
+
+    def rest() -> int:
+        sleep(windows.idle_s)
+        return 0
+
+    idle = _metered(rest, meter, clock)
+    if isinstance(idle, Absent):
+        return idle
+    found, ended_by = list[_Metered](), None
+    while len(found) < windows.windows and ended_by is None:
+        one = _window(call, meter, windows.window_s, clock)
+        if isinstance(one, Absent):
+            ended_by = one.reason
+        else:
+            found.append(one)
+    if not found:
+        return Absent(str(ended_by))
+    return Energy(
+        per_image_mj=tuple(m.mj / (m.calls * call.conditions.batch) for m in found),
+        power_w=sum(m.mj for m in found) / sum(m.seconds for m in found) / 1e3,
+        idle_w=idle.mj / idle.seconds / 1e3,
+        celsius=celsius,
+        meter=meter.what,
+        estimated=meter.estimated,
+        ended_by=ended_by,
+    )
+
+
+@dataclass(frozen=True)
+class _Metered:
+    mj: float
+    seconds: float
+    calls: int = 0
+
+
+def _metered(work: Callable[[], int], meter: Meter, clock: Clock) -> _Metered | Absent:
+    """Energy and time of some work, which returns its calls."""
+    before, start = meter.read_mj(), clock.wall_ns()
+    calls = work()
+    after, end = meter.read_mj(), clock.wall_ns()
+    if before is None or after is None:
+        return Absent("the energy counter stopped answering")
+    if after <= before:
+        return Absent("the energy counter does not move")
+    return _Metered(after - before, (end - start) / 1e9, calls)
+
+
+def _window(call: Call, meter: Meter, seconds: float, clock: Clock) -> _Metered | Absent:
+    try:
+        return _metered(lambda: sustain(call, seconds, clock).calls, meter, clock)
+    except Exception as error:  # the network's own code, or a GPU that fell off
+        return Absent(one_line(error))
