@@ -22,6 +22,7 @@ from smt_nas.profilers.call import Call
 from smt_nas.profilers.figure import Figure, unknown
 from smt_nas.profilers.networks import Network
 from smt_nas.profilers.prepare import prepare
+from smt_nas.profilers.room import field_mb
 
 PROC = Path("/proc/self")
 _RESET_PEAK = "5"  # to clear_refs: "reset the peak resident set size" (proc(5))
@@ -89,7 +90,7 @@ def _of_process(network: Network, conditions: Conditions, proc: Path) -> Figure:
         if not _reset_peak(proc):
             return unknown("measured", "this kernel does not let the peak be reset (clear_refs)")
         _run(call)
-        peak = _status_mb(proc, "VmHWM")
+        peak = field_mb(proc / "status", "VmHWM")
     finally:
         call.close()
     if peak is None or peak <= before:
@@ -120,16 +121,7 @@ def give_back() -> None:
 
 def resident_mb(proc: Path = PROC) -> float | None:
     """Resident memory of this process, MB."""
-    return _status_mb(proc, "VmRSS")
-
-
-def _status_mb(proc: Path, field: str) -> float | None:
-    try:
-        lines = (proc / "status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    words = next((line.split() for line in lines if line.startswith(f"{field}:")), [])
-    return int(words[1]) * 1024 / 1e6 if len(words) > 1 else None
+    return field_mb(proc / "status", "VmRSS")
 
 
 def _reset_peak(proc: Path) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from smt_nas.devices.conditions import Conditions
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.networks import Network, one_line
+from smt_nas.profilers.room import DoesNotFit, check_room
 from smt_nas.profilers.switches import random_state_kept, switched
 from smt_nas.profilers.target import DTYPES, check, resolve
 
@@ -31,10 +32,6 @@ _MIN_SETS, _MAX_INPUT_BYTES = 4, 1 << 30
 _COMPILED_FORMS = 1 << 16  # torch.compile falls back to eager, silently, after 8 networks of a kind
 _LEARNING_RATE = 1e-6  # so that thousands of steps on noise stay finite
 _CAPTURE_WARMUP = 3  # forwards on a side stream before a capture, as torch asks for
-
-
-class DoesNotFit(MeasurementError):
-    """The device's memory does not hold the network at this batch."""
 
 
 def prepare(
@@ -55,6 +52,7 @@ def prepare(
     target = resolve(device)
     check(conditions, target)
     with _told(network, conditions, target):
+        check_room(network, conditions, target)
         return _Prepared(network, conditions, target, sets)
 
 
@@ -106,7 +104,8 @@ class _Prepared:
         self._images = []
         self._step = _closed
         if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+            with suppress(RuntimeError):  # a GPU that fell off has nothing to give back
+                torch.cuda.empty_cache()
 
     def _wait(self) -> None:
         if self._device.type == "cuda":

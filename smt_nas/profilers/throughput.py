@@ -1,0 +1,270 @@
+"""Throughput over batch sizes: the curve, its knee, and the largest batch that fits.
+
+Each batch runs back to back for some seconds after a warm-up. What does not fit ends the curve and
+not the sweep: its points stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+from smt_nas.devices.conditions import Conditions
+from smt_nas.errors import ConfigError, MeasurementError
+from smt_nas.profilers.call import Call
+from smt_nas.profilers.clock import Clock, SystemClock
+from smt_nas.profilers.curve import Point, Sweep
+from smt_nas.profilers.figure import Figure, unknown
+from smt_nas.profilers.memory import peak_memory
+from smt_nas.profilers.networks import Network, one_line
+from smt_nas.profilers.prepare import prepare
+from smt_nas.profilers.room import MAX_SHARE, DoesNotFit, available_mb
+from smt_nas.profilers.sustain import sustain
+from smt_nas.profilers.watch import Watcher, watcher_of
+from smt_nas.units import MAX_BATCH
+
+_RESOLUTION = 32  # the largest batch is found to a 32nd of it
+_FLAT = 2  # doublings without gain, after which a CPU's curve is over
+_GAIN = 1.02
+
+Prepare = Callable[[Network, Conditions, str], Call]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long a sweep takes.
+
+    Attributes:
+        seconds: fewest seconds of calls a batch.
+        warmup_s: before them.
+        most_s: of one call; `auto` on a CPU tries no batch that would take longer.
+    """
+
+    seconds: float = 3.0
+    warmup_s: float = 0.5
+    most_s: float = 3.0
+
+
+def parse_batches(text: str) -> tuple[tuple[int, ...], bool]:
+    """Read `1,8,64,auto`: batches as written, each once, and whether `auto` is among them.
+
+    Raises:
+        ConfigError: a word that is neither a batch nor `auto`.
+    """
+    words = [word.strip() for word in text.split(",")]
+    batches = list[int]()
+    for word in words:
+        if word == "auto":
+            continue
+        if not (word.isascii() and word.isdecimal() and len(word) <= 9):
+            raise ConfigError(_not_a_batch(word))
+        if not 1 <= int(word) <= MAX_BATCH:
+            raise ConfigError(_not_a_batch(word))
+        batches.append(int(word))
+    return tuple(dict.fromkeys(batches)), "auto" in words
+
+
+def _not_a_batch(word: str) -> str:
+    return (
+        f"--batch: must be whole numbers from 1 to {MAX_BATCH}, or auto "
+        f"(got {word if len(word) <= 20 else word[:17] + '...'!r}). Write e.g. 1,8,64,auto."
+    )
+
+
+@dataclass(frozen=True)
+class Rig:
+    """What a sweep works with; a test brings its own."""
+
+    prepare: Callable[[Network, Conditions, str], Call] = prepare
+    memory: Callable[[Network, Conditions, str], dict[str, Figure]] = peak_memory
+    free_mb: Callable[[], float | None] = available_mb
+    watcher: Callable[[str], Watcher] = watcher_of
+    clock: Clock = field(default_factory=SystemClock)
+
+
+def sweep(
+    network: Network,
+    conditions: Conditions,
+    batches: Sequence[int],
+    device: str = "cpu",
+    *,
+    auto: bool = False,
+    pace: Pace = Pace(),
+    on_point: Callable[[Point], None] = lambda point: None,
+    rig: Rig | None = None,
+) -> Sweep:
+    """Measure throughput and memory over batch sizes.
+
+    Args:
+        network: what to run.
+        conditions: how; its batch is replaced.
+        batches: to be measured.
+        device: `cpu`, `cuda` or `cuda:N`.
+        auto: also 1, 2, 4, ... On a GPU until memory is full to 90 %, then the largest batch that
+            fits is searched for; on a CPU until a call takes long, or doubling gains nothing.
+        pace: how long each batch is run.
+        on_point: told each point as it is there, as the sweep may be interrupted.
+        rig: what it works with.
+
+    Returns: the curve. A batch that does not fit or fails is a point with its reason.
+
+    Raises:
+        MeasurementError: not even the smallest batch could be run.
+    """
+    with _memory_capped(device):
+        run = _Run(network, conditions, device, pace, on_point, rig or Rig())
+        for batch in sorted(set(batches)):
+            run.point(batch)
+        largest, reason = run.double() if auto else (None, "not looked for")
+    points = tuple(run.points[batch] for batch in sorted(run.points))
+    if all(p.throughput_ips.value is None for p in points):
+        raise MeasurementError(
+            points[0].throughput_ips.reason
+            if points
+            else f"{network.name}: a sweep needs batches (got none). Name some, or auto."
+        )
+    return Sweep(network.name, device, conditions, points, largest, reason)
+
+
+class _Run:
+    """A sweep under way."""
+
+    def __init__(
+        self,
+        network: Network,
+        conditions: Conditions,
+        device: str,
+        pace: Pace,
+        on_point: Callable[[Point], None],
+        rig: Rig,
+    ) -> None:
+        self._network, self._conditions, self._device = network, conditions, device
+        self._pace, self._on_point, self._rig = pace, on_point, rig
+        self.points: dict[int, Point] = {}
+        self._too_large = MAX_BATCH + 1  # the smallest batch that is known not to fit
+
+    def point(self, batch: int) -> Figure:
+        """Measure a batch, once; its throughput, without a value where it does not run."""
+        if batch not in self.points:
+            ips, memory = self._measured(batch), dict[str, Figure]()
+            if ips.value is not None:
+                memory = self._rig.memory(self._network, self._at(batch), self._device)
+            self.points[batch] = Point(batch, ips, memory)
+            self._on_point(self.points[batch])
+        return self.points[batch].throughput_ips
+
+    def double(self) -> tuple[int | None, str]:
+        """1, 2, 4, ... to the end; the largest batch that fits, and how it was found."""
+        batch, best, flat = 1, 0.0, 0
+        while batch <= MAX_BATCH:
+            ips = self.point(batch).value
+            if ips is None:
+                return self._largest_below(batch)
+            gained = ips > _GAIN * best
+            best, flat = max(best, ips), 0 if gained else flat + 1
+            if self._device == "cpu":
+                if flat >= _FLAT:
+                    return None, f"not looked for on a CPU: {batch} gains nothing"
+                if 2 * batch / ips > self._pace.most_s:
+                    return None, f"not looked for on a CPU: {2 * batch} would take too long"
+            batch *= 2
+        return MAX_BATCH, f"no larger one than {MAX_BATCH} is tried"
+
+    def _largest_below(self, batch: int) -> tuple[int | None, str]:
+        """Bisect between the last batch that ran and the one that did not."""
+        if self._too_large > batch:  # it failed of something else
+            return None, self.points[batch].throughput_ips.reason or "it failed"
+        low, high = batch // 2, min(batch, self._too_large)
+        if self._device == "cpu":  # to provoke the end of memory may end other processes
+            return (low or None), f"by estimate, {batch} needs more memory than is free"
+        while low and high - low > max(1, low // _RESOLUTION):
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._fits(middle) else (low, middle)
+        if low:
+            self.point(low)
+        return (low or None), f"{high} needs more than {MAX_SHARE:.0%} of the memory"
+
+    def _fits(self, batch: int) -> bool:
+        if batch in self.points:
+            return self.points[batch].throughput_ips.value is not None
+        return self._attempt(batch, _ran).value is not None
+
+    def _measured(self, batch: int) -> Figure:
+        if batch >= self._too_large:
+            return unknown("measured", f"batch {self._too_large} needs more memory than there is")
+        if (needed := self._needs_mb(batch)) is not None:
+            self._too_large = batch
+            return unknown("measured", f"batch {batch} needs about {needed:.0f} MB, more than free")
+        return self._attempt(batch, self._run)
+
+    def _needs_mb(self, batch: int) -> float | None:
+        """Memory of a batch by the largest before it, where a CPU has less than that free."""
+        free = self._rig.free_mb() if self._device == "cpu" else None
+        known = {
+            p.batch: p.memory["peak_memory_mb"].value
+            for p in self.points.values()
+            if p.batch < batch and "peak_memory_mb" in p.memory
+        }
+        peak = known.get(max(known, default=0))
+        if free is None or peak is None:
+            return None
+        needed = peak * batch / max(known)
+        return needed if needed > MAX_SHARE * free else None
+
+    def _attempt(self, batch: int, use: Callable[[Call], Figure]) -> Figure:
+        """Make a batch ready, use it, close it; a failure is a figure without a value."""
+        conditions, call = self._at(batch), None
+        try:
+            call = self._rig.prepare(self._network, conditions, self._device)
+            return use(call)
+        except (DoesNotFit, torch.OutOfMemoryError):
+            self._too_large = min(self._too_large, batch)
+            failure = f"batch {batch} needs more memory than there is"
+        except MeasurementError as error:
+            failure = str(error)
+        except Exception as error:  # the network's own code, or a GPU that fell off
+            failure = one_line(error)
+        finally:
+            if call is not None:
+                call.close()
+        return unknown("measured", failure)
+
+    def _at(self, batch: int) -> Conditions:
+        return self._conditions.model_copy(update={"batch": batch})
+
+    def _run(self, call: Call) -> Figure:
+        clock, watcher = self._rig.clock, self._rig.watcher(self._device)
+        call.first()
+        sustain(call, self._pace.warmup_s, clock)
+        watcher.start()
+        try:
+            found = sustain(call, self._pace.seconds, clock)
+        finally:
+            seen = watcher.stop()
+        ips = found.calls * call.conditions.batch / found.seconds
+        if not seen.concerns:
+            return Figure(ips, "measured")
+        status, reason = seen.concerns[0]
+        return Figure(ips, "measured", status, reason=reason)
+
+
+def _ran(call: Call) -> Figure:
+    call.first()
+    return Figure(1.0, "measured")
+
+
+@contextmanager
+def _memory_capped(device: str) -> Iterator[None]:
+    """Let torch take 90 % of a GPU's memory: full to the last byte is no way to run."""
+    if device == "cpu" or not torch.cuda.is_available():
+        yield
+        return
+    where = torch.device(device)
+    torch.cuda.set_per_process_memory_fraction(MAX_SHARE, where)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, where)
