@@ -1,28 +1,42 @@
 """The witnesses: op counters of other people, run on the network that is built.
 
-Our own counts are formulas (`smt_nas.costs`); these three confirm them on real modules. They do
-not agree with each other, since none counts everything, so each says what it leaves out and adds.
-1 multiply-accumulate = 1, for one image.
+Our own counts are formulas (`smt_nas.costs`); these three confirm them on real modules, and count
+what is no SMT. They do not agree with each other, since none counts everything, so each says what
+it leaves out and adds. 1 multiply-accumulate = 1, for one image.
+
+Each works on a copy: thop writes into the modules it counts, and fvcore leaves its hooks behind
+where a network fails.
 """
 
 from __future__ import annotations
 
+import copy
 import importlib
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata
 from types import ModuleType
 
 import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from smt_nas.arch import Architecture
+from smt_nas.devices.conditions import Conditions
 from smt_nas.errors import MeasurementError, UnknownName
 from smt_nas.models import SMT, build
+from smt_nas.profilers.networks import Network, one_line
+from smt_nas.profilers.switches import switched
+from smt_nas.profilers.unseen import Unseen
 
 ImageSize = int | tuple[int, int]
 """Pixels: of a square image, or (height, width)."""
+
+_ONE_THREAD = Conditions(threads=1)  # two that wait on a busy neighbour are several times slower
+_FUNCTIONS = ("activations", "softmax", "element-wise products and sums")  # thop sees none
 
 
 @dataclass(frozen=True)
@@ -30,43 +44,84 @@ class Count:
     """What one tool counts for one image.
 
     Attributes:
-        macs: the tool's figure, in multiply-accumulates.
+        macs: the tool's figure, in multiply-accumulates; None where it cannot count this network.
         leaves_out: what a network does that is not in it.
         adds: what is in it although it is no multiply-accumulate.
         version: of the tool.
+        reason: why there is no figure; None where there is.
     """
 
-    macs: int
+    macs: int | None
     leaves_out: str
     adds: str
     version: str
+    reason: str | None = None
 
 
 def count(
-    arch: Architecture,
+    what: Architecture | Network,
     image_size: ImageSize | None = None,
     tools: Iterable[str] = ("torch", "fvcore", "thop"),
 ) -> dict[str, Count]:
-    """Let each tool count a fresh network of `arch`.
+    """Let each tool count a network; what is handed in stays as it is.
 
     torch and thop see shapes only (meta device); fvcore has to compute one image on the CPU.
 
     Args:
-        arch: the network.
-        image_size: `arch.image_size` by default.
+        what: an SMT, or any network.
+        image_size: the network's own by default.
         tools: names of `TOOLS`.
+
+    Returns: a count by tool, without a figure where the tool fails on this network.
 
     Raises:
         UnknownName: no such tool.
         MeasurementError: a tool is not installed.
+        ConfigError: the network cannot be built.
     """
-    size = _size(arch, image_size)
-    found = {}
-    for name in tools:
+    for name in (tools := tuple(tools)):
         if name not in TOOLS:
             raise UnknownName("op counter", name, TOOLS)
-        found[name] = TOOLS[name](arch, size)
-    return found
+    subject = _subject(what, image_size)
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tracers, and of anybody's network
+        return {name: TOOLS[name](subject) for name in tools}
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A network to be counted.
+
+    Attributes:
+        on_meta: a copy that holds shapes only.
+        on_cpu: a copy that can compute.
+        image: shape of one image (C, H, W).
+    """
+
+    on_meta: Callable[[], nn.Module]
+    on_cpu: Callable[[], nn.Module]
+    image: tuple[int, int, int]
+
+    def images(self, device: str) -> Tensor:
+        """One image, (1, C, H, W)."""
+        return torch.zeros(1, *self.image, device=device)
+
+
+def _subject(what: Architecture | Network, image_size: ImageSize | None) -> _Subject:
+    size = what.image_size if image_size is None else image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    arch = what if isinstance(what, Architecture) else what.arch
+    if arch is not None:
+        return _Subject(
+            lambda: _on_meta(arch), lambda: _zeros(arch), (arch.in_channels, height, width)
+        )
+    assert isinstance(what, Network)
+    model = what.build()
+    return _Subject(
+        lambda: copy.deepcopy(model).to("meta"),
+        lambda: copy.deepcopy(model),
+        (what.channels, height, width),
+    )
 
 
 def count_by_module(arch: Architecture, image_size: ImageSize | None = None) -> dict[str, int]:
@@ -74,8 +129,9 @@ def count_by_module(arch: Architecture, image_size: ImageSize | None = None) -> 
 
     A module includes its children: `stages.2`, `stages.2.blocks.0`, `stages.2.blocks.0.ffn.fc1`.
     """
-    model = _on_meta(arch)
-    found = _torch_flops(model, _size(arch, image_size))
+    subject = _subject(arch, image_size)
+    model = subject.on_meta()
+    found = _torch_flops(model, subject.images("meta"))
     root = type(model).__name__
     return {
         path: found.get(f"{root}.{path}" if path else "Global", 0) // 2
@@ -93,45 +149,55 @@ def runs_finite(arch: Architecture) -> bool:
     return bool(logits.isfinite().all())
 
 
-def _torch(arch: Architecture, size: tuple[int, int]) -> Count:
-    """torch.utils.flop_counter: 2 per MAC, on dispatched operators."""
-    flops = _torch_flops(_on_meta(arch), size)["Global"]
-    return Count(
-        macs=flops // 2,
-        leaves_out="everything that is no convolution or matrix product",
-        adds="nothing",
-        version=torch.__version__,
-    )
+def _torch(subject: _Subject) -> Count:
+    """torch.utils.flop_counter: 2 per MAC, on dispatched operators.
+
+    A network that makes tensors of its own on the CPU, or looks at numbers, is not for the meta
+    device, and computes.
+    """
+    version = torch.__version__
+    try:
+        try:
+            flops = _torch_flops(subject.on_meta(), subject.images("meta"))
+        except Exception:  # anybody's code; what it raises on the CPU is what is told
+            flops = _torch_flops(subject.on_cpu(), subject.images("cpu"))
+    except Exception as error:
+        return _failed(version, error)
+    left = "everything that is no convolution or matrix product"
+    return Count(flops["Global"] // 2, left, "nothing", version)
 
 
-def _torch_flops(model: SMT, size: tuple[int, int]) -> dict[str, int]:
+def _torch_flops(model: nn.Module, images: Tensor) -> dict[str, int]:
     """FLOPs by module, as `FlopCounterMode` names them.
 
-    On the meta device attention takes the path of plain matrix products, which is counted; the
-    fused kernel of the CPU is not known to the counter and would count as 0.
+    Attention takes the path of plain matrix products, which is counted: the CPU's fused kernel and
+    the fast path of `nn.MultiheadAttention` are not known to the counter and would count as 0.
     """
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(_image(model.arch, size, "meta"))
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
+        torch.backends.mha.set_fastpath_enabled(False)
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(torch.no_grad())
+        counter = stack.enter_context(FlopCounterMode(display=False))
+        model(images)
     by_module = counter.get_flop_counts()
     return {name: int(sum(by_op.values())) for name, by_op in by_module.items()}
 
 
-def _fvcore(arch: Architecture, size: tuple[int, int]) -> Count:
+def _fvcore(subject: _Subject) -> Count:
     """fvcore: 1 per MAC, on a trace. Tracing needs real tensors, so it runs on zeros."""
-    nn = _imported("fvcore.nn", "fvcore")
-    model = _zeros(arch)
-    analysis = nn.FlopCountAnalysis(model, (_image(arch, size, "cpu"),))
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of the tracer fvcore is built on
-        macs, ignored = int(analysis.total()), analysis.unsupported_ops()
-    ops = sorted(name.removeprefix("aten::") for name in ignored)
-    return Count(
-        macs=macs,
-        leaves_out=", ".join(ops),
-        adds="2 per element of BatchNorm, 5 per element of LayerNorm",
-        version=metadata.version("fvcore"),
-    )
+    library, version = _imported("fvcore.nn", "fvcore"), metadata.version("fvcore")
+    try:
+        analysis = library.FlopCountAnalysis(subject.on_cpu(), (subject.images("cpu"),))
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        with torch.no_grad(), switched(_ONE_THREAD, torch.device("cpu")):
+            macs, ignored = int(analysis.total()), analysis.unsupported_ops()
+    except Exception as error:  # a tracer on anybody's code
+        return _failed(version, error)
+    left = ", ".join(sorted(name.removeprefix("aten::") for name in ignored))
+    adds = "2 per element of BatchNorm, 5 per element of LayerNorm"
+    return Count(macs, left or "nothing", adds, version)
 
 
 def _zeros(arch: Architecture) -> SMT:
@@ -148,25 +214,29 @@ def _zeros(arch: Architecture) -> SMT:
     return model
 
 
-def _thop(arch: Architecture, size: tuple[int, int]) -> Count:
+def _thop(subject: _Subject) -> Count:
     """thop: 1 per MAC, by hooks on modules, so functions called on tensors go unseen."""
-    thop = _imported("thop", "thop")
-    macs, _ = thop.profile(_on_meta(arch), (_image(arch, size, "meta"),), verbose=False)
-    attention = any("msa" in stage.mixers for stage in arch.stages)
-    return Count(
-        macs=int(macs),
-        leaves_out=("the attention matrix products, softmax, " if attention else "")
-        + "GELU, element-wise products and sums",
-        adds="4 per element of BatchNorm and LayerNorm",
-        version=metadata.version("thop"),
-    )
+    library, version = _imported("thop", "thop"), metadata.version("thop")
+    known = frozenset(importlib.import_module("thop.profile").register_hooks)
+    try:
+        model = subject.on_meta()
+        with Unseen(model, known) as unseen:
+            macs, _ = library.profile(model, (subject.images("meta"),), verbose=False)
+    except Exception as error:  # hooks on anybody's code
+        return _failed(version, error)
+    left = [*sorted(unseen.products), *unseen.kinds(), *_FUNCTIONS]
+    return Count(int(macs), ", ".join(left), "4 per element of BatchNorm and LayerNorm", version)
 
 
-TOOLS: dict[str, Callable[[Architecture, tuple[int, int]], Count]] = {
+TOOLS: dict[str, Callable[[_Subject], Count]] = {
     "torch": _torch,
     "fvcore": _fvcore,
     "thop": _thop,
 }
+
+
+def _failed(version: str, error: Exception) -> Count:
+    return Count(None, "everything", "nothing", version, one_line(error))
 
 
 def _imported(module: str, distribution: str) -> ModuleType:
@@ -188,12 +258,3 @@ def _imported(module: str, distribution: str) -> ModuleType:
 
 def _on_meta(arch: Architecture) -> SMT:
     return build(arch, device="meta").eval()
-
-
-def _image(arch: Architecture, size: tuple[int, int], device: str) -> torch.Tensor:
-    return torch.zeros(1, arch.in_channels, *size, device=device)  # (1, C, H, W)
-
-
-def _size(arch: Architecture, image_size: ImageSize | None) -> tuple[int, int]:
-    size = arch.image_size if image_size is None else image_size
-    return (size, size) if isinstance(size, int) else size

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def environment(device: str, conditions: Conditions | None = None) -> dict[str, 
 
 
 def _software() -> dict[str, Any]:
-    cudnn = torch.backends.cudnn.version() if torch.version.cuda else None
+    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -66,9 +67,14 @@ def _cpu(conditions: Conditions | None) -> dict[str, Any]:
         "cpu_threads": this.threads,
         "torch_threads": threads or all_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "mkldnn": torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled),
+        "mkldnn": _mkldnn(),
         "load": sample().load1,
     }
+
+
+def _mkldnn() -> bool:
+    library = torch.backends.mkldnn
+    return bool(library.is_available() and library.enabled)  # type: ignore[no-untyped-call]
 
 
 def _gpu(device: str) -> dict[str, Any]:
@@ -93,11 +99,11 @@ def _opened(device: torch.device) -> Gpu | None:
 def _switches(device: str, conditions: Conditions | None) -> dict[str, Any]:
     """torch's switches as they stand during a call."""
     cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
-    kernels = {
-        "flash": cuda.flash_sdp_enabled(),
-        "memory-efficient": cuda.mem_efficient_sdp_enabled(),
-        "cudnn": cuda.cudnn_sdp_enabled(),
-        "math": cuda.math_sdp_enabled(),
+    kernels: dict[str, Callable[[], bool]] = {
+        "flash": cuda.flash_sdp_enabled,
+        "memory-efficient": cuda.mem_efficient_sdp_enabled,
+        "cudnn": cuda.cudnn_sdp_enabled,
+        "math": cuda.math_sdp_enabled,
     }
     on_gpu = device != "cpu"
     with switched(conditions or Conditions(), torch.device(device)):
@@ -111,7 +117,7 @@ def _switches(device: str, conditions: Conditions | None) -> dict[str, Any]:
     return {
         **tf32,
         "cudnn_benchmark": benchmark,
-        "sdpa": ", ".join(name for name, enabled in kernels.items() if enabled),
+        "sdpa": ", ".join(name for name, enabled in kernels.items() if enabled()),
     }
 
 

@@ -1,14 +1,20 @@
 """The witnesses count what their makers say they count, on the network that is built."""
 
+import copy
 import logging
 import warnings
 from importlib import metadata
 
 import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
 
 from smt_nas.arch import PRESETS, Architecture, Stage
 from smt_nas.errors import MeasurementError, UnknownName
+from smt_nas.models.trace import trace
 from smt_nas.profilers import Count, count, count_by_module
+from smt_nas.profilers.networks import Network, load_network, network_of
 
 # (image size, preset): torch, fvcore, thop, as measured on the official code
 PUBLISHED = {
@@ -64,7 +70,8 @@ def test_all_three_by_default_at_the_size_of_the_config():
     }
     assert found["thop"] == Count(
         macs=2_401_007_104,
-        leaves_out="the attention matrix products, softmax, GELU, element-wise products and sums",
+        leaves_out="scaled_dot_product_attention, activations, softmax, "
+        "element-wise products and sums",
         adds="4 per element of BatchNorm and LayerNorm",
         version=metadata.version("thop"),
     )
@@ -129,3 +136,122 @@ def test_a_missing_tool_is_told_with_the_way_out(monkeypatch, tool):
     monkeypatch.setattr(metadata, "version", missing)
     with pytest.raises(MeasurementError, match=f"op counter {tool}: .*pip install {tool}"):
         count(TINY, tools=(tool,))
+
+
+class Attends(nn.Module):
+    """Everything a counter can trip over: attention, a bare product, dropout, batch norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 4, stride=4)
+        self.norm, self.drop = nn.BatchNorm2d(8), nn.Dropout(0.5)
+        self.bare = nn.Parameter(torch.ones(8, 8))
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x):
+        x = self.norm(self.conv(x)).flatten(2).mT @ self.bare  # (1, 64, 8)
+        x = F.scaled_dot_product_attention(x, x, x) + self.attention(x, x, x)[0]
+        return {"logits": self.drop(x), "others": (x, [x])}
+
+
+CONV, TOKENS = 64 * 8 * 3 * 16, 64
+BARE = TOKENS * 8 * 8
+SDPA = 2 * TOKENS * TOKENS * 8
+PROJECTIONS = 4 * TOKENS * 8 * 8
+
+
+def network(model, name="net"):
+    return Network(name, name, None, 32, 3, lambda: model)
+
+
+def test_any_network_whatever_it_returns():
+    found = count(network(Attends().eval()))
+    assert found["torch"].macs == CONV + BARE + SDPA + PROJECTIONS + SDPA
+    assert found["torch"].reason is None
+    left = found["thop"].leaves_out.split(", ")
+    assert left[:3] == ["matmul", "multi_head_attention_forward", "scaled_dot_product_attention"]
+    assert f"{Attends.__module__.partition('.')[0]}.Attends" in left  # it has a weight of its own
+    assert found["thop"].macs == CONV + 4 * 8 * TOKENS  # and the norm, 4 per element
+    assert "scaled_dot_product_attention" in found["fvcore"].leaves_out
+
+
+@pytest.mark.parametrize("tool", ["torch", "fvcore", "thop"])
+@pytest.mark.parametrize("breaks", [False, True])
+def test_the_network_is_untouched(tool, breaks):
+    model = Attends().train()
+    model(torch.ones(1, 3, 32, 32))["logits"].sum().backward()
+    if breaks:
+        model.attention = None  # its forward raises midway
+    before, grads = copy.deepcopy(model.state_dict()), [p.grad.clone() for p in model.parameters()]
+    names, modes = dir(model), [m.training for m in model.modules()]
+    random, threads = torch.get_rng_state(), torch.get_num_threads()
+    assert (count(network(model), tools=(tool,))[tool].macs is None) is breaks
+    assert list(before) == list(model.state_dict())
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert all(
+        torch.equal(g, p.grad) and p.requires_grad
+        for g, p in zip(grads, model.parameters(), strict=True)
+    )
+    assert [m.training for m in model.modules()] == modes
+    assert dir(model) == names
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
+    assert not any(getattr(m, name) for m in model.modules() for name in hooks)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert torch.get_num_threads() == threads
+    assert torch.backends.mha.get_fastpath_enabled()
+    assert torch.backends.cuda.flash_sdp_enabled()
+
+
+def test_counting_twice_counts_the_same():
+    net = network(Attends().eval())
+    assert count(net) == count(net)
+
+
+class Looks(nn.Module):
+    """Looks at its numbers, which the meta device has not, and makes a tensor on the CPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3 * 32 * 32, 5)
+
+    def forward(self, x):
+        assert float(x.sum()) == 0
+        return self.fc(x.flatten(1) + torch.zeros(1))
+
+
+def test_a_network_that_looks_at_its_numbers():
+    found = count(network(Looks()))
+    assert found["torch"].macs == found["fvcore"].macs == 5 * 3 * 32 * 32
+    assert found["thop"].macs is None
+    assert found["thop"].leaves_out == "everything"
+
+
+class Breaks(nn.Module):
+    def forward(self, x):
+        raise RuntimeError("no image\nwill do")
+
+
+def test_a_network_that_fails_has_reasons():
+    for found in count(network(Breaks())).values():
+        assert (found.macs, found.reason) == (None, "RuntimeError: no image will do")
+
+
+def test_an_smt_is_counted_as_its_architecture():
+    assert count(network_of(TINY, "tiny")) == count(TINY)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
+def test_networks_of_timm_are_counted_with_their_attention(name):
+    found = load_network(f"timm:{name}")
+    counts = count(found, tools=("torch", "thop"))
+    ops = trace(found.build().to("meta"), (3, 224, 224))
+    assert counts["torch"].macs == sum(op.macs for op in ops) > counts["thop"].macs
+    products = {"scaled_dot_product_attention", "matmul"} & set(
+        counts["thop"].leaves_out.split(", ")
+    )
+    assert products
+
+
+def test_layers_of_timm_that_thop_does_not_know_are_named():
+    found = count(load_network("timm:tf_efficientnet_b0"), 64, tools=("thop",))["thop"]
+    assert {"conv2d", "timm.Conv2dSame"} <= set(found.leaves_out.split(", "))
