@@ -47,5 +47,5 @@ $(RUN): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt $(RUN)
-	$(PIP) -e ".[train,report,dev]"
+	$(PIP) -e ".[dev]"
 	@touch $@

@@ -15,14 +15,14 @@ from typing import Any
 
 import torch
 
-import smt_nas
+from smt_nas import __version__
 from smt_nas.devices.absent import Absent
 from smt_nas.devices.conditions import Conditions
 from smt_nas.devices.host import host, sample
 from smt_nas.devices.nvml import Gpu, open_gpu
 from smt_nas.profilers.switches import all_threads, switched
 
-_CHECKOUT = Path(smt_nas.__file__).resolve().parents[1]
+_CHECKOUT = Path(__file__).resolve().parents[2]
 _PER_ROW = "only where the precision is tf32"  # a stamp of several conditions
 
 
@@ -37,7 +37,7 @@ def environment(device: str, conditions: Conditions | None = None) -> dict[str, 
     """
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "smt_nas": smt_nas.__version__,
+        "smt_nas": __version__,
         "commit": _commit(),
         "device": device,
         "conditions": None if conditions is None else str(conditions),
