@@ -190,7 +190,7 @@ class _Run:
     def _fits(self, batch: int) -> bool:
         if batch in self.points:
             return self.points[batch].throughput_ips.value is not None
-        return self._attempt(batch, _ran).value is not None
+        return self._attempt(batch, self._warm).value is not None
 
     def _measured(self, batch: int) -> Figure:
         if batch >= self._too_large:
@@ -236,9 +236,9 @@ class _Run:
         return self._conditions.model_copy(update={"batch": batch})
 
     def _run(self, call: Call) -> Figure:
+        """Images per second after the warm-up, and what the watcher saw."""
         clock, watcher = self._rig.clock, self._rig.watcher(self._device)
-        call.first()
-        sustain(call, self._pace.warmup_s, clock)
+        self._warm(call)
         watcher.start()
         try:
             found = sustain(call, self._pace.seconds, clock)
@@ -250,10 +250,11 @@ class _Run:
         status, reason = seen.concerns[0]
         return Figure(ips, "measured", status, reason=reason)
 
-
-def _ran(call: Call) -> Figure:
-    call.first()
-    return Figure(1.0, "measured")
+    def _warm(self, call: Call) -> Figure:
+        """Run for the warm-up; its images per second."""
+        call.first()
+        found = sustain(call, self._pace.warmup_s, self._rig.clock)
+        return Figure(found.calls * call.conditions.batch / found.seconds, "measured")
 
 
 @contextmanager
