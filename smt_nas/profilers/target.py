@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from smt_nas.devices.conditions import Conditions, Precision
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.networks import one_line
+from smt_nas.profilers.switches import random_state_kept
 
 DTYPES: dict[Precision, torch.dtype] = {
     "fp32": torch.float32,
@@ -31,15 +33,15 @@ def resolve(device: str) -> torch.device:
         MeasurementError: no such device here, with the reason: a CPU build of torch, no driver,
             a driver without a GPU, fewer GPUs, a MIG slice.
     """
-    kind, _, index = device.partition(":")
     if device == "cpu":
         return torch.device("cpu")
-    if kind != "cuda" or (index and not index.isdecimal()):
+    named = re.fullmatch(r"cuda(?::(\d+))?", device)
+    if named is None:
         raise MeasurementError(f"device: must be cpu, cuda or cuda:N (got {device!r}).")
     _check_driver(device)
-    found, wanted = torch.cuda.device_count(), int(index or 0)
+    found, wanted = torch.cuda.device_count(), int(named[1] or 0)
     if wanted >= found:
-        known = ", ".join(f"cuda:{i}" for i in range(found))
+        known = ", ".join(f"cuda:{i}" for i in range(found)) or "none"
         raise MeasurementError(f"{device}: this machine has no such GPU. It has {known}.")
     name = torch.cuda.get_device_name(wanted)
     if "MIG" in name.split():
@@ -106,7 +108,8 @@ def _precision(precision: Precision, device: torch.device) -> str | None:
 def _refused_by_torch(precision: Precision, device: torch.device) -> str | None:
     """Try what every network is made of in that type; None where torch computes it."""
     dtype, amp = DTYPES[precision], precision.startswith("amp")
-    parts = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(16, 4), nn.LayerNorm(4))
+    with random_state_kept(device):
+        parts = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(16, 4), nn.LayerNorm(4))
     parts.to(device=device, dtype=torch.float32 if amp else dtype)
     image = torch.ones(1, 4, 4, 4, device=device, dtype=torch.float32 if amp else dtype)
     try:

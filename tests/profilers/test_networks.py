@@ -1,0 +1,234 @@
+"""Any network by its name; a name that is wrong in any way is one line."""
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from smt_nas.arch import PRESETS, Architecture, Stage
+from smt_nas.errors import ConfigError, UnknownName
+from smt_nas.models import SMT
+from smt_nas.profilers.networks import load_network, network_of, one_line
+
+TINY = Architecture(
+    image_size=32,
+    num_classes=5,
+    in_channels=2,
+    stages=tuple(Stage(dim=8, depth=1, kernels=(3, 5)) for _ in range(4)),
+)
+FACTORIES = """
+import torch
+from torch import nn
+
+SHARED = nn.Linear(2, 2)
+number = 3
+
+
+class Nested:
+    @staticmethod
+    def small():
+        return nn.Conv2d(3, 4, 3)
+
+
+def drawn():
+    return nn.Dropout(0.5).train() if number == 0 else nn.Linear(4, 4).train()
+
+
+def late():
+    import helper_of_factories
+    return helper_of_factories.net()
+
+
+def raises():
+    raise ValueError("no weights\\nhere, nor there")
+
+
+def leaves():
+    raise SystemExit(3)
+
+
+def no_module():
+    return {"model": 1}
+
+
+def wants(width):
+    return nn.Linear(width, 4)
+"""
+
+
+@pytest.fixture
+def factories(tmp_path, monkeypatch):
+    """A working directory with a module of factories, imported afresh."""
+    (tmp_path / "factories_here.py").write_text(FACTORIES)
+    (tmp_path / "helper_of_factories.py").write_text(
+        "from torch import nn\n\ndef net():\n    return nn.ReLU()\n"
+    )
+    (tmp_path / "broken_here.py").write_text("import no_such_module_at_all\n")
+    (tmp_path / "quits_here.py").write_text("raise SystemExit('usage: ...')\n")
+    monkeypatch.chdir(tmp_path)
+    path = list(sys.path)
+    yield tmp_path
+    assert sys.path == path
+    for name in ("factories_here", "helper_of_factories", "broken_here", "quits_here"):
+        sys.modules.pop(name, None)
+
+
+def refusal(*args, kind=ConfigError):
+    with pytest.raises(kind) as raised:
+        load_network(*args)
+    said = str(raised.value)
+    assert "\n" not in said
+    return said
+
+
+def output(network):
+    size = (1, network.channels, network.image_size, network.image_size)
+    with torch.inference_mode():
+        return network.build()(torch.zeros(size))
+
+
+def test_a_preset():
+    found = load_network("smt_t")
+    assert (found.name, found.spec, found.arch) == ("smt_t", "smt_t", PRESETS["smt_t"])
+    assert (found.image_size, found.channels) == (224, 3)
+
+
+def test_a_preset_at_another_size():
+    found = load_network("smt_t", 256)
+    assert found.image_size == found.arch.image_size == found.build().arch.image_size == 256
+
+
+def test_a_model_config(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(TINY.to_yaml())
+    found = load_network(str(path))
+    assert (found.name, found.arch) == (str(path), TINY)
+    assert output(found).shape == (1, 5)
+
+
+def test_what_is_built_is_fresh_the_same_and_leaves_the_random_state():
+    network = network_of(TINY, "tiny")
+    random = torch.get_rng_state()
+    a, b = network.build(), network.build()
+    assert torch.equal(torch.get_rng_state(), random)
+    assert a is not b
+    assert isinstance(a, SMT)
+    assert not any(m.training for m in a.modules())
+    assert {p.device.type for p in a.parameters()} == {"cpu"}
+    pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    assert all(torch.equal(x, y) and x.data_ptr() != y.data_ptr() for x, y in pairs)
+
+
+def test_cheap_weights_are_distributed_as_fresh_ones():
+    model = load_network("smt_t").build()
+    weight = model.stages[3].blocks[0].ffn.fc1.weight.detach()
+    assert abs(float(weight.std()) - 0.02) < 1e-3
+    assert abs(float(weight.mean())) < 1e-3
+    assert float(model.stages[0].blocks[0].norm1.weight.detach().std()) == 0
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "built"),
+    [
+        ("convnext_tiny", None, "ConvNeXt"),
+        ("resnet18", 64, "ResNet"),
+        ("swin_tiny_patch4_window7_224", 256, "SwinTransformer"),
+        ("vit_tiny_patch16_224", 64, "VisionTransformer"),
+    ],
+)
+def test_networks_of_timm(name, size, built):
+    random = torch.get_rng_state()
+    found = load_network(f"timm:{name}", size)
+    assert found.arch is None
+    assert (found.image_size, found.channels) == (size or 224, 3)
+    assert type(found.build()).__name__ == built
+    assert torch.equal(torch.get_rng_state(), random)
+    if size == 64:
+        assert output(found).shape == (1, 1000)
+
+
+def test_a_size_that_a_network_of_timm_does_not_take():
+    said = refusal("timm:levit_128s", 100)
+    assert said.startswith("timm:levit_128s: does not take this image size (got 100: ")
+
+
+@pytest.mark.parametrize("spec", ["smt_t", "timm:resnet18", "factories_here:drawn"])
+@pytest.mark.parametrize("size", [7, 0, -1, 8193])
+def test_a_size_out_of_range(spec, size):
+    assert f"(got {size})" in refusal(spec, size)
+
+
+@pytest.mark.parametrize(
+    ("spec", "near", "kind"),
+    [
+        ("smt_tt", "'smt_t'", UnknownName),
+        ("timm:convnxt_tiny", "'convnext_tiny'", ConfigError),
+        ("timm:Resnet18x", "'resnet18'", ConfigError),
+    ],
+)
+def test_did_you_mean(spec, near, kind):
+    assert f"Did you mean {near}?" in refusal(spec, kind=kind)
+
+
+def test_a_name_near_nothing_says_what_there_is():
+    said = refusal("qqqq", kind=UnknownName)
+    assert "smt_b" in said
+    assert "timm:NAME" in said
+    assert "timm.list_models()" in refusal("timm:qqqqqqqqqqqq")
+    assert "timm.list_models()" in refusal("timm:")
+
+
+def test_a_config_that_is_not_there_or_bad(tmp_path):
+    assert "nowhere.yaml" in refusal("nowhere.yaml")
+    path = tmp_path / "bad.yaml"
+    path.write_text("image_size: 7\n")
+    assert "bad.yaml" in refusal(str(path))
+
+
+def test_a_factory_of_the_working_directory(factories):
+    random = torch.get_rng_state()
+    found = load_network("factories_here:drawn")
+    assert (found.name, found.arch) == ("factories_here:drawn", None)
+    assert (found.image_size, found.channels) == (224, 3)
+    a, b = found.build(), found.build()
+    assert torch.equal(a.weight, b.weight)
+    assert not a.training
+    assert torch.equal(torch.get_rng_state(), random)
+    assert load_network("factories_here:drawn", 64).image_size == 64
+
+
+def test_a_factory_inside_a_class_and_one_that_imports_late(factories):
+    assert isinstance(load_network("factories_here:Nested.small").build(), nn.Conv2d)
+    assert isinstance(load_network("factories_here:late").build(), nn.ReLU)
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("factories_here:raises", "ValueError: no weights here, nor there"),
+        ("factories_here:leaves", "SystemExit: 3"),
+        ("factories_here:wants", "TypeError: wants() missing 1 required"),
+        ("factories_here:no_module", "(got dict)"),
+        ("factories_here:number", "(got int)"),
+        ("factories_here:nothing", "AttributeError: "),
+        ("factories_here:", "AttributeError: "),
+        (":drawn", "ValueError: Empty module name"),
+        ("no_such_package_x:net", "ModuleNotFoundError: No module named 'no_such_package_x'"),
+        ("broken_here:net", "No module named 'no_such_module_at_all'"),
+        ("quits_here:net", "SystemExit: usage: ..."),
+    ],
+)
+def test_a_factory_that_cannot_be_used(factories, spec, reason):
+    said = refusal(spec)
+    assert said.startswith(f"{spec}: ")
+    assert reason in said
+
+
+def test_an_exception_in_one_line():
+    assert one_line(ValueError("a\n  b")) == "ValueError: a b"
+    assert one_line(KeyError()) == "KeyError"
+    long = one_line(RuntimeError("x" * 999))
+    assert len(long) <= 220
+    assert long.endswith("...")
