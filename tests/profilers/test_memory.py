@@ -1,0 +1,130 @@
+"""Peak memory: what a process grows by is no less than the tensors alive, and near them."""
+
+import pytest
+import torch
+
+from smt_nas import PRESETS, costs
+from smt_nas.devices.conditions import Conditions
+from smt_nas.errors import MeasurementError
+from smt_nas.profilers import memory
+from smt_nas.profilers.memory import peak_memory, resident_mb
+from smt_nas.profilers.networks import Network, load_network
+from smt_nas.profilers.prepare import prepare
+
+KEYS = {"peak_memory_mb", "reserved_memory_mb"}
+ONE_THREAD = Conditions(threads=1)
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+
+
+def warmed(network, conditions, device="cpu"):
+    """Peak memory after a first run, which loads kernels."""
+    call = prepare(network, conditions, device, sets=1)
+    call.first()
+    call.close()
+    return peak_memory(network, conditions, device)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_cpu_needs_the_tensors_alive_and_not_much_more(batch):
+    found = warmed(load_network("smt_t"), Conditions(batch=batch, threads=1))
+    assert found.keys() == KEYS
+    peak, cost = found["peak_memory_mb"], costs.of(PRESETS["smt_t"])
+    formula = cost.params * 4 / 1e6 + cost.peak_activation_mb * batch
+    assert (peak.status, peak.provenance, peak.reason) == ("ok", "measured", None)
+    assert formula <= peak.value <= 1.5 * formula + 20
+
+
+def test_a_cpu_has_no_pool():
+    reserved = peak_memory(load_network("smt_t"), ONE_THREAD, "cpu")["reserved_memory_mb"]
+    assert (reserved.value, reserved.status) == (None, "unknown")
+    assert reserved.reason
+
+
+def test_memory_used_before_is_not_counted():
+    network = load_network("smt_t")
+    alone = warmed(network, ONE_THREAD)["peak_memory_mb"].value
+    beside = torch.ones(100_000_000)  # 400 MB
+    again = peak_memory(network, ONE_THREAD, "cpu")["peak_memory_mb"].value
+    del beside
+    freed = peak_memory(network, ONE_THREAD, "cpu")["peak_memory_mb"].value
+    assert again == pytest.approx(alone, rel=0.3)
+    assert freed == pytest.approx(alone, rel=0.3)
+
+
+def test_nothing_stays():
+    network = load_network("smt_t")
+    warmed(network, ONE_THREAD)
+    memory.give_back()
+    before = resident_mb()
+    peak_memory(network, ONE_THREAD, "cpu")
+    memory.give_back()
+    assert resident_mb() - before < 10
+
+
+def test_a_training_step_keeps_what_backward_needs():
+    network = load_network("smt_t")
+    step = warmed(network, Conditions(train=True, threads=1))["peak_memory_mb"].value
+    weights = costs.of(PRESETS["smt_t"]).params * 4 / 1e6
+    assert step > 3 * weights  # with gradients and momentum
+    assert step > warmed(network, ONE_THREAD)["peak_memory_mb"].value
+
+
+def test_what_cannot_run_has_the_reason():
+    found = peak_memory(load_network("smt_t"), Conditions(precision="tf32"), "cpu")
+    assert found.keys() == KEYS
+    assert all(f.value is None and f.status == "unknown" for f in found.values())
+    assert "TF32" in found["peak_memory_mb"].reason
+
+
+def test_a_network_that_raises_has_the_reason():
+    class Broken(torch.nn.Module):
+        def forward(self, image):
+            raise ValueError("no")
+
+    broken = Network("broken", "broken", None, 32, 3, Broken)
+    found = peak_memory(broken, ONE_THREAD, "cpu")["peak_memory_mb"]
+    assert found.value is None
+    assert "ValueError: no" in found.reason
+
+
+def test_a_system_without_proc(tmp_path):
+    found = peak_memory(load_network("smt_t"), ONE_THREAD, "cpu", proc=tmp_path)
+    assert found["peak_memory_mb"].value is None
+    assert "resident memory" in found["peak_memory_mb"].reason
+    assert resident_mb(tmp_path) is None
+
+
+def test_a_kernel_that_does_not_reset_the_peak(tmp_path):
+    (tmp_path / "status").write_text("VmRSS:\t1000 kB\nVmHWM:\t2000 kB\n")
+    (tmp_path / "clear_refs").mkdir()  # cannot be written
+    found = peak_memory(load_network("smt_t"), ONE_THREAD, "cpu", proc=tmp_path)
+    assert "clear_refs" in found["peak_memory_mb"].reason
+
+
+def test_a_peak_that_did_not_grow_is_not_zero(tmp_path):
+    (tmp_path / "status").write_text("VmRSS:\t1000 kB\nVmHWM:\t1000 kB\n")
+    found = peak_memory(load_network("smt_t"), ONE_THREAD, "cpu", proc=tmp_path)
+    assert (found["peak_memory_mb"].value, found["peak_memory_mb"].status) == (None, "unknown")
+
+
+def test_a_gpu_that_is_not_there(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise MeasurementError("cuda:0: no GPU can be used.")
+
+    monkeypatch.setattr(memory, "prepare", refuse)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 0)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 0)
+    found = peak_memory(load_network("smt_t"), Conditions(), "cuda:0")
+    assert {f.reason for f in found.values()} == {"cuda:0: no GPU can be used."}
+
+
+@GPU
+@pytest.mark.gpu
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+def test_a_gpu_holds_weights_and_activations(mode):
+    """Also where a graph replays: its activations are in memory that it took when captured."""
+    found = peak_memory(load_network("smt_t"), Conditions(batch=8, mode=mode), "cuda:0")
+    cost = costs.of(PRESETS["smt_t"])
+    formula = cost.params * 4 / 1e6 + 8 * cost.peak_activation_mb
+    assert formula <= found["peak_memory_mb"].value <= found["reserved_memory_mb"].value
+    assert found["peak_memory_mb"].value <= 2 * formula + 100
