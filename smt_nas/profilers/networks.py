@@ -97,12 +97,15 @@ def fill_weights(model: nn.Module) -> None:
     Drawing each number anew takes longer than a forward does; here a small pool is repeated.
     """
     pool = torch.randn(_POOL, generator=torch.Generator().manual_seed(0))
+
+    def fill(module: nn.Module) -> None:
+        for tensor, mean, std in initial_values(module):
+            _fill(tensor, mean, std, pool)
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+
     with torch.no_grad():
-        for module in model.modules():
-            for tensor, mean, std in initial_values(module):
-                _fill(tensor, mean, std, pool)
-            if isinstance(module, nn.BatchNorm2d):
-                module.reset_running_stats()
+        model.apply(fill)
 
 
 def _fill(tensor: Tensor, mean: float, std: float, pool: Tensor) -> None:
@@ -143,7 +146,8 @@ def _check_size(network: Network) -> None:
             model(torch.empty(1, network.channels, size, size, device="meta"))
     except Exception as error:  # the network's own code may raise anything
         raise ConfigError(
-            f"{network.spec}: does not take this image size (got {size}: {one_line(error)}). "
+            f"{network.spec}: does not take this image size "
+            f"(got {size}: {one_line(error.__cause__ or error)}). "
             "Leave --image-size out."
         ) from error
 
@@ -158,7 +162,7 @@ def _factory(spec: str, image_size: int | None) -> Network:
 
 def _found(spec: str, module: str, attribute: str) -> Callable[[], object]:
     try:
-        with _working_directory():
+        with torch.random.fork_rng(devices=[]), _working_directory():
             found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
