@@ -120,13 +120,7 @@ def measure_energy(
     idle = _metered(rest, meter, clock)
     if isinstance(idle, Absent):
         return idle
-    found, ended_by = list[_Metered](), None
-    while len(found) < windows.windows and ended_by is None:
-        one = _window(call, meter, windows.window_s, clock)
-        if isinstance(one, Absent):
-            ended_by = one.reason
-        else:
-            found.append(one)
+    found, ended_by = _windows(call, meter, windows, clock)
     if not found:
         return Absent(str(ended_by))
     return Energy(
@@ -159,8 +153,17 @@ def _metered(work: Callable[[], int], meter: Meter, clock: Clock) -> _Metered | 
     return _Metered(after - before, (end - start) / 1e9, calls)
 
 
-def _window(call: Call, meter: Meter, seconds: float, clock: Clock) -> _Metered | Absent:
-    try:
-        return _metered(lambda: sustain(call, seconds, clock).calls, meter, clock)
-    except Exception as error:  # the network's own code, or a GPU that fell off
-        return Absent(one_line(error))
+def _windows(
+    call: Call, meter: Meter, windows: Windows, clock: Clock
+) -> tuple[list[_Metered], str | None]:
+    """The whole windows there are, and what ended them early."""
+    found = list[_Metered]()
+    while len(found) < windows.windows:
+        try:
+            one = _metered(lambda: sustain(call, windows.window_s, clock).calls, meter, clock)
+        except Exception as error:  # the network's own code, or a GPU that fell off
+            return found, one_line(error)
+        if isinstance(one, Absent):
+            return found, one.reason
+        found.append(one)
+    return found, None

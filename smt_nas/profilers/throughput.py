@@ -103,8 +103,7 @@ def sweep(
         conditions: how; its batch is replaced.
         batches: to be measured.
         device: `cpu`, `cuda` or `cuda:N`.
-        auto: also 1, 2, 4, ... On a GPU until memory is full to 90 %, then the largest batch that
-            fits is searched for; on a CPU until a call takes long, or doubling gains nothing.
+        auto: also 1, 2, 4, ... and on a GPU the largest batch that fits; see `_Run.double`.
         pace: how long each batch is run.
         on_point: told each point as it is there, as the sweep may be interrupted.
         rig: what it works with.
@@ -120,12 +119,11 @@ def sweep(
             run.point(batch)
         largest, reason = run.double() if auto else (None, "not looked for")
     points = tuple(run.points[batch] for batch in sorted(run.points))
+    if not points:
+        raise MeasurementError(f"{network.name}: a sweep needs batches. Name some, or auto.")
     if all(p.throughput_ips.value is None for p in points):
-        raise MeasurementError(
-            points[0].throughput_ips.reason
-            if points
-            else f"{network.name}: a sweep needs batches (got none). Name some, or auto."
-        )
+        why = (points[0].throughput_ips.reason or "nothing ran").rstrip(".")
+        raise MeasurementError(f"{network.name} on {device}: {why}.")
     return Sweep(network.name, device, conditions, points, largest, reason)
 
 
@@ -157,7 +155,11 @@ class _Run:
         return self.points[batch].throughput_ips
 
     def double(self) -> tuple[int | None, str]:
-        """1, 2, 4, ... to the end; the largest batch that fits, and how it was found."""
+        """1, 2, 4, ... to the end; the largest batch that fits, and how it was found.
+
+        On a GPU the end is where 90 % of the memory is full. On a CPU it is where a call takes
+        long, doubling gains nothing, or the next batch would need more memory than is free.
+        """
         batch, best, flat = 1, 0.0, 0
         while batch <= MAX_BATCH:
             ips = self.point(batch).value

@@ -159,7 +159,9 @@ def test_a_gpu_that_falls_off_leaves_the_points_before_it():
 
 
 def test_out_of_memory_at_batch_1_is_one_line():
-    with pytest.raises(MeasurementError, match=r"^batch 1 needs more memory than there is$"):
+    with pytest.raises(
+        MeasurementError, match=r"^net on cuda:0: batch 1 needs more memory than there is\.$"
+    ):
         FakeMachine("cuda:0", 0.5).sweep((1, 8))
     with pytest.raises(MeasurementError, match="needs batches"):
         FakeMachine("cpu").sweep()
