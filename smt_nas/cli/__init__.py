@@ -1,6 +1,13 @@
 """Words and flags: one file a command group; each command reads, calls the library, shows."""
 
-from smt_nas.cli import devices, export, profile, search, spaces  # noqa: F401  # they register commands
+from smt_nas.cli import (  # noqa: F401  # they register commands
+    calibrate,
+    devices,
+    export,
+    profile,
+    search,
+    spaces,
+)
 from smt_nas.cli.app import main
 
 __all__ = ["main"]

@@ -69,7 +69,12 @@ def complain(text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-_PHASES = {"evaluate": "evaluating", "count": "proving: counters", "time": "proving: timing"}
+_PHASES = {
+    "evaluate": "evaluating",
+    "count": "proving: counters",
+    "time": "proving: timing",
+    "calibrate": "measuring",
+}
 
 
 class Talk:

@@ -1,0 +1,104 @@
+"""`calibrate`: measure the parts of a space on this machine, for predictions to come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from smt_nas.cli import console
+from smt_nas.cli.app import app
+
+if TYPE_CHECKING:
+    from smt_nas.devices.conditions import Conditions
+
+_STEPS = 1000  # of the progress bar
+
+
+@app.command()
+def calibrate(
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
+    space: Annotated[str, typer.Option(help="A name of `smt-nas spaces`, or a YAML.")] = "smt",
+    minutes: Annotated[
+        float, typer.Option(help="Stop measuring then; the table is valid anyway.", min=0.01)
+    ] = 10.0,
+    batch: Annotated[
+        str, typer.Option(help="Images a forward, e.g. 1,8. Default: 1; on a GPU 1,8,64.")
+    ] = "",
+    precision: Annotated[
+        str, typer.Option(help="E.g. fp32,bf16. Default: fp32; on a GPU fp32,amp-fp16.")
+    ] = "",
+    mode: Annotated[
+        str, typer.Option(help="eager, graph or both. Default: eager; on a GPU eager,graph.")
+    ] = "",
+    threads: Annotated[int, typer.Option(help="CPU threads.", min=1, max=1024)] = 1,
+    out: Annotated[Path, typer.Option(help="Folder of the table.")] = Path("profiles"),
+    seed: Annotated[int, typer.Option(help="Of the schedule.", min=0)] = 0,
+    as_json: console.AsJson = False,
+) -> None:
+    """Measure the building blocks of a space on this machine, and check what they predict.
+
+    Goes on where an interrupted run of the same command stopped.
+
+    Example: smt-nas calibrate --device cpu --space smt_micro --minutes 10
+    """
+    from smt_nas.profilers.calibrate import calibrate as measure
+    from smt_nas.report.calibrate import as_document, calibration_notes, calibration_table
+    from smt_nas.space import SearchSpace
+
+    conditions = _conditions(device, batch, precision, mode, threads)
+    with console.talk() as talk:
+        found = measure(
+            SearchSpace.load(space),
+            device,
+            conditions,
+            minutes,
+            out,
+            seed,
+            on_progress=lambda share: talk.step("calibrate", int(share * _STEPS), _STEPS),
+        )
+    if as_json:
+        console.show_json(as_document(found.evidence, found.path))
+        return
+    console.show(calibration_table(found.evidence))
+    for line in calibration_notes(found.evidence, found.path):
+        console.show_text(line)
+
+
+def _conditions(
+    device: str, batch: str, precision: str, mode: str, threads: int
+) -> tuple[Conditions, ...]:
+    """Every combination of the comma-separated lists. Raises ConfigError."""
+    from smt_nas.devices.conditions import MODES, Precision
+    from smt_nas.devices.registry import local_sheet
+    from smt_nas.profilers.calibrate import conditions_of
+
+    return conditions_of(
+        local_sheet(device),
+        [_batch(word) for word in _words(batch)],
+        [_one_of("precision", word, get_args(Precision)) for word in _words(precision)],
+        [_one_of("mode", word, MODES) for word in _words(mode)],
+        threads,
+    )
+
+
+def _words(text: str) -> list[str]:
+    return list(dict.fromkeys(w.strip() for w in text.split(",") if w.strip()))
+
+
+def _batch(word: str) -> int:
+    from smt_nas.errors import ConfigError
+    from smt_nas.units import MAX_BATCH
+
+    if not word.isdecimal() or not 1 <= int(word) <= MAX_BATCH:
+        raise ConfigError(f"--batch: must be whole numbers from 1 to {MAX_BATCH} (got {word!r}).")
+    return int(word)
+
+
+def _one_of(kind: str, word: str, known: tuple[str, ...]) -> Any:
+    from smt_nas.errors import UnknownName
+
+    if word not in known:
+        raise UnknownName(kind, word, known)
+    return word
