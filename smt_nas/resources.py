@@ -164,6 +164,20 @@ def to_yaml(data: Any) -> str:
     return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=100)
 
 
+def check_writable(path: Path | None, flag: str) -> None:
+    """Find out before long work that a result could not be written after it.
+
+    Raises:
+        StoreError: the folder is not there, is read-only, or `path` is a folder.
+    """
+    if path is None:
+        return
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        why = "is a folder" if path.is_dir() else f"{folder} cannot be written"
+        raise StoreError(f"{flag} {path}: must be a file in a folder of yours ({why}). Name another.")
+
+
 def write_atomic(path: Path, text: str) -> None:
     """Replace `path` by `text`: temporary file beside it, fsync, rename.
 

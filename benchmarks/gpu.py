@@ -1,0 +1,131 @@
+"""What an NVIDIA GPU is asked for, in one run with a time cap: speed table, calibration, GPU tests.
+
+    python -m benchmarks.gpu --minutes 25
+
+1. smt_t, s, b and l at batch 1, 8, 64 and 256, in fp32, amp-fp16 and bf16, eager, as a CUDA graph
+   and compiled: a line of JSON each in benchmarks/gpu/<device>.jsonl, and a table on stdout
+2. `smt-nas calibrate` for that GPU: its table goes to profiles/
+3. the tests marked `gpu`
+
+A run that was cut off goes on where it stopped. Commit what it leaves, with the date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from smt_nas.profilers.environment import environment
+
+from smt_nas.arch import PRESETS
+from smt_nas.devices import Conditions
+from smt_nas.devices.registry import local_sheet
+from smt_nas.errors import MeasurementError
+from smt_nas.profilers.limits import Limits
+from smt_nas.profilers.measure import measure
+from smt_nas.profilers.networks import load_network
+from smt_nas.profilers.prepare import prepare
+
+MODES = ("eager", "graph", "compile")  # compiling takes longest: last, so that a cap hits it
+PRECISIONS = ("amp-fp16", "bf16", "fp32")
+BATCHES = (1, 8, 64, 256)
+LIMITS = Limits(seconds=2.0, min_s=0.5, warmup_cap_s=4.0)
+SHARES = (0.5, 0.4)  # of the time: for the table, for calibration; the tests get what is left
+
+
+def main() -> None:
+    """Run the steps in order."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=25.0)
+    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--space", default="smt")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/gpu"))
+    asked = parser.parse_args()
+    start, total = time.monotonic(), asked.minutes * 60
+
+    sheet = local_sheet(asked.device)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    journal = asked.out / f"{sheet.key}.jsonl"
+    speed_table(journal, asked.device, start + SHARES[0] * total)
+    print(markdown(journal), flush=True)
+
+    minutes = SHARES[1] * asked.minutes
+    command = ["-m", "smt_nas", "calibrate", "--device", asked.device, "--space", asked.space]
+    subprocess.run([sys.executable, *command, "--minutes", f"{minutes:.1f}"], check=False)
+    subprocess.run([sys.executable, "-m", "pytest", "-m", "gpu", "-rs"], check=False)
+
+
+def cases() -> Iterator[tuple[str, Conditions]]:
+    """Every network under every set of conditions, in the order of their worth."""
+    for mode, precision, batch, name in itertools.product(MODES, PRECISIONS, BATCHES, PRESETS):
+        yield (
+            name,
+            Conditions.model_validate({"batch": batch, "precision": precision, "mode": mode}),
+        )
+
+
+def speed_table(journal: Path, device: str, deadline: float) -> None:
+    """Measure what the journal does not hold yet, a line each, until the deadline."""
+    done = {(line["network"], str(line["conditions"])) for line in lines(journal)}
+    with journal.open("a", encoding="utf-8") as file:
+        for name, conditions in cases():
+            if (name, str(conditions)) in done or time.monotonic() > deadline:
+                continue
+            line: dict[str, Any] = {"network": name, "conditions": str(conditions)}
+            try:
+                call = prepare(load_network(name), conditions, device)
+                try:
+                    line["measurement"] = measure(call, LIMITS).to_dict()
+                finally:
+                    call.close()
+            except MeasurementError as error:  # a cell that cannot be measured says why
+                line["failure"] = str(error)
+            line["environment"] = environment(device)
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+
+
+def lines(journal: Path) -> list[dict[str, Any]]:
+    """What a journal holds; a last line that was cut off is left out."""
+    found = []
+    text = journal.read_text(encoding="utf-8") if journal.exists() else ""
+    for line in text.splitlines(keepends=True):
+        if line.endswith("\n"):
+            found.append(json.loads(line))
+    return found
+
+
+def markdown(journal: Path) -> str:
+    """Wall milliseconds (median) and images per second, a row for each network and batch."""
+    found = {(e["network"], e["conditions"]): e for e in lines(journal)}
+    columns = [(p, m) for p in PRECISIONS for m in MODES]
+    rows = ["| network | batch | " + " | ".join(f"{p} {m}" for p, m in columns) + " |"]
+    rows.append("|" + "---|" * (len(columns) + 2))
+    for name, batch in itertools.product(PRESETS, BATCHES):
+        cells = []
+        for precision, mode in columns:
+            wanted = {"batch": batch, "precision": precision, "mode": mode}
+            entry = found.get((name, str(Conditions.model_validate(wanted))))
+            cells.append(_cell(entry, batch))
+        rows.append(f"| {name} | {batch} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def _cell(entry: dict[str, Any] | None, batch: int) -> str:
+    if entry is None or "measurement" not in entry:
+        return "-"
+    m = entry["measurement"]
+    ms = m["wall"]["median_ms"]
+    mark = "" if m["status"] == "ok" else f" ({m['status']})"
+    return f"{ms:.2f} ms, {batch * 1e3 / ms:.0f}/s{mark}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""Where the time of one inference goes: by stage, block or kind of operator.
+
+MACs, bytes and the roofline's bound come from the operators of the trace; the time is measured,
+operator by operator, where the device is here and the mode is eager, and predicted elsewhere.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from smt_nas.devices.conditions import Conditions
+from smt_nas.devices.device import Device, OpTimes
+from smt_nas.devices.ops import Op
+from smt_nas.metrics import Provenance
+from smt_nas.models import build
+from smt_nas.models.operators import kind_of
+from smt_nas.models.trace import NOTHING, module_paths, trace
+from smt_nas.profilers.networks import Network
+from smt_nas.profilers.prepare import prepare
+
+By = Literal["stage", "block", "op"]
+_ROUNDS, _SECONDS = 9, 5.0  # of measured operators: the median of this many forwards
+_Where = tuple[str, str]  # module path, kind of operator
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a network, or all operators of a kind.
+
+    Attributes:
+        name: module path, or the kind of operator.
+        ops: operators in it.
+        ms: their time; None where it is not known.
+        macs: multiply-accumulates of the whole batch.
+        bytes: activations and weights that they read and write.
+        bound: what limits most of its time by the roofline: compute, memory or launch.
+    """
+
+    name: str
+    ops: int
+    ms: float | None
+    macs: int
+    bytes: int
+    bound: str
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """The pieces of a network, in the order they run, or by time where they are kinds."""
+
+    network: str
+    conditions: Conditions
+    by: By
+    provenance: Provenance
+    pieces: tuple[Piece, ...]
+
+
+def break_down(
+    network: Network, device: Device, where: str | None, conditions: Conditions, by: By
+) -> Breakdown:
+    """Tell where the time of one inference goes.
+
+    Args:
+        network: what runs.
+        device: its sheet tells the bounds.
+        where: `cpu` or `cuda:0` where the device is here; None where times are predicted.
+        conditions: how it runs. Only eager inference is measured by operator.
+        by: what a piece is.
+    """
+    ops = operators(network, conditions)
+    times = device.op_times(ops, conditions)
+    ms: Mapping[_Where, float] = _summed(ops, times.ms)
+    source: Provenance = "predicted"
+    if where is not None and conditions.mode == "eager" and not conditions.train:
+        ms, source = measured_ops(network, where, conditions), "measured"
+    pieces = _pieces(ops, times, ms, by, conditions)
+    return Breakdown(network.name, conditions, by, source, pieces)
+
+
+def operators(network: Network, conditions: Conditions) -> list[Op]:
+    """Operators of one inference of a whole batch, traced on meta tensors."""
+    size = conditions.image_size or network.image_size
+    if network.arch is not None:
+        model: nn.Module = build(network.arch, device="meta").eval()
+    else:
+        model = network.build().to("meta")
+    image = (network.channels, size, size)
+    return trace(model, image, conditions.batch, conditions.channels_last)
+
+
+def measured_ops(network: Network, where: str, conditions: Conditions) -> dict[_Where, float]:
+    """Milliseconds by module path and kind: medians over some forwards, each operator waited for.
+
+    On a GPU the sum exceeds the latency, since nothing overlaps.
+    """
+    model = network.build()
+    call = prepare(replace(network, build=lambda: model), conditions, where)
+    rounds: list[dict[_Where, float]] = []
+    try:
+        call.first()
+        end = time.perf_counter() + _SECONDS
+        while len(rounds) < _ROUNDS and (not rounds or time.perf_counter() < end):
+            timer = _Timer(model, where)
+            with module_paths(model, timer.stack), timer:
+                call()
+            rounds.append(timer.spent)
+    finally:
+        call.close()
+    return {key: float(np.median([r[key] for r in rounds])) for key in rounds[0]}
+
+
+class _Timer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Times every dispatched operator of a module, alone.
+
+    Attributes:
+        stack: paths of the modules that run, the innermost last.
+        spent: milliseconds by module path and kind.
+    """
+
+    def __init__(self, model: nn.Module, where: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.stack = [""]
+        self.spent: dict[_Where, float] = defaultdict(float)
+        self._weights = {t.untyped_storage().data_ptr() for t in model.parameters()}
+        self._cuda = where.startswith("cuda")
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        """Run and time one operator."""
+        if func in NOTHING or func.is_view:
+            return func(*args, **(kwargs or {}))
+        start = time.perf_counter_ns()
+        out = func(*args, **(kwargs or {}))
+        if self._cuda:
+            torch.cuda.synchronize()
+        taken = (time.perf_counter_ns() - start) / 1e6
+        kind = kind_of(func.overloadpacket.__name__, func, args, self._is_weight)
+        self.spent[self.stack[-1], kind] += taken
+        return out
+
+    def _is_weight(self, t: torch.Tensor) -> bool:
+        return t.untyped_storage().data_ptr() in self._weights
+
+
+def _summed(ops: Sequence[Op], ms: Iterable[float]) -> dict[_Where, float]:
+    total: dict[_Where, float] = defaultdict(float)
+    for op, t in zip(ops, ms, strict=True):
+        total[op.path, op.kind] += float(t)
+    return total
+
+
+def _pieces(
+    ops: Sequence[Op],
+    times: OpTimes,
+    ms: Mapping[_Where, float],
+    by: By,
+    conditions: Conditions,
+) -> tuple[Piece, ...]:
+    """Gather operators into pieces."""
+    keys: list[_Where] = [*ms, *((op.path, op.kind) for op in ops)]
+    names = {key: _name(*key, by) for key in keys}
+    spent: dict[str, float] = defaultdict(float)
+    for key, value in ms.items():
+        spent[names[key]] += value
+    members: dict[str, list[int]] = defaultdict(list)
+    amp = conditions.precision.startswith("amp")
+    for i, op in enumerate(ops):
+        if amp or op.kind != "cast":  # else nothing is cast
+            members[names[op.path, op.kind]].append(i)
+    pieces = [
+        Piece(
+            name,
+            len(rows),
+            spent.get(name),
+            sum(ops[i].macs for i in rows),
+            sum(_bytes(ops[i], conditions) for i in rows),
+            _bound(times, rows),
+        )
+        for name, rows in members.items()
+    ]
+    if by == "op":
+        pieces.sort(key=lambda p: -(p.ms or 0.0))
+    return tuple(pieces)
+
+
+def _name(path: str, kind: str, by: By) -> str:
+    """The piece an operator belongs to."""
+    if by == "op":
+        return kind
+    words = path.split(".")
+    depth = next((i + 1 for i, w in enumerate(words) if w.isdecimal()), 1)
+    if by == "block" and len(words) > depth:
+        deeper = (i + 1 for i, w in enumerate(words) if i >= depth and w.isdecimal())
+        depth = next(deeper, depth + 1)
+    return ".".join(words[:depth]) or "network"
+
+
+def _bytes(op: Op, conditions: Conditions) -> int:
+    """What an operator reads and writes, without reuse."""
+    wide = op.wide and conditions.precision.startswith("amp")
+    size = 4 if wide or conditions.precision in ("fp32", "tf32") else 2
+    return (op.read + op.written + op.weights) * size
+
+
+def _bound(times: OpTimes, rows: Sequence[int]) -> str:
+    """The bound that most of a piece's predicted time is under."""
+    spent: dict[str, float] = defaultdict(float)
+    for i in rows:
+        spent[str(times.bound[i])] += float(times.ms[i])
+    return max(spent, key=lambda word: spent[word])

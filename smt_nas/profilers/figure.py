@@ -1,0 +1,69 @@
+"""`Figure`: one number of a profile, where it comes from, and how far to trust it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from smt_nas.devices.latency import Latency
+from smt_nas.metrics import Provenance
+from smt_nas.profilers.measurement import Measurement, Status
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value with its provenance and status.
+
+    Attributes:
+        value: in the base unit of its metric; None where it is not known.
+        provenance: where it comes from, or would have come from.
+        status: how far to trust it; `unknown` where there is no value.
+        low, high: its interval: 95 % of the median where measured, 80 % of truths where predicted.
+        reason: why there is no value, why the status is not `ok`, or what else must be known.
+        basis: what a prediction is made from: `sheet`, `anchored` or `table`.
+    """
+
+    value: float | None
+    provenance: Provenance
+    status: Status = "ok"
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
+    basis: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def unknown(provenance: Provenance, reason: str) -> Figure:
+    """A figure that is not there, and why."""
+    return Figure(None, provenance, "unknown", reason=reason)
+
+
+def measured_latency(m: Measurement) -> Figure:
+    """The wall time of one call, milliseconds."""
+    s = m.wall
+    reason = "; ".join(m.reasons) or None
+    return Figure(s.median_ms, "measured", m.status, s.low_ms, s.high_ms, reason)
+
+
+def predicted_latency(latency: Latency) -> Figure:
+    """The predicted time of one call, milliseconds."""
+    low, ms, high = (float(a[0]) for a in (latency.low, latency.ms, latency.high))
+    note = "; ".join(latency.notes) or None
+    return Figure(ms, "predicted", "ok", low, high, note, latency.basis)
+
+
+def as_throughput(latency: Figure, batch: int) -> Figure:
+    """Images per second of calls one after the other."""
+
+    def per_second(ms: float | None) -> float | None:
+        return None if ms is None else batch * 1e3 / ms
+
+    return replace(
+        latency,
+        value=per_second(latency.value),
+        low=per_second(latency.high),
+        high=per_second(latency.low),
+    )

@@ -1,0 +1,125 @@
+"""What a network costs, by stage or block, and who counts what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from smt_nas import costs
+from smt_nas.arch import Architecture
+from smt_nas.costs import PartCosts
+from smt_nas.metrics import METRICS
+from smt_nas.profilers import Count, count
+from smt_nas.profilers.networks import Network
+from smt_nas.units import describe_macs
+
+_LEFT_OUT = "everything that is no convolution, linear or attention product"
+_NARROW = {"attention_macs": "attn\nGMACs", "activations": "Mactiva-\ntions"}  # for 80 columns
+_SHOWN = ("params", "macs", "attention_macs", "activations")
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A network and what is counted of it, for one image.
+
+    Attributes:
+        network: what it is.
+        params: learned numbers.
+        macs: by formula, of an SMT; else torch's count; None where that cannot count it.
+        parts: costs by formula, of an SMT; empty of other networks.
+        counts: by counter.
+    """
+
+    network: Network
+    params: int
+    macs: int | None
+    parts: Sequence[PartCosts]
+    counts: Mapping[str, Count]
+
+
+def counted(network: Network, by: str) -> Counted:
+    """Count a network: by formula where it is an SMT, and by every counter."""
+    counts = count(network)
+    if network.arch is not None:
+        whole = costs.of(network.arch)
+        return Counted(network, whole.params, whole.macs, cost_rows(network.arch, by), counts)
+    params = sum(p.numel() for p in network.build().parameters())
+    return Counted(network, params, counts["torch"].macs, (), counts)
+
+
+def cost_rows(arch: Architecture, by: str) -> list[PartCosts]:
+    """The parts of a network: one row a block (`by="block"`), or one a stage and the head."""
+    parts = costs.by_part(arch)
+    if by == "block":
+        return parts
+    rows = []
+    for name, group in groupby(parts, key=lambda p: ".".join(p.name.split(".")[:2])):
+        members = list(group)
+        mixers = [p.kind for p in members if p.kind in ("sam", "msa")]
+        counts = [f"{mixers.count(k)} {k}" for k in ("sam", "msa") if k in mixers]
+        kind = " + ".join(counts) or members[0].kind
+        rows.append(replace(_sum(members), name=name, kind=kind))
+    return rows
+
+
+def costs_table(title: str, arch: Architecture, rows: Iterable[PartCosts]) -> Group:
+    """Rows, then the whole network."""
+    whole = costs.of(arch)
+    size = arch.image_size
+    table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
+    for heading in ("part", "kind"):
+        table.add_column(heading, no_wrap=True)
+    for name in _SHOWN:
+        heading = _NARROW.get(name, METRICS[name].heading)
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("of\nMACs", justify="right", no_wrap=True)
+    table.add_column("peak\nMB", justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*_cells(row, whole.macs))
+    table.add_section()
+    table.add_row(*_cells(replace(whole, name="network", kind=""), whole.macs))
+    return Group(Text(f"{title} at {size}x{size}: {describe_macs(whole.macs)}"), table)
+
+
+def witness_table(c: Counted) -> Table:
+    """MACs of one image by formula, where there is one, beside those of the counters."""
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("counter")
+    table.add_column("GMACs", justify="right")
+    table.add_column("of ours" if c.parts else "of torch's", justify="right")
+    if c.parts:
+        table.add_row("smt-nas (formula)", METRICS["macs"].show(c.macs), "100.0%")
+    for name, other in c.counts.items():
+        share = "-" if other.macs is None or not c.macs else f"{other.macs / c.macs:.1%}"
+        table.add_row(f"{name} {other.version}", METRICS["macs"].show(other.macs), share)
+    return table
+
+
+def witness_notes(c: Counted) -> list[str]:
+    """What each counter leaves out and adds, a line each."""
+    said = {"smt-nas": (_LEFT_OUT, "nothing")} if c.parts else {}
+    said |= {k: (other.leaves_out, other.adds) for k, other in c.counts.items() if not other.reason}
+    notes = [f"{name} leaves out {less}; adds {more}." for name, (less, more) in said.items()]
+    failed = {name: other.reason for name, other in c.counts.items() if other.reason}
+    return notes + [f"{name} cannot count it: {reason}" for name, reason in failed.items()]
+
+
+def _sum(parts: list[PartCosts]) -> PartCosts:
+    added = {name: sum(getattr(p, name) for p in parts) for name in _SHOWN}
+    return PartCosts(
+        name="",
+        kind="",
+        **added,
+        peak_activation_mb=max(p.peak_activation_mb for p in parts),
+    )
+
+
+def _cells(part: PartCosts, whole: int) -> list[str]:
+    shown = [METRICS[name].show(getattr(part, name)) for name in _SHOWN]
+    peak = f"{part.peak_activation_mb:.1f}"
+    return [part.name, part.kind, *shown, f"{part.macs / whole:.1%}", peak]

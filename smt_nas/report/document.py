@@ -1,0 +1,156 @@
+"""A profile as a JSON document (schema 2) and as CSV, and a saved document read back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from smt_nas import costs
+from smt_nas.devices import Conditions
+from smt_nas.errors import ConfigError
+from smt_nas.profilers.breakdown import Breakdown
+from smt_nas.profilers.measurement import Measurement
+from smt_nas.profilers.profile import Profile, Row
+from smt_nas.report.costs import Counted
+
+SCHEMA = 2
+MAX_BYTES = 200_000_000
+_FIGURES = ("latency_ms", "throughput_ips", "peak_memory_mb", "reserved_memory_mb", "energy_mj")
+
+
+def document(
+    profile: Profile,
+    counted: Sequence[Counted],
+    breakdowns: Sequence[Breakdown],
+    environment: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Everything a profile knows, raw samples and all, as plain JSON values."""
+    sheet = profile.device.sheet
+    return {
+        "schema": SCHEMA,
+        "kind": "profile",
+        "environment": dict(environment),
+        "device": {"key": sheet.key, "name": sheet.name, "where": profile.where},
+        "interrupted": profile.interrupted,
+        "networks": [_network(c) for c in counted],
+        "rows": [_row(r) for r in profile.rows],
+        "comparisons": [
+            {
+                "base": c.base,
+                "other": c.other,
+                "conditions": c.conditions.model_dump(mode="json"),
+                **asdict(c.verdict),
+            }
+            for c in profile.comparisons
+        ],
+        "breakdowns": [
+            asdict(b) | {"conditions": b.conditions.model_dump(mode="json")} for b in breakdowns
+        ],
+    }
+
+
+def _network(c: Counted) -> dict[str, Any]:
+    arch = c.network.arch
+    whole = None if arch is None else costs.of(arch).as_dict()
+    return {
+        "name": c.network.name,
+        "key": None if arch is None else arch.key,
+        "architecture": None if arch is None else arch.model_dump(mode="json"),
+        "image_size": c.network.image_size,
+        "params": c.params,
+        "values": whole,
+        "provenance": None if whole is None else dict.fromkeys(whole, "exact"),
+        "parts": [asdict(p) for p in c.parts],
+        "counters": {name: asdict(count) for name, count in c.counts.items()},
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "network": row.network,
+        "conditions": row.conditions.model_dump(mode="json"),
+        "figures": {name: f.to_dict() for name, f in row.figures.items()},
+        "predicted": None if row.predicted is None else row.predicted.to_dict(),
+        "measurement": None if row.measurement is None else row.measurement.to_dict(),
+        "failure": row.failure,
+    }
+
+
+def as_csv(profile: Profile) -> str:
+    """One line a row: conditions, then each figure with its interval, origin and status."""
+    names = list(Conditions.model_fields)
+    columns = [f"{n}{end}" for n in _FIGURES for end in ("", "_low", "_high", "_from", "_status")]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["network", "device", *names, *columns, "predicted_ms", "samples", "failure"])
+    for row in profile.rows:
+        cells: list[Any] = [row.network, profile.device.sheet.key]
+        cells += [getattr(row.conditions, n) for n in names]
+        for name in _FIGURES:
+            f = row.figures.get(name)
+            known = f is not None and f.value is not None
+            cells += [f.value, f.low, f.high, f.provenance, f.status] if f and known else [""] * 5
+        predicted = None if row.predicted is None else row.predicted.value
+        n = None if row.measurement is None else row.measurement.wall.n
+        writer.writerow([*cells, predicted, n, row.failure])
+    return text.getvalue()
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The measurements of a saved document, by conditions and network."""
+
+    path: str
+    device: str
+    environment: dict[str, Any]
+    measurements: tuple[Measurement, ...]
+
+
+def read(path: Path) -> Saved:
+    """Read what `smt-nas profile --json` wrote.
+
+    Raises:
+        ConfigError: the file cannot be read, is no profile, is of another schema, or holds no
+            measurement.
+    """
+    found = _json(path)
+    if not isinstance(found, dict) or found.get("kind") != "profile":
+        raise ConfigError(
+            f"{path}: must be what `smt-nas profile --json` writes. Name such a file."
+        )
+    if found.get("schema") != SCHEMA:
+        raise ConfigError(
+            f"{path}: schema must be {SCHEMA} (got {found.get('schema')!r}). Profile again with "
+            "this version."
+        )
+    try:
+        rows = [row["measurement"] for row in found["rows"] if row["measurement"] is not None]
+        measurements = tuple(Measurement.from_dict(row) for row in rows)
+        device, environment = str(found["device"]["name"]), dict(found["environment"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: is damaged ({type(error).__name__}: {error}).") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if not measurements:
+        raise ConfigError(
+            f"{path}: holds no measurement, and predictions are not compared. Profile on the "
+            "device itself."
+        )
+    return Saved(str(path), device, environment, measurements)
+
+
+def _json(path: Path) -> Any:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{path}: is too large to be a profile (over 200 MB).")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
+    except (ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{path}: is not JSON ({reason}). Name a file of --json.") from error

@@ -1,0 +1,131 @@
+"""A profile's figures as a table, and what must be known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.table import Table
+
+from smt_nas.metrics import METRICS
+from smt_nas.profilers.figure import Figure
+from smt_nas.profilers.profile import Profile, Row
+
+DASH = "-"
+
+
+def figure_table(profile: Profile) -> Table:
+    """The figures of one network, a row for each set of conditions."""
+    rows = [r for r in profile.rows if r.figures]
+    return _predicted(rows) if profile.where is None else _measured(profile.where, rows)
+
+
+def title(profile: Profile) -> str:
+    """What the figures are of, and whether they were measured."""
+    sheet = profile.device.sheet
+    if profile.where is None:
+        return (
+            f"Predicted for {sheet.name}, not measured: this machine has none. "
+            "80 % of truths should lie in the interval."
+        )
+    return f"Measured on {sheet.name} ({profile.where})"
+
+
+def notes(profile: Profile) -> list[str]:
+    """What a reader must know of the figures, one line each, none twice."""
+    return list(dict.fromkeys(_notes(profile)))
+
+
+def _notes(profile: Profile) -> Iterator[str]:
+    for row in profile.rows:
+        who = f"{row.network} {row.conditions}"
+        if row.failure:
+            yield f"{who}: {row.failure}"
+        m = row.measurement
+        if m is not None:
+            compiled = "" if m.compile_ms is None else f", compiling {m.compile_ms / 1e3:.1f} s"
+            steady = "" if m.steady else "; not steady after its warm-up"
+            yield (
+                f"{who}: first call {m.first_call_ms:.1f} ms{compiled}; n={m.wall.n}, stopped by "
+                f"{m.stopped_by}{steady}."
+            )
+            if m.launch_bound:
+                yield f"{who}: launch-bound (wall > 1.1 x device). Try --mode graph or compile."
+        for name, figure in row.figures.items():
+            if figure.reason and (figure.value is None or figure.status != "ok"):
+                yield f"{METRICS[name].heading}: {figure.reason}."
+            elif figure.reason:
+                yield figure.reason
+    if profile.comparisons:
+        yield (
+            "Verdicts are of the interleaved runs above, by a paired bootstrap of the ratio of "
+            "medians; UNCLEAR: more runs are needed to tell."
+        )
+
+
+def _measured(where: str, rows: Sequence[Row]) -> Table:
+    cpu = where == "cpu"
+    table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
+    headings = ["batch", "threads" if cpu else "device\nms", "latency\nms", "±95%", "p90\nms"]
+    headings += ["p99\nms", "IQR\nms", "img/s", "peak\nMB", "mJ/\nimg", "predicted\nms"]
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for row in rows:
+        table.add_row(*_cells(row, cpu), row.figures["latency_ms"].status)
+    return table
+
+
+def _cells(row: Row, cpu: bool) -> list[str]:
+    m, c, latency = row.measurement, row.conditions, row.figures["latency_ms"]
+    wall, device = (m.wall, m.on_device) if m else (None, None)
+    threads = "all" if c.threads is None else str(c.threads)
+    return [
+        str(c.batch),
+        threads if cpu else as_ms(device.median_ms if device else None),
+        as_ms(latency.value),
+        half_width(latency),
+        as_ms(wall.p90_ms if wall else None),
+        as_ms(wall.p99_ms if wall else None),
+        as_ms(wall.iqr_ms if wall else None),
+        as_number(row.figures.get("throughput_ips")),
+        as_number(row.figures.get("peak_memory_mb")),
+        as_number(row.figures.get("energy_mj")),
+        as_ms(row.predicted.value if row.predicted else None),
+    ]
+
+
+def _predicted(rows: Sequence[Row]) -> Table:
+    table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
+    for heading in ("batch", "precision", "mode"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("latency\nms", "80 % interval\nms", "img/s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("from", no_wrap=True)
+    for row in rows:
+        c, latency = row.conditions, row.figures["latency_ms"]
+        interval = f"{as_ms(latency.low)} to {as_ms(latency.high)}"
+        cells = (str(c.batch), c.precision, c.mode, as_ms(latency.value), interval)
+        speed = as_number(row.figures.get("throughput_ips"))
+        table.add_row(*cells, speed, f"predicted, {latency.basis}")
+    return table
+
+
+def half_width(figure: Figure) -> str:
+    """Half of an interval as a share of the value."""
+    if figure.value is None or figure.low is None or figure.high is None:
+        return DASH
+    return f"{(figure.high - figure.low) / 2 / figure.value:.1%}"
+
+
+def as_number(figure: Figure | None) -> str:
+    """Four significant digits; a dash where there is no value."""
+    if figure is None or figure.value is None:
+        return DASH
+    return f"{figure.value:.0f}" if figure.value >= 1000 else f"{figure.value:.4g}"
+
+
+def as_ms(value: float | None) -> str:
+    """Milliseconds; a dash where there is no value."""
+    if value is None:
+        return DASH
+    return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 100 else f"{value:.1f}"
