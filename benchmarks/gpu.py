@@ -22,12 +22,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from smt_nas.profilers.environment import environment
-
 from smt_nas.arch import PRESETS
 from smt_nas.devices import Conditions
 from smt_nas.devices.registry import local_sheet
 from smt_nas.errors import MeasurementError
+from smt_nas.profilers.environment import environment
 from smt_nas.profilers.limits import Limits
 from smt_nas.profilers.measure import measure
 from smt_nas.profilers.networks import load_network

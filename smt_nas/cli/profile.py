@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -15,6 +16,7 @@ from smt_nas.cli.app import INTERRUPTED, app
 
 if TYPE_CHECKING:
     from smt_nas.devices import Conditions
+    from smt_nas.profilers.breakdown import Breakdown
     from smt_nas.profilers.limits import Limits
     from smt_nas.profilers.networks import Network
     from smt_nas.profilers.profile import Profile
@@ -93,25 +95,16 @@ def profile(
 
     Example: smt-nas profile smt_b --gpu a100 --batch 1,64
     """
-    from smt_nas.profilers.profile import Request, profile, target
     from smt_nas.resources import check_writable
 
     check_writable(csv, "--csv")
     check_writable(html, "--html")
-    loaded = _networks(networks, image_size)
-    device, where = target(gpu, anchors)
-    shared = {"precision": precision, "mode": mode, "channels_last": channels_last, "train": train}
-    cases, auto = _cases(shared, batch, threads if where == "cpu" else "all")
-    request = Request(cases, _limits(seconds), energy, auto)
-    found = profile(loaded, device, where, request, console.say)
-    results = _Results(found, loaded, by, details=html is not None or as_json)
-    results.show(as_json)
+    how = {"precision": precision, "mode": mode, "channels_last": channels_last, "train": train}
+    asked = _Asked(how, batch, threads, seconds, energy)
+    results = asked.run(_networks(networks, image_size), gpu, anchors)
+    results.show(by, as_json, details=html is not None)
     results.write(csv, html)
-    failures = [row.failure for row in found.rows if row.failure]
-    for failure in dict.fromkeys(failures):
-        console.complain(failure)
-    if failures or found.interrupted:
-        raise typer.Exit(INTERRUPTED if found.interrupted else 1)
+    results.leave()
 
 
 @app.command()
@@ -145,21 +138,36 @@ def _networks(specs: Sequence[str], image_size: int | None) -> list[Network]:
     return [load_network(spec, image_size) for spec in specs]
 
 
-def _cases(
-    shared: dict[str, object], batch: str, threads: str
-) -> tuple[tuple[Conditions, ...], bool]:
-    """Every batch with every number of threads, and whether the batches are to be found."""
-    from smt_nas.devices import Conditions
-    from smt_nas.profilers.throughput import parse_batches
-    from smt_nas.resources import validated
+@dataclass(frozen=True)
+class _Asked:
+    """What a user wants to know, as written."""
 
-    batches, auto = parse_batches(batch)
-    cases = [
-        validated(Conditions, {**shared, "batch": b, "threads": t}, "profile")
-        for b in batches
-        for t in _threads(threads)
-    ]
-    return tuple(cases), auto
+    how: dict[str, object]
+    batch: str
+    threads: str
+    seconds: float
+    energy: bool
+
+    def run(self, networks: Sequence[Network], gpu: str | None, anchors: Path | None) -> _Results:
+        """Check all of it, then measure or predict."""
+        from smt_nas.profilers.profile import Request, profile, target
+        from smt_nas.profilers.throughput import parse_batches
+
+        batches, auto = parse_batches(self.batch)
+        device, where = target(gpu, anchors)
+        cases = [c for b in batches for c in self._conditions(b, where)]
+        sweeps = self._conditions(1, where) if auto else []
+        request = Request(tuple(cases), _limits(self.seconds), self.energy, tuple(sweeps))
+        return _Results(profile(networks, device, where, request, console.say), networks)
+
+    def _conditions(self, batch: int, where: str | None) -> list[Conditions]:
+        """One for each number of threads."""
+        from smt_nas.devices import Conditions
+        from smt_nas.resources import validated
+
+        counts = _threads(self.threads) if where == "cpu" else [None]
+        cases = [{**self.how, "batch": batch, "threads": n} for n in counts]
+        return [validated(Conditions, case, "profile") for case in cases]
 
 
 def _threads(text: str) -> list[int | None]:
@@ -192,32 +200,36 @@ def _limits(seconds: float) -> Limits:
 class _Results:
     """What was found, and what is counted of the networks beside it."""
 
-    def __init__(
-        self, found: Profile, networks: Sequence[Network], by: By | None, details: bool
-    ) -> None:
-        from smt_nas.profilers.breakdown import break_down
-        from smt_nas.report.costs import counted
+    def __init__(self, found: Profile, networks: Sequence[Network]) -> None:
+        self._found, self._networks = found, networks
+        self._breakdowns: list[Breakdown] = []
 
-        self.found, self.by = found, by
-        self.counted = [counted(n, "block" if by == By.block else "stage") for n in networks]
-        wanted = [n for n in networks if by is not None or details]
-        rows = {row.network: row.conditions for row in reversed(found.rows) if row.figures}
-        self.breakdowns = [
-            break_down(n, found.device, found.where, rows[n.name], by.value if by else "stage")
-            for n in wanted
-            if n.name in rows and not rows[n.name].train
-        ]
-
-    def show(self, as_json: bool) -> None:
+    def show(self, by: By | None, as_json: bool, details: bool) -> None:
         """Tables, or one JSON document."""
+        from smt_nas.report.costs import counted
         from smt_nas.report.document import document
         from smt_nas.report.profile import tables
 
+        part = by.value if by else "stage"
+        counts = [counted(n, "block" if by == By.block else "stage") for n in self._networks]
+        if by or as_json or details:
+            self._breakdowns = list(self._broken_down(part))
         if as_json:
-            console.show_json(document(self.found, self.counted, self.breakdowns, self._stamp))
+            console.show_json(document(self._found, counts, self._breakdowns, self._stamp))
             return
-        for item in tables(self.found, self.counted, self.breakdowns if self.by else []):
+        for item in tables(self._found, counts, self._breakdowns if by else []):
             console.show(item)
+
+    def _broken_down(self, by: str) -> Iterator[Breakdown]:
+        """Of each network, under the first conditions that worked."""
+        from smt_nas.profilers.breakdown import break_down
+
+        rows = {row.network: row for row in reversed(self._found.rows) if row.figures}
+        for network in self._networks:
+            row = rows.get(network.name)
+            if row is not None and not row.conditions.train:
+                device, where = self._found.device, self._found.where
+                yield break_down(network, device, where, row.conditions, cast("Any", by))
 
     def write(self, csv: Path | None, html: Path | None) -> None:
         """The files that were asked for."""
@@ -226,13 +238,22 @@ class _Results:
         from smt_nas.resources import write_atomic
 
         if csv is not None:
-            write_atomic(csv, as_csv(self.found))
+            write_atomic(csv, as_csv(self._found))
         if html is not None:
-            write_atomic(html, page(self.found, self.breakdowns, self._stamp))
+            write_atomic(html, page(self._found, self._breakdowns, self._stamp))
             console.say(f"Wrote {html}")
 
+    def leave(self) -> None:
+        """Tell what failed; exit as shells expect."""
+        failures = [row.failure for row in self._found.rows if row.failure]
+        for failure in dict.fromkeys(failures):
+            console.complain(failure)
+        if failures or self._found.interrupted:
+            raise typer.Exit(INTERRUPTED if self._found.interrupted else 1)
+
     @cached_property
-    def _stamp(self) -> dict[str, object]:
+    def _stamp(self) -> dict[str, Any]:
         from smt_nas.profilers.environment import environment
 
-        return environment(self.found.where or "cpu")
+        rows = self._found.rows
+        return environment(self._found.where or "cpu", rows[0].conditions if rows else None)

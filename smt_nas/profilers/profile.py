@@ -7,6 +7,7 @@ it stay.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from smt_nas.errors import ConfigError, MeasurementError
 from smt_nas.profilers.breakdown import operators
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.compare import Verdict, interleave, verdict
+from smt_nas.profilers.curve import Point, Sweep
 from smt_nas.profilers.energy import energy
 from smt_nas.profilers.figure import (
     Figure,
@@ -34,8 +36,10 @@ from smt_nas.profilers.measurement import Measurement
 from smt_nas.profilers.memory import peak_memory
 from smt_nas.profilers.networks import Network
 from smt_nas.profilers.prepare import prepare
+from smt_nas.profilers.throughput import sweep
 
 Say = Callable[[str], None]
+PREDICTED_BATCHES = tuple(2**i for i in range(9))
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,13 @@ class Request:
         cases: conditions, each for every network.
         limits: of each measurement.
         energy: also measure the energy of an image.
-        auto: also find the batch from which on throughput hardly grows, and the largest that fits.
+        sweeps: conditions under which the batches are to be found: throughput doubling by doubling.
     """
 
     cases: tuple[Conditions, ...]
     limits: Limits = field(default_factory=Limits)
     energy: bool = True
-    auto: bool = False
+    sweeps: tuple[Conditions, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ class Profile:
         where: `cpu` or `cuda:0` where it was measured; None where it is predicted.
         rows: in the order of cases, then of networks.
         comparisons: of measured networks with the first one.
+        sweeps: throughput over batches, where they were to be found; also in `rows`.
         interrupted: the user stopped it.
     """
 
@@ -102,6 +107,7 @@ class Profile:
     where: str | None
     rows: list[Row] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
+    sweeps: list[Sweep] = field(default_factory=list)
     interrupted: bool = False
 
 
@@ -157,6 +163,9 @@ def profile(
             else:
                 say(f"measuring {', '.join(n.name for n in networks)}: {conditions}")
                 _measure(found, networks, conditions, request)
+        for conditions, network in itertools.product(request.sweeps, networks):
+            say(f"looking for the batches of {network.name}: {conditions}")
+            _sweep(found, network, conditions)
     except KeyboardInterrupt:
         found.interrupted = True
     return found
@@ -234,6 +243,32 @@ def _told(found: Profile, network: str, conditions: Conditions) -> Iterator[None
         yield
     except MeasurementError as error:
         found.rows.append(Row(network, conditions, {}, failure=str(error)))
+
+
+def _sweep(found: Profile, network: Network, conditions: Conditions) -> None:
+    """Rows of a throughput curve; predicted ones up to a batch that is usual."""
+    if found.where is None:
+        cases = [conditions.model_copy(update={"batch": b}) for b in PREDICTED_BATCHES]
+        rows = [_predicted(network, found.device, case) for case in cases]
+        points = [Point(r.conditions.batch, r.figures["throughput_ips"]) for r in rows if r.figures]
+        reason = "what fits is measured, not predicted"
+        key = found.device.sheet.key
+        found.rows += rows
+        found.sweeps.append(Sweep(network.name, key, conditions, tuple(points), None, reason))
+        return
+    swept = sweep(network, conditions, (), found.where, auto=True)
+    found.sweeps.append(swept)
+    for point in swept.points:
+        case = conditions.model_copy(update={"batch": point.batch})
+        if point.throughput_ips.value is None:
+            failure = point.throughput_ips.reason
+            found.rows.append(Row(network.name, case, {}, failure=failure))
+            continue
+        loop = "a sustained loop: throughput only"
+        figures = {"latency_ms": unknown("measured", loop), **point.memory}
+        figures["throughput_ips"] = point.throughput_ips
+        prediction = _prediction(network, found.device, case)
+        found.rows.append(Row(network.name, case, figures, prediction))
 
 
 def _row(

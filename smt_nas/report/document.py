@@ -48,6 +48,16 @@ def document(
             }
             for c in profile.comparisons
         ],
+        "sweeps": [
+            {
+                "network": s.network,
+                "conditions": s.conditions.model_dump(mode="json"),
+                "knee": s.knee,
+                "largest": s.largest,
+                "largest_reason": s.largest_reason,
+            }
+            for s in profile.sweeps
+        ],
         "breakdowns": [
             asdict(b) | {"conditions": b.conditions.model_dump(mode="json")} for b in breakdowns
         ],

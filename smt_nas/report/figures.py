@@ -51,10 +51,19 @@ def _notes(profile: Profile) -> Iterator[str]:
             if m.launch_bound:
                 yield f"{who}: launch-bound (wall > 1.1 x device). Try --mode graph or compile."
         for name, figure in row.figures.items():
+            if figure.provenance == "predicted" and figure.value is None:
+                continue  # the title says that only latency is predicted
             if figure.reason and (figure.value is None or figure.status != "ok"):
                 yield f"{METRICS[name].heading}: {figure.reason}."
             elif figure.reason:
                 yield figure.reason
+    for s in profile.sweeps:
+        largest = "not found" if s.largest is None else str(s.largest)
+        reason = f" ({s.largest_reason})" if s.largest_reason else ""
+        yield (
+            f"{s.network}, {s.conditions}: 95 % of the best throughput from batch {s.knee or DASH} "
+            f"on; largest batch: {largest}{reason}."
+        )
     if profile.comparisons:
         yield (
             "Verdicts are of the interleaved runs above, by a paired bootstrap of the ratio of "
