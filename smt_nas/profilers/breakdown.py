@@ -28,6 +28,7 @@ from smt_nas.profilers.networks import Network
 from smt_nas.profilers.prepare import prepare
 
 By = Literal["stage", "block", "op"]
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 _ROUNDS, _SECONDS = 9, 5.0  # of measured operators: the median of this many forwards
 _Where = tuple[str, str]  # module path, kind of operator
 
@@ -139,12 +140,17 @@ class _Timer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run and time one operator."""
         if func in NOTHING or func.is_view:
             return func(*args, **(kwargs or {}))
+        if func.has_kernel_for_dispatch_key(_COMPOSITE):  # inference mode hands these on whole
+            with self:
+                return func.decompose(*args, **(kwargs or {}))
         start = time.perf_counter_ns()
         out = func(*args, **(kwargs or {}))
         if self._cuda:
             torch.cuda.synchronize()
         taken = (time.perf_counter_ns() - start) / 1e6
-        kind = kind_of(func.overloadpacket.__name__, func, args, self._is_weight)
+        name = func.overloadpacket.__name__
+        attention = "scaled_dot_product" in name
+        kind = "attention" if attention else kind_of(name, func, args, self._is_weight)
         self.spent[self.stack[-1], kind] += taken
         return out
 
