@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from smt_nas.profilers.measurement import Measurement, Status
-from smt_nas.profilers.stats import drifts
+from smt_nas.profilers.stats import DRIFT_SAMPLES, drifts
 from smt_nas.profilers.subject import Subject
 from smt_nas.profilers.watch import Seen
 
 MAX_FLAGGED = 0.05  # share of samples under load from which the whole measurement is
-DRIFT_SAMPLES = 9  # fewest that show a drift: three in each third
 STARVED = 1.1  # a sample that took this much longer than its CPU time explains was made to wait
 _WORST_FIRST: tuple[Status, ...] = ("throttled", "loaded", "drifting", "unknown")
 

@@ -17,6 +17,7 @@ from scipy.special import betaincinv
 Floats = NDArray[np.float64]
 
 P90_SAMPLES, P99_SAMPLES = 64, 662  # fewest for an honest percentile (MLPerf LoadGen)
+DRIFT_SAMPLES = 9  # fewest that show a drift: three in each third
 _TAILS = (0.025, 0.975)
 _CHUNK = 2_000_000  # picks of the bootstrap held in memory at once
 
@@ -125,8 +126,11 @@ def drifts(samples: Sequence[float] | Floats, limit: float = 0.02) -> bool:
     """Whether the last third is unlike the first: beyond `limit`, and beyond chance.
 
     Chance is three standard errors of a difference of two medians, taken from the spread inside
-    the thirds; a handful of noisy samples would else drift every other time.
+    the thirds; a handful of noisy samples would else drift every other time. Fewer than
+    `DRIFT_SAMPLES` show none.
     """
+    if len(samples) < DRIFT_SAMPLES:
+        return False
     first, last = thirds(np.asarray(samples, dtype=np.float64))
     difference = abs(float(np.median(last)) - float(np.median(first)))
     spread = math.hypot(*(float(np.subtract(*np.percentile(x, (75, 25)))) for x in (first, last)))

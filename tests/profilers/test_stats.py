@@ -110,6 +110,6 @@ def test_a_trend_is_a_drift_and_noise_is_none():
     assert sum(drifts(10 * (1 + 0.1 * times(30, s))) for s in range(200)) <= 6
 
 
-def test_a_handful_of_samples_may_drift_too():
-    assert drifts([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
-    assert not drifts([1.0])
+def test_a_handful_of_samples_may_drift_too_but_not_two():
+    assert drifts([1.0, 1.0, 1.0, 1.5, 1.5, 1.5, 2.0, 2.0, 2.0])
+    assert not drifts([1.0, 2.0])
