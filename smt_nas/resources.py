@@ -175,7 +175,9 @@ def check_writable(path: Path | None, flag: str) -> None:
     folder = path.parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         why = "is a folder" if path.is_dir() else f"{folder} cannot be written"
-        raise StoreError(f"{flag} {path}: must be a file in a folder of yours ({why}). Name another.")
+        raise StoreError(
+            f"{flag} {path}: must be a file in a folder of yours ({why}). Name another."
+        )
 
 
 def write_atomic(path: Path, text: str) -> None:

@@ -45,18 +45,19 @@ def _notes(profile: Profile) -> Iterator[str]:
             compiled = "" if m.compile_ms is None else f", compiling {m.compile_ms / 1e3:.1f} s"
             steady = "" if m.steady else "; not steady after its warm-up"
             yield (
-                f"{who}: first call {m.first_call_ms:.1f} ms{compiled}; n={m.wall.n}, stopped by "
-                f"{m.stopped_by}{steady}."
+                f"{who}: n={m.wall.n}, min {as_ms(m.wall.min_ms)}, IQR {as_ms(m.wall.iqr_ms)} ms, "
+                f"{m.wall.outliers} outliers, stopped by {m.stopped_by}{steady}; first call "
+                f"{as_ms(m.first_call_ms)} ms{compiled}."
             )
             if m.launch_bound:
                 yield f"{who}: launch-bound (wall > 1.1 x device). Try --mode graph or compile."
         for name, figure in row.figures.items():
             if figure.provenance == "predicted" and figure.value is None:
                 continue  # the title says that only latency is predicted
-            if figure.reason and (figure.value is None or figure.status != "ok"):
+            if figure.reason and figure.value is None:
                 yield f"{METRICS[name].heading}: {figure.reason}."
-            elif figure.reason:
-                yield figure.reason
+            elif figure.reason and name != "throughput_ips":  # it is the latency's
+                yield f"{who}: {figure.reason}."
     for s in profile.sweeps:
         largest = "not found" if s.largest is None else str(s.largest)
         reason = f" ({s.largest_reason})" if s.largest_reason else ""
@@ -73,14 +74,19 @@ def _notes(profile: Profile) -> Iterator[str]:
 
 def _measured(where: str, rows: Sequence[Row]) -> Table:
     cpu = where == "cpu"
-    table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
-    headings = ["batch", "threads" if cpu else "device\nms", "latency\nms", "±95%", "p90\nms"]
-    headings += ["p99\nms", "IQR\nms", "img/s", "peak\nMB", "mJ/\nimg", "predicted\nms"]
+    energy = any(r.figures["energy_mj"].value for r in rows if "energy_mj" in r.figures)
+    padding = (0, 0) if energy else (0, 1)  # 80 columns hold one more then
+    table = Table(show_edge=False, pad_edge=False, collapse_padding=True, padding=padding)
+    headings = ["batch", "thr." if cpu else "device\nms", "latency\nms", "±95%", "p90\nms"]
+    headings += ["p99\nms", "img/s", "peak\nMB", *(["mJ/\nimg"] if energy else []), "pred.\nms"]
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
     for row in rows:
-        table.add_row(*_cells(row, cpu), row.figures["latency_ms"].status)
+        cells = _cells(row, cpu)
+        energy_cell = [as_number(row.figures.get("energy_mj"))] if energy else []
+        predicted = as_ms(row.predicted.value if row.predicted else None)
+        table.add_row(*cells, *energy_cell, predicted, _status(row))
     return table
 
 
@@ -95,12 +101,15 @@ def _cells(row: Row, cpu: bool) -> list[str]:
         half_width(latency),
         as_ms(wall.p90_ms if wall else None),
         as_ms(wall.p99_ms if wall else None),
-        as_ms(wall.iqr_ms if wall else None),
         as_number(row.figures.get("throughput_ips")),
         as_number(row.figures.get("peak_memory_mb")),
-        as_number(row.figures.get("energy_mj")),
-        as_ms(row.predicted.value if row.predicted else None),
     ]
+
+
+def _status(row: Row) -> str:
+    """Of the latency; of the throughput where only that was measured."""
+    name = "latency_ms" if row.measurement else "throughput_ips"
+    return row.figures[name].status
 
 
 def _predicted(rows: Sequence[Row]) -> Table:
@@ -137,4 +146,4 @@ def as_ms(value: float | None) -> str:
     """Milliseconds; a dash where there is no value."""
     if value is None:
         return DASH
-    return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 100 else f"{value:.1f}"
+    return f"{value:.3f}" if value < 10 else f"{value:.2f}" if value < 100 else f"{value:.1f}"

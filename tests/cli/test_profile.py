@@ -1,0 +1,296 @@
+"""`profile` and `compare`: labelled figures, files, partial results, and one line for bad input."""
+
+import csv
+import json
+import os
+import textwrap
+
+import pytest
+from typer.testing import CliRunner
+
+from smt_nas.cli.app import app
+from smt_nas.errors import MeasurementError
+from smt_nas.metrics import METRICS
+from smt_nas.profilers import profile as profiling
+
+TINY = """
+import torch
+from torch import nn
+
+def small():
+    return nn.Sequential(nn.Conv2d(3, 4, 3, 4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 56 * 56, 2))
+
+def same():
+    return small()
+
+def in_a_dict():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, 4)
+        def forward(self, x):
+            return {"maps": (self.conv(x),)}
+    return Net()
+
+def breaks():
+    raise RuntimeError("no weights")
+
+def no_module():
+    return 7
+
+def too_large():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, 4)
+        def forward(self, x):
+            if x.shape[0] > 1:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+            return self.conv(x)
+    return Net()
+"""
+QUICK = ("--seconds", "0.2", "--threads", "1")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A working directory with networks of its own."""
+    (tmp_path / "tiny_nets.py").write_text(textwrap.dedent(TINY))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def invoke(*words, code=0):
+    result = CliRunner().invoke(app, [str(w) for w in words])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def complaint(*words):
+    lines = invoke("profile", *words, code=1).stderr.splitlines()
+    return next(line for line in lines if line.startswith("error: "))
+
+
+def test_an_absent_device_is_predicted_and_labelled():
+    text = invoke("profile", "smt_t", "--gpu", "a100", "--batch", "1,64").stdout
+    assert "not measured" in text and "predicted, " in text and "80 % interval" in text
+    found = json.loads(invoke("profile", "smt_t", "--gpu", "a100", "--json").stdout)
+    assert found["schema"] == 2 and found["device"]["where"] is None
+    assert found["device"]["key"] == "a100_80_sxm"
+    (row,) = found["rows"]
+    latency = row["figures"]["latency_ms"]
+    assert latency["provenance"] == "predicted" and latency["basis"] in ("sheet", "anchored")
+    assert latency["low"] < latency["value"] < latency["high"]
+    assert row["measurement"] is None
+    assert row["figures"]["energy_mj"]["value"] is None
+
+
+def test_predicted_batches_are_a_curve_with_a_knee():
+    found = json.loads(
+        invoke("profile", "smt_t", "--gpu", "h100", "--batch", "auto", "--json").stdout
+    )
+    batches = [row["conditions"]["batch"] for row in found["rows"]]
+    speeds = [row["figures"]["throughput_ips"]["value"] for row in found["rows"]]
+    assert batches == list(profiling.PREDICTED_BATCHES)
+    knee = found["sweeps"][0]["knee"]
+    assert speeds[batches.index(knee)] >= 0.95 * max(speeds)
+    assert all(s < 0.95 * max(speeds) for s in speeds[: batches.index(knee)])
+
+
+def test_measured_here_with_samples_and_environment(here):
+    words = ("profile", "tiny_nets:small", *QUICK, "--batch", "1,2")
+    found = json.loads(invoke(*words, "--json", "--csv", "out.csv").stdout)
+    assert found["device"]["where"] == "cpu"
+    assert {"torch", "date"} <= set(found["environment"])
+    for row, batch in zip(found["rows"], (1, 2), strict=True):
+        m, latency = row["measurement"], row["figures"]["latency_ms"]
+        assert row["conditions"]["batch"] == batch and row["conditions"]["threads"] == 1
+        assert latency["provenance"] == "measured"
+        assert latency["value"] == m["wall"]["median_ms"] > 0
+        assert len(m["wall_ms"]) == m["wall"]["n"]
+        assert row["figures"]["throughput_ips"]["value"] == pytest.approx(
+            batch * 1e3 / latency["value"]
+        )
+        for name, figure in row["figures"].items():
+            assert name in METRICS and figure["status"]
+            assert (figure["value"] is None) <= (figure["reason"] is not None)
+    rows = list(csv.DictReader((here / "out.csv").read_text().splitlines()))
+    assert [r["batch"] for r in rows] == ["1", "2"]
+    assert all(r["latency_ms_from"] == "measured" and float(r["latency_ms"]) > 0 for r in rows)
+
+
+def test_several_networks_are_compared_interleaved(here):
+    words = ("profile", "tiny_nets:small", "tiny_nets:same", "tiny_nets:in_a_dict", *QUICK)
+    found = json.loads(invoke(*words, "--json").stdout)
+    assert [c["other"] for c in found["comparisons"]] == ["tiny_nets:same", "tiny_nets:in_a_dict"]
+    assert {c["word"] for c in found["comparisons"]} <= {"FASTER", "SLOWER", "SAME", "UNCLEAR"}
+    starts = {row["measurement"]["started"] for row in found["rows"]}
+    assert len(starts) == 1  # one run
+    text = invoke(*words).stdout
+    assert "verdict" in text and "1.00x" in text
+
+
+def test_saved_profiles_are_compared_elsewhere(here):
+    for name in ("a.json", "b.json"):
+        (here / name).write_text(invoke("profile", "tiny_nets:small", *QUICK, "--json").stdout)
+    text = invoke("compare", "a.json", "b.json").stdout
+    assert "second is" in text and "Two runs" in text
+    found = json.loads(invoke("compare", "a.json", "b.json", "--json").stdout)
+    assert found["pairs"][0]["word"] in ("FASTER", "SLOWER", "SAME", "UNCLEAR")
+    slow = json.loads((here / "b.json").read_text())
+    m = slow["rows"][0]["measurement"]
+    m["wall_ms"], m["status"] = [10 * ms for ms in m["wall_ms"]], "ok"
+    fast = json.loads((here / "a.json").read_text())
+    fast["rows"][0]["measurement"]["status"] = "ok"
+    (here / "a.json").write_text(json.dumps(fast))
+    (here / "b.json").write_text(json.dumps(slow))
+    found = json.loads(invoke("compare", "a.json", "b.json", "--json").stdout)
+    assert found["pairs"][0]["word"] == "SLOWER"
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (None, "cannot be read"),
+        ("{", "is not JSON"),
+        ("[]", "must be what `smt-nas profile --json` writes"),
+        ('{"kind": "profile", "schema": 1}', "schema must be 2"),
+        ('{"kind": "profile", "schema": 2}', "is damaged"),
+        (
+            '{"kind": "profile", "schema": 2, "rows": [], "device": {"name": "x"}, '
+            '"environment": {}}',
+            "holds no measurement",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(tmp_path, content, rule):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_text(content)
+    result = invoke("compare", path, path, code=1)
+    (line,) = result.stderr.splitlines()
+    assert rule in line
+
+
+def test_the_page_is_whole_and_offline(here):
+    invoke("profile", "smt_t", "--gpu", "a100", "--batch", "1,8", "--html", "page.html")
+    text = (here / "page.html").read_text()
+    assert "Roofline of smt_t" in text and "Batch curve" in text and "Plotly.newPlot" in text
+    assert "<script src=" not in text and "</html>" in text
+
+
+@pytest.mark.parametrize("by", ["stage", "block", "op"])
+def test_the_breakdown_adds_up(by):
+    words = ("profile", "smt_t", "--gpu", "a100", "--batch", "64", "--by", by, "--json")
+    found = json.loads(invoke(*words).stdout)
+    (b,) = found["breakdowns"]
+    assert sum(p["ms"] for p in b["pieces"]) == pytest.approx(
+        found["rows"][0]["figures"]["latency_ms"]["value"], rel=1e-6
+    )
+    assert sum(p["macs"] for p in b["pieces"]) == 64 * found["networks"][0]["values"]["macs"]
+    assert {p["bound"] for p in b["pieces"]} <= {"compute", "memory", "launch"}
+
+
+def test_operators_measured_here_are_most_of_the_latency(here):
+    words = ("profile", "smt_t", "--image-size", "64", *QUICK, "--by", "op", "--json")
+    found = json.loads(invoke(*words).stdout)
+    (b,) = found["breakdowns"]
+    assert b["provenance"] == "measured"
+    spent = {p["name"]: p["ms"] for p in b["pieces"]}
+    assert {"linear", "depthwise", "attention", "norm"} <= set(spent)
+    assert all(ms > 0 for ms in spent.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [
+        (("smt_t", "--gpu", "a1000"), "Did you mean 'a100'?"),
+        (("smt_t", "--batch", "0"), "--batch"),
+        (("smt_t", "--batch", "x"), "--batch"),
+        (("smt_t", "--image-size", "7"), "pixels"),
+        (("smt_x",), "No preset named 'smt_x'"),
+        (("smt_t", "smt_t"), "must be named once"),
+        (("smt_t", "--precision", "fp23"), "precision"),
+        (("smt_t", "--mode", "fast"), "mode"),
+        (("smt_t", "--threads", "0"), "--threads"),
+        (("smt_t", "--threads", "99999"), "--threads"),
+        (("smt_t", "--seconds", "0"), "--seconds"),
+        (("smt_t", "--seconds", "nan"), "--seconds"),
+        (("smt_t", "--html", "/nowhere/page.html"), "--html"),
+        (("smt_t", "--csv", "."), "--csv"),
+        (("smt_t", "--precision", "tf32"), "TF32"),
+        (("smt_t", "--mode", "graph"), "graph"),
+        (("smt_t", "--gpu", "v100", "--precision", "bf16"), "bf16"),
+        (("smt_t", "--gpu", "a100", "--train"), "training"),
+        (("tiny_nets:breaks",), "no weights"),
+        (("tiny_nets:no_module",), "nn.Module"),
+        (("tiny_nets:absent",), "tiny_nets:absent"),
+        (("timm:convnext_tinny",), "Did you mean"),
+    ],
+)
+def test_bad_input_is_one_line(here, words, rule):
+    line = complaint(*words)
+    assert rule in line and "Traceback" not in line
+
+
+@pytest.mark.skipif(os.path.exists("/proc/driver/nvidia"), reason="this machine has a driver")
+def test_a_gpu_that_is_not_here_is_one_line():
+    assert "cuda:0" in complaint("smt_t", "--gpu", "cuda:0")
+
+
+def test_what_was_measured_before_a_failure_is_kept(here):
+    words = ("profile", "tiny_nets:too_large", *QUICK, "--batch", "1,2", "--json")
+    result = invoke(*words, code=1)
+    first, second = json.loads(result.stdout)["rows"]
+    assert first["figures"]["latency_ms"]["value"] > 0 and first["failure"] is None
+    assert second["failure"] and "memory" in second["failure"]
+    assert second["failure"] in result.stderr
+
+
+def test_one_failing_network_leaves_the_others(here):
+    words = ("profile", "tiny_nets:small", "tiny_nets:too_large", *QUICK, "--batch", "2", "--json")
+    rows = {r["network"]: r for r in json.loads(invoke(*words, code=1).stdout)["rows"]}
+    assert rows["tiny_nets:small"]["figures"]["latency_ms"]["value"] > 0
+    assert rows["tiny_nets:too_large"]["failure"]
+
+
+def test_ctrl_c_shows_what_is_there(here, monkeypatch):
+    measure, calls = profiling.interleave, []
+
+    def interrupted(ready, limits):
+        calls.append(ready)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return measure(ready, limits)
+
+    monkeypatch.setattr(profiling, "interleave", interrupted)
+    words = ("profile", "tiny_nets:small", *QUICK, "--batch", "1,2", "--json")
+    found = json.loads(invoke(*words, code=130).stdout)
+    assert found["interrupted"] and len(found["rows"]) == 1
+
+
+def test_a_gpu_lost_midway_is_a_row_with_its_reason(here, monkeypatch):
+    def lost(ready, limits):
+        raise MeasurementError("cuda:0: fell off the bus.")
+
+    monkeypatch.setattr(profiling, "interleave", lost)
+    result = invoke("profile", "tiny_nets:small", *QUICK, code=1)
+    assert "fell off the bus" in result.stderr
+
+
+def test_figures_fit_80_columns(here, monkeypatch):
+    from rich.console import Console
+
+    from smt_nas.profilers.limits import Limits
+    from smt_nas.profilers.networks import load_network
+    from smt_nas.report.figures import figure_table
+
+    device, where = profiling.target("cpu")
+    cases = tuple(profiling.Conditions(batch=b, threads=t) for b, t in ((1, 1), (1, None), (8, 1)))
+    request = profiling.Request(cases, Limits(seconds=0.1, warmup_s=0, min_s=0))
+    found = profiling.profile([load_network("tiny_nets:small")], device, where, request)
+    console = Console(width=80, color_system=None)
+    with console.capture() as captured:
+        console.print(figure_table(found))
+    lines = captured.get().splitlines()
+    assert len(lines) == 3 + len(cases) and not [line for line in lines if "…" in line]
