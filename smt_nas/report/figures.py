@@ -70,6 +70,9 @@ def _notes(profile: Profile) -> Iterator[str]:
             "Verdicts are of the interleaved runs above, by a paired bootstrap of the ratio of "
             "medians; UNCLEAR: more runs are needed to tell."
         )
+    for c in profile.comparisons:
+        if c.verdict.reason:
+            yield f"{c.other} v {c.base}, {c.conditions}: {c.verdict.word}, {c.verdict.reason}."
 
 
 def _measured(where: str, rows: Sequence[Row]) -> Table:
