@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -164,8 +165,8 @@ def _measured(
         found = _visited(plan, bench, reference, visit)
         spent = bench.seconds() - began
         new = [as_line(visit, **found, t=round(spent, 3))]
-        after = host.sample()
-        if after.time_s - before.time_s >= _WATCH_S:
+        if time.perf_counter() - before.time_s >= _WATCH_S:
+            after = host.sample()
             new, before = [*new, {"load": _load(before, after), "t": round(spent, 3)}], after
         for line in new:
             work.append(line)
