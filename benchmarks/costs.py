@@ -1,4 +1,4 @@
-"""Times cost formulas on one core: `python benchmarks/costs.py [--quick]`.
+"""Times cost formulas and latency tables on one core: `python benchmarks/costs.py [--quick]`.
 
 All cost metrics of n sampled architectures at once, as the search asks for them, in architectures
 a second: the median and the range over repeats (element-wise NumPy, so one core). Beside it what
@@ -23,9 +23,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from smt_nas import PRESETS, SearchSpace, costs
+from smt_nas.devices.blocks import BlockTable
+from smt_nas.devices.conditions import Conditions
+from smt_nas.devices.parts import PartIndex
 from smt_nas.profilers import count
 
 GOAL = 200_000  # architectures a second on one core
+LATENCY_GOAL = 50_000  # the same of a latency from a built block table
 
 
 def main() -> None:
@@ -43,6 +47,9 @@ def main() -> None:
         for n in (1_000, 20_000) if quick else (1_000, 20_000, 200_000):
             rates(name, n, 5 if quick else 21)
     print(f"goal: {GOAL:,} architectures/s\n")
+    for name in ("smt", "smt_micro"):
+        latencies(name, 1_000 if quick else 20_000, 5 if quick else 21)
+    print(f"goal: {LATENCY_GOAL:,} architectures/s\n")
     arch = PRESETS["smt_t"]
     tools: dict[str, Callable[[], object]] = {
         "formula, costs.of(smt_t)": lambda: costs.of(arch),
@@ -61,6 +68,18 @@ def rates(name: str, n: int, repeats: int) -> None:
     genes = space.sample(np.random.default_rng(0), n)
     found = [n / t for t in repeated(lambda: costs.estimate(space, genes).as_dict(), repeats)]
     row(f"{name}, batch of {n:,}", statistics.median(found), min(found), max(found), "/s", 0)
+
+
+def latencies(name: str, n: int, repeats: int) -> None:
+    """Print latencies a second from a block table, for a batch of n."""
+    space = SearchSpace.load(name)
+    index = PartIndex.of(space)
+    ms = np.ones(len(index.parts))
+    table = BlockTable(index, Conditions(), ms, host_ms=ms)
+    genes = space.sample(np.random.default_rng(0), n)
+    found = [n / t for t in repeated(lambda: table.predict(genes), repeats)]
+    label = f"latency, {name}, batch of {n:,}"
+    row(label, statistics.median(found), min(found), max(found), "/s", 0)
 
 
 def repeated(call: Callable[[], object], repeats: int) -> list[float]:

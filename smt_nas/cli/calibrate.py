@@ -16,25 +16,36 @@ if TYPE_CHECKING:
 _STEPS = 1000  # of the progress bar
 
 
+Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")]
+Space = Annotated[str, typer.Option(help="A name of `smt-nas spaces`, or a YAML.")]
+Minutes = Annotated[
+    float, typer.Option(help="Stop measuring then; the table is valid anyway.", min=0.01)
+]
+Batch = Annotated[
+    str, typer.Option(help="Images a forward, e.g. 1,8. Default: 1; on a GPU 1,8,64.")
+]
+Precisions = Annotated[
+    str, typer.Option(help="E.g. fp32,bf16. Default: fp32; on a GPU fp32,amp-fp16.")
+]
+Modes = Annotated[
+    str, typer.Option(help="eager, graph or both. Default: eager; on a GPU eager,graph.")
+]
+Threads = Annotated[int, typer.Option(help="CPU threads.", min=1, max=1024)]
+Out = Annotated[Path, typer.Option(help="Folder of the table.")]
+Seed = Annotated[int, typer.Option(help="Of the schedule.", min=0)]
+
+
 @app.command()
 def calibrate(
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
-    space: Annotated[str, typer.Option(help="A name of `smt-nas spaces`, or a YAML.")] = "smt",
-    minutes: Annotated[
-        float, typer.Option(help="Stop measuring then; the table is valid anyway.", min=0.01)
-    ] = 10.0,
-    batch: Annotated[
-        str, typer.Option(help="Images a forward, e.g. 1,8. Default: 1; on a GPU 1,8,64.")
-    ] = "",
-    precision: Annotated[
-        str, typer.Option(help="E.g. fp32,bf16. Default: fp32; on a GPU fp32,amp-fp16.")
-    ] = "",
-    mode: Annotated[
-        str, typer.Option(help="eager, graph or both. Default: eager; on a GPU eager,graph.")
-    ] = "",
-    threads: Annotated[int, typer.Option(help="CPU threads.", min=1, max=1024)] = 1,
-    out: Annotated[Path, typer.Option(help="Folder of the table.")] = Path("profiles"),
-    seed: Annotated[int, typer.Option(help="Of the schedule.", min=0)] = 0,
+    device: Device = "cpu",
+    space: Space = "smt",
+    minutes: Minutes = 10.0,
+    batch: Batch = "",
+    precision: Precisions = "",
+    mode: Modes = "",
+    threads: Threads = 1,
+    out: Out = Path("profiles"),
+    seed: Seed = 0,
     as_json: console.AsJson = False,
 ) -> None:
     """Measure the building blocks of a space on this machine, and check what they predict.
