@@ -26,7 +26,7 @@ Strategy = Annotated[str, typer.Option(help="nsga2 or random.")]
 Evaluator = Annotated[str, typer.Option(help="What rates networks.")]
 Objective = Annotated[
     list[str] | None,
-    typer.Option(help="What is wanted. Repeat. Default: score, latency, params."),
+    typer.Option(help="What is wanted. Repeat. Default: score, latency, macs, params."),
 ]
 Device = Annotated[
     str | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from smt_nas.search.quantities import (
 from smt_nas.search.targets import Default, Devices, Find, Place, Target
 from smt_nas.space import Genes, SearchSpace
 
-DEFAULT_OBJECTIVES = ("score", "latency_ms", "params")
+DEFAULT_OBJECTIVES = ("score", "latency_ms", "macs", "params")
 Values = dict[str, NDArray[Any]]
 """Values (n,) by the name of the quantity."""
 
@@ -42,8 +43,8 @@ class Problem:
         objectives: at most one of them, the evaluator's, is neither.
         quantities: all that networks are judged by: those of limits and objectives.
         target: the search's own device (`--device`) and conditions.
-        forecasts: of the targets whose latency is predicted, by their text.
         devices: by label; empty where a search is only read.
+        recorded: forecasts of a search that is only read, by the text of their target.
     """
 
     space: SearchSpace
@@ -51,8 +52,8 @@ class Problem:
     objectives: tuple[Quantity, ...]
     quantities: tuple[Quantity, ...]
     target: Target
-    forecasts: Mapping[str, Forecast]
     devices: Mapping[str, Device] = field(default_factory=dict, repr=False)
+    recorded: Mapping[str, Forecast] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -75,7 +76,7 @@ class Problem:
 
         Raises:
             ConfigError: a budget, an objective or a device that is not known.
-            MeasurementError: a device that cannot be predicted under such conditions.
+            MeasurementError: this machine has no such device.
         """
         devices = Devices()
         find: Find = _recorded(records) if records else devices
@@ -92,11 +93,9 @@ class Problem:
             objectives=wanted,
             quantities=quantities,
             target=default.target("latency_ms"),
-            forecasts={str(r.target): r.forecast for r in records if r.forecast is not None},
             devices=devices.loaded,
+            recorded={str(r.target): r.forecast for r in records if r.forecast is not None},
         )
-        if not records:
-            problem = replace(problem, forecasts=_forecasts(problem))
         limits = tuple(required(b, q, problem._preset_value) for b, q in limited)
         return replace(problem, limits=limits)
 
@@ -109,6 +108,21 @@ class Problem:
     def predicted(self) -> tuple[Quantity, ...]:
         """The quantities that are predicted for a device."""
         return tuple(q for q in self.quantities if q.predicted)
+
+    @cached_property
+    def forecasts(self) -> Mapping[str, Forecast]:
+        """Of the targets whose latency is predicted, by their text; the first look takes seconds.
+
+        Raises:
+            MeasurementError: a device that cannot be predicted under such conditions.
+        """
+        if not self.devices:
+            return self.recorded
+        targets = {str(t): t for t in _targets(self.predicted)}
+        return {
+            text: forecast(self.devices[t.place.label], t, self.space)
+            for text, t in targets.items()
+        }
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -210,14 +224,6 @@ class Problem:
 
 def _targets(quantities: Sequence[Quantity]) -> list[Target]:
     return [q.target for q in quantities if q.target is not None]
-
-
-def _forecasts(problem: Problem) -> dict[str, Forecast]:
-    targets = {str(t): t for t in _targets(problem.predicted)}
-    return {
-        text: forecast(problem.devices[t.place.label], t, problem.space)
-        for text, t in targets.items()
-    }
 
 
 def _recorded(records: Sequence[Record]) -> Find:

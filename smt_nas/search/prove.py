@@ -19,7 +19,9 @@ from smt_nas.search.workers import Workers
 
 GROUP = 8  # networks timed together, beside the reference: their weights are in memory together
 REFERENCE = "smt_t"
-SECONDS, SAMPLES = 0.4, 8  # of each network: enough to tell a front's members apart
+SAMPLES = 9  # of each network, the fewest that show a drift
+PRECISION = 0.5  # any: more samples would tell members apart better, but the search has to end
+SECONDS = 2.0  # cap of each network
 Notes = Mapping[str, Any]
 """What is kept beside the trials, by name: `Study.notes`."""
 
@@ -134,7 +136,7 @@ def measured(group: Sequence[Result], reference: Result, target: Target) -> list
     try:
         for key, arch in archs.items():
             calls.append(prepare(network_of(arch, key), target.conditions, target.place.here))
-        limits = Limits(seconds=SECONDS, samples=SAMPLES, min_s=SECONDS / 2, warmup_s=0)
+        limits = Limits(SECONDS, SAMPLES, min_s=0, precision=PRECISION, warmup_s=0)
         found = dict(zip(archs, interleave(calls, limits), strict=True))
     finally:
         for call in calls:

@@ -39,7 +39,7 @@ class Settings(BaseModel):
     Attributes:
         space: name of a shipped space, or path of a YAML.
         budgets: what must hold, e.g. `("2.4GFLOPs", "12Mparams")`.
-        objectives: names of METRICS; none means score up, latency down, params down.
+        objectives: names of METRICS; none means score up; latency, MACs, params down.
         device: where latencies are of that name no device, e.g. `a100:b8:fp16`; None for this
             machine's GPU, or its CPU where there is none.
         strategy: of STRATEGIES.

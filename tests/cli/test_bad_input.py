@@ -49,7 +49,7 @@ def the_line(result):
         (["--budget", "5ms@v100:bf16"], "cannot compute in bf16. It can: fp32"),
         (["--budget", "1us@a100"], "The nearest that can be met"),
         (["--budget", "1e9img/s@a100"], "The nearest that can be met: at least"),
-        (["--budget", "1us@a100", "--budget", "1Mparams..3Mparams"], "The nearest network has"),
+        (["--budget", "1us@a100", "--budget", "3Mparams"], "The nearest network has"),
         (["--device", "a1000"], "Did you mean"),
         (["--device", "a100:fp17"], "Did you mean 'fp16'?"),
         (["--objective", "latency", "--objective", "latency_ms"], "each one once"),

@@ -128,7 +128,6 @@ def test_limits_are_judged_together(devices):
         ({"device": "a100:b0"}, ConfigError, "--device a100:b0: the batch must be"),
         ({"device": "a100:bf16"}, ConfigError, "cannot compute in bf16. It can: fp32, fp16"),
         ({"budgets": ("5ms@a100:tf32",)}, ConfigError, "It can: fp32, fp16, amp-fp16"),
-        ({"budgets": ("0.001ms@a100",)}, ConfigError, r"can be met: 0\.1\d latency_ms"),
         (
             {"budgets": ("1e9img/s@a100:b1",)},
             ConfigError,
@@ -153,7 +152,7 @@ def test_the_nearest_that_can_be_met_can_be_met(devices, tmp_path):
 
 def test_a_search_by_latency_meets_its_budget(devices, tmp_path):
     outcome = begin(tmp_path / "r", n=70, budgets=("10MMACs", "0.3ms", "0.08ms@a100:fp16")).run()
-    assert [q.name for q in outcome.problem.objectives] == ["score", "latency_ms", "params"]
+    assert [q.name for q in outcome.problem.objectives] == ["score", "latency_ms", "macs", "params"]
     assert outcome.finished and len(outcome.front) > 3
     for r in outcome.front:
         assert r.values["latency_ms"] <= 0.3
@@ -164,7 +163,8 @@ def test_a_search_by_latency_meets_its_budget(devices, tmp_path):
             (0.8 * r.values["latency_ms"], 1.2 * r.values["latency_ms"])
         )
     points = [
-        (-r.values["score"], r.values["latency_ms"], r.values["params"]) for r in outcome.front
+        (-r.values["score"], *(r.values[n] for n in ("latency_ms", "macs", "params")))
+        for r in outcome.front
     ]
     for p in points:
         assert not any(all(a <= b for a, b in zip(q, p, strict=True)) and q != p for q in points)
@@ -291,12 +291,11 @@ def test_what_cannot_be_timed_is_said_and_spares_the_others(
     )
 
 
-@pytest.mark.parametrize("cut", [1, 33])
-def test_killed_and_resumed_gives_the_same(devices, tmp_path, cut):
+def test_stopped_and_resumed_gives_the_same(devices, tmp_path):
     budgets = ("10MMACs", "0.12ms@a100:b1:fp16")
-    begin(tmp_path / "whole", n=40, budgets=budgets).run()
-    begin(tmp_path / "cut", n=cut, budgets=budgets).run()
-    assert again(tmp_path / "cut", n=40).run().finished
+    begin(tmp_path / "whole", n=36, budgets=budgets).run()
+    begin(tmp_path / "cut", n=33, budgets=budgets).run()
+    assert again(tmp_path / "cut", n=36).run().finished
     texts = [(tmp_path / name / "front.csv").read_text() for name in ("whole", "cut")]
     assert texts[0] == texts[1]
     kept = yaml.safe_load((tmp_path / "cut" / "run.yaml").read_text())["targets"]
