@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from smt_nas.arch import Architecture
 from smt_nas.devices.blocks import BlockTable
-from smt_nas.devices.conditions import Conditions
+from smt_nas.devices.conditions import Conditions, Mode
 from smt_nas.devices.efficiency import Efficiency, load_efficiency
 from smt_nas.devices.fusion import Floats, Kernels, kernels
 from smt_nas.devices.latency import Latency
@@ -40,6 +39,17 @@ class OpTimes:
     bound: tuple[Bound, ...]
 
 
+class Correction(NamedTuple):
+    """What networks measured on a device say of its predictions in one mode.
+
+    `factor`: truth over prediction; `low`, `high`: log of truth over what is then predicted.
+    """
+
+    factor: float
+    low: float
+    high: float
+
+
 class Cost(NamedTuple):
     """Milliseconds of a run of operators: what the device needs, what the host needs to launch."""
 
@@ -54,10 +64,12 @@ class Device:
     Attributes:
         sheet: of the device.
         efficiency: shares of its peaks.
+        corrections: by mode, from networks that a user measured.
     """
 
     sheet: Sheet
     efficiency: Efficiency
+    corrections: Mapping[Mode, Correction] = field(default_factory=dict)
     _tables: dict[tuple[str, Conditions], BlockTable] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -95,7 +107,7 @@ class Device:
             low=np.array([ms * np.exp(low)]),
             high=np.array([ms * np.exp(high)]),
             conditions=conditions,
-            basis="sheet",
+            basis=self.basis(conditions),
             notes=self.sheet.warnings,
         )
 
@@ -133,14 +145,23 @@ class Device:
         return OpTimes(ms, tuple(bound))
 
     def factor(self, conditions: Conditions) -> float:
-        """Truth over roofline, as public measurements of this device have it; else 1."""
-        return self.efficiency.factor(self.sheet.key, conditions.mode) or 1.0
+        """Truth over roofline, as measurements of this device have it; else 1."""
+        own = self.efficiency.factor(self.sheet.key, conditions.mode) or 1.0
+        corrected = self.corrections.get(conditions.mode)
+        return own * corrected.factor if corrected else own
 
     def interval(self, conditions: Conditions) -> tuple[float, float]:
         """Log of truth over prediction that the interval reaches down and up to."""
+        corrected = self.corrections.get(conditions.mode)
+        if corrected:
+            return corrected.low, corrected.high
         own = self.efficiency.factor(self.sheet.key, conditions.mode) is not None
         table = self.efficiency.own_intervals if own else self.efficiency.intervals
         return table["eager" if conditions.mode == "graph" else conditions.mode]
+
+    def basis(self, conditions: Conditions) -> Literal["sheet", "anchored"]:
+        """What a prediction without a measured table is made from."""
+        return "anchored" if conditions.mode in self.corrections else "sheet"
 
     def _times(self, found: Kernels, conditions: Conditions) -> Times:
         hardware = hardware_of(self.sheet, conditions)
@@ -148,16 +169,12 @@ class Device:
         return kernel_times(found, hardware, self.efficiency.coefficients, compiled)
 
 
-def load_device(name: str, anchors: Path | None = None) -> Device:
-    """A device by the name of its sheet.
-
-    Args:
-        name: of a sheet, an alias, or a path to a `.yaml`.
-        anchors: a file of networks measured on it, to correct its predictions by.
+def load_device(name: str) -> Device:
+    """A device by the name of its sheet, an alias, or a path to a `.yaml`.
 
     Raises:
         UnknownName: no such sheet.
-        ConfigError: a file is no sheet, or holds no anchors.
+        ConfigError: a file is no sheet.
     """
     sheet = load_sheet(name)
     return Device(sheet, load_efficiency(sheet.kind))

@@ -47,7 +47,7 @@ def sheet_table(device: Device, space: SearchSpace, conditions: Conditions) -> B
         factor=device.factor(conditions),
         low=low,
         high=high,
-        basis="sheet",
+        basis=device.basis(conditions),
         notes=device.sheet.warnings,
     )
     return _merged(device, table) if conditions.mode == "compile" else table

@@ -19,22 +19,17 @@ from smt_nas.devices.conditions import Conditions
 from smt_nas.devices.device import Device, load_device, local_device
 from smt_nas.devices.registry import is_here
 from smt_nas.errors import ConfigError, MeasurementError
-from smt_nas.profilers.breakdown import operators
+from smt_nas.profilers.anchors import anchored, read_anchors
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.compare import Verdict, interleave, verdict
 from smt_nas.profilers.curve import Point, Sweep
 from smt_nas.profilers.energy import energy
-from smt_nas.profilers.figure import (
-    Figure,
-    as_throughput,
-    measured_latency,
-    predicted_latency,
-    unknown,
-)
+from smt_nas.profilers.figure import Figure, as_throughput, measured_latency, unknown
 from smt_nas.profilers.limits import Limits
 from smt_nas.profilers.measurement import Measurement
 from smt_nas.profilers.memory import peak_memory
 from smt_nas.profilers.networks import Network
+from smt_nas.profilers.predict import prediction
 from smt_nas.profilers.prepare import prepare
 from smt_nas.profilers.throughput import sweep
 
@@ -133,7 +128,9 @@ def target(name: str | None, anchors: Path | None = None) -> tuple[Device, str |
                 "--gpu a100, or measure this one with `smt-nas calibrate`."
             )
         return local_device(name), name
-    device = load_device(name, anchors)
+    device = load_device(name)
+    if anchors is not None:
+        device = anchored(device, read_anchors(anchors))
     return device, is_here(device.sheet)
 
 
@@ -172,7 +169,7 @@ def profile(
 
 
 def _predicted(network: Network, device: Device, conditions: Conditions) -> Row:
-    latency = _prediction(network, device, conditions)
+    latency = prediction(network, device, conditions)
     if latency.value is None:
         return Row(network.name, conditions, {}, failure=latency.reason)
     figures = {
@@ -182,16 +179,6 @@ def _predicted(network: Network, device: Device, conditions: Conditions) -> Row:
         "energy_mj": unknown("predicted", "energy is measured, not predicted"),
     }
     return Row(network.name, conditions, figures, predicted=latency)
-
-
-def _prediction(network: Network, device: Device, conditions: Conditions) -> Figure:
-    """What the device's sheet or table says; without a value where it cannot."""
-    try:
-        if network.arch is not None and conditions.image_size is None:
-            return predicted_latency(device.predict_arch(network.arch, conditions))
-        return predicted_latency(device.predict_ops(operators(network, conditions), conditions))
-    except MeasurementError as error:
-        return unknown("predicted", str(error))
 
 
 def _measure(
@@ -267,8 +254,8 @@ def _sweep(found: Profile, network: Network, conditions: Conditions) -> None:
         loop = "a sustained loop: throughput only"
         figures = {"latency_ms": unknown("measured", loop), **point.memory}
         figures["throughput_ips"] = point.throughput_ips
-        prediction = _prediction(network, found.device, case)
-        found.rows.append(Row(network.name, case, figures, prediction))
+        expected = prediction(network, found.device, case)
+        found.rows.append(Row(network.name, case, figures, expected))
 
 
 def _row(
@@ -282,5 +269,5 @@ def _row(
         **peak_memory(network, conditions, found.where),
         "energy_mj": energy_mj,
     }
-    prediction = _prediction(network, found.device, conditions)
-    return Row(network.name, conditions, figures, prediction, m)
+    expected = prediction(network, found.device, conditions)
+    return Row(network.name, conditions, figures, expected, m)
