@@ -13,7 +13,7 @@ from smt_nas.arch import Architecture
 from smt_nas.devices.blocks import BlockTable
 from smt_nas.devices.conditions import Conditions, Mode
 from smt_nas.devices.efficiency import Efficiency, load_efficiency
-from smt_nas.devices.fusion import Floats, Kernels, kernels
+from smt_nas.devices.kernels import Floats, Kernels, kernels
 from smt_nas.devices.latency import Latency
 from smt_nas.devices.of_space import table_of
 from smt_nas.devices.ops import Op

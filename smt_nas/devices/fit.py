@@ -1,9 +1,10 @@
 """Fitting the roofline's coefficients to measurements: of single operators, of whole networks.
 
 Residuals are logs of prediction over truth under a robust loss, so that every network counts alike
-and a few odd ones do not pull. Each device and mode gets a factor of its own while fitting, drawn
-towards 1: what is particular to a device then does not bend the coefficients, which are for all.
-Needs scipy; nothing that predicts does.
+and a few odd ones do not pull. Coefficients are drawn towards what physics suggests. A device has
+a factor of its own, and a smaller one by mode, both drawn towards 1: what is particular to a device
+then does not bend what is for all, and an unseen one is predicted as a typical one. Needs scipy;
+nothing that predicts does.
 """
 
 from __future__ import annotations
@@ -12,13 +13,64 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from smt_nas.devices.fusion import Floats, Ints, Kernels
+from smt_nas.devices.kernels import Floats, Ints, Kernels
 from smt_nas.devices.roofline import Hardware, kernel_times
 
-SPREAD = 0.7  # of a coefficient about its first guess, in log: weak
-DEVICE_SPREAD = 0.15  # of a device's factor about 1, in log
-LOSS_SCALE = 0.15  # residuals above this count less than squared
+Mask = NDArray[np.bool_]
+Key = tuple[str, str]  # device, mode
+
+GUESSES = {  # first guess and spread about it, in log
+    "linear_tensor": (0.95, 0.2),
+    "matmul_tensor": (0.8, 0.4),
+    "conv_tensor": (0.8, 0.3),
+    "grouped_tensor": (0.3, 1.0),
+    "attention_tensor": (0.6, 0.5),
+    "tile_tensor": (40.0, 0.7),
+    "depth_tensor": (60.0, 0.7),
+    "linear_simt": (0.9, 0.2),
+    "matmul_simt": (0.8, 0.4),
+    "conv_simt": (0.8, 0.4),
+    "grouped_simt": (0.3, 1.0),
+    "attention_simt": (0.5, 0.5),
+    "tile_simt": (10.0, 0.7),
+    "depth_simt": (30.0, 0.7),
+    "softmax_macs": (32.0, 0.5),
+    "depthwise_last_half": (0.3, 0.7),
+    "depthwise_first_half": (0.2, 0.7),
+    "depthwise_last_full": (0.3, 0.7),
+    "depthwise_first_full": (0.3, 0.7),
+    "depthwise_output_macs": (10.0, 0.7),
+    "depthwise_area": (0.1, 1.0),
+    "odd_share": (0.5, 0.5),
+    "relayout": (1.0, 0.7),
+    "resize_ns": (20.0, 1.5),
+    "l2_share": (0.4, 0.1),
+    "l2_cost": (0.5, 0.1),
+    "start_us": (3.0, 0.4),
+    "overlap": (3.0, 0.3),
+    **{
+        f"bytes_{k}": (0.8, 0.25)
+        for k in ("linear", "matmul", "attention", "conv", "depthwise", "grouped")
+    },
+    **{
+        f"{how}_{k}": (0.83, 0.2)
+        for how in ("bytes", "compiled")
+        for k in ("norm", "batchnorm", "softmax", "elementwise", "reduce", "copy", "resize", "cast")
+    },
+}
+HOST = {  # microseconds to launch; nothing here measures them: typical of torch 2 on a server CPU
+    "host_heavy_us": 20.0,
+    "host_light_us": 8.0,
+    "host_compiled_us": 4.0,
+    "host_graph_us": 0.1,
+}
+DEVICE_SPREAD = 0.1  # of a device's factor about 1, in log
+MODE_SPREAD = 0.04  # of its factor by mode
+ALL_SPREAD = 0.15  # of what a whole mode is off
+PRIOR = 0.1  # weight of a prior: one spread counts as a network that is 10 % off
+ROBUST = 0.15  # residuals above this count less than squared
 
 
 @dataclass(frozen=True)
@@ -34,7 +86,8 @@ class Sample:
         count: how often each kernel runs.
         network: which of the n networks it belongs to.
         truth_ms: (n,) measured.
-        weight: of a residual.
+        weight: (n,) of the residuals.
+        extra_ms: what each measurement holds besides.
     """
 
     device: str
@@ -45,15 +98,21 @@ class Sample:
     count: Floats
     network: Ints
     truth_ms: Floats
-    weight: float = 1.0
+    weight: Floats
+    extra_ms: float = 0.0
+
+    @property
+    def key(self) -> Key:
+        """Device and mode."""
+        return self.device, self.mode
 
     def predict(self, c: Mapping[str, float]) -> Floats:
         """Milliseconds of each network by the roofline, (n,)."""
         times = kernel_times(self.kernels, self.hardware, c, self.mode == "compile")
         total = np.bincount(self.network, self.count * times.total, len(self.names))
-        return total.astype(np.float64)
+        return total.astype(np.float64) + self.extra_ms
 
-    def only(self, keep: np.ndarray) -> Sample:
+    def only(self, keep: Mask) -> Sample:
         """The networks chosen by a mask (n,)."""
         place = np.cumsum(keep) - 1
         rows = keep[self.network]
@@ -64,10 +123,77 @@ class Sample:
             count=self.count[rows],
             network=place[self.network[rows]],
             truth_ms=self.truth_ms[keep],
+            weight=self.weight[keep],
         )
 
 
-def take(kernels: Kernels, rows: np.ndarray) -> Kernels:
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit found.
+
+    Attributes:
+        coefficients: of the roofline, all of them.
+        modes: log of truth over roofline of a typical device, by mode.
+        devices: the same of each device of the samples beyond that, by (device, mode).
+    """
+
+    coefficients: dict[str, float]
+    modes: dict[str, float]
+    devices: dict[Key, float]
+
+    def predict(self, sample: Sample, known: bool = False) -> Floats:
+        """Milliseconds of each network, (n,); `known`: with the device's own factor."""
+        shift = self.modes.get(sample.mode, 0.0)
+        shift += self.devices.get(sample.key, 0.0) if known else 0.0
+        return sample.predict(self.coefficients) * np.exp(shift)
+
+
+def fit(samples: Sequence[Sample], start: Fitted | None = None, rounds: int = 30) -> Fitted:
+    """Fit every coefficient of `GUESSES`.
+
+    Args:
+        samples: what was measured.
+        start: where to start from; the guesses by default.
+        rounds: of the optimiser at most.
+    """
+    from scipy.optimize import least_squares
+
+    names = list(GUESSES)
+    keys = sorted({s.key for s in samples})
+    modes, devices = sorted({m for _, m in keys}), sorted({d for d, _ in keys})
+    guess = np.log([GUESSES[n][0] for n in names])
+    spread = [GUESSES[n][1] for n in names]
+    spread += [ALL_SPREAD] * len(modes) + [DEVICE_SPREAD] * len(devices)
+    spread += [MODE_SPREAD] * len(keys)
+    ends = np.cumsum([len(names), len(modes), len(devices)])
+    middle = np.concatenate([guess, np.zeros(len(spread) - len(guess))])
+
+    def unpack(x: Floats) -> Fitted:
+        own, by_mode, by_device, by_key = np.split(x, ends)
+        device = dict(zip(devices, by_device, strict=True))
+        return Fitted(
+            {**HOST, **dict(zip(names, map(float, np.exp(own)), strict=True))},
+            dict(zip(modes, map(float, by_mode), strict=True)),
+            {k: float(device[k[0]] + v) for k, v in zip(keys, by_key, strict=True)},
+        )
+
+    def residuals(x: Floats) -> Floats:
+        now = unpack(x)
+        found = [s.weight * np.log(now.predict(s, known=True) / s.truth_ms) for s in samples]
+        return np.asarray(np.concatenate([*found, PRIOR * (x - middle) / spread]))
+
+    x0 = middle.copy()
+    if start is not None:
+        x0[: len(names)] = np.log([start.coefficients[n] for n in names])
+        x0[ends[0] : ends[1]] = [start.modes.get(m, 0.0) for m in modes]
+    found = least_squares(
+        residuals, x0, loss="soft_l1", f_scale=ROBUST, diff_step=1e-3, max_nfev=rounds
+    )
+    result: Fitted = unpack(found.x)
+    return result
+
+
+def take(kernels: Kernels, rows: Mask) -> Kernels:
     """Some rows of kernels."""
     return Kernels(**{f.name: getattr(kernels, f.name)[rows] for f in fields(Kernels)})
 
@@ -84,48 +210,7 @@ def joined(parts: Sequence[Kernels]) -> tuple[Kernels, Floats, Ints]:
         networks.append(np.full(len(unique), i))
     table = np.concatenate(tables)
     columns = dict(zip(names, table.T, strict=True))
-    columns["kind"] = columns["kind"].astype(np.int64)
-    columns["owner"] = np.zeros(len(table), dtype=np.int64)
-    return Kernels(**columns), np.concatenate(counts), np.concatenate(networks)
-
-
-def fit(
-    samples: Sequence[Sample],
-    start: Mapping[str, float],
-    free: Sequence[str],
-    spread: Mapping[str, float] | None = None,
-) -> tuple[dict[str, float], dict[tuple[str, str], float]]:
-    """Fit some coefficients.
-
-    Args:
-        samples: what was measured.
-        start: all coefficients, as first guesses.
-        free: names of those to fit.
-        spread: of single coefficients about their guess, in log; `SPREAD` of the others.
-
-    Returns: all coefficients; the factor of each (device, mode) of the samples.
-    """
-    from scipy.optimize import least_squares
-
-    free, keys = list(free), sorted({(s.device, s.mode) for s in samples})
-    guess = np.log([start[name] for name in free])
-    widths = np.array([(spread or {}).get(name, SPREAD) for name in free])
-
-    def unpack(x: Floats) -> dict[str, float]:
-        return {**start, **dict(zip(free, np.exp(x), strict=True))}
-
-    def residuals(x: Floats) -> Floats:
-        c, factors = unpack(x[: len(free)]), dict(zip(keys, x[len(free) :], strict=True))
-        found = [
-            s.weight * (np.log(s.predict(c) / s.truth_ms) + factors[s.device, s.mode])
-            for s in samples
-        ]
-        prior = [(x[: len(free)] - guess) / widths, x[len(free) :] / DEVICE_SPREAD]
-        return np.concatenate([*found, *(LOSS_SCALE * p for p in prior)])
-
-    x0 = np.concatenate([guess, np.zeros(len(keys))])
-    result = least_squares(
-        residuals, x0, loss="soft_l1", f_scale=LOSS_SCALE, diff_step=1e-3, max_nfev=25
-    )
-    factors = dict(zip(keys, np.exp(result.x[len(free) :]), strict=True))
-    return unpack(result.x[: len(free)]), {k: float(v) for k, v in factors.items()}
+    kind = columns.pop("kind").astype(np.int64)
+    owner = np.zeros(len(table), dtype=np.int64)
+    kernels = Kernels(kind=kind, owner=owner, **columns)
+    return kernels, np.concatenate(counts), np.concatenate(networks)

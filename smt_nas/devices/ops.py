@@ -21,6 +21,7 @@ Kind = Literal[
     "elementwise",  # activations, residual sums, products
     "reduce",  # means, sums, maxima, pooling
     "copy",  # contiguous, cat, stack, roll, gather
+    "resize",  # interpolation: one thread a pixel, over all channels and images
     "cast",  # to the precision autocast asks for; no work where nothing is cast
 ]
 
@@ -38,7 +39,7 @@ class Op:
         written: elements it writes.
         weights: elements of parameters and buffers it reads.
         m, n, k: of the (implicit) matrix product, one group; 0 where it is none. m counts output
-            positions of the whole batch.
+            positions of the whole batch. Of a resize, m pixels for each of n maps.
         groups: products of that shape: batch x heads of a batched product, groups of a convolution.
         kernel: height times width of a convolution's kernel; 0 elsewhere.
         sources: of each activation it reads: how many operators back it was written (0: given from

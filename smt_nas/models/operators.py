@@ -27,6 +27,7 @@ KINDS = {
     "reduce": "mean sum amax amin max min argmax argmin var var_mean std std_mean prod cumsum any "
     "all linalg_vector_norm norm logsumexp topk sort avg_pool2d max_pool2d_with_indices "
     "_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d avg_pool1d avg_pool3d",
+    "resize": "upsample_bilinear2d upsample_bicubic2d _upsample_bilinear2d_aa upsample_nearest2d",
     "copy": "clone copy_ cat stack roll index index_select gather constant_pad_nd reflection_pad2d "
     "replication_pad2d repeat im2col col2im pixel_shuffle pixel_unshuffle channel_shuffle flip "
     "embedding index_put index_put_ scatter unfold_copy _to_copy repeat_interleave",
@@ -62,6 +63,8 @@ def shape_of(name: str, args: Any, out: Any) -> Shape:
     """The (implicit) matrix product of an operator; empty where it is none."""
     if name == "convolution":
         return _convolution(args, out)
+    if KIND_OF.get(name) == "resize":
+        return Shape(0, math.prod(out.shape[2:]), math.prod(out.shape[:2]))
     if name not in PRODUCTS:
         return Shape()
     left, right = args[:2] if name in ("mm", "bmm", "mv") else args[1:3]
