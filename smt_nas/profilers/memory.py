@@ -1,7 +1,8 @@
 """Peak memory of a network while it runs, on one set of inputs. 1 MB = 1e6 bytes.
 
 - GPU: what torch's allocator handed out (`peak_memory_mb`) and what it took from the driver
-  (`reserved_memory_mb`) at most, beyond what was in use before; the CUDA context is not in it
+  (`reserved_memory_mb`) at most, beyond what was in use before; the CUDA context is not in it. Of
+  a CUDA graph the capture counts, with the workspaces that tuning tries before it
 - CPU: by how much the resident memory of this process grows, at its highest (Linux keeps that mark
   in /proc, VmHWM). Freed memory is handed back first, so that nothing old is used again; so this
   holds weights, activations, and the workspaces of kernels, and no saying is exact to a MB
@@ -20,7 +21,7 @@ from smt_nas.devices.conditions import Conditions
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.figure import Figure, unknown
-from smt_nas.profilers.networks import Network
+from smt_nas.profilers.networks import Network, one_line
 from smt_nas.profilers.prepare import prepare
 from smt_nas.profilers.room import field_mb
 
@@ -52,8 +53,9 @@ def peak_memory(
             "peak_memory_mb": _of_process(network, conditions, proc),
             "reserved_memory_mb": unknown("measured", "a CPU has no pool of its own"),
         }
-    except MeasurementError as error:
-        why = unknown("measured", str(error))
+    except Exception as error:  # a GPU that fell off may raise at any question
+        said = str(error) if isinstance(error, MeasurementError) else one_line(error)
+        why = unknown("measured", said)
         return {"peak_memory_mb": why, "reserved_memory_mb": why}
 
 
@@ -62,9 +64,13 @@ def _of_gpu(network: Network, conditions: Conditions, device: str) -> dict[str, 
     before = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
     call = prepare(network, conditions, device, sets=1)
     try:
+        captured = conditions.mode == "graph"  # a replay allocates nothing, the capture did
+        if captured:
+            torch.cuda.reset_peak_memory_stats(device)
         call.first()  # tuning tries workspaces that no later call needs
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
+        if not captured:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(device)
         _run(call)
         torch.cuda.synchronize(device)
         after = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)

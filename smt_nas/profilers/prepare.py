@@ -24,7 +24,7 @@ from smt_nas.devices.conditions import Conditions
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.networks import Network, one_line
-from smt_nas.profilers.room import DoesNotFit, check_room
+from smt_nas.profilers.room import DoesNotFit, check_room, image_shape
 from smt_nas.profilers.switches import random_state_kept, switched
 from smt_nas.profilers.target import DTYPES, check, resolve
 
@@ -52,7 +52,6 @@ def prepare(
     target = resolve(device)
     check(conditions, target)
     with _told(network, conditions, target):
-        check_room(network, conditions, target)
         return _Prepared(network, conditions, target, sets)
 
 
@@ -71,9 +70,10 @@ class _Prepared:
         self.conditions = conditions
         self.compile_ms: float | None = None
         self._network, self._device = network, device
+        model = _placed(network.build(), conditions, device)
+        check_room(network, model, conditions, device)
         self._images = _images(network, conditions, device, sets)
         self._turn = 0
-        model = _placed(network.build(), conditions, device)
         self._step: Callable[[Tensor], object] = (
             _training(model, conditions, device)
             if conditions.train
@@ -211,13 +211,11 @@ def _images(
     network: Network, conditions: Conditions, device: torch.device, sets: int | None
 ) -> list[Tensor]:
     """Sets of noise, each `(B, C, H, W)`."""
-    size = conditions.image_size or network.image_size
-    shape = (conditions.batch, network.channels, size, size)
     pure = conditions.precision in ("fp16", "bf16")
     dtype = DTYPES[conditions.precision] if pure else torch.float32
     layout = torch.channels_last if conditions.channels_last else torch.contiguous_format
     generator = torch.Generator(device).manual_seed(0)
-    first = torch.randn(shape, generator=generator, device=device)
+    first = torch.randn(image_shape(network, conditions), generator=generator, device=device)
     first = first.to(dtype).contiguous(memory_format=layout)
     rolled = range(1, sets or _sets(first.nbytes, device))  # cheaper than to draw anew
     return [first, *(first.roll(i, dims=-1) for i in rolled)]
@@ -259,9 +257,11 @@ def _told(network: Network, conditions: Conditions, device: torch.device) -> Ite
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise DoesNotFit(f"{where}: {_NO_ROOM}") from error
     except Exception as error:  # the network's code and the compiler's may raise anything
-        if "out of memory" in str(error) or "can't allocate memory" in str(error):
+        if any(words in str(error) for words in _FULL):
             raise DoesNotFit(f"{where}: {_NO_ROOM}") from error
         raise MeasurementError(f"{where}: cannot be run (got {one_line(error)}).") from error
 
 
+_FULL = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+"""What CUDA, the CPU's allocator, and cuBLAS or cuDNN say where memory ends."""
 _NO_ROOM = "needs more memory than there is. Use a smaller batch, image or network."

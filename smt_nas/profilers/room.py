@@ -5,24 +5,44 @@ Linux grants more than there is and ends processes later, so what cannot fit is 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from smt_nas import costs
 from smt_nas.devices.conditions import Conditions
 from smt_nas.errors import MeasurementError
+from smt_nas.profilers.alive import alive_mb
 from smt_nas.profilers.networks import Network
+from smt_nas.profilers.target import DTYPES
 
 MAX_SHARE = 0.9  # of the memory that is left, which a batch may take
+_PER_INPUT = 1000  # images' bytes, which no usual network's activations are more than
+_WORKSPACE = {False: 1.3, True: 1.1}  # kernels copy what they read: 1.3 seen; in training 1.02
+_TRAINED = 4  # weights, gradients, momentum, and the update under way
 
 
 class DoesNotFit(MeasurementError):
     """The device's memory does not hold the network at this batch."""
 
 
-def check_room(network: Network, conditions: Conditions, device: torch.device) -> None:
-    """Refuse what a CPU's memory surely does not hold: the images, and an SMT's activations.
+def image_shape(network: Network, conditions: Conditions) -> tuple[int, int, int, int]:
+    """One input: (B, C, H, W)."""
+    size = conditions.image_size or network.image_size
+    return conditions.batch, network.channels, size, size
+
+
+def check_room(
+    network: Network, model: nn.Module, conditions: Conditions, device: torch.device
+) -> None:
+    """Refuse what a CPU's memory does not hold: the images, weights, and activations.
+
+    Args:
+        network: what runs.
+        model: its module, in its type.
+        conditions: how.
+        device: where; a GPU refuses by itself.
 
     Raises:
         DoesNotFit: with both figures.
@@ -30,15 +50,30 @@ def check_room(network: Network, conditions: Conditions, device: torch.device) -
     free = available_mb() if device.type == "cpu" else None
     if free is None:
         return
-    size = conditions.image_size or network.image_size
-    halved = conditions.precision in ("fp16", "bf16")
-    needed = 4 * network.channels * size**2 / 1e6
-    if network.arch is not None:
-        arch = network.arch.model_copy(update={"image_size": size})
-        needed += costs.of(arch).peak_activation_mb
-    needed *= conditions.batch / (2 if halved else 1)
+    needed = needed_mb(network, model, conditions, MAX_SHARE * free)
     if needed > MAX_SHARE * free:
-        raise DoesNotFit(f"needs {needed:.0f} MB or more, and {free:.0f} MB are free")
+        raise DoesNotFit(f"needs about {needed:.0f} MB, and {free:.0f} MB are free")
+
+
+def needed_mb(network: Network, model: nn.Module, conditions: Conditions, enough: float) -> float:
+    """Memory of a call on a CPU, MB: an estimate that rather errs high.
+
+    Activations are left out where that surely changes nothing: the images alone need more than
+    `enough`, or a thousand times as much is still less. `amp-*` counts as fp32, `compile` as eager.
+    """
+    shape, weights = image_shape(network, conditions), _mb([*model.parameters(), *model.buffers()])
+    pure = conditions.precision in ("fp16", "bf16")
+    images = 4 * math.prod(shape) / 1e6
+    fixed = images + (_TRAINED if conditions.train else 1) * weights
+    if images > enough or fixed + _PER_INPUT * images <= enough:
+        return fixed
+    model.train(conditions.train)
+    held = alive_mb(model, shape, DTYPES[conditions.precision] if pure else torch.float32)
+    return fixed + _WORKSPACE[conditions.train] * (held or 0.0)
+
+
+def _mb(tensors: list[torch.Tensor]) -> float:
+    return sum(t.nbytes for t in tensors) / 1e6
 
 
 def available_mb(root: Path = Path("/")) -> float | None:

@@ -10,6 +10,7 @@ from smt_nas.devices.host import host
 from smt_nas.errors import MeasurementError, SmtNasError
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.clock import Clock
+from smt_nas.profilers.networks import one_line
 
 TURN_MS = {"cpu": 10.0, "cuda": 50.0}
 """How long a turn should take. On a GPU a turn ends with a wait, so this also bounds how far the
@@ -117,12 +118,6 @@ class Subject:
                 f"{self.call.name}: must run on {self.call.device} as {self.call.conditions} "
                 f"(got {self.error}). {_way_out(error)}"
             ) from error
-
-
-def one_line(error: BaseException) -> str:
-    """An exception as one line: its kind and the first line it says."""
-    said = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
 
 
 def _way_out(error: Exception) -> str:

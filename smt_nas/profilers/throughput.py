@@ -7,7 +7,7 @@ not the sweep: its points stay.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -23,6 +23,7 @@ from smt_nas.profilers.networks import Network, one_line
 from smt_nas.profilers.prepare import prepare
 from smt_nas.profilers.room import MAX_SHARE, DoesNotFit, available_mb
 from smt_nas.profilers.sustain import sustain
+from smt_nas.profilers.target import resolve
 from smt_nas.profilers.watch import Watcher, watcher_of
 from smt_nas.units import MAX_BATCH
 
@@ -149,10 +150,17 @@ class _Run:
         if batch not in self.points:
             ips, memory = self._measured(batch), dict[str, Figure]()
             if ips.value is not None:
-                memory = self._rig.memory(self._network, self._at(batch), self._device)
+                memory = self._memory(batch)
             self.points[batch] = Point(batch, ips, memory)
             self._on_point(self.points[batch])
         return self.points[batch].throughput_ips
+
+    def _memory(self, batch: int) -> dict[str, Figure]:
+        """What it takes; with the reason where that cannot be said, so that the speed stays."""
+        try:
+            return self._rig.memory(self._network, self._at(batch), self._device)
+        except Exception as error:  # a GPU that fell off
+            return {"peak_memory_mb": unknown("measured", one_line(error))}
 
     def double(self) -> tuple[int | None, str]:
         """1, 2, 4, ... to the end; the largest batch that fits, and how it was found.
@@ -184,15 +192,19 @@ class _Run:
             return (low or None), f"by estimate, {batch} needs more memory than is free"
         while low and high - low > max(1, low // _RESOLUTION):
             middle = (low + high) // 2
-            low, high = (middle, high) if self._fits(middle) else (low, middle)
+            tried = self._tried(middle)
+            if tried.value is None and self._too_large > middle:  # it failed of something else
+                return low, f"{middle} failed: {tried.reason}"
+            low, high = (middle, high) if tried.value is not None else (low, middle)
         if low:
             self.point(low)
         return (low or None), f"{high} needs more than {MAX_SHARE:.0%} of the memory"
 
-    def _fits(self, batch: int) -> bool:
+    def _tried(self, batch: int) -> Figure:
+        """A batch's warm-up, or its point where there is one."""
         if batch in self.points:
-            return self.points[batch].throughput_ips.value is not None
-        return self._attempt(batch, self._warm).value is not None
+            return self.points[batch].throughput_ips
+        return self._attempt(batch, self._warm)
 
     def _measured(self, batch: int) -> Figure:
         if batch >= self._too_large:
@@ -231,7 +243,8 @@ class _Run:
             failure = one_line(error)
         finally:
             if call is not None:
-                call.close()
+                with suppress(RuntimeError):  # a GPU that fell off
+                    call.close()
         return unknown("measured", failure)
 
     def _at(self, batch: int) -> Conditions:
@@ -265,9 +278,11 @@ def _memory_capped(device: str) -> Iterator[None]:
     if device == "cpu" or not torch.cuda.is_available():
         yield
         return
-    where = torch.device(device)
-    torch.cuda.set_per_process_memory_fraction(MAX_SHARE, where)
+    where = resolve(device)
+    with suppress(RuntimeError):  # a GPU that fell off: the first call will tell
+        torch.cuda.set_per_process_memory_fraction(MAX_SHARE, where)
     try:
         yield
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, where)
+        with suppress(RuntimeError):  # a GPU that fell off has no limit to lift
+            torch.cuda.set_per_process_memory_fraction(1.0, where)

@@ -142,9 +142,11 @@ def test_a_call_that_fails_midway_keeps_its_samples(device):
     call.fails_at = 70, torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
     watcher = FakeWatcher()
     found = run(call, watcher=watcher)
-    assert found.stopped_by == "OutOfMemoryError: CUDA out of memory."
+    assert found.stopped_by == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"
     assert found.status == "unknown"
-    assert found.reasons == ("ended by OutOfMemoryError: CUDA out of memory.",)
+    assert found.reasons == (
+        "ended by OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB",
+    )
     assert 0 < found.wall.n < 70
     assert (watcher.started, watcher.stopped) == (1, 1)
 
@@ -158,7 +160,7 @@ def test_a_call_that_fails_before_the_first_sample_is_told_in_one_line(at):
         run(call, watcher=watcher)
     assert str(raised.value) == (
         "net: must run on cpu as b8 fp32 eager 1 thread "
-        "(got OutOfMemoryError: CUDA out of memory.). "
+        "(got OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB). "
         "Use a smaller batch or image, or another precision."
     )
     assert watcher.started == watcher.stopped

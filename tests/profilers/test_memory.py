@@ -111,11 +111,59 @@ def test_a_gpu_that_is_not_there(monkeypatch):
     def refuse(*args, **kwargs):
         raise MeasurementError("cuda:0: no GPU can be used.")
 
+    fake_gpu(monkeypatch, [])
     monkeypatch.setattr(memory, "prepare", refuse)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 0)
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 0)
     found = peak_memory(load_network("smt_t"), Conditions(), "cuda:0")
     assert {f.reason for f in found.values()} == {"cuda:0: no GPU can be used."}
+
+
+@pytest.mark.parametrize("lost", ["empty_cache", "memory_allocated", "max_memory_allocated"])
+def test_a_gpu_that_falls_off_is_a_figure_with_the_reason(monkeypatch, lost):
+    def refuse(*args):
+        raise RuntimeError("CUDA error: unspecified launch failure\nmore")
+
+    fake_gpu(monkeypatch, [])
+    monkeypatch.setattr(torch.cuda, lost, refuse)
+    found = peak_memory(load_network("smt_t"), Conditions(), "cuda:0")
+    assert found.keys() == KEYS
+    assert {f.reason for f in found.values()} == {
+        "RuntimeError: CUDA error: unspecified launch failure more"
+    }
+
+
+@pytest.mark.parametrize(
+    ("mode", "order"),
+    [
+        ("eager", ["first", "reset", "call", "close"]),
+        ("graph", ["reset", "first", "call", "close"]),
+    ],
+)
+def test_the_peak_of_a_graph_is_that_of_its_capture(monkeypatch, mode, order):
+    events = []
+    fake_gpu(monkeypatch, events)
+    found = peak_memory(load_network("smt_t"), Conditions(mode=mode), "cuda:0")
+    assert events == order
+    assert (found["peak_memory_mb"].value, found["reserved_memory_mb"].value) == (2, 3)
+
+
+def fake_gpu(monkeypatch, events):
+    """Let torch tell of a GPU's memory, and note what happens to it."""
+
+    class Call:
+        first = staticmethod(lambda: events.append("first"))
+        close = staticmethod(lambda: events.append("close"))
+
+        def __call__(self):
+            events.append("call")
+
+    monkeypatch.setattr(memory, "prepare", lambda *args, **more: Call())
+    told = {"memory_allocated": 1e6, "memory_reserved": 1e6}
+    told |= {"max_memory_allocated": 3e6, "max_memory_reserved": 4e6}
+    for name, value in told.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda d: events.append("reset"))
 
 
 @GPU

@@ -10,7 +10,7 @@ from smt_nas.arch import Architecture, Stage
 from smt_nas.devices.conditions import Conditions
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers import prepare as prepare_module
-from smt_nas.profilers import room, target
+from smt_nas.profilers import room
 from smt_nas.profilers.networks import Network, network_of
 from smt_nas.profilers.prepare import first_tensor, prepare
 from smt_nas.profilers.room import DoesNotFit
@@ -226,6 +226,8 @@ def test_a_network_that_raises_is_one_line():
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
         MemoryError(),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     ],
 )
 def test_out_of_memory_is_told_apart(error):
@@ -244,6 +246,60 @@ def test_what_surely_does_not_fit_is_not_tried(monkeypatch):
         prepare(of(Spy(), size=224), Conditions(batch=2000))
     monkeypatch.setattr(room, "available_mb", lambda: None)
     prepare(of(Spy()), Conditions()).close()
+
+
+class Wide(nn.Module):
+    """A convolution that writes 64 times what it reads, then a sum by pixel."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 64, 1)
+
+    def forward(self, x):
+        y = self.conv(x).relu().sigmoid()
+        return y.mean(dim=(1, 2, 3))
+
+
+class Reading(Wide):
+    """It looks at values, which meta tensors do not have."""
+
+    def forward(self, x):
+        return super().forward(x if x.sum().item() < 1e9 else -x)
+
+
+@pytest.mark.parametrize("module", [Wide, Reading])
+def test_activations_of_any_network_must_fit(monkeypatch, module):
+    """100 maps of 1 MB: 2 of them at a time in inference, 3 kept for backward and less written."""
+    network, random = of(module(), size=125, channels=1), torch.get_rng_state()
+
+    def needed(**more):
+        return room.needed_mb(network, network.build().eval(), Conditions(batch=25, **more), 300)
+
+    image, written = 25 * 125**2 * 4 / 1e6, 64 * 25 * 125**2 * 4 / 1e6
+    assert 2 * written <= needed() <= 3 * written
+    assert 2 * written + image <= needed(train=True) <= 5 * written
+    assert needed(precision="bf16") <= needed()
+    assert torch.equal(torch.get_rng_state(), random)
+    monkeypatch.setattr(room, "available_mb", lambda: 200.0)
+    with pytest.raises(DoesNotFit, match=r"about \d+ MB, and 200 MB are free") as caught:
+        prepare(network, Conditions(batch=25))
+    assert "\n" not in str(caught.value)
+    prepare(network, Conditions(batch=1)).close()
+
+
+def test_what_fits_is_not_refused_and_nothing_is_left_behind():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout())
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+    room.needed_mb(of(model), model, Conditions(batch=64, train=True), 100)
+    assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+    assert all(t.device.type == "cpu" for t in model.state_dict().values())
+
+
+def test_a_network_that_never_runs_has_its_own_error_at_its_first_call(monkeypatch):
+    monkeypatch.setattr(room, "available_mb", lambda: 100.0)
+    call = prepare(of(nn.Linear(7, 7)), Conditions(batch=64))
+    with pytest.raises(MeasurementError, match="cannot be run"):
+        call.first()
 
 
 @pytest.mark.parametrize(
@@ -268,79 +324,16 @@ def test_a_type_that_torch_does_not_compute_is_refused(monkeypatch):
         prepare(TINY, Conditions(precision="fp16"))
 
 
-class TestDevices:
-    """What is not there, on machines that this one is not."""
+def test_sets_of_inputs_fill_twice_the_cache(monkeypatch):
+    class Properties:
+        L2_cache_size = 40 * 2**20
 
-    @pytest.fixture
-    def cuda(self, monkeypatch):
-        """A CUDA build with one GPU of any kind."""
-        monkeypatch.setattr(torch.version, "cuda", "13.0")
-        monkeypatch.setattr(torch.cuda, "init", lambda: None)
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda i: "NVIDIA A100-SXM4-40GB")
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda d: (8, 0))
-        return monkeypatch
-
-    @pytest.mark.parametrize("name", ["cud", "cuda:x", "cuda:-1", "mps", "", "cpu:1"])
-    def test_no_device_of_that_name(self, name):
-        with pytest.raises(MeasurementError, match="must be cpu, cuda or cuda:N"):
-            prepare(TINY, Conditions(), name)
-
-    def test_a_cpu_build(self, monkeypatch):
-        monkeypatch.setattr(torch.version, "cuda", None)
-        with pytest.raises(MeasurementError, match=r"^cuda:0: this torch is a CPU build"):
-            prepare(TINY, Conditions(), "cuda:0")
-
-    @pytest.mark.parametrize(
-        "error", ["Found no NVIDIA driver on your system.\nMore.", "No CUDA GPUs are available"]
-    )
-    def test_no_driver_or_no_gpu(self, cuda, error):
-        def init():
-            raise RuntimeError(error)
-
-        cuda.setattr(torch.cuda, "init", init)
-        with pytest.raises(MeasurementError, match=error.split("\n")[0]) as caught:
-            prepare(TINY, Conditions(), "cuda")
-        assert "\n" not in str(caught.value)
-
-    def test_an_index_out_of_range(self, cuda):
-        assert target.resolve("cuda") == torch.device("cuda", 0)
-        assert target.resolve("cuda:1") == torch.device("cuda", 1)
-        with pytest.raises(MeasurementError, match="It has cuda:0, cuda:1"):
-            target.resolve("cuda:2")
-
-    def test_a_mig_slice(self, cuda):
-        name = "NVIDIA A100-SXM4-40GB MIG 1g.5gb"
-        cuda.setattr(torch.cuda, "get_device_name", lambda i: name)
-        with pytest.raises(MeasurementError, match="a share of a GPU cannot be measured"):
-            target.resolve("cuda")
-
-    @pytest.mark.parametrize("precision", ["bf16", "amp-bf16", "tf32"])
-    def test_formats_before_ampere(self, cuda, precision):
-        device = torch.device("cuda", 0)
-        target.check(Conditions(precision=precision), device)
-        cuda.setattr(torch.cuda, "get_device_capability", lambda d: (7, 0))
-        target.check(Conditions(precision="fp16"), device)
-        with pytest.raises(MeasurementError, match=r"needs compute capability 8.0.*got 7.0"):
-            target.check(Conditions(precision=precision), device)
-
-    def test_modes_of_a_gpu(self, cuda):
-        device = torch.device("cuda", 0)
-        target.check(Conditions(mode="graph"), device)
-        for wrong in ({"mode": "graph", "train": True}, {"threads": 2}):
-            with pytest.raises(MeasurementError):
-                target.check(Conditions(**wrong), device)
-
-    def test_sets_of_inputs_fill_twice_the_cache(self, cuda):
-        class Properties:
-            L2_cache_size = 40 * 2**20
-
-        cuda.setattr(torch.cuda, "get_device_properties", lambda d: Properties)
-        device = torch.device("cuda", 0)
-        assert prepare_module._sets(600_000, device) == 140
-        assert prepare_module._sets(100 * 2**20, device) == 4
-        assert prepare_module._sets(600 * 2**20, device) == 1  # bounded in memory
-        assert prepare_module._sets(2 * 2**30, device) == 1
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda d: Properties)
+    device = torch.device("cuda", 0)
+    assert prepare_module._sets(600_000, device) == 140
+    assert prepare_module._sets(100 * 2**20, device) == 4
+    assert prepare_module._sets(600 * 2**20, device) == 1  # bounded in memory
+    assert prepare_module._sets(2 * 2**30, device) == 1
 
 
 def test_compiling_stands_apart(monkeypatch):

@@ -158,6 +158,44 @@ def test_a_gpu_that_falls_off_leaves_the_points_before_it():
     assert sorted(p.batch for p in seen) == [p.batch for p in found.points]
 
 
+def test_a_gpu_that_falls_off_between_speed_and_memory_leaves_the_speed():
+    machine = FakeMachine("cuda:0")
+
+    def memory(network, conditions, device):
+        raise RuntimeError("CUDA error: GPU is lost")
+
+    machine.memory = memory
+    found = machine.sweep((1, 2))
+    assert all(speed is not None for speed in speeds(found).values())
+    reasons = {p.memory["peak_memory_mb"].reason for p in found.points}
+    assert reasons == {"RuntimeError: CUDA error: GPU is lost"}
+
+
+def test_a_gpu_that_falls_off_while_the_end_is_sought_is_not_called_full():
+    machine = FakeMachine("cuda:0", 100)
+    machine.fails = {96: RuntimeError("CUDA error: GPU is lost")}
+    found = machine.sweep(auto=True)
+    assert found.largest == 64
+    assert found.largest_reason == "96 failed: RuntimeError: CUDA error: GPU is lost"
+
+
+def test_a_gpu_without_a_number_is_the_first_one(monkeypatch):
+    capped = []
+
+    def cap(share, device):
+        if device.index is None:
+            raise ValueError("Expected a torch.device with a specified index")
+        capped.append((share, device.index))
+        if share == 1.0:
+            raise RuntimeError("CUDA error: GPU is lost")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(throughput, "resolve", lambda device: torch.device("cuda", 0))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", cap)
+    assert speeds(FakeMachine("cuda").sweep((1,)))[1] is not None
+    assert capped == [(0.9, 0), (1.0, 0)]
+
+
 def test_out_of_memory_at_batch_1_is_one_line():
     with pytest.raises(
         MeasurementError, match=r"^net on cuda:0: batch 1 needs more memory than there is\.$"
