@@ -36,7 +36,7 @@ from smt_nas.profilers.target import resolve
 Floats = NDArray[np.float64]
 _TIMED = 3  # calls a visit, after one that is not timed
 _ENOUGH_S = 0.3  # a visit of slow networks ends after fewer
-_KEPT_BYTES = 2_000_000_000  # of weights of whole networks that stay in memory
+_KEPT_BYTES = 1_000_000_000  # of weights of whole networks that stay in memory
 _HOLD_S, _MAX_HOLD_S = 0.02, 2.0  # how long a GPU is held up while a chain is launched
 _CYCLES_PER_S = 2e9  # of a GPU's clock, about
 _OFF_CPU = 1.02  # wall over CPU time of a call that was interrupted
