@@ -16,8 +16,9 @@ ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SET_UP = ("python3 -m venv", ".venv/bin/")  # what `make` does too, and CI with it
-# The rule: searches run in the smallest space, with few networks and without the proof of the front
-# (it counts and times the four presets too, a minute on a busy machine; tests/search holds it).
+# The rule: measurements are short; searches run in the smallest space, with few networks and
+# without the proof of the front (it counts and times the four presets too, a minute on a busy
+# machine; tests/search holds it).
 CHEAPER = {
     "smt-nas search --budget 2.4GFLOPs --seed 0": (
         "smt-nas search --budget 10MMACs --seed 0 --space smt_micro --n 4 --no-prove"
@@ -27,6 +28,15 @@ CHEAPER = {
         "--out runs/demo"
     ),
     "smt-nas resume runs/demo --n 20": "smt-nas resume runs/demo --n 6",
+    "smt-nas profile smt_t smt_s timm:swin_tiny_patch4_window7_224 --batch 1,8": (
+        "smt-nas profile smt_t timm:resnet18 --batch 1 --threads 1 --seconds 0.2"
+    ),
+    "smt-nas profile smt_t --by op --html profile.html": (
+        "smt-nas profile smt_t --by op --html profile.html --threads 1 --seconds 0.2"
+    ),
+    "smt-nas calibrate --device cpu --space smt_micro --minutes 10": (
+        "smt-nas calibrate --device cpu --space smt_micro --minutes 0.1"
+    ),
 }
 TARGETS = ("search", "test")
 

@@ -145,8 +145,10 @@ class Device:
         return OpTimes(ms, tuple(bound))
 
     def factor(self, conditions: Conditions) -> float:
-        """Truth over roofline, as measurements of this device have it; else 1."""
-        own = self.efficiency.factor(self.sheet.key, conditions.mode) or 1.0
+        """Truth over roofline, as measurements of this device have it, else of a typical one."""
+        own = self.efficiency.factor(self.sheet.key, conditions.mode)
+        if own is None:
+            own = self.efficiency.typical.get(_fitted(conditions.mode), 1.0)
         corrected = self.corrections.get(conditions.mode)
         return own * corrected.factor if corrected else own
 
@@ -157,7 +159,7 @@ class Device:
             return corrected.low, corrected.high
         own = self.efficiency.factor(self.sheet.key, conditions.mode) is not None
         table = self.efficiency.own_intervals if own else self.efficiency.intervals
-        return table["eager" if conditions.mode == "graph" else conditions.mode]
+        return table[_fitted(conditions.mode)]
 
     def basis(self, conditions: Conditions) -> Literal["sheet", "anchored"]:
         """What a prediction without a measured table is made from."""
@@ -167,6 +169,11 @@ class Device:
         hardware = hardware_of(self.sheet, conditions)
         compiled = conditions.mode == "compile"
         return kernel_times(found, hardware, self.efficiency.coefficients, compiled)
+
+
+def _fitted(mode: Mode) -> Mode:
+    """The mode whose measurements speak for a mode: a graph runs the kernels of eager."""
+    return "eager" if mode == "graph" else mode
 
 
 def load_device(name: str) -> Device:

@@ -27,6 +27,7 @@ class Efficiency(BaseModel):
     Attributes:
         coefficients: by name, as `devices.roofline` uses them.
         provenance: what they were fitted on.
+        typical: truth over roofline of a typical device, by mode.
         factors: truth over roofline by device and mode, from public measurements of that device.
         intervals: log of truth over prediction that bounds the interval, by mode, for devices with
             no factor of their own: residuals of devices left out of the fit.
@@ -37,6 +38,7 @@ class Efficiency(BaseModel):
 
     coefficients: Mapping[str, float]
     provenance: str
+    typical: Mapping[Mode, float]
     factors: Mapping[str, Mapping[Mode, float]]
     intervals: Mapping[Mode, tuple[float, float]]
     own_intervals: Mapping[Mode, tuple[float, float]]

@@ -39,7 +39,7 @@ GUESSES = {  # first guess and spread about it, in log
     "softmax_macs": (32.0, 0.5),
     "depthwise_last_half": (0.3, 0.7),
     "depthwise_first_half": (0.2, 0.7),
-    "depthwise_last_full": (0.3, 0.7),
+    "depthwise_last_full": (0.6, 0.7),
     "depthwise_first_full": (0.3, 0.7),
     "depthwise_output_macs": (10.0, 0.7),
     "depthwise_area": (0.1, 1.0),
@@ -48,7 +48,7 @@ GUESSES = {  # first guess and spread about it, in log
     "resize_ns": (20.0, 1.5),
     "l2_share": (0.4, 0.1),
     "l2_cost": (0.5, 0.1),
-    "start_us": (3.0, 0.4),
+    "start_us": (3.0, 0.1),
     "overlap": (3.0, 0.3),
     **{
         f"bytes_{k}": (0.8, 0.25)
@@ -145,7 +145,53 @@ class Fitted:
         """Milliseconds of each network, (n,); `known`: with the device's own factor."""
         shift = self.modes.get(sample.mode, 0.0)
         shift += self.devices.get(sample.key, 0.0) if known else 0.0
-        return sample.predict(self.coefficients) * np.exp(shift)
+        return np.asarray(sample.predict(self.coefficients) * np.exp(shift))
+
+
+@dataclass(frozen=True)
+class _Vector:
+    """What the optimiser turns: coefficients, then shifts by mode, device, and both; in log."""
+
+    names: tuple[str, ...]
+    modes: tuple[str, ...]
+    devices: tuple[str, ...]
+    keys: tuple[Key, ...]
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> _Vector:
+        keys = sorted({s.key for s in samples})
+        modes, devices = sorted({m for _, m in keys}), sorted({d for d, _ in keys})
+        return cls(tuple(GUESSES), tuple(modes), tuple(devices), tuple(keys))
+
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """Where its parts end."""
+        return np.cumsum([len(self.names), len(self.modes), len(self.devices)])
+
+    @property
+    def prior(self) -> tuple[Floats, Floats]:
+        """Middle and spread."""
+        spread = [GUESSES[n][1] for n in self.names] + [ALL_SPREAD] * len(self.modes)
+        spread += [DEVICE_SPREAD] * len(self.devices) + [MODE_SPREAD] * len(self.keys)
+        guess = np.log([GUESSES[n][0] for n in self.names])
+        return np.concatenate([guess, np.zeros(len(spread) - len(guess))]), np.array(spread)
+
+    def start(self, found: Fitted | None) -> Floats:
+        """Where to start from."""
+        x, ends = self.prior[0].copy(), self.ends
+        if found is not None:
+            x[: ends[0]] = np.log([found.coefficients[n] for n in self.names])
+            x[ends[0] : ends[1]] = [found.modes.get(m, 0.0) for m in self.modes]
+        return x
+
+    def unpack(self, x: Floats) -> Fitted:
+        own, by_mode, by_device, by_key = np.split(x, self.ends)
+        device = dict(zip(self.devices, by_device, strict=True))
+        return Fitted(
+            {**HOST, **dict(zip(self.names, map(float, np.exp(own)), strict=True))},
+            dict(zip(self.modes, map(float, by_mode), strict=True)),
+            {k: float(device[k[0]] + v) for k, v in zip(self.keys, by_key, strict=True)},
+        )
 
 
 def fit(samples: Sequence[Sample], start: Fitted | None = None, rounds: int = 30) -> Fitted:
@@ -158,39 +204,23 @@ def fit(samples: Sequence[Sample], start: Fitted | None = None, rounds: int = 30
     """
     from scipy.optimize import least_squares
 
-    names = list(GUESSES)
-    keys = sorted({s.key for s in samples})
-    modes, devices = sorted({m for _, m in keys}), sorted({d for d, _ in keys})
-    guess = np.log([GUESSES[n][0] for n in names])
-    spread = [GUESSES[n][1] for n in names]
-    spread += [ALL_SPREAD] * len(modes) + [DEVICE_SPREAD] * len(devices)
-    spread += [MODE_SPREAD] * len(keys)
-    ends = np.cumsum([len(names), len(modes), len(devices)])
-    middle = np.concatenate([guess, np.zeros(len(spread) - len(guess))])
-
-    def unpack(x: Floats) -> Fitted:
-        own, by_mode, by_device, by_key = np.split(x, ends)
-        device = dict(zip(devices, by_device, strict=True))
-        return Fitted(
-            {**HOST, **dict(zip(names, map(float, np.exp(own)), strict=True))},
-            dict(zip(modes, map(float, by_mode), strict=True)),
-            {k: float(device[k[0]] + v) for k, v in zip(keys, by_key, strict=True)},
-        )
+    vector = _Vector.of(samples)
+    middle, spread = vector.prior
 
     def residuals(x: Floats) -> Floats:
-        now = unpack(x)
+        now = vector.unpack(x)
         found = [s.weight * np.log(now.predict(s, known=True) / s.truth_ms) for s in samples]
-        return np.asarray(np.concatenate([*found, PRIOR * (x - middle) / spread]))
+        return np.concatenate([*found, PRIOR * (x - middle) / spread])
 
-    x0 = middle.copy()
-    if start is not None:
-        x0[: len(names)] = np.log([start.coefficients[n] for n in names])
-        x0[ends[0] : ends[1]] = [start.modes.get(m, 0.0) for m in modes]
     found = least_squares(
-        residuals, x0, loss="soft_l1", f_scale=ROBUST, diff_step=1e-3, max_nfev=rounds
+        residuals,
+        vector.start(start),
+        loss="soft_l1",
+        f_scale=ROBUST,
+        diff_step=1e-3,
+        max_nfev=rounds,
     )
-    result: Fitted = unpack(found.x)
-    return result
+    return vector.unpack(found.x)
 
 
 def take(kernels: Kernels, rows: Mask) -> Kernels:
