@@ -1,0 +1,98 @@
+"""Fits that leave something out, kept on disk by a digest of the code they depend on."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import pickle
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measured import Sample, family, network_samples, op_samples
+from benchmarks.zoo import CACHE
+from smt_nas.devices import conditions, fit, fusion, kernels, ops, roofline
+from smt_nas.devices.fit import Fitted
+from smt_nas.devices.kernels import Floats
+
+GROUPS = 5  # of families
+
+
+def group_of(name: str) -> int:
+    """The group of a family, from its name alone."""
+    return zlib.crc32(name.encode()) % GROUPS
+
+
+@functools.cache
+def without(device: str, group: int | None = None) -> Fitted:
+    """Fitted on all networks and operators but those of a device (and of a group of families)."""
+
+    def make() -> Fitted:
+        samples = [s for s in network_samples().values() if s.device != device]
+        if group is not None:
+            keep = [np.array([group_of(family(n)) != group for n in s.names]) for s in samples]
+            samples = [s.only(k) for s, k in zip(samples, keep, strict=True)]
+        start = None if group is None else without(device)
+        return fit.fit([*samples, *op_samples().values()], start, 30 if start is None else 8)
+
+    return _kept(f"{device}.{group}", make)
+
+
+@functools.cache
+def ops_without(device: str) -> Fitted:
+    """Fitted on single operators of all other devices."""
+    samples = [s for (_, d), s in op_samples().items() if d != device]
+    return _kept(f"ops.{device}", lambda: fit.fit(samples))
+
+
+@functools.cache
+def without_chips(prefixes: tuple[str, ...]) -> Fitted:
+    """Fitted on all networks, and on operators of devices whose name starts otherwise."""
+    samples = [s for (_, d), s in op_samples().items() if not d.startswith(prefixes)]
+    name = f"chips.{'-'.join(prefixes)}"
+    return _kept(name, lambda: fit.fit([*network_samples().values(), *samples]))
+
+
+@functools.cache
+def of_all() -> Fitted:
+    """Fitted on everything: what is shipped."""
+    return _kept("all", lambda: fit.fit([*network_samples().values(), *op_samples().values()]))
+
+
+def logs(fitted: Fitted, sample: Sample, known: bool = False) -> Floats:
+    """Log of prediction over truth, (n,)."""
+    return np.asarray(np.log(fitted.predict(sample, known) / sample.truth_ms))
+
+
+def half_width(
+    found: Mapping[str, Floats], networks: Mapping[str, Sample], devices: set[str]
+) -> float:
+    """The 80 % quantile of |log| over some devices, which count alike."""
+    values, weights = [], []
+    for device in devices:
+        own = np.concatenate([r for c, r in found.items() if networks[c].device == device])
+        values.append(np.abs(own))
+        weights.append(np.full(len(own), 1 / len(own)))
+    value, weight = np.concatenate(values), np.concatenate(weights)
+    order = np.argsort(value)
+    return float(np.interp(0.8, np.cumsum(weight[order]) / weight.sum(), value[order]))
+
+
+def _kept(name: str, make: Callable[[], Fitted]) -> Fitted:
+    path = CACHE.parent / "fits" / f"{name}.{_digest()}.pkl"
+    if not path.exists():
+        found = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pickle.dumps(found))
+    return pickle.loads(path.read_bytes())  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _digest() -> str:
+    """Of the code that a fit depends on."""
+    files = [str(m.__file__) for m in (conditions, fit, fusion, kernels, ops, roofline)]
+    files += [str(Path(__file__).parent / f"{name}.py") for name in ("measured", "zoo")]
+    text = b"".join(Path(f).read_bytes() for f in files)
+    return hashlib.sha256(text).hexdigest()[:12]
