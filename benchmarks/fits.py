@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measured import Sample, family, network_samples, op_samples
+from benchmarks.measured import family, network_samples, op_samples
 from benchmarks.zoo import CACHE
 from smt_nas.devices import conditions, fit, fusion, kernels, ops, roofline
-from smt_nas.devices.fit import Fitted
+from smt_nas.devices.fit import Fitted, Sample
 from smt_nas.devices.kernels import Floats
 
 GROUPS = 5  # of families
