@@ -23,6 +23,9 @@ from smt_nas.devices.sheet import Sheet
 from smt_nas.errors import MeasurementError
 from smt_nas.space import SearchSpace
 
+_UNSEEN = 0.35  # in log: how far off V100 and A100 were in FP32 and TF32 (benchmarks/RESULTS.md)
+_SMALL_BATCH = 16  # all truths are of larger ones; below, launching counts, which none tells apart
+
 Bound = Literal["compute", "memory", "launch"]
 
 
@@ -159,7 +162,17 @@ class Device:
             return corrected.low, corrected.high
         own = self.efficiency.factor(self.sheet.key, conditions.mode) is not None
         table = self.efficiency.own_intervals if own else self.efficiency.intervals
-        return table[_fitted(conditions.mode)]
+        low, high = table[_fitted(conditions.mode)]
+        wider = _UNSEEN * np.sqrt(self._unseen(conditions))
+        return -float(np.hypot(low, wider)), float(np.hypot(high, wider))
+
+    def _unseen(self, conditions: Conditions) -> int:
+        """In how many ways the conditions are unlike those the residuals are of."""
+        if self.sheet.kind == "cpu":
+            return 0  # its interval says it
+        half = conditions.precision in ("fp16", "bf16", "amp-fp16", "amp-bf16")
+        capped = bool(self.sheet.warnings)
+        return (not half) + (conditions.batch < _SMALL_BATCH) + capped
 
     def basis(self, conditions: Conditions) -> Literal["sheet", "anchored"]:
         """What a prediction without a measured table is made from."""
