@@ -21,7 +21,9 @@ from smt_nas.devices.roofline import Hardware, kernel_times
 Mask = NDArray[np.bool_]
 Key = tuple[str, str]  # device, mode
 
-GUESSES = {  # first guess and spread about it, in log
+Guesses = Mapping[str, tuple[float, float]]
+
+GUESSES: Guesses = {  # of a GPU: first guess and spread about it, in log
     "linear_tensor": (0.95, 0.2),
     "matmul_tensor": (0.8, 0.4),
     "conv_tensor": (0.8, 0.3),
@@ -59,6 +61,21 @@ GUESSES = {  # first guess and spread about it, in log
         for how in ("bytes", "compiled")
         for k in ("norm", "batchnorm", "softmax", "elementwise", "reduce", "copy", "resize", "cast")
     },
+}
+CPU_GUESSES: Guesses = {
+    **GUESSES,  # oneDNN and plain loops on a few cores; host_* play no part
+    "linear_simt": (0.7, 0.4),
+    "conv_simt": (0.6, 0.4),
+    "grouped_simt": (0.15, 0.7),
+    "attention_simt": (0.4, 0.5),
+    "tile_simt": (4.0, 0.7),
+    "softmax_macs": (16.0, 0.7),
+    "depthwise_last_full": (0.15, 0.7),
+    "depthwise_first_full": (0.15, 0.7),
+    "l2_share": (0.5, 0.5),
+    "l2_cost": (0.3, 0.5),
+    "start_us": (8.0, 0.7),
+    **{name: (guess, 0.5) for name, (guess, _) in GUESSES.items() if name.startswith("bytes_")},
 }
 HOST = {  # microseconds to launch; nothing here measures them: typical of torch 2 on a server CPU
     "host_heavy_us": 20.0,
@@ -152,35 +169,35 @@ class Fitted:
 class _Vector:
     """What the optimiser turns: coefficients, then shifts by mode, device, and both; in log."""
 
-    names: tuple[str, ...]
+    guesses: Guesses
     modes: tuple[str, ...]
     devices: tuple[str, ...]
     keys: tuple[Key, ...]
 
     @classmethod
-    def of(cls, samples: Sequence[Sample]) -> _Vector:
+    def of(cls, samples: Sequence[Sample], guesses: Guesses) -> _Vector:
         keys = sorted({s.key for s in samples})
         modes, devices = sorted({m for _, m in keys}), sorted({d for d, _ in keys})
-        return cls(tuple(GUESSES), tuple(modes), tuple(devices), tuple(keys))
+        return cls(guesses, tuple(modes), tuple(devices), tuple(keys))
 
     @property
     def ends(self) -> NDArray[np.int64]:
         """Where its parts end."""
-        return np.cumsum([len(self.names), len(self.modes), len(self.devices)])
+        return np.cumsum([len(self.guesses), len(self.modes), len(self.devices)])
 
     @property
     def prior(self) -> tuple[Floats, Floats]:
         """Middle and spread."""
-        spread = [GUESSES[n][1] for n in self.names] + [ALL_SPREAD] * len(self.modes)
+        spread = [s for _, s in self.guesses.values()] + [ALL_SPREAD] * len(self.modes)
         spread += [DEVICE_SPREAD] * len(self.devices) + [MODE_SPREAD] * len(self.keys)
-        guess = np.log([GUESSES[n][0] for n in self.names])
+        guess = np.log([middle for middle, _ in self.guesses.values()])
         return np.concatenate([guess, np.zeros(len(spread) - len(guess))]), np.array(spread)
 
     def start(self, found: Fitted | None) -> Floats:
         """Where to start from."""
         x, ends = self.prior[0].copy(), self.ends
         if found is not None:
-            x[: ends[0]] = np.log([found.coefficients[n] for n in self.names])
+            x[: ends[0]] = np.log([found.coefficients[n] for n in self.guesses])
             x[ends[0] : ends[1]] = [found.modes.get(m, 0.0) for m in self.modes]
         return x
 
@@ -188,23 +205,29 @@ class _Vector:
         own, by_mode, by_device, by_key = np.split(x, self.ends)
         device = dict(zip(self.devices, by_device, strict=True))
         return Fitted(
-            {**HOST, **dict(zip(self.names, map(float, np.exp(own)), strict=True))},
+            {**HOST, **dict(zip(self.guesses, map(float, np.exp(own)), strict=True))},
             dict(zip(self.modes, map(float, by_mode), strict=True)),
             {k: float(device[k[0]] + v) for k, v in zip(self.keys, by_key, strict=True)},
         )
 
 
-def fit(samples: Sequence[Sample], start: Fitted | None = None, rounds: int = 30) -> Fitted:
-    """Fit every coefficient of `GUESSES`.
+def fit(
+    samples: Sequence[Sample],
+    start: Fitted | None = None,
+    rounds: int = 30,
+    guesses: Guesses = GUESSES,
+) -> Fitted:
+    """Fit every coefficient of `guesses`.
 
     Args:
         samples: what was measured.
         start: where to start from; the guesses by default.
         rounds: of the optimiser at most.
+        guesses: middle of each coefficient and spread about it, in log.
     """
     from scipy.optimize import least_squares
 
-    vector = _Vector.of(samples)
+    vector = _Vector.of(samples, guesses)
     middle, spread = vector.prior
 
     def residuals(x: Floats) -> Floats:
