@@ -17,6 +17,12 @@ def latency_notes(outcome: Outcome) -> list[str]:
         lines += _predicted(outcome, q) if known else []
         lines += _measured(outcome, q)
         lines += _budget(outcome, q) if known else []
+    lines += [
+        f"{q.metric.heading} on {q.target.words}: by formula, weights plus activations alive at "
+        "once; what a library's kernels and the allocator need is not in it."
+        for q in outcome.problem.quantities
+        if q.metric.formula and q.target
+    ]
     untimed = [r for r in (*outcome.front, *outcome.baselines) if r.untimed]
     if untimed:
         lines.append(f"{len(untimed)} networks could not be timed, e.g. {untimed[0].untimed}")
@@ -82,7 +88,7 @@ def _budget(outcome: Outcome, q: Quantity) -> list[str]:
                 not all(limit.limit.holds(end) for end in r.intervals[q.name]) for r in rest
             )
             lines.append(
-                f"The budget, {limit}, is held by prediction only, not measured: {unsure} of "
-                f"{len(rest)} networks hold it by the middle of their interval but not all of it."
+                f"The budget, {limit}, is held by prediction, not by measurement: {unsure} of "
+                f"{len(rest)} networks hold it only by the middle of their interval."
             )
     return lines

@@ -81,10 +81,7 @@ class Problem:
         devices = Devices()
         find: Find = _recorded(records) if records else devices
         default = Default.read(device, find)
-        wanted = tuple(objective(n, default) for n in list(objectives) or DEFAULT_OBJECTIVES)
-        names = [q.name for q in wanted]
-        if len(set(names)) < len(names):
-            raise ConfigError(f"--objective: each one once (got {', '.join(names)}). Drop one.")
+        wanted = _wanted(objectives or DEFAULT_OBJECTIVES, default)
         limited = [budgeted(text, default, find) for text in budgets]
         quantities = tuple({q.name: q for q in (*wanted, *(q for _, q in limited))}.values())
         problem = cls(
@@ -220,6 +217,13 @@ class Problem:
             return self.preset_predictions(name)[quantity.name][0]
         values = costs.of(baselines(self.space)[name]).as_dict()
         return float((values | self.scaled(values))[quantity.name])
+
+
+def _wanted(names: Sequence[str], default: Default) -> tuple[Quantity, ...]:
+    wanted = tuple(objective(name, default) for name in names)
+    if len({q.name for q in wanted}) < len(wanted):
+        raise ConfigError(f"--objective: each one once (got {', '.join(names)}). Drop one.")
+    return wanted
 
 
 def _targets(quantities: Sequence[Quantity]) -> list[Target]:

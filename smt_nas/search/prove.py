@@ -21,7 +21,7 @@ GROUP = 8  # networks timed together, beside the reference: their weights are in
 REFERENCE = "smt_t"
 SAMPLES = 9  # of each network, the fewest that show a drift
 PRECISION = 0.5  # any: more samples would tell members apart better, but the search has to end
-SECONDS = 2.0  # cap of each network
+SECONDS = 1.5  # cap of each network
 Notes = Mapping[str, Any]
 """What is kept beside the trials, by name: `Study.notes`."""
 
@@ -100,8 +100,9 @@ def _lost(reason: str) -> dict[str, Any]:
 
 
 def _groups(results: Sequence[Result]) -> Iterator[Sequence[Result]]:
-    for i in range(0, len(results), GROUP):
-        yield results[i : i + GROUP]
+    """Deal networks out, so that no group holds all the large ones."""
+    count = -(-len(results) // GROUP)
+    return (results[i::count] for i in range(count))
 
 
 def _time(study: Study, group: Sequence[Result], reference: Result, target: Target) -> None:

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from smt_nas.arch import PRESETS
 from smt_nas.cli.app import app
 from smt_nas.metrics import METRICS
+from smt_nas.report.costs import cost_rows, costs_table
 from smt_nas.report.front import front_table
-from smt_nas.report.profile import cost_rows, costs_table
 from smt_nas.search import reopen
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +36,7 @@ def run(tmp_path_factory):
 
 
 def check(document):
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     assert document["front"] and [b["name"] for b in document["baselines"]] == list(PRESETS)
     for entry in (*document["front"], *document["baselines"]):
         assert {"key", "architecture", "values", "provenance"} <= set(entry)
@@ -44,7 +44,10 @@ def check(document):
         assert all(isinstance(v, int | float) for v in entry["values"].values())
         assert entry["provenance"]["macs"] == "exact"
         assert entry["provenance"]["score"] == "proxy"
-        assert "latency_ms" not in entry["values"]  # not proved, so not measured
+        assert entry["provenance"]["latency_ms"] == "predicted"
+        ends = entry["intervals"]["latency_ms"]
+        assert ends["low"] < entry["values"]["latency_ms"] < ends["high"]
+        assert entry["measured"] == {}  # not proved
 
 
 def test_json_alone_is_on_stdout(run, tmp_path):
