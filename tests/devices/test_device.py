@@ -1,0 +1,122 @@
+"""`Device`: what a sheet cannot do, what bounds an operator, intervals, order of devices."""
+
+import numpy as np
+import pytest
+
+from smt_nas import PRESETS
+from smt_nas.devices.conditions import Conditions
+from smt_nas.devices.device import hardware_of, load_device
+from smt_nas.devices.efficiency import load_efficiency
+from smt_nas.devices.registry import all_sheets, load_sheet
+from smt_nas.errors import ConfigError, MeasurementError
+from smt_nas.models import build
+from smt_nas.models.trace import trace
+
+BATCH = 64
+OPS = trace(build("smt_t", device="meta").eval(), (3, 224, 224), BATCH)
+ONE = trace(build("smt_t", device="meta").eval(), (3, 224, 224), 1)
+AMP = Conditions(batch=BATCH, precision="amp-fp16")
+
+
+def ips(name, conditions=AMP):
+    return load_device(name).predict_ops(OPS, conditions).throughput_ips[0]
+
+
+def test_devices_stand_in_their_order():
+    assert ips("h100") > ips("a100") > ips("v100") > ips("t4")
+    assert ips("rtx5090") > ips("rtx4090") > ips("rtx3090")
+
+
+@pytest.mark.parametrize("name", ["a100", "rtx4090"])
+def test_compiling_and_half_precision_help_a_large_batch(name):
+    assert ips(name, AMP.model_copy(update={"mode": "compile"})) > ips(name)
+    fp32, fp16 = Conditions(batch=BATCH), Conditions(batch=BATCH, precision="fp16")
+    assert ips(name, fp16) > ips(name) > ips(name, fp32)
+
+
+def test_a_batch_of_one_waits_for_its_launches_but_not_in_a_graph():
+    device = load_device("a100")
+    eager = device.op_times(ONE, Conditions())
+    assert set(eager.bound) == {"launch"}
+    graph = Conditions(mode="graph")
+    assert device.predict_ops(ONE, graph).ms[0] < 0.5 * eager.ms.sum()
+
+
+@pytest.mark.parametrize("conditions", [AMP, AMP.model_copy(update={"mode": "compile"})], ids=str)
+def test_times_of_operators_add_up(conditions):
+    device = load_device("a100")
+    found = device.op_times(OPS, conditions)
+    assert found.ms.sum() == pytest.approx(device.predict_ops(OPS, conditions).ms[0])
+    assert len(found.ms) == len(found.bound) == len(OPS)
+    assert {"compute", "memory"} <= set(found.bound)
+    alone = [op.path for op, t in zip(OPS, found.ms, strict=True) if op.kind == "linear" and not t]
+    assert alone == []  # products are never merged away
+
+
+def test_an_architecture_is_predicted_by_its_trace():
+    device = load_device("h100")
+    found = device.predict_arch(PRESETS["smt_t"], AMP)
+    assert found.ms == pytest.approx(device.predict_ops(OPS, AMP).ms)
+    assert found.low[0] < found.ms[0] < found.high[0]
+    assert found.basis == "sheet" and found.conditions == AMP
+
+
+@pytest.mark.parametrize("name", ["t4", "l4", "orin"])
+def test_cards_held_back_by_power_say_so_and_are_less_sure(name):
+    found, sure = (load_device(n).predict_ops(OPS, AMP) for n in (name, "a100"))
+    assert any("power" in note for note in found.notes)
+    assert found.high[0] / found.ms[0] > sure.high[0] / sure.ms[0]
+
+
+def test_intervals_are_wider_where_less_is_known():
+    def reach(name, **changes):
+        return load_device(name).interval(AMP.model_copy(update=changes))[1]
+
+    assert reach("rtx4090") < reach("a100")  # its own networks are in the fit
+    assert (
+        reach("a100") < reach("a100", precision="fp32") < reach("a100", precision="fp32", batch=1)
+    )
+
+
+def test_the_power_cap_is_in_the_peak():
+    t4 = load_sheet("t4")
+    free = t4.model_copy(update={"sustained": None})
+    capped, open_ = (hardware_of(s, Conditions()).product_tflops for s in (t4, free))
+    assert capped == pytest.approx(open_ * 0.48 / 0.76)
+    assert hardware_of(load_sheet("v100"), Conditions()).product_tflops == 15.7
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("v100", {"precision": "bf16"}, "v100_sxm2: cannot compute in bf16 (it can: fp32, fp16)"),
+        ("t4", {"precision": "tf32"}, "cannot compute in tf32"),
+        ("epyc", {"precision": "amp-fp16"}, "cannot compute in amp-fp16"),
+        ("a100", {"train": True}, "only inference is predicted (got a training step)"),
+    ],
+)
+def test_what_cannot_be_predicted_is_one_line(name, changes, said):
+    with pytest.raises(MeasurementError) as error:
+        load_device(name).predict_ops(ONE, Conditions(**changes))
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_fewer_threads_are_slower():
+    one, two = (load_device("epyc").predict_ops(ONE, Conditions(threads=n)).ms[0] for n in (1, 2))
+    assert two < one < 2.5 * two
+
+
+def test_every_sheet_predicts_in_every_precision_it_has():
+    for sheet in all_sheets():
+        for precision in sheet.peak_tflops:
+            found = load_device(sheet.key).predict_ops(ONE, Conditions(precision=precision))
+            assert np.isfinite(found.ms).all() and found.ms[0] > 0, (sheet.key, precision)
+
+
+@pytest.mark.parametrize("text", [None, "{", "{}"])
+def test_a_broken_set_of_coefficients_is_one_line(text, tmp_path, monkeypatch):
+    if text is not None:
+        (tmp_path / "efficiency.json").write_text(text)
+    monkeypatch.setattr("smt_nas.devices.efficiency.folders", lambda _: [tmp_path])
+    with pytest.raises(ConfigError, match=r"efficiency\.json"):
+        load_efficiency.__wrapped__("gpu")

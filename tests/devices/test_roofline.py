@@ -1,0 +1,99 @@
+"""The roofline: bounded by the peaks, monotone, with waves, thin shapes and caches."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from smt_nas.devices.conditions import Conditions
+from smt_nas.devices.efficiency import load_efficiency
+from smt_nas.devices.kernels import kernels
+from smt_nas.devices.ops import Op
+from smt_nas.devices.roofline import Hardware, host_ms, kernel_times
+
+C = dict(load_efficiency("gpu").coefficients)
+HW = Hardware(300, 20, 2000, 40, 108, tensor=True, half=True)
+EXACT = {**C, "start_us": 0.0}
+
+
+def product(m, n, k, kind="linear", groups=1):
+    return Op(
+        "", "", kind, groups * m * n * k, groups * m * k, groups * m * n, n * k,
+        m=m, n=n, k=k, groups=groups, sources=((0, groups * m * k),),
+    )  # fmt: skip
+
+
+def ms(op, c=EXACT, hw=HW, compiled=False):
+    return kernel_times(kernels([op], Conditions(precision="fp16")), hw, c, compiled).total[0]
+
+
+def test_a_large_product_nears_its_share_of_the_peak():
+    op = product(8192, 8192, 8192)
+    ideal = 2e-9 * op.macs / HW.product_tflops / C["linear_tensor"]
+    assert ideal < ms(op) < 1.3 * ideal
+
+
+def test_a_copy_takes_its_bytes_over_the_bandwidth():
+    n = 10**9
+    op = Op("", "", "copy", 0, n, n, sources=((0, n),))
+    ideal = 1e-6 * 4 * n / HW.bandwidth_gbps / C["bytes_copy"]
+    assert ms(op) == pytest.approx(ideal, rel=0.02)
+
+
+@pytest.mark.parametrize("field", ["m", "n", "k"])
+def test_more_work_never_takes_less(field):
+    sizes = {"m": 4096, "n": 512, "k": 512}
+    times = [ms(product(**{**sizes, field: s})) for s in range(64, 4096, 64)]
+    assert all(b >= a * (1 - 1e-9) for a, b in itertools.pairwise(times))
+
+
+def test_the_last_wave_costs_a_full_one():
+    compute = {**EXACT, "bytes_linear": 1e6}
+    full = ms(product(128 * 108, 128, 4096), compute)
+    assert ms(product(128 * 108 + 1, 128, 4096), compute) > 1.2 * full
+
+
+def test_a_short_sum_and_odd_channels_reach_less():
+    def share(op):
+        return op.macs / ms(op, {**EXACT, "bytes_linear": 1e6})
+
+    assert share(product(65536, 512, 32)) < 0.8 * share(product(65536, 512, 512))
+    assert share(product(65536, 512, 513)) < 0.8 * share(product(65536, 512, 520))
+
+
+def test_what_fits_the_cache_moves_faster():
+    def rate(n):
+        return n / ms(Op("", "", "elementwise", 0, n, n, sources=((0, n),)))
+
+    assert rate(10**6) > 1.2 * rate(10**9)
+
+
+def test_faster_hardware_is_faster():
+    ops = [product(4096, 512, 512), product(64, 49, 32, "attention", 800)]
+    ops.append(Op("", "", "norm", 0, 10**7, 10**7, sources=((0, 10**7),)))
+    found = kernels(ops, Conditions(precision="fp16"))
+    slow = kernel_times(found, HW, C, False).total
+    fast = HW._replace(product_tflops=600, vector_tflops=40, bandwidth_gbps=4000)
+    assert (kernel_times(found, fast, C, False).total < slow).all()
+
+
+def test_depthwise_computes_outside_the_tensor_cores():
+    op = Op(
+        "", "", "depthwise", 10**9, 10**7, 10**7, m=10**5, n=1, k=81, groups=100, kernel=81,
+        sources=((0, 10**7),),
+    )  # fmt: skip
+    more = HW._replace(product_tflops=3000)
+    assert ms(op, hw=more) == ms(op) > ms(op, hw=HW._replace(vector_tflops=40))
+    assert ms(dataclasses.replace(op, channels_last=True)) != ms(op)
+
+
+def test_launching_costs_most_in_eager_mode():
+    found = kernels([product(64, 64, 64), Op("", "", "copy", 0, 9, 9)], Conditions())
+    eager, compiled, graph = (host_ms(found, C, m).sum() for m in ("eager", "compile", "graph"))
+    assert eager > compiled > graph > 0
+    assert isinstance(host_ms(found, C, "eager"), np.ndarray)
+
+
+def test_a_kernel_takes_at_least_its_start():
+    assert ms(product(1, 8, 8), C) >= 1e-3 * C["start_us"]

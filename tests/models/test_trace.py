@@ -1,0 +1,176 @@
+"""Operators of networks: MACs as the formulas have them, who reads from whom, casts, layouts."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from smt_nas import PRESETS, SearchSpace, costs
+from smt_nas.errors import MeasurementError
+from smt_nas.models import build, vision
+from smt_nas.models.trace import trace
+
+
+def of_arch(arch, batch=1):
+    size = arch.image_size
+    return trace(build(arch, device="meta").eval(), (arch.in_channels, size, size), batch)
+
+
+@pytest.mark.parametrize("preset", ["smt_t", "smt_s"])
+def test_macs_of_presets_are_those_of_the_formulas(preset):
+    arch = PRESETS[preset]
+    assert sum(op.macs for op in of_arch(arch, batch=2)) == 2 * costs.of(arch).macs
+
+
+@pytest.mark.parametrize("name", ["smt", "smt_micro"])
+def test_macs_of_random_networks_are_those_of_the_formulas(name):
+    space = SearchSpace.load(name)
+    for arch in space.decode(space.sample(np.random.default_rng(3), 3)):
+        assert sum(op.macs for op in of_arch(arch)) == costs.of(arch).macs
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "convnext_atto", "vit_tiny_patch16_224", "coatnet_pico_rw_224"]
+)
+def test_macs_of_timm_networks_are_those_of_torch(name):
+    try:
+        timm = vision.timm()
+    except MeasurementError as error:
+        pytest.skip(str(error))
+    with torch.device("meta"):
+        module = timm.create_model(name).eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(torch.empty(2, 3, 224, 224, device="meta"))
+    ops = trace(module, (3, 224, 224), 2)
+    assert 2 * sum(op.macs for op in ops) == counter.get_total_flops()
+
+
+def test_parts_of_a_block_carry_their_paths():
+    paths = {op.path for op in of_arch(PRESETS["smt_t"])}
+    assert {"stages.0.blocks.0.mixer.sv", "stages.2.blocks.1.mixer", "head"} <= paths
+
+
+def test_everything_is_linear_in_the_batch():
+    two, three, four = (of_arch(PRESETS["smt_t"], batch) for batch in (2, 3, 4))
+    for a, b, c in zip(two, three, four, strict=True):
+        for field in ("macs", "read", "written", "weights", "m", "groups"):
+            step = getattr(b, field) - getattr(a, field)
+            assert getattr(c, field) - getattr(b, field) == step
+
+
+def test_what_is_read_was_written():
+    ops = of_arch(PRESETS["smt_t"])
+    for i, op in enumerate(ops):
+        assert sum(n for _, n in op.sources) == op.read
+        for back, n in op.sources:
+            assert back == 0 or n <= ops[i - back].written
+
+
+def test_saa_is_depthwise_with_a_kernel_over_the_heads():
+    op = next(o for o in of_arch(PRESETS["smt_t"]) if o.path.endswith("mixer.aggregate"))
+    ops = [o for o in of_arch(PRESETS["smt_t"]) if o.path == op.path and o.kind != "cast"]
+    assert [(o.kind, o.kernel, o.k) for o in ops] == [("depthwise", 4, 4)]
+
+
+def test_the_module_is_left_as_it_was():
+    module = build("smt_t", generator=torch.Generator().manual_seed(0)).eval()
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    state = torch.random.get_rng_state()
+    trace(module, (3, 64, 64))
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
+    assert not module.training and all(p.grad is None for p in module.parameters())
+
+
+class Products(nn.Module):
+    """Two linears with a norm, a softmax and a sum between them."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.norm, self.b = nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.b(x + self.norm(self.a(x)).softmax(-1))
+
+
+def test_autocast_is_traced_with_its_casts():
+    ops = trace(Products(), (5, 8), 2)
+    wide = {op.name: op.wide for op in ops if op.kind != "cast"}
+    assert wide == {
+        "addmm": False, "native_layer_norm": True, "_softmax": True, "add": True
+    }  # fmt: skip
+    weights = [op for op in ops if op.kind == "cast" and op.weights]
+    assert sorted(op.weights for op in weights) == [4, 8, 32, 64]  # once each
+    assert sum(op.weights for op in ops if op.kind == "linear") == 8 * 8 + 8 + 8 * 4 + 4
+
+
+class Attention(nn.Module):
+    """Attention of one tensor with itself, (B, heads, N, d) or with more axes before N."""
+
+    def forward(self, x):
+        return F.scaled_dot_product_attention(x, x, x)
+
+
+def test_attention_is_one_operator():
+    ops = [op for op in trace(Attention(), (3, 7, 16), 2) if op.kind != "cast"]
+    assert [(op.kind, op.m, op.n, op.k, op.groups) for op in ops] == [("attention", 7, 7, 16, 6)]
+    assert ops[0].macs == 2 * 6 * 7 * 7 * 16
+
+
+def test_attention_that_no_kernel_takes_is_spelt_out():
+    ops = trace(Attention(), (3, 5, 7, 16), 2)
+    assert [op.kind for op in ops if op.macs] == ["matmul", "matmul"]
+    assert sum(op.macs for op in ops) == 2 * 30 * 7 * 7 * 16
+
+
+class Convolutions(nn.Module):
+    """A dense, a grouped and a depthwise one."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.grouped = nn.Conv2d(8, 16, 1, groups=4)
+        self.depthwise = nn.Conv2d(16, 16, (3, 5), groups=16)
+
+    def forward(self, x):
+        return self.depthwise(self.grouped(self.dense(x)))
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_convolutions_are_told_apart(channels_last):
+    ops = trace(Convolutions(), (3, 16, 16), 2, channels_last)
+    found = [
+        (op.kind, op.m, op.n, op.k, op.groups, op.kernel) for op in ops if op.name == "convolution"
+    ]
+    assert found == [
+        ("conv", 128, 8, 27, 1, 9),
+        ("grouped", 128, 4, 2, 4, 1),
+        ("depthwise", 2 * 6 * 4, 1, 15, 16, 15),
+    ]
+    assert {op.channels_last for op in ops if op.name == "convolution"} == {channels_last}
+
+
+def test_views_cost_nothing_and_copies_do():
+    class Views(nn.Module):
+        def forward(self, x):
+            return x.transpose(1, 2)[:, 1:].unsqueeze(0).expand(2, -1, -1, -1)
+
+    class Copies(nn.Module):
+        def forward(self, x):
+            return x.transpose(1, 2).reshape(-1)
+
+    assert trace(Views(), (4, 6)) == []
+    assert [(op.kind, op.read, op.written) for op in trace(Copies(), (4, 6))] == [("copy", 24, 24)]
+
+
+def test_a_part_takes_milliseconds():
+    block = build("smt_t", device="meta").eval().stages[0].blocks[0]
+    trace(block, (56, 56, 64))  # the first one imports
+    start = time.perf_counter()
+    trace(block, (56, 56, 64))
+    assert time.perf_counter() - start < 0.5  # some 20 ms; the core may be busy
