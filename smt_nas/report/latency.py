@@ -6,6 +6,7 @@ from collections import Counter
 
 from smt_nas.report.columns import BROKEN
 from smt_nas.search import Outcome, Quantity
+from smt_nas.search.forecast import Forecast
 from smt_nas.search.survey import SOURCES
 
 
@@ -37,7 +38,15 @@ def _predicted(outcome: Outcome, q: Quantity) -> list[str]:
     return [
         f"{source} ({place.name}), with an 80 % interval in front.csv{absent}.",
         *(f"{place.label}: {note}" for note in forecast.notes),
+        *_apart(forecast),
     ]
+
+
+def _apart(forecast: Forecast) -> list[str]:
+    if not forecast.apart:
+        return []
+    names, basis = ", ".join(forecast.apart), next(iter(forecast.apart.values()))
+    return [f"{names}: outside the space, so predicted from {SOURCES[basis]}."]
 
 
 def _measured(outcome: Outcome, q: Quantity) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.devices.device import Device
 from smt_nas.devices.latency import Latency
@@ -19,6 +19,7 @@ from smt_nas.search.presets import baselines
 from smt_nas.search.targets import Target
 from smt_nas.space import SearchSpace
 
+Basis = Literal["sheet", "anchored", "table"]
 _PROBES = 200  # networks whose predictions the digest is of
 _DIGITS = 6  # of each; more would differ between processors
 
@@ -31,14 +32,16 @@ class Forecast(BaseModel):
         notes: what a reader must know.
         digest: 12 hex digits of what is predicted for networks of the space.
         presets: milliseconds, low and high of each preset.
+        apart: presets outside the space, with their basis where it is another one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    basis: Literal["sheet", "anchored", "table"]
+    basis: Basis
     notes: tuple[str, ...]
     digest: str
     presets: dict[str, tuple[float, float, float]]
+    apart: dict[str, Basis] = Field(default_factory=dict)
 
 
 class Record(BaseModel):
@@ -58,7 +61,7 @@ def forecast(device: Device, target: Target, space: SearchSpace) -> Forecast:
     """
     probes = space.sample(np.random.default_rng(0), _PROBES)
     found = device.predict(space, probes, target.conditions)
-    presets = {}
+    presets, apart = {}, {}
     for name, arch in baselines(space).items():
         one = (
             device.predict(space, space.encode(arch), target.conditions)
@@ -66,8 +69,12 @@ def forecast(device: Device, target: Target, space: SearchSpace) -> Forecast:
             else device.predict_arch(arch, target.conditions)
         )
         presets[name] = (float(one.ms[0]), float(one.low[0]), float(one.high[0]))
+        if one.basis != found.basis:
+            apart[name] = one.basis
     digest = _digest([found], list(presets.values()))
-    return Forecast(basis=found.basis, notes=found.notes, digest=digest, presets=presets)
+    return Forecast(
+        basis=found.basis, notes=found.notes, digest=digest, presets=presets, apart=apart
+    )
 
 
 def _digest(latencies: Sequence[Latency], others: Sequence[tuple[float, ...]]) -> str:

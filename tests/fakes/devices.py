@@ -28,21 +28,22 @@ class FakeDevice:
     activations_per_ms: float = 5e6
     spread: float = 0.2
     calls: int = 0
+    basis: str = "sheet"  # of networks of a space
 
     def predict(self, space, genes, conditions):
         self.calls += 1
         found = costs.estimate(space, genes)
-        return self._latency(found.macs, found.activations, conditions)
+        return self._latency(found.macs, found.activations, conditions, self.basis)
 
     def predict_arch(self, arch, conditions):
         found = costs.of(arch)
         return self._latency(np.array([found.macs]), np.array([found.activations]), conditions)
 
-    def _latency(self, macs, activations, conditions):
+    def _latency(self, macs, activations, conditions, basis="sheet"):
         ms = self.start_ms + macs / self.macs_per_ms + activations / self.activations_per_ms
         ms = ms * conditions.batch / (2 if "16" in conditions.precision else 1)
         low, high = ms * (1 - self.spread), ms * (1 + self.spread)
-        return Latency(ms, low, high, conditions, "sheet", self.sheet.warnings)
+        return Latency(ms, low, high, conditions, basis, self.sheet.warnings)
 
 
 def install(monkeypatch, *, gpu=False):

@@ -340,6 +340,18 @@ def test_a_run_from_before_devices_opens_and_goes_on(devices, stopwatch, tmp_pat
     assert search.problem.records != again(path).problem.records
 
 
+def test_presets_that_no_table_knows_are_told_apart(devices, tmp_path):
+    devices["cpu"].basis = "table"
+    outcome = begin(tmp_path / "r", n=2).run()
+    notes = "\n".join(front_notes(outcome, False))
+    assert "predicted from blocks measured on it (Fake CPU fake_cpu)" in notes
+    apart = "smt_t, smt_s, smt_b, smt_l: outside the space, so predicted from its data sheet."
+    assert apart in notes
+    devices["cpu"].basis = "sheet"
+    with pytest.raises(StoreError, match=r"of a table, now .* of a sheet"):
+        again(tmp_path / "r", n=3)
+
+
 def test_formulas_alone_ask_no_device_for_predictions(devices, tmp_path):
     begin(tmp_path / "r", n=4, objectives=("macs", "params"), budgets=("2GB@a100:b8",)).run()
     assert [d.calls for d in devices.values()] == [0, 0, 0]
