@@ -5,9 +5,9 @@ import pytest
 
 from smt_nas import PRESETS
 from smt_nas.devices.conditions import Conditions
-from smt_nas.devices.device import hardware_of, load_device
+from smt_nas.devices.device import load_device
 from smt_nas.devices.efficiency import load_efficiency
-from smt_nas.devices.registry import all_sheets, load_sheet
+from smt_nas.devices.registry import all_sheets
 from smt_nas.errors import ConfigError, MeasurementError
 from smt_nas.models import build
 from smt_nas.models.trace import trace
@@ -76,14 +76,6 @@ def test_intervals_are_wider_where_less_is_known():
     assert (
         reach("a100") < reach("a100", precision="fp32") < reach("a100", precision="fp32", batch=1)
     )
-
-
-def test_the_power_cap_is_in_the_peak():
-    t4 = load_sheet("t4")
-    free = t4.model_copy(update={"sustained": None})
-    capped, open_ = (hardware_of(s, Conditions()).product_tflops for s in (t4, free))
-    assert capped == pytest.approx(open_ * 0.48 / 0.76)
-    assert hardware_of(load_sheet("v100"), Conditions()).product_tflops == 15.7
 
 
 @pytest.mark.parametrize(
