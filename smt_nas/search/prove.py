@@ -17,7 +17,7 @@ from smt_nas.search.study import Study
 from smt_nas.search.targets import BEFORE_DEVICES, Target
 from smt_nas.search.workers import Workers
 
-GROUP = 8  # networks timed together, beside the reference: their weights are in memory together
+GROUP = 12  # networks timed together, beside the reference: their weights are in memory together
 REFERENCE = "smt_t"
 SAMPLES = 9  # of each network, the fewest that show a drift
 PRECISION = 0.5  # any: more samples would tell members apart better, but the search has to end
