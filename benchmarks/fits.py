@@ -83,10 +83,10 @@ def half_width(
 def _kept(name: str, make: Callable[[], Fitted]) -> Fitted:
     path = CACHE.parent / "fits" / f"{name}.{_digest()}.pkl"
     if not path.exists():
-        found = make()
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(pickle.dumps(found))
-    return pickle.loads(path.read_bytes())  # type: ignore[no-any-return]
+        path.write_bytes(pickle.dumps(make()))
+    found: Fitted = pickle.loads(path.read_bytes())
+    return found
 
 
 @functools.cache

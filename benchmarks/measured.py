@@ -87,9 +87,10 @@ def network_samples() -> dict[str, Sample]:
     text = b"".join((ROOT / "smt_nas" / f).read_bytes() for f in files)
     path = CACHE.parent / f"samples.{hashlib.sha256(text).hexdigest()[:12]}.pkl"
     if not path.exists():
-        found = {name: _column(name, column) for name, column in COLUMNS.items()}
-        path.write_bytes(pickle.dumps(found))
-    return pickle.loads(path.read_bytes())  # type: ignore[no-any-return]
+        made = {name: _column(name, column) for name, column in COLUMNS.items()}
+        path.write_bytes(pickle.dumps(made))
+    found: dict[str, Sample] = pickle.loads(path.read_bytes())
+    return found
 
 
 def timm_rows() -> list[Row]:

@@ -23,6 +23,7 @@ from scipy.stats import spearmanr
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import fits
+from benchmarks.errors import mape, within
 from benchmarks.measured import (
     DATA,
     family,
@@ -122,9 +123,8 @@ def speeds(column: str) -> Floats:
 
 
 def errors(logs: Floats) -> tuple[float, float]:
-    """Mean absolute percentage error, percentage within 10 %, of log truth over prediction."""
-    off = np.abs(np.exp(-logs) - 1)
-    return 100 * float(off.mean()), 100 * float((off <= 0.1).mean())
+    """MAPE and percentage within 10 %, of logs of truth over prediction."""
+    return mape(-logs), within(-logs)
 
 
 def anchored(h: Held, k: int) -> float:

@@ -35,7 +35,8 @@ def traces(name: str, size: int, channels_last: bool, merged: bool) -> Traces:
     words = [name, size, "nhwc" if channels_last else "nchw", *["merged"] * merged]
     path = CACHE / f"{'.'.join(map(str, words))}.pkl"
     if path.exists():
-        return pickle.loads(path.read_bytes())  # type: ignore[no-any-return]
+        kept: Traces = pickle.loads(path.read_bytes())
+        return kept
     module = _built(name, size, merged)
     first, second, again = (
         trace(module, (3, size, size), batch, channels_last) for batch in (*BATCHES, BATCHES[0])

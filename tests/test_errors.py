@@ -58,5 +58,6 @@ def test_metrics_are_found_by_name_and_shown_in_the_unit_of_their_heading():
     assert all(METRICS[name] is metric(name) and name == metric(name).name for name in METRICS)
     assert metric("macs").show(2_461_268_480) == "2.461"
     assert metric("latency_ms").show(None) == "-"
+    assert metric("latency") is METRICS["latency_ms"]  # the unit may be left out
     with pytest.raises(UnknownName, match="Did you mean 'latency_ms'"):
-        metric("latency")
+        metric("latencyms")

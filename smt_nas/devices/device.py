@@ -15,11 +15,11 @@ from smt_nas.devices.conditions import Conditions, Mode
 from smt_nas.devices.efficiency import Efficiency, load_efficiency
 from smt_nas.devices.kernels import Floats, Kernels, kernels
 from smt_nas.devices.latency import Latency
-from smt_nas.devices.of_space import table_of
 from smt_nas.devices.ops import Op
 from smt_nas.devices.registry import load_sheet, local_sheet
 from smt_nas.devices.roofline import Hardware, Times, host_ms, kernel_times
 from smt_nas.devices.sheet import Sheet
+from smt_nas.devices.space_table import table_of
 from smt_nas.errors import MeasurementError
 from smt_nas.space import SearchSpace
 

@@ -1,6 +1,6 @@
 """What this machine can measure, line by line, and what is missing for the rest. Without torch.
 
-`smt_nas.profilers.able` adds the lines that only torch can tell.
+`smt_nas.profilers.capabilities` adds the lines that only torch can tell.
 """
 
 from __future__ import annotations

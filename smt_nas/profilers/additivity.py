@@ -23,7 +23,7 @@ from smt_nas.devices.blocks import BlockTable
 from smt_nas.devices.evidence import Calibration, NetworkTime
 from smt_nas.devices.tables import PartTimes
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.between import filled
+from smt_nas.profilers.interpolation import filled
 from smt_nas.profilers.schedule import Plan
 
 Floats = NDArray[np.float64]

@@ -30,7 +30,7 @@ from smt_nas.errors import MeasurementError, UnknownName
 from smt_nas.models import SMT, build
 from smt_nas.profilers.networks import Network, one_line
 from smt_nas.profilers.switches import switched
-from smt_nas.profilers.unseen import Unseen
+from smt_nas.profilers.uncounted import Unseen
 
 ImageSize = int | tuple[int, int]
 """Pixels: of a square image, or (height, width)."""

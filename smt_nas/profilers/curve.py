@@ -36,6 +36,7 @@ class Sweep:
         points: by batch, ascending; those that failed have no throughput but a reason.
         largest: the largest batch that fits; None where it was not looked for, or not found.
         largest_reason: how it was found, or why not.
+        failure: what ended it other than full memory; None where nothing did.
     """
 
     network: str
@@ -44,6 +45,7 @@ class Sweep:
     points: tuple[Point, ...]
     largest: int | None = None
     largest_reason: str | None = None
+    failure: str | None = None
 
     @property
     def knee(self) -> int | None:

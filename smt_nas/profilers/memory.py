@@ -21,9 +21,9 @@ from smt_nas.devices.conditions import Conditions
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.figure import Figure, unknown
+from smt_nas.profilers.free_memory import field_mb
 from smt_nas.profilers.networks import Network, one_line
 from smt_nas.profilers.prepare import prepare
-from smt_nas.profilers.room import field_mb
 
 PROC = Path("/proc/self")
 _RESET_PEAK = "5"  # to clear_refs: "reset the peak resident set size" (proc(5))

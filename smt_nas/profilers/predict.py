@@ -6,7 +6,8 @@ from smt_nas.devices.conditions import Conditions
 from smt_nas.devices.device import Device
 from smt_nas.devices.latency import Latency
 from smt_nas.devices.registry import tables_of
-from smt_nas.errors import MeasurementError
+from smt_nas.devices.tables import find_table
+from smt_nas.errors import SmtNasError
 from smt_nas.profilers.breakdown import operators
 from smt_nas.profilers.figure import Figure, predicted_latency, unknown
 from smt_nas.profilers.networks import Network
@@ -21,19 +22,19 @@ def prediction(network: Network, device: Device, conditions: Conditions) -> Figu
         if latency is None:
             latency = device.predict_ops(operators(network, conditions), conditions)
         return predicted_latency(latency)
-    except MeasurementError as error:
+    except SmtNasError as error:  # also of a damaged table: what was measured beside it stays
         return unknown("predicted", str(error))
 
 
 def _of_table(network: Network, device: Device, conditions: Conditions) -> Latency | None:
-    """What a table measured on the device says; None where none covers the network."""
+    """What a table measured on the device says; None where none covers network and conditions."""
     arch = network.arch
     if arch is None or conditions.image_size not in (None, arch.image_size):
         return None
-    for name in set(tables_of(device.sheet.key)) & set(names("search_spaces")):
+    for name in sorted({*tables_of(device.sheet.key)} & {*names("search_spaces")}):
         space = SearchSpace.load(name)
-        if space.contains([arch])[0]:
-            latency = device.predict(space, space.encode(arch), conditions)
-            if latency.basis == "table":
-                return latency
+        table = find_table(device.sheet.key, space) if space.contains([arch])[0] else None
+        blocks = None if table is None else table.block_table(conditions)
+        if blocks is not None:
+            return blocks.predict(space.encode(arch))
     return None

@@ -161,8 +161,11 @@ def profile(
                 say(f"measuring {', '.join(n.name for n in networks)}: {conditions}")
                 _measure(found, networks, conditions, request)
         for conditions, network in itertools.product(request.sweeps, networks):
-            say(f"looking for the batches of {network.name}: {conditions}")
-            _sweep(found, network, conditions)
+            if where is None:
+                _predicted_sweep(found, network, conditions)
+            else:
+                say(f"looking for the batches of {network.name}: {conditions}")
+                _sweep(found, network, conditions)
     except KeyboardInterrupt:
         found.interrupted = True
     return found
@@ -233,29 +236,40 @@ def _told(found: Profile, network: str, conditions: Conditions) -> Iterator[None
 
 
 def _sweep(found: Profile, network: Network, conditions: Conditions) -> None:
-    """Rows of a throughput curve; predicted ones up to a batch that is usual."""
-    if found.where is None:
-        cases = [conditions.model_copy(update={"batch": b}) for b in PREDICTED_BATCHES]
-        rows = [_predicted(network, found.device, case) for case in cases]
-        points = [Point(r.conditions.batch, r.figures["throughput_ips"]) for r in rows if r.figures]
-        reason = "what fits is measured, not predicted"
-        key = found.device.sheet.key
-        found.rows += rows
-        found.sweeps.append(Sweep(network.name, key, conditions, tuple(points), None, reason))
-        return
-    swept = sweep(network, conditions, (), found.where, auto=True)
-    found.sweeps.append(swept)
-    for point in swept.points:
-        case = conditions.model_copy(update={"batch": point.batch})
+    """Rows of a throughput curve. Where memory ends, the curve does; other failures are rows."""
+    assert found.where is not None
+
+    def keep(point: Point) -> None:
+        """At once, as the user may stop the rest."""
         if point.throughput_ips.value is None:
-            failure = point.throughput_ips.reason
-            found.rows.append(Row(network.name, case, {}, failure=failure))
-            continue
-        loop = "a sustained loop: throughput only"
-        figures = {"latency_ms": unknown("measured", loop), **point.memory}
-        figures["throughput_ips"] = point.throughput_ips
-        expected = prediction(network, found.device, case)
-        found.rows.append(Row(network.name, case, figures, expected))
+            return
+        case = conditions.model_copy(update={"batch": point.batch})
+        figures = {
+            "latency_ms": unknown("measured", "a sustained loop: throughput only"),
+            "throughput_ips": point.throughput_ips,
+            **point.memory,
+        }
+        found.rows.append(Row(network.name, case, figures, prediction(network, device, case)))
+
+    device = found.device
+    with _told(found, network.name, conditions):
+        swept = sweep(network, conditions, (), found.where, auto=True, on_point=keep)
+        found.sweeps.append(swept)
+        if swept.failure is not None:
+            found.rows.append(Row(network.name, conditions, {}, failure=swept.failure))
+
+
+def _predicted_sweep(found: Profile, network: Network, conditions: Conditions) -> None:
+    """The same by prediction, up to a batch that is usual."""
+    device = found.device
+    cases = [conditions.model_copy(update={"batch": b}) for b in PREDICTED_BATCHES]
+    rows = [_predicted(network, device, case) for case in cases]
+    points = [Point(r.conditions.batch, r.figures["throughput_ips"]) for r in rows if r.figures]
+    reason = "what fits is measured, not predicted"
+    found.rows += rows
+    found.sweeps.append(
+        Sweep(network.name, device.sheet.key, conditions, tuple(points), None, reason)
+    )
 
 
 def _row(

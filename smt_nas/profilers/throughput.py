@@ -18,10 +18,10 @@ from smt_nas.profilers.call import Call
 from smt_nas.profilers.clock import Clock, SystemClock
 from smt_nas.profilers.curve import Point, Sweep
 from smt_nas.profilers.figure import Figure, unknown
+from smt_nas.profilers.free_memory import MAX_SHARE, DoesNotFit, available_mb
 from smt_nas.profilers.memory import peak_memory
 from smt_nas.profilers.networks import Network, one_line
 from smt_nas.profilers.prepare import prepare
-from smt_nas.profilers.room import MAX_SHARE, DoesNotFit, available_mb
 from smt_nas.profilers.sustain import sustain
 from smt_nas.profilers.target import resolve
 from smt_nas.profilers.watch import Watcher, watcher_of
@@ -125,7 +125,7 @@ def sweep(
     if all(p.throughput_ips.value is None for p in points):
         why = (points[0].throughput_ips.reason or "nothing ran").rstrip(".")
         raise MeasurementError(f"{network.name} on {device}: {why}.")
-    return Sweep(network.name, device, conditions, points, largest, reason)
+    return Sweep(network.name, device, conditions, points, largest, reason, run.failure)
 
 
 class _Run:
@@ -143,6 +143,7 @@ class _Run:
         self._network, self._conditions, self._device = network, conditions, device
         self._pace, self._on_point, self._rig = pace, on_point, rig
         self.points: dict[int, Point] = {}
+        self.failure: str | None = None  # the first that is not about memory
         self._too_large = MAX_BATCH + 1  # the smallest batch that is known not to fit
 
     def point(self, batch: int) -> Figure:
@@ -236,16 +237,15 @@ class _Run:
             return use(call)
         except (DoesNotFit, torch.OutOfMemoryError):
             self._too_large = min(self._too_large, batch)
-            failure = f"batch {batch} needs more memory than there is"
-        except MeasurementError as error:
-            failure = str(error)
+            return unknown("measured", f"batch {batch} needs more memory than there is")
         except Exception as error:  # the network's own code, or a GPU that fell off
-            failure = one_line(error)
+            told = str(error) if isinstance(error, MeasurementError) else one_line(error)
+            self.failure = self.failure or told
+            return unknown("measured", told)
         finally:
             if call is not None:
                 with suppress(RuntimeError):  # a GPU that fell off
                     call.close()
-        return unknown("measured", failure)
 
     def _at(self, batch: int) -> Conditions:
         return self._conditions.model_copy(update={"batch": batch})

@@ -134,7 +134,7 @@ def _numbered(found: dict[str, Any]) -> dict[str | None, int]:
 
 def examine() -> list[Check]:
     """Everything the doctor looks at, on this machine."""
-    from smt_nas.profilers.able import torch_checks
+    from smt_nas.profilers.capabilities import torch_checks
 
     return [*machine_checks(), *torch_checks()]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from smt_nas.accuracy import Evaluation, Evaluator
-from smt_nas.search.error import PredictionError, prediction_errors
 from smt_nas.search.front import Result, pareto, result, write
 from smt_nas.search.listener import Listener, Silence
+from smt_nas.search.prediction_error import PredictionError, prediction_errors
 from smt_nas.search.presets import baselines
 from smt_nas.search.problem import Problem
 from smt_nas.search.prove import Notes, proof, prove

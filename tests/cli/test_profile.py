@@ -5,13 +5,17 @@ import json
 import os
 import textwrap
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from smt_nas import SearchSpace
 from smt_nas.cli.app import app
 from smt_nas.errors import MeasurementError
 from smt_nas.metrics import METRICS
 from smt_nas.profilers import profile as profiling
+from smt_nas.profilers.curve import Point, Sweep
+from smt_nas.profilers.figure import Figure
 
 TINY = """
 import torch
@@ -294,3 +298,64 @@ def test_figures_fit_80_columns(here, monkeypatch):
         console.print(figure_table(found))
     lines = captured.get().splitlines()
     assert len(lines) == 3 + len(cases) and not [line for line in lines if "…" in line]
+
+
+def swept(batches, failure=None, largest=4):
+    """A sweep that tells its points as a real one does."""
+
+    def sweep(network, conditions, asked, device, *, auto, on_point):
+        points = [
+            Point(b, Figure(None if b > 4 else 10.0 * b, "measured", reason="no room"))
+            for b in batches
+        ]
+        for point in points:
+            on_point(point)
+        return Sweep(network.name, device, conditions, tuple(points), largest, "why", failure)
+
+    return sweep
+
+
+def test_where_memory_ends_the_curve_ends_and_nothing_failed(here, monkeypatch):
+    monkeypatch.setattr(profiling, "sweep", swept((1, 2, 4, 8)))
+    words = ("profile", "tiny_nets:small", "--threads", "1", "--batch", "auto", "--json")
+    found = json.loads(invoke(*words).stdout)
+    assert [r["conditions"]["batch"] for r in found["rows"]] == [1, 2, 4]
+    assert found["sweeps"][0]["knee"] == 4 and found["sweeps"][0]["largest"] == 4
+
+
+def test_a_gpu_lost_in_a_sweep_is_told_and_its_points_stay(here, monkeypatch):
+    monkeypatch.setattr(profiling, "sweep", swept((1, 2), failure="fell off the bus"))
+    words = ("profile", "tiny_nets:small", "--threads", "1", "--batch", "auto", "--json")
+    result = invoke(*words, code=1)
+    rows = json.loads(result.stdout)["rows"]
+    assert [r["figures"]["throughput_ips"]["value"] for r in rows[:2]] == [10.0, 20.0]
+    assert "fell off the bus" in result.stderr
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MeasurementError("not even batch 1")])
+def test_a_sweep_that_ends_early_keeps_what_came_before(here, monkeypatch, error):
+    def sweep(network, conditions, asked, device, *, auto, on_point):
+        on_point(Point(1, Figure(10.0, "measured")))
+        raise error
+
+    monkeypatch.setattr(profiling, "sweep", sweep)
+    words = ("profile", "tiny_nets:small", *QUICK, "--batch", "2,auto", "--json")
+    result = invoke(*words, code=130 if error is KeyboardInterrupt else 1)
+    values = [r["figures"] for r in json.loads(result.stdout)["rows"]]
+    assert values[0]["latency_ms"]["value"] > 0
+    assert values[1]["throughput_ips"]["value"] == 10.0
+
+
+def test_a_damaged_table_costs_the_prediction_and_not_the_measurement(here):
+    from smt_nas.devices.registry import local_sheet
+
+    key = local_sheet("cpu").key
+    (here / "profiles").mkdir()
+    for end in ("csv", "json"):
+        (here / f"profiles/{key}.smt_micro.{end}").write_text("nonsense")
+    small = next(iter(SearchSpace.load("smt_micro").decode(np.zeros((1, 33), dtype=int))))
+    small.save(here / "small.yaml")
+    found = json.loads(invoke("profile", "small.yaml", *QUICK, "--json").stdout)
+    (row,) = found["rows"]
+    assert row["figures"]["latency_ms"]["value"] > 0
+    assert row["predicted"]["value"] is None and "smt_micro" in row["predicted"]["reason"]

@@ -6,7 +6,7 @@ import pytest
 from smt_nas.devices.parts import PartIndex
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.additivity import _additivity, _half_interval, errors, normalised
-from smt_nas.profilers.between import features, filled
+from smt_nas.profilers.interpolation import features, filled
 from tests.fakes.bench import SMALL, FakeBench
 
 PARTS = PartIndex.of(SMALL).parts

@@ -14,7 +14,7 @@ import torch
 import smt_nas
 from smt_nas.devices.conditions import Conditions
 from smt_nas.devices.nvml import open_gpu
-from smt_nas.profilers import environment as room
+from smt_nas.profilers import environment as module
 from smt_nas.profilers.environment import environment
 from tests.fakes.nvml import FakeNvml, GpuState, dying, without_counters, without_driver
 
@@ -40,7 +40,7 @@ def test_it_is_flat_plain_json():
     assert found["python"] == platform.python_version()
     assert found["date"].endswith("+00:00")
     assert found["batchnorm_folded"] is False
-    assert room is environment  # also from the front of the room
+    assert module is environment  # also from the front of the module
 
 
 def test_of_a_cpu_what_a_gpu_would_say_is_none():

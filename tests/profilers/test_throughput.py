@@ -8,8 +8,8 @@ from smt_nas.errors import ConfigError, MeasurementError
 from smt_nas.profilers import throughput
 from smt_nas.profilers.curve import Point, Sweep
 from smt_nas.profilers.figure import Figure, unknown
+from smt_nas.profilers.free_memory import DoesNotFit
 from smt_nas.profilers.networks import Network
-from smt_nas.profilers.room import DoesNotFit
 from smt_nas.profilers.throughput import Pace, Rig, parse_batches, sweep
 from tests.fakes.clock import FakeCall, FakeClock, FakeWatcher
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers import able
-from smt_nas.profilers.able import torch_checks
+from smt_nas.profilers import capabilities
+from smt_nas.profilers.capabilities import torch_checks
 
 
 def lines():
@@ -28,14 +28,14 @@ def test_without_a_gpu_the_reason_is_told():
 
 
 def test_with_two_gpus(monkeypatch):
-    monkeypatch.setattr(able, "resolve", lambda device: torch.device(device))
+    monkeypatch.setattr(capabilities, "resolve", lambda device: torch.device(device))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
 
     def check(conditions, device):
         if device.type == "cuda" and conditions.precision.endswith("bf16"):
             raise MeasurementError("an old GPU")
 
-    monkeypatch.setattr(able, "check", check)
+    monkeypatch.setattr(capabilities, "check", check)
     found = lines()
     assert {"triton", "cpu precisions", "cuda:0 precisions", "cuda:1 precisions"} <= set(found)
     assert "torch on a GPU" not in found
@@ -46,5 +46,5 @@ def test_a_gpu_that_refuses_all(monkeypatch):
     def check(conditions, device):
         raise MeasurementError("no")
 
-    monkeypatch.setattr(able, "check", check)
+    monkeypatch.setattr(capabilities, "check", check)
     assert lines()["cpu precisions"].state == "missing"

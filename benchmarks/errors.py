@@ -1,8 +1,6 @@
-"""Rows of tables and the errors in them."""
+"""Errors of predictions, as the tables print them."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,14 +15,3 @@ def mape(logs: Floats) -> float:
 def within(logs: Floats, share: float = 0.1) -> float:
     """Share of networks predicted within 10 %, in %."""
     return float(100 * (np.abs(np.expm1(logs)) <= share).mean())
-
-
-def line(cells: Sequence[object]) -> None:
-    """Print a row of a table."""
-    print("| " + " | ".join(map(str, cells)) + " |")
-
-
-def header(*cells: str) -> None:
-    """Print the first two lines of a table."""
-    line(cells)
-    line(["---"] * len(cells))

@@ -13,7 +13,7 @@ from torch import nn
 
 from smt_nas.devices.conditions import Conditions
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.alive import alive_mb
+from smt_nas.profilers.activations import alive_mb
 from smt_nas.profilers.networks import Network
 from smt_nas.profilers.target import DTYPES
 
