@@ -87,7 +87,7 @@ def _conditions(
 
     return conditions_of(
         local_sheet(device),
-        [_batch(word) for word in _words(batch)],
+        _batches(batch),
         [_one_of("precision", word, get_args(Precision)) for word in _words(precision)],
         [_one_of("mode", word, MODES) for word in _words(mode)],
         threads,
@@ -98,13 +98,15 @@ def _words(text: str) -> list[str]:
     return list(dict.fromkeys(w.strip() for w in text.split(",") if w.strip()))
 
 
-def _batch(word: str) -> int:
+def _batches(text: str) -> tuple[int, ...]:
+    """Batches of a comma-separated list; the defaults where it is empty. Raises ConfigError."""
     from smt_nas.errors import ConfigError
-    from smt_nas.units import MAX_BATCH
+    from smt_nas.profilers.throughput import parse_batches
 
-    if not word.isdecimal() or not 1 <= int(word) <= MAX_BATCH:
-        raise ConfigError(f"--batch: must be whole numbers from 1 to {MAX_BATCH} (got {word!r}).")
-    return int(word)
+    found, auto = parse_batches(text) if text else ((), False)
+    if auto:
+        raise ConfigError("--batch: a table is of batches that are named (got auto). Write 1,8,64.")
+    return found
 
 
 def _one_of(kind: str, word: str, known: tuple[str, ...]) -> Any:

@@ -11,6 +11,7 @@ from smt_nas.resources import validated
 from smt_nas.search.engine import Search
 from smt_nas.search.listener import Listener, Silence
 from smt_nas.search.problem import Problem
+from smt_nas.search.quantities import FROM_LATENCY
 from smt_nas.search.rundir import DEFAULT_EVALUATOR, RunDirectory, Settings
 from smt_nas.search.strategies import make_strategy
 from smt_nas.search.study import Study
@@ -99,7 +100,7 @@ def reopen(
     return Search(directory, problem, study, rater, listener or Silence(), workers)
 
 
-_WITHOUT_EVALUATOR = [n for n, m in METRICS.items() if m.provenance in ("exact", "measured")]
+_WITHOUT_EVALUATOR = [n for n, m in METRICS.items() if m.formula or n in FROM_LATENCY]
 
 
 def _recorded(directory: RunDirectory) -> Problem:

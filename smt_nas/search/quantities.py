@@ -24,7 +24,7 @@ from smt_nas.units import Budget, Limit, parse_budget, resolve
 Floats = NDArray[np.float64]
 Interval = tuple[Any, Any, Any]
 """Value, low and high end; floats, or arrays (n,)."""
-_FROM_LATENCY = ("latency_ms", "throughput_ips")
+FROM_LATENCY = ("latency_ms", "throughput_ips")
 _BYTES: dict[Precision, tuple[int, int]] = {  # a weight's, an activation's
     "fp32": (4, 4),
     "tf32": (4, 4),
@@ -57,7 +57,7 @@ class Quantity:
     @property
     def predicted(self) -> bool:
         """Whether it follows from a device's predicted latency."""
-        return self.metric.name in _FROM_LATENCY
+        return self.metric.name in FROM_LATENCY
 
     @property
     def rated(self) -> bool:
@@ -110,7 +110,7 @@ class Requirement:
 def objective(name: str, default: Default) -> Quantity:
     """What an objective means. Raises UnknownName."""
     m = metric(name)
-    where = default.target(m.name) if m.name in _FROM_LATENCY else None
+    where = default.target(m.name) if m.name in FROM_LATENCY else None
     return Quantity(m, m.name, where)
 
 
@@ -124,7 +124,7 @@ def budgeted(text: str, default: Default, find: Find) -> tuple[Budget, Quantity]
         where = _where(budget, default, find)
     except ConfigError as error:
         raise ConfigError(f"budget {text!r}: {error}") from error
-    own = m.name in _FROM_LATENCY and where == default.target(m.name)
+    own = m.name in FROM_LATENCY and where == default.target(m.name)
     return budget, Quantity(m, m.name if own else f"{m.name}@{where}", where)
 
 

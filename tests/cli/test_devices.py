@@ -5,10 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from rich.console import Console
-from typer.testing import CliRunner
 
-from smt_nas.cli.app import app
 from smt_nas.devices import doctor
 from smt_nas.devices.doctor import Check
 from smt_nas.devices.registry import all_sheets, load_sheet
@@ -20,6 +17,7 @@ from smt_nas.report.devices import (
     examine,
     sheet_table,
 )
+from tests.fakes.terminal import invoke, printed
 
 NAMES = [s.key for s in all_sheets()]
 
@@ -27,22 +25,6 @@ NAMES = [s.key for s in all_sheets()]
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
     monkeypatch.setattr(doctor, "_WATCH_S", 0.01)
-
-
-def invoke(*words, code=0):
-    result = CliRunner().invoke(app, list(words))
-    assert result.exit_code == code, result.output
-    return result
-
-
-def printed(table):
-    console = Console(width=80)
-    with console.capture() as captured:
-        console.print(table)
-    text = captured.get()
-    assert "…" not in text
-    assert max(map(len, text.splitlines())) <= 80
-    return text
 
 
 def test_the_list():

