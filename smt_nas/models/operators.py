@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from smt_nas.devices.ops import Kind
+
 # autocast's lists for CUDA, of the operators that reach the dispatcher (torch.amp documentation)
 HALVED, WIDENED, PRODUCTS = (
     frozenset(names.split())
@@ -19,7 +21,7 @@ HALVED, WIDENED, PRODUCTS = (
         "addmm mm bmm baddbmm addmv mv",
     )
 )
-KINDS = {
+KINDS: dict[Kind, str] = {
     "norm": "native_layer_norm native_group_norm _fused_rms_norm",
     "batchnorm": "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training "
     "cudnn_batch_norm",
@@ -32,7 +34,7 @@ KINDS = {
     "replication_pad2d repeat im2col col2im pixel_shuffle pixel_unshuffle channel_shuffle flip "
     "embedding index_put index_put_ scatter unfold_copy _to_copy repeat_interleave",
 }
-KIND_OF = {name: kind for kind, names in KINDS.items() for name in names.split()}
+KIND_OF: dict[str, Kind] = {name: kind for kind, names in KINDS.items() for name in names.split()}
 
 
 class Shape(NamedTuple):
@@ -46,7 +48,7 @@ class Shape(NamedTuple):
     kernel: int = 0
 
 
-def kind_of(name: str, func: Any, args: Any, is_weight: Callable[[Tensor], bool]) -> str:
+def kind_of(name: str, func: Any, args: Any, is_weight: Callable[[Tensor], bool]) -> Kind:
     """Kind of an operator, by its name and by what it multiplies."""
     if name == "convolution":
         inputs, groups = args[0].shape[1], args[8]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from smt_nas.devices.ops import Op
+from smt_nas.devices.ops import Kind, Op
 from smt_nas.models.operators import HALVED, WIDENED, Shape, kind_of, shape_of
 
 aten = torch.ops.aten
@@ -132,7 +132,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
     def record(
-        self, name: str, kind: str, shape: Shape, reads: list[Tensor], out: Tensor | None
+        self, name: str, kind: Kind, shape: Shape, reads: list[Tensor], out: Tensor | None
     ) -> None:
         """Append one operator."""
         index, written = len(self.ops), 0 if out is None else out.numel()
@@ -150,7 +150,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         op = Op(
             path=self.stack[-1],
             name=name,
-            kind=kind,  # type: ignore[arg-type]
+            kind=kind,
             read=sum(n for _, n in sources),
             written=written,
             weights=weights,
