@@ -32,7 +32,8 @@ class Calibration(_Value):
 
     Attributes:
         conditions: how everything was run.
-        reference_ms: time of the reference network in the quiet moments that all times are of.
+        reference_ms: usual time of the reference network; all times are of that speed.
+        swing: how far, in log, the machine's speed was from it 80 % of the time, at most.
         parts_measured, parts_fitted: how many of the space's parts.
         fit_error: mean error of the fit between shapes on parts held out of it; None: no fit.
         factor, fixed_ms: from the sum of the parts to a whole network.
@@ -46,6 +47,7 @@ class Calibration(_Value):
 
     conditions: Conditions
     reference_ms: _Positive
+    swing: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     parts_measured: int
     parts_fitted: int
     fit_error: _Finite | None

@@ -1,10 +1,11 @@
 """From raw samples to times, and from times of parts to times of networks.
 
 Every sample was taken beside a reference network. Where the machine was slow for a while, both
-were: a sample counts as `ms x quiet / local`, where `local` is the median of the reference's times
-around it and `quiet` their lower quartile. A time is the median of such samples: what a part or a
-network takes in the quiet moments of the machine. Whole networks, those that check the table among
-them, get the same treatment.
+were: a sample counts as `ms x usual / local`, where `local` is the median of the reference's times
+around it and `usual` that of all of them. A time is the median of such samples: what a part or a
+network takes while the machine is as it usually was. Whole networks, those that check the table
+among them, get the same treatment, so how far the machine's own speed swings is not in the error.
+It is in the interval: whoever measures later meets the machine in any of its moods.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from smt_nas.profilers.schedule import Plan
 
 Floats = NDArray[np.float64]
 _AROUND = 4  # references before and after a sample that tell the machine's speed
-_QUIET = 25  # percentile of the reference
 _COVERAGE = 0.8  # of the interval
 _UNCHECKED = 0.25  # half the interval, in log, of a table that was not checked
 _LEAST_CHECKED = 5  # networks that an interval is taken from
@@ -42,13 +42,15 @@ class _Samples:
     """Medians of what was measured under one set of conditions; NaN where nothing was.
 
     Attributes:
-        reference_ms: in quiet moments.
+        reference_ms: as it usually was.
+        swing: of the machine's speed, in log.
         parts, hosts: (P,).
         networks: (2k,).
         seen, seen_networks: how many visits each is the median of.
     """
 
     reference_ms: float
+    swing: float
     parts: Floats
     hosts: Floats | None
     networks: Floats
@@ -74,11 +76,12 @@ def calibrated(plan: Plan, number: int, lines: Sequence[Line]) -> tuple[Calibrat
     fit, held = _known(found, 0), _known(found, 1)
     factor, fixed_ms = _additivity(sums[fit], found.networks[fit])
     predicted = factor * sums + fixed_ms
-    half = _half_interval(found.networks[held], predicted[held])
+    half = float(np.hypot(_half_interval(found.networks[held], predicted[held]), found.swing))
     rows = _network_times(plan, found, predicted)
     calibration = Calibration(
         conditions=conditions,
         reference_ms=found.reference_ms,
+        swing=found.swing,
         parts_measured=int(times.measured.sum()),
         parts_fitted=int((~times.measured).sum()),
         fit_error=fit_error,
@@ -106,14 +109,18 @@ def errors(truth: Floats, predicted: Floats) -> dict[str, float | None]:
     }
 
 
-def normalised(reference: Floats) -> tuple[float, Floats]:
-    """The reference's quiet time, and what every sample is to be multiplied by, (n,)."""
+def normalised(reference: Floats) -> tuple[float, Floats, float]:
+    """The machine's speed around each sample, by the reference's times (n,).
+
+    Returns: the reference's usual time; what every sample is to be multiplied by, (n,); and how
+    far, in log, the speed swings: `_COVERAGE` of the time it is no further from usual.
+    """
     n = len(reference)
     local = np.array(
         [np.median(reference[max(0, i - _AROUND) : i + _AROUND + 1]) for i in range(n)]
     )
-    quiet = float(np.percentile(local, _QUIET))
-    return quiet, quiet / local
+    usual = float(np.median(local))
+    return usual, usual / local, float(np.quantile(np.abs(np.log(local / usual)), _COVERAGE))
 
 
 def _samples(plan: Plan, lines: Sequence[Line]) -> _Samples:
@@ -122,7 +129,7 @@ def _samples(plan: Plan, lines: Sequence[Line]) -> _Samples:
             "calibrate: nothing was measured under some conditions (got no time for them). "
             "Give it more --minutes."
         )
-    quiet, speed = normalised(np.array([line["ref"] for line in lines]))
+    usual, speed, swing = normalised(np.array([line["ref"] for line in lines]))
     parts: list[list[float]] = [[] for _ in plan.index.parts]
     hosts: list[list[float]] = [[] for _ in plan.index.parts]
     networks: list[list[float]] = [[] for _ in plan.networks]
@@ -135,7 +142,8 @@ def _samples(plan: Plan, lines: Sequence[Line]) -> _Samples:
         for part, ms in zip(line["chain"], line.get("host") or (), strict=False):
             hosts[part].append(ms * scale)
     return _Samples(
-        quiet,
+        usual,
+        swing,
         _medians(parts),
         _medians(hosts) if any(hosts) else None,
         _medians(networks),

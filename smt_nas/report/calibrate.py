@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -71,8 +72,13 @@ def calibration_notes(evidence: Evidence, path: Path) -> list[str]:
     how = "all that was planned" if evidence.complete else "time was up before all was measured"
     lines = [
         f"{evidence.seconds / 60:.1f} minutes of measuring; {how}.",
-        "Times are medians, of the quiet moments: each is scaled by a reference network timed "
-        "beside it; so are the networks held out, which no fit has seen.",
+        "Times are medians at the machine's usual speed: each is scaled by a reference network "
+        "timed beside it; so are the networks held out, which no fit has seen.",
+        *(
+            f"{c.conditions}: the machine's own speed swung by {np.expm1(c.swing):.1%} and less "
+            "80 % of the time; that is in the interval, not in the MAPE."
+            for c in evidence.calibrations
+        ),
     ]
     fitted = [c for c in evidence.calibrations if c.fit_error is not None]
     lines += [

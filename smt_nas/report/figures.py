@@ -52,8 +52,10 @@ def _notes(profile: Profile) -> Iterator[str]:
             if m.launch_bound:
                 yield f"{who}: launch-bound (wall > 1.1 x device). Try --mode graph or compile."
         for name, figure in row.figures.items():
-            if figure.provenance == "predicted" and figure.value is None:
-                continue  # the title says that only latency is predicted
+            if figure.value is None and (
+                figure.provenance == "predicted" or name == "reserved_memory_mb"
+            ):
+                continue  # the title says that only latency is predicted; a CPU reserves nothing
             if figure.reason and figure.value is None:
                 yield f"{METRICS[name].heading}: {figure.reason}."
             elif figure.reason and name != "throughput_ips":  # it is the latency's

@@ -33,6 +33,7 @@ def calibration(conditions):
     return Calibration(
         conditions=conditions,
         reference_ms=1.5,
+        swing=0.02,
         parts_measured=P - 1,
         parts_fitted=1,
         fit_error=0.07,
