@@ -12,6 +12,9 @@ from smt_nas.devices.conditions import Conditions
 
 Floats = NDArray[np.float64]
 COVERAGE = 0.8  # of an interval: this share of truths should lie in it
+APART = {"cpu": 0.05, "gpu": 0.04}
+"""How far the same measurement may be off on another day, as a share: GPUs without locked clocks
+about 4 % (meta-pytorch/tritonbench, pull request 143); CPUs more."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from smt_nas.devices.blocks import BlockTable
 from smt_nas.devices.conditions import Conditions
 from smt_nas.devices.evidence import Calibration, Evidence
+from smt_nas.devices.latency import APART
 from smt_nas.devices.parts import Floats, PartIndex
 from smt_nas.errors import ConfigError
 from smt_nas.resources import folders, validated, write_atomic
@@ -90,7 +91,11 @@ class MeasuredTable:
 
 
 def block_table(index: PartIndex, found: Calibration, times: PartTimes) -> BlockTable:
-    """Predict from times and the additivity that was found."""
+    """Predict from times and the additivity that was found.
+
+    The evidence knows the hours of the calibration; the interval is also of other days.
+    """
+    apart = APART["gpu" if found.conditions.threads is None else "cpu"]
     return BlockTable(
         index=index,
         conditions=found.conditions,
@@ -99,8 +104,8 @@ def block_table(index: PartIndex, found: Calibration, times: PartTimes) -> Block
         spread=times.spread,
         factor=found.factor,
         fixed_ms=found.fixed_ms,
-        low=found.low,
-        high=found.high,
+        low=-math.hypot(found.low, apart),
+        high=math.hypot(found.high, apart),
         basis="table",
         notes=_notes(found),
     )

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from smt_nas.devices.latency import APART
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.clock import Clock, SystemClock
@@ -19,8 +20,8 @@ from smt_nas.profilers.watch import Watcher, watcher_of
 
 Word = Literal["FASTER", "SLOWER", "SAME", "UNCLEAR"]
 
-MARGINS_APART = {"cpu": 0.05, "cuda": 0.04}
-"""Of measurements of two runs: between days GPUs without locked clocks differ by about 4 %."""
+MARGINS_APART = {"cpu": APART["cpu"], "cuda": APART["gpu"]}
+"""Of measurements of two runs."""
 _SPOILT: tuple[Status, ...] = ("throttled", "loaded", "drifting")
 
 

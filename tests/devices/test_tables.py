@@ -191,3 +191,8 @@ def test_a_folder_that_is_not_there_cannot_be_written(tmp_path):
 def test_evidence_is_json_for_everybody(path):
     found = json.loads(path.with_suffix(".json").read_text())
     assert found["schema"] == 1 and found["calibrations"][0]["held_out"][0]["measured_ms"] == 2.0
+
+
+def test_the_interval_is_also_of_other_days():
+    found = table().block_table(EAGER)  # the calibration's own hours gave 0.03, on a GPU
+    assert (found.low, found.high) == pytest.approx((-0.05, 0.05))  # with 0.04 between days
