@@ -3,8 +3,8 @@
 Truths: throughput of timm's networks on three GeForce cards (AMP FP16, eager and compiled), of a
 few networks in READMEs on V100 and A100, and latency of single operators on six GPUs. The device
 that is predicted is left out of every fit: of coefficients, of factors, of intervals. Fits are kept
-on disk by a digest of the code; the first run takes some twenty minutes on one core. `--write` fits
-on everything and writes profiles/efficiency.json.
+on disk by a digest of the code; the first run takes some ten minutes on one core. `--write` fits on
+everything and writes profiles/efficiency.json.
 """
 
 from __future__ import annotations
