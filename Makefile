@@ -12,8 +12,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
+DATA := dataset-fashion-mnist
+SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: search test lint format clean
+.PHONY: search test lint format data clean
 
 search: $(RUN)
 	$(BIN)/smt-nas search --budget "$(BUDGET)" --seed $(SEED) $(ARGS)
@@ -30,6 +32,16 @@ lint: $(DEV)
 format: $(DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Fashion-MNIST from Debian, for `smt-nas train`; the tool itself downloads nothing
+data:
+	@command -v apt-get > /dev/null || { \
+	  echo "make data: needs apt-get (got none). Put the four idx files of Fashion-MNIST" \
+	       "into a folder DIR yourself: --data fashion-mnist:DIR" >&2; exit 1; }
+	@dpkg -L $(DATA) > /dev/null 2>&1 || $(SUDO) apt-get install --yes $(DATA) >&2 || \
+	  { $(SUDO) apt-get update && $(SUDO) apt-get install --yes $(DATA); } >&2
+	@file=$$(dpkg -L $(DATA) | grep train-images) && folder=$$(dirname "$$file") && \
+	  echo "$$folder" && echo "--data fashion-mnist:$$folder"
 
 clean:
 	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -209,7 +209,9 @@ def timed_ms(run: Callable[[], object]) -> float:
     return (time.perf_counter() - start) * 1e3
 
 
-def compare(ours: nn.Module, plain: nn.Module, x: Tensor, rounds: int) -> dict[str, float]:
+def compare(
+    ours: Callable[[Tensor], object], plain: Callable[[Tensor], object], x: Tensor, rounds: int
+) -> dict[str, float]:
     """Time both in turns A, B, B, A; two pairs a round."""
     for _ in range(3):
         ours(x), plain(x)

@@ -6,6 +6,7 @@
     ├── SpaceError         genes or an architecture do not belong to a search space
     ├── MeasurementError   this machine cannot measure or predict what was asked
     ├── StoreError         a run directory or its study cannot be used
+    ├── TrainingError      a training cannot start or go on: its data, its processes, its numbers
     └── ExportError        a network cannot be expressed in the format asked for
 
 Every message reads `<where>: <rule> (got <value>). <way out>`. The command line prints it and
@@ -61,6 +62,10 @@ class MeasurementError(SmtNasError):
 
 class StoreError(SmtNasError):
     """A run directory or its study cannot be used."""
+
+
+class TrainingError(SmtNasError):
+    """A training cannot start or go on: its data, its processes, its numbers."""
 
 
 class ExportError(SmtNasError):

@@ -21,7 +21,7 @@ from smt_nas.errors import ConfigError, StoreError, UnknownName, did_you_mean
 MAX_YAML_BYTES = 1_000_000  # a model or space config is a few kB; anything larger is a mistake
 
 _PACKAGE = Path(__file__).resolve().parent
-_ROOTS = (_PACKAGE / "_shipped", _PACKAGE.parent)
+_ROOTS = (_PACKAGE / "_shipped", _PACKAGE.parent, _PACKAGE)
 _Model = TypeVar("_Model", bound=BaseModel)
 
 

@@ -3,10 +3,13 @@
 from smt_nas.cli import (  # noqa: F401  # they register commands
     calibrate,
     devices,
+    evaluate,
     export,
     profile,
+    recipes,
     search,
     spaces,
+    train,
 )
 from smt_nas.cli.app import main
 

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console, RenderableType
@@ -17,10 +17,15 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TaskID,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+if TYPE_CHECKING:
+    from smt_nas.train.listener import Listener
+    from smt_nas.train.progress import Row
 
 _PLAIN_WIDTH = 160  # of tables that go to a file or a pipe
 
@@ -110,3 +115,96 @@ def talk() -> Iterator[Talk]:
     )
     with progress:
         yield Talk(progress)
+
+
+class TrainingTalk:
+    """What a training says and how far it is, on stderr. Hears a `train.Listener`'s events."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._training: TaskID | None = None
+        self._evaluation: TaskID | None = None
+        self._epochs: int | None = None
+
+    def say(self, text: str) -> None:
+        """One line, above the bar."""
+        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def update(
+        self,
+        *,
+        epoch: int,
+        epochs: int,
+        done: int,
+        total: int,
+        loss: float | None,
+        lr: float,
+        images_per_s: float | None,
+        memory_mb: float | None,
+    ) -> None:
+        """Move the bar."""
+        self._hide_evaluation()
+        self._epochs = epochs
+        words = [
+            "" if images_per_s is None else f"{images_per_s:.0f} img/s",
+            "" if loss is None else f"loss {loss:.3f}",
+            f"lr {short_rate(lr)}",
+            "" if memory_mb is None else f"{memory_mb / 1e3:.1f} GB",
+        ]
+        name, figures = f"epoch {epoch}/{epochs}", " ".join(w for w in words if w)
+        if self._training is None:
+            # begun where a resumed training goes on, or its speed would be far too high
+            self._training = self._progress.add_task(
+                name, total=total, completed=done, figures=figures
+            )
+        self._progress.update(
+            self._training, description=name, completed=done, total=total, figures=figures
+        )
+
+    def evaluated(self, done: int, total: int | None) -> None:
+        """Move the bar of an evaluation."""
+        figures = f"{done} images" if total is None else f"{done}/{total} images"
+        if self._evaluation is None:
+            self._evaluation = self._progress.add_task("evaluating", total=total, figures=figures)
+        self._progress.update(self._evaluation, completed=done, total=total, figures=figures)
+
+    def epoch(self, row: Row) -> None:
+        """One line."""
+        from smt_nas.report.train import epoch_line
+
+        self._hide_evaluation()
+        self.say(epoch_line(row, self._epochs))
+
+    def _hide_evaluation(self) -> None:
+        if self._evaluation is not None:
+            self._progress.remove_task(self._evaluation)
+            self._evaluation = None
+
+
+def short_rate(lr: float) -> str:
+    """`2.0e-3`: a learning rate in few characters."""
+    digits, _, power = f"{lr:.1e}".partition("e")
+    return f"{digits}e{int(power)}"
+
+
+@contextmanager
+def training(shown: bool = True) -> Iterator[Listener]:
+    """A bar that fits 80 columns on a terminal, plain lines elsewhere; nothing unless `shown`."""
+    if not shown:
+        from smt_nas.train.listener import Silence
+
+        yield Silence()
+        return
+    console = Console(stderr=True)
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=8),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}", markup=False),
+        console=console,
+        disable=not console.is_terminal,
+        speed_estimate_period=300,
+    )
+    with progress:
+        yield TrainingTalk(progress)

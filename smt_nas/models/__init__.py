@@ -1,7 +1,15 @@
 """How a network computes: the SMT of an `Architecture`, and weights of the published code."""
 
 from smt_nas.models.features import FeatureInfo
-from smt_nas.models.official import load_official, to_official
+from smt_nas.models.official import from_official, is_official, load_official, to_official
 from smt_nas.models.smt import SMT, build
 
-__all__ = ["SMT", "FeatureInfo", "build", "load_official", "to_official"]
+__all__ = [
+    "SMT",
+    "FeatureInfo",
+    "build",
+    "from_official",
+    "is_official",
+    "load_official",
+    "to_official",
+]

@@ -41,6 +41,14 @@ _BLOCK: dict[str, tuple[tuple[str, int], ...]] = {
 }
 """Inside a block: our module, theirs, each with its share of our rows."""
 
+_OWN_EMBED = {theirs: ours for ours, theirs in _EMBED.items()}
+_OWN_BLOCK = {
+    theirs: (ours, i, len(parts))
+    for ours, parts in _BLOCK.items()
+    for i, (theirs, _) in enumerate(parts)
+}
+"""The same, from theirs: our module, which part of it, of how many."""
+
 
 def to_official(model: SMT) -> dict[str, Tensor]:
     """The state of `model` as the published code names and shapes it.
@@ -63,8 +71,7 @@ def load_official(model: SMT, state_dict: Mapping[str, Any]) -> None:
         ConfigError: a key is missing, is not known, or has another shape. Lists them; the model is
             left as it was.
     """
-    wrapped = state_dict.get("model")
-    given = dict(wrapped if isinstance(wrapped, Mapping) else state_dict)
+    given = _bare(state_dict)
     if model.features_only:
         given = {k: v for k, v in given.items() if not k.startswith("head.")}
     own = model.state_dict()
@@ -75,6 +82,84 @@ def load_official(model: SMT, state_dict: Mapping[str, Any]) -> None:
         for key, parts in wanted.items()
     }
     model.load_state_dict(loaded)
+
+
+def is_official(state_dict: Mapping[str, Any]) -> bool:
+    """Whether these are weights of the published code, bare or as released."""
+    return "patch_embed1.conv.0.weight" in _bare(state_dict)
+
+
+def from_official(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
+    """A state of the published code under our names, as far as it goes.
+
+    No network is needed, so nothing is checked against one.
+
+    Returns: copies in our grouping and shapes, and the keys that could not be placed: what is no
+        tensor, is not of the family, or lacks its other part (q without k|v).
+    """
+    given = _bare(state_dict)
+    parts: dict[str, dict[int, str]] = {}  # our key -> which part of it -> their key
+    counts: dict[str, int] = {}
+    for key, value in given.items():
+        place = _own(str(key)) if isinstance(value, Tensor) else None
+        if place is not None:
+            own, part, counts[own] = place
+            parts.setdefault(own, {})[part] = key
+    found: dict[str, Tensor] = {}
+    for own, keys in parts.items():
+        values = [given[keys[i]].detach() for i in sorted(keys)]
+        inner = {v.shape[1:] if v.dim() else None for v in values}
+        if len(values) == counts[own] == 1:
+            found[own] = _own_shape(own, values[0].clone())
+        elif len(values) == counts[own] and len(inner - {None}) == len(inner) == 1:
+            found[own] = torch.cat(values)
+    placed = {key for own in found for key in parts[own].values()}
+    return found, [str(key) for key in given if key not in placed]
+
+
+def _bare(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the `model` around it that releases have."""
+    wrapped = state_dict.get("model")
+    return dict(wrapped if isinstance(wrapped, Mapping) else state_dict)
+
+
+def _own(key: str) -> tuple[str, int, int] | None:
+    """Where an official tensor belongs: our key, which part of it, of how many."""
+    module, _, leaf = key.rpartition(".")
+    if leaf.startswith("gamma_"):
+        module, leaf = key, "gamma"
+    if module == "head":
+        return f"head.{leaf}", 0, 1
+    match = re.fullmatch(r"(norm|patch_embed|block)([1-4])\.?(.*)", module)
+    if match is None:
+        return None
+    kind, stage, inner = match[1], f"stages.{int(match[2]) - 1}", match[3]
+    if kind == "block":
+        return _own_in_block(stage, inner, leaf)
+    if kind == "norm":
+        return None if inner else (f"{stage}.norm.{leaf}", 0, 1)
+    return (f"{stage}.embed.{_OWN_EMBED[inner]}.{leaf}", 0, 1) if inner in _OWN_EMBED else None
+
+
+def _own_in_block(stage: str, inner: str, leaf: str) -> tuple[str, int, int] | None:
+    block, _, module = inner.partition(".")
+    prefix = f"{stage}.blocks.{block}"
+    head = re.fullmatch(r"attn\.local_conv_([1-9]\d*)", module)
+    if head:
+        return f"{prefix}.mixer.heads.{int(head[1]) - 1}.{leaf}", 0, 1
+    if module not in _OWN_BLOCK or not block.isdecimal():
+        return None
+    own, part, count = _OWN_BLOCK[module]
+    return f"{prefix}.{own}.{leaf}", part, count
+
+
+def _own_shape(key: str, value: Tensor) -> Tensor:
+    """What `_shape` changes, put back: 1x1 convolutions as they stand here."""
+    if key.endswith("mixer.aggregate.weight") and value.dim() == 4:
+        return value.transpose(1, 2)
+    if key.endswith("mixer.modulate.weight") and value.dim() == 4:
+        return value.flatten(1)
+    return value
 
 
 def _parts(key: str, value: Tensor) -> list[tuple[str, Tensor]]:

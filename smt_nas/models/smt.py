@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -114,6 +115,26 @@ class SMT(nn.Module):
         for stage in self.stages:
             assert isinstance(stage, SMTStage)
             stage.grad_checkpointing = enable
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Which parameters make up a layer, in timm's form, for a rate that decays by layer.
+
+        The stem is the first layer, each block one, the head the last. A downsampling goes with
+        the block after it, a stage's norm with the block before it. `coarse`: a layer is a stage.
+        """
+        by_block = [
+            (r"^stages\.(\d+)\.embed", (0,)),
+            (r"^stages\.(\d+)\.blocks\.(\d+)", None),
+            (r"^stages\.(\d+)\.norm", (99999,)),  # timm's number for "with the one before"
+        ]
+        return {
+            "stem": r"^stages\.0\.embed",
+            "blocks": r"^stages\.(\d+)" if coarse else by_block,
+        }
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters to exempt from weight decay beside biases and 1-D ones, as timm asks: none."""
+        return set()
 
     def init_weights(self, generator: torch.Generator | None = None) -> None:
         """Draw fresh weights, as the published network does (its init, final effect)."""

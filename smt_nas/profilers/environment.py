@@ -54,7 +54,7 @@ def _software() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # it is a subclass of its own
         "cuda": torch.version.cuda,
         "cudnn": None if cudnn is None else str(cudnn),
     }

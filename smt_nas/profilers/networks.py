@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smt_nas.arch import PRESETS, Architecture, load_arch
+from smt_nas.arch import PRESETS, SMALL_PRESETS, Architecture, load_arch
 from smt_nas.errors import ConfigError, UnknownName, did_you_mean
 from smt_nas.models import SMT, build
 from smt_nas.models.smt import initial_values
@@ -71,8 +71,9 @@ def load_network(spec: str, image_size: int | None = None) -> Network:
         return _timm(spec, image_size)
     if ":" in spec and not looks_like_path(spec):
         return _factory(spec, image_size)
-    if spec not in PRESETS and not looks_like_path(spec):
-        raise UnknownName("preset", spec, PRESETS, _WAY_OUT)
+    known = PRESETS | SMALL_PRESETS
+    if spec not in known and not looks_like_path(spec):
+        raise UnknownName("preset", spec, known, _WAY_OUT)
     arch = load_arch(spec)
     if image_size is not None:
         arch = arch.model_copy(update={"image_size": image_size})

@@ -74,7 +74,7 @@ def check(conditions: Conditions, device: torch.device) -> None:
     Raises:
         MeasurementError: with the reason.
     """
-    reason = _mode(conditions, device) or _precision(conditions.precision, device)
+    reason = _mode(conditions, device) or refusal(conditions.precision, device)
     if reason:
         raise MeasurementError(f"{conditions} on {device}: cannot be measured: {reason}")
 
@@ -90,7 +90,8 @@ def _mode(conditions: Conditions, device: torch.device) -> str | None:
     return None
 
 
-def _precision(precision: Precision, device: torch.device) -> str | None:
+def refusal(precision: Precision, device: torch.device) -> str | None:
+    """Why a device does not compute in a precision; None where it does."""
     if precision == "fp32":
         return None
     if device.type == "cpu":

@@ -7,7 +7,7 @@ import torch
 
 from smt_nas.arch import PRESETS, Architecture, Stage, Stem
 from smt_nas.errors import ConfigError
-from smt_nas.models import build, load_official, to_official
+from smt_nas.models import build, from_official, is_official, load_official, to_official
 
 TSV = Path(__file__).resolve().parents[1] / "data" / "smt_t_state_dict.tsv"
 TINY = Architecture(
@@ -143,3 +143,67 @@ def test_weights_with_layer_scale_point_to_the_setting():
         load_official(build(TINY), to_official(scaled))
     with pytest.raises(ConfigError, match=r"12 missing: .*gamma_1.*layer_scale"):
         load_official(scaled, to_official(build(TINY)))
+
+
+@pytest.mark.parametrize("arch", VARIANTS.values(), ids=VARIANTS.keys())
+def test_no_network_is_needed_to_come_back(arch):
+    model = fresh(arch, seed=1)
+    state, left = from_official(to_official(model))
+    assert left == [] and same(state, state_of(model))
+
+
+def test_what_is_released_is_known_and_comes_back_as_copies():
+    model = fresh(TINY, seed=1)
+    released = {"model": to_official(model), "epoch": 299}
+    assert is_official(released) and is_official(released["model"])
+    assert not is_official(state_of(model)) and not is_official({})
+    state, _ = from_official(released)
+    for value in released["model"].values():
+        value.zero_()
+    assert same(state, state_of(model))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("block2.0.attn.unknown.weight", torch.zeros(2)),
+        ("block5.0.norm1.weight", torch.zeros(2)),
+        ("block1.norm1.weight", torch.zeros(2)),
+        ("block1.x.norm1.weight", torch.zeros(2)),
+        ("norm1.more.weight", torch.zeros(2)),
+        ("patch_embed2.more.weight", torch.zeros(2)),
+        ("block1.0.attn.local_conv_0.weight", torch.zeros(2)),
+        ("layer1.0.conv1.weight", torch.zeros(2)),
+        ("head.bias", [1.0, 2.0]),
+        ("plain", torch.zeros(2)),
+        (3, torch.zeros(2)),
+    ],
+)
+def test_what_has_no_place_is_left_and_named(key, value):
+    official = to_official(fresh(TINY, seed=1))
+    official[key] = value
+    state, left = from_official(official)
+    assert left == [str(key)]
+    assert state.keys() == state_of(fresh(TINY, seed=1)).keys() - {key}
+
+
+@pytest.mark.parametrize(
+    "q", [None, torch.zeros(4, 9), torch.tensor(1.0)], ids=["no", "narrow", "scalar"]
+)
+def test_a_part_whose_other_part_does_not_fit_is_left(q):
+    official = to_official(fresh(TINY, seed=1))
+    name = "block4.0.attn.q.weight"
+    del official[name]
+    official |= {} if q is None else {name: q}
+    state, left = from_official(official)
+    assert set(left) == {"block4.0.attn.kv.weight"} | ({name} if q is not None else set())
+    assert "stages.3.blocks.0.mixer.qkv.weight" not in state
+
+
+def test_shapes_are_not_judged_without_a_network():
+    official = to_official(fresh(TINY, seed=1))
+    official["head.weight"] = torch.zeros(21_841, 7)
+    official["block1.0.attn.proj0.weight"] = torch.zeros(3)
+    state, left = from_official(official)
+    assert left == [] and state["head.weight"].shape == (21_841, 7)
+    assert state["stages.0.blocks.0.mixer.aggregate.weight"].shape == (3,)

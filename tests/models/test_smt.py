@@ -17,6 +17,7 @@ from smt_nas.errors import ConfigError
 from smt_nas.models import SMT, build, to_official
 from smt_nas.models.blocks import DropPath, LayerScale
 from smt_nas.models.mixers import MSA, SAM
+from smt_nas.models.vision import timm
 
 TINY = Architecture(
     image_size=32,
@@ -371,3 +372,45 @@ def test_core_needs_no_timm():
     code = "import sys, smt_nas.models; print(sorted({'timm', 'torchvision'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def layer_of(name):
+    """The layer of a parameter of TINY (depths 1, 1, 3, 1), from the stem to the head."""
+    if name.startswith("head."):
+        return 7
+    _, stage, part, *rest = name.split(".")
+    first, depth = {"0": (1, 1), "1": (2, 1), "2": (3, 3), "3": (6, 1)}[stage]
+    if part == "blocks":
+        return first + int(rest[0])
+    if part == "norm":
+        return first + depth - 1
+    return 0 if stage == "0" else first
+
+
+def test_timm_lets_the_rate_decay_block_by_block():
+    timm()
+    from timm.optim import create_optimizer_v2
+
+    model = build(changed(layer_scale=0.1))
+    optimizer = create_optimizer_v2(model, opt="adamw", lr=1.0, weight_decay=0.1, layer_decay=0.5)
+    names = {id(p): n for n, p in model.named_parameters()}
+    seen = set()
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            name = names[id(parameter)]
+            seen.add(name)
+            assert group["lr_scale"] == 0.5 ** (7 - layer_of(name)), name
+            assert group["weight_decay"] == (0.1 if parameter.dim() > 1 else 0.0), name
+    assert seen == set(names.values())
+
+
+def test_coarse_layers_are_stages():
+    timm()
+    from timm.models import group_parameters
+
+    model = build(TINY)
+    found = group_parameters(model, model.group_matcher(coarse=True), reverse=True)
+    stages = {n: int(n.split(".")[1]) + 1 for n in found if n.startswith("stages.")}
+    stages |= {n: 0 for n in stages if n.startswith("stages.0.embed.")}
+    assert found == stages | {"head.weight": 5, "head.bias": 5}
+    assert found.keys() == dict(model.named_parameters()).keys()

@@ -1,0 +1,109 @@
+"""`eval`: how well weights recognise images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from smt_nas.cli import console
+from smt_nas.cli.app import app
+
+if TYPE_CHECKING:
+    from smt_nas.train.assess import Answer
+
+Weights = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CKPT",
+        help="The folder of a training (its best weights), a checkpoint in it, a .safetensors of "
+        "ours, or a published .pth.",
+    ),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(help="As of `smt-nas train`. Default: the data it was trained on."),
+]
+Split = Annotated[
+    str,
+    typer.Option(
+        help="auto, test, validation, train or all. auto: test, else validation, else all."
+    ),
+]
+BatchSize = Annotated[int, typer.Option(help="Images of one process at a time.")]
+Workers = Annotated[int, typer.Option(help="Processes that read images.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: this machine.")]
+Precision = Annotated[str, typer.Option(help="fp32, tf32, amp-fp16 or amp-bf16.")]
+Resize = Annotated[
+    str | None,
+    typer.Option(help="center (crop the middle) or direct. Default: as in the training."),
+]
+CropPct = Annotated[
+    float | None, typer.Option(help="Share of the side that a center crop keeps, e.g. 0.875.")
+]
+ImageSize = Annotated[int | None, typer.Option(help="Pixels. Default: as in the training.")]
+Tta = Annotated[str, typer.Option(help="none, or flip: also judge the mirror image.")]
+Arch = Annotated[
+    str | None, typer.Option(help="Network of weights that do not say theirs: smt_t, or a YAML.")
+]
+PerClass = Annotated[
+    bool | None,
+    typer.Option("--per-class/--no-per-class", help="A row a class. Default: up to 20 classes."),
+]
+MaxUnreadable = Annotated[int, typer.Option(help="Unreadable images that are put up with.")]
+
+
+@app.command("eval")
+def evaluate(
+    context: typer.Context,
+    weights: Weights,
+    data: Data = None,
+    split: Split = "auto",
+    batch_size: BatchSize = 64,
+    workers: Workers = 0,
+    device: Device = None,
+    precision: Precision = "fp32",
+    resize: Resize = None,
+    crop_pct: CropPct = None,
+    image_size: ImageSize = None,
+    tta: Tta = "none",
+    arch: Arch = None,
+    per_class: PerClass = None,
+    max_unreadable: MaxUnreadable = 100,
+    as_json: console.AsJson = False,
+) -> None:
+    """Judge weights by labelled images; on one process or under torchrun.
+
+    Example: smt-nas eval runs/train-smt_micro-digits
+    """
+    from smt_nas.resources import validated
+    from smt_nas.train.assess import Question, assess
+    from smt_nas.train.world import joined
+
+    given = context.params  # by name: a dozen in a row would be mixed up one day
+    asked = {name: given[name] for name in Question.model_fields}
+    question = validated(Question, asked, "eval")
+    with joined(device) as world, console.training(world.first) as talk:
+        answer = assess(question, world, talk)
+    if world.first:
+        _show(answer, per_class, as_json)
+
+
+def _show(answer: Answer, per_class: bool | None, as_json: bool) -> None:
+    from smt_nas.report.evaluation import (
+        class_table,
+        score_document,
+        score_notes,
+        score_table,
+        shows_classes,
+    )
+
+    if as_json:
+        console.show_json(score_document(answer))
+        return
+    console.show(score_table(answer))
+    for line in score_notes(answer):
+        console.show_text(line)
+    if shows_classes(answer, per_class):
+        console.show(class_table(answer))

@@ -1,0 +1,238 @@
+"""`train`: from a network and data to weights."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from smt_nas.cli import console
+from smt_nas.cli.app import INTERRUPTED, app
+from smt_nas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from smt_nas.train.begin import Asked
+    from smt_nas.train.outcome import DryRun as Plan
+    from smt_nas.train.outcome import Finished
+    from smt_nas.train.settings import How
+
+Arch = Annotated[
+    str | None,
+    typer.Argument(
+        help="A preset (smt_t, smt_s, smt_b, smt_l, smt_micro) or a model YAML; with --top the "
+        "run directory of a search; left out to go on with --out RUN."
+    ),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="digits, a folder in ImageFolder layout, fashion-mnist:DIR, cifar10:DIR, hf:NAME, "
+        "tar:PATH."
+    ),
+]
+RecipeName = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="A name of `smt-nas recipes` or a YAML. Default: small up to 64 px, else imagenet1k.",
+    ),
+]
+Change = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a value of the recipe: optimizer.lr=1e-3. Repeat."),
+]
+Epochs = Annotated[int | None, typer.Option(help="Instead of the recipe's.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same training.")]
+Init = Annotated[
+    str | None, typer.Option(help="Start from these weights: ours, or a published .pth.")
+]
+HeadMap = Annotated[
+    str | None, typer.Option(help="File of the rows of --init's head to keep, e.g. 22K to 1K.")
+]
+InitShared = Annotated[
+    bool, typer.Option("--init-shared", help="Take from --init what it shares with the network.")
+]
+Teacher = Annotated[str | None, typer.Option(help="Distil from timm:NAME or from weights of ours.")]
+NewHead = Annotated[
+    bool, typer.Option("--new-head", help="Give a model YAML as many classes as the data has.")
+]
+Out = Annotated[Path | None, typer.Option(help="Folder. Default: runs/train-NETWORK-DATA.")]
+Resume = Annotated[str, typer.Option(help="auto goes on where --out holds this training.")]
+Top = Annotated[
+    int | None, typer.Option(min=1, help="Train the best so many of a search, and smt_t beside.")
+]
+Seeds = Annotated[int, typer.Option(min=1, help="With --top: trainings of each network.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: this machine.")]
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Processes that read images. Default: by the device.")
+]
+Compile = Annotated[bool, typer.Option("--compile", help="Use torch.compile.")]
+ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Memory format of images.")]
+Checkpointing = Annotated[
+    bool, typer.Option("--grad-checkpointing", help="Less memory, about a third more time.")
+]
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="Only operators that repeat bit for bit.")
+]
+SaveMinutes = Annotated[float, typer.Option(help="Between checkpoints inside an epoch.")]
+SaveUpdates = Annotated[int | None, typer.Option(help="Also a checkpoint every so many updates.")]
+Keep = Annotated[int, typer.Option(help="Checkpoints kept.")]
+MaxUnreadable = Annotated[int, typer.Option(help="Unreadable images that are put up with.")]
+Log = Annotated[
+    list[str] | None,
+    typer.Option(help="tensorboard, mlflow or wandb, beside metrics.csv. Repeat."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be trained, and stop.")]
+
+
+@app.command()
+def train(
+    context: typer.Context,
+    arch: Arch = None,
+    data: Data = None,
+    recipe: RecipeName = None,
+    change: Change = None,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    init: Init = None,
+    head_map: HeadMap = None,
+    init_shared: InitShared = False,
+    teacher: Teacher = None,
+    new_head: NewHead = False,
+    out: Out = None,
+    resume: Resume = "never",
+    top: Top = None,
+    seeds: Seeds = 1,
+    device: Device = None,
+    workers: Workers = None,
+    compile: Compile = False,
+    channels_last: ChannelsLast = False,
+    grad_checkpointing: Checkpointing = False,
+    deterministic: Deterministic = False,
+    save_minutes: SaveMinutes = 10.0,
+    save_updates: SaveUpdates = None,
+    keep: Keep = 2,
+    max_unreadable: MaxUnreadable = 100,
+    log: Log = None,
+    dry_run: DryRun = False,
+    as_json: console.AsJson = False,
+) -> None:
+    """Train a network by a recipe; resumable at any moment, on one process or under torchrun.
+
+    Example: smt-nas train smt_micro --data digits
+    """
+    words = _Words(context.params)  # by name: thirty in a row would be mixed up one day
+    if top is None:
+        _one(words, out, dry_run, as_json)
+    else:
+        _several(words, top, seeds, out, as_json)
+
+
+class _Words:
+    """The command line, sorted into what is trained and how."""
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        self._given = given
+
+    @property
+    def resume(self) -> bool:
+        """Whether to go on with what is there."""
+        word = self._given["resume"]
+        if word not in ("auto", "never"):
+            raise ConfigError(f"--resume: must be auto or never (got {word!r}).")
+        return bool(word == "auto")
+
+    @property
+    def arch(self) -> str | None:
+        """What is to be trained."""
+        arch: str | None = self._given["arch"]
+        return arch
+
+    def asked(self) -> Asked:
+        """What to train."""
+        from smt_nas.train.begin import Asked
+
+        arch, data = self.arch, self._given["data"]
+        if arch is None or data is None:
+            missing = "ARCH" if arch is None else "--data"
+            raise ConfigError(
+                f"train: {missing} must be named (got none). E.g. smt-nas train smt_micro --data "
+                "digits; with --out RUN --resume auto alone, a training goes on."
+            )
+        same = {f.name for f in fields(Asked)} & self._given.keys()
+        values = {name: self._given[name] for name in same}
+        return Asked(**values | {"name": arch, "changes": tuple(self._given["change"] or ())})
+
+    def how(self) -> How:
+        """How to train it."""
+        from smt_nas.resources import validated
+        from smt_nas.train.settings import How
+
+        values = {name: self._given[name] for name in How.model_fields if name in self._given}
+        return validated(How, values | {"log": tuple(values["log"] or ())}, "train")
+
+
+def _one(words: _Words, out: Path | None, dry_run: bool, as_json: bool) -> None:
+    from smt_nas.train.begin import go_on, planned, start
+    from smt_nas.train.world import joined
+
+    how = words.how()
+    with joined(how.device) as world, console.training(world.first) as talk:
+        if dry_run:
+            plan = planned(words.asked(), how, world)
+        elif words.arch is None and out is not None and words.resume:
+            finished = go_on(out, how, world, talk)
+        else:
+            finished = start(words.asked(), how, out, words.resume, world, talk)
+    if not world.first:
+        return
+    if dry_run:
+        _show_plan(plan, as_json)
+    else:
+        _show(finished, as_json)
+
+
+def _show_plan(plan: Plan, as_json: bool) -> None:
+    from smt_nas.report.plan import plan_document, plan_notes, plan_view
+
+    if as_json:
+        console.show_json(plan_document(plan))
+        return
+    console.show(plan_view(plan))
+    for line in plan_notes(plan):
+        console.show_text(line)
+
+
+def _show(finished: Finished, as_json: bool) -> None:
+    from smt_nas.report.train import finished_document, finished_notes, finished_table
+
+    if as_json:
+        console.show_json(finished_document(finished))
+    else:
+        console.show(finished_table(finished))
+        for line in finished_notes(finished):
+            console.show_text(line)
+    if finished.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _several(words: _Words, top: int, seeds: int, out: Path | None, as_json: bool) -> None:
+    from smt_nas.report.train import compared_document, compared_notes, compared_table
+    from smt_nas.train.top import train_top
+    from smt_nas.train.world import joined
+
+    how = words.how()
+    with joined(how.device) as world, console.training(world.first) as talk:
+        compared = train_top(words.asked(), top, seeds, how, out, world, talk)
+    if not world.first:
+        return
+    if as_json:
+        console.show_json(compared_document(compared))
+    else:
+        console.show(compared_table(compared))
+        for line in compared_notes(compared):
+            console.show_text(line)
+    if compared.interrupted:
+        raise typer.Exit(INTERRUPTED)

@@ -1,0 +1,264 @@
+"""Weights and data to a score: which network, which images, prepared how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from smt_nas.arch import Architecture, load_arch
+from smt_nas.devices.conditions import Conditions
+from smt_nas.errors import ConfigError, StoreError, TrainingError
+from smt_nas.models import SMT, build
+from smt_nas.profilers.switches import switched
+from smt_nas.profilers.target import refusal
+from smt_nas.train.card import Card
+from smt_nas.train.chosen import Chosen, SplitName, chosen
+from smt_nas.train.evaluate import Tta, evaluate
+from smt_nas.train.examples import Source
+from smt_nas.train.learner import Batch
+from smt_nas.train.listener import Listener
+from smt_nas.train.loader import Loading, Unreadable, evaluation_batches
+from smt_nas.train.recipe import Evaluation, Precision
+from smt_nas.train.score import Score
+from smt_nas.train.sources import load_source
+from smt_nas.train.transforms import evaluation_transform
+from smt_nas.train.weights import Loaded, differences, network, read_weights
+from smt_nas.train.workers import workers_explained
+from smt_nas.train.world import World
+
+_LAYER_SCALE = 1e-4  # of the published networks that have one; the weights bring the values
+
+
+class Question(BaseModel):
+    """What is to be judged, and how.
+
+    Attributes:
+        weights: as `read_weights` takes them.
+        data: as `load_source` takes it; None for what the weights were trained on.
+        split: `auto` takes the test split; else the validation split, given or carved as in the
+            training; else all there is.
+        batch_size: images of one process at a time.
+        workers: processes that read images, for each process.
+        precision: of the forwards.
+        resize: as in `recipe.Evaluation`; None as in the training.
+        crop_pct: likewise.
+        image_size: pixels; None as in the training.
+        tta: `flip` judges by an image and its mirror image.
+        arch: preset or path of a model config, for weights that do not say.
+        max_unreadable: images that may be unreadable.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: Path
+    data: str | None = None
+    split: Literal["auto"] | SplitName = "auto"
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = 64
+    workers: Annotated[int, Field(ge=0, le=256)] = 0
+    precision: Precision = "fp32"
+    resize: Literal["center", "direct"] | None = None
+    crop_pct: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    image_size: Annotated[int, Field(ge=32, le=8192)] | None = None
+    tta: Tta = "none"
+    arch: str | None = None
+    max_unreadable: Annotated[int, Field(ge=0, le=1_000_000)] = 100
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A score, and what it is of.
+
+    Attributes:
+        score: over the images.
+        question: what was asked.
+        source: file of the weights.
+        card: what the weights say of themselves; None for published ones.
+        arch: the network.
+        data: the data set.
+        split: which of its images.
+        carved: the split was held out of the training images by the weights' own rule.
+        seen: the network may have been trained on some of the images.
+        mirrors: a mirrored image keeps its class in these data.
+        evaluation: how images were prepared.
+        image_size: pixels.
+        device: where.
+        processes: how many.
+    """
+
+    score: Score
+    question: Question
+    source: Path
+    card: Card | None
+    arch: Architecture
+    data: str
+    split: SplitName
+    carved: bool
+    seen: bool
+    mirrors: bool
+    evaluation: Evaluation
+    image_size: int
+    device: str
+    processes: int
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """All that is found before an image is read."""
+
+    loaded: Loaded
+    model: SMT
+    source: Source
+    chosen: Chosen
+    evaluation: Evaluation
+    image_size: int
+
+
+def assess(question: Question, world: World, listener: Listener) -> Answer:
+    """Judge weights by labelled images; every process calls this and gets the same answer.
+
+    Args:
+        question: what.
+        world: the processes; they share the images.
+        listener: hears how far it is.
+
+    Raises:
+        ConfigError: the network is not known, or named twice.
+        StoreError: the weights are missing, damaged, or of another network than `arch`.
+        TrainingError: the data, the split, classes that differ, a precision that cannot be had.
+    """
+    ready = world.together(lambda: _prepared(question, world))
+    unreadable = Unreadable(question.max_unreadable)
+    with ExitStack() as stack:
+        stack.enter_context(workers_explained(question.workers))
+        if world.device.type == "cuda":
+            stack.enter_context(switched(Conditions(precision=question.precision), world.device))
+        score = evaluate(
+            ready.model.to(world.device),
+            _batches(ready, question, world, unreadable),
+            ready.source.classes,
+            world,
+            question.precision,
+            question.tta,
+            listener,
+            of=len(ready.chosen),
+            confusions=True,
+        )
+    return Answer(
+        score=score,
+        question=question,
+        source=ready.loaded.source,
+        card=ready.loaded.card,
+        arch=ready.model.arch,
+        data=ready.source.spec,
+        split=ready.chosen.split,
+        carved=ready.chosen.carved,
+        seen=ready.chosen.seen,
+        mirrors=ready.source.mirrors,
+        evaluation=ready.evaluation,
+        image_size=ready.image_size,
+        device=str(world.device),
+        processes=world.size,
+    )
+
+
+def _batches(
+    ready: _Ready, question: Question, world: World, unreadable: Unreadable
+) -> Iterator[Batch]:
+    """This process's share of the images, prepared as they were in the training."""
+    card, source = ready.loaded.card, ready.source
+    mean, std = (source.mean, source.std) if card is None else (card.mean, card.std)
+    transform = evaluation_transform(
+        ready.evaluation, ready.image_size, ready.model.arch.in_channels, mean, std
+    )
+    gpu = world.device.type == "cuda"
+    loading = Loading(question.workers, gpu, question.max_unreadable)
+    for part in ready.chosen.parts:
+        yield from evaluation_batches(
+            part, transform, question.batch_size, world.rank, world.size, loading, unreadable
+        )
+
+
+def _prepared(question: Question, world: World) -> _Ready:
+    reason = refusal(question.precision, world.device)
+    if reason is not None:
+        raise TrainingError(
+            f"--precision {question.precision}: cannot be had on {world.device}: {reason}"
+        )
+    loaded = read_weights(question.weights)
+    model = _network(loaded, question.arch)
+    card = loaded.card
+    spec = question.data or (None if card is None else card.data)
+    if spec is None:
+        raise ConfigError(f"{loaded.source}: does not say its data (got no --data). Name them.")
+    source = load_source(spec)
+    _check_classes(loaded, model.arch.num_classes, source)
+    return _Ready(
+        loaded=loaded,
+        model=model,
+        source=source,
+        chosen=chosen(source, question.split, card),
+        evaluation=_evaluation(question, card),
+        image_size=question.image_size
+        or (model.arch.image_size if card is None else card.image_size),
+    )
+
+
+def _network(loaded: Loaded, arch: str | None) -> SMT:
+    """The network that the weights are of, or are said to be of."""
+    if loaded.card is not None:
+        if arch is not None:
+            raise ConfigError(
+                f"--arch {arch}: is for weights that do not say their network (got "
+                f"{loaded.source}, of {loaded.card.arch.key}). Leave it out."
+            )
+        return network(loaded)
+    if arch is None:
+        raise ConfigError(
+            f"{loaded.source}: does not say its network (got no --arch). Name it, e.g. --arch "
+            "smt_t."
+        )
+    changes: dict[str, Any] = {"layer_scale": None}
+    head = loaded.state.get("head.weight")
+    if head is not None:
+        changes["num_classes"] = len(head)
+    stated = load_arch(arch)
+    if any(".scale1." in name for name in loaded.state):
+        changes["layer_scale"] = stated.layer_scale or _LAYER_SCALE
+    model = build(stated.model_copy(update=changes), device="meta")
+    found = differences(model.state_dict(), loaded.state)
+    if found:
+        raise StoreError(
+            f"{loaded.source}: must hold the weights of {arch} (got {found}). Name another --arch."
+        )
+    model.load_state_dict(loaded.state, assign=True)
+    return model.eval()
+
+
+def _check_classes(loaded: Loaded, outputs: int, source: Source) -> None:
+    """Labels must mean the same to the network and in the data."""
+    way_out = "Evaluate it on data of the classes it was trained for."
+    there = len(source.classes)
+    if outputs != there:
+        raise TrainingError(
+            f"{loaded.source}: the head must have an output for each class of {source.spec} (got "
+            f"{outputs} outputs, {there} classes). {way_out}"
+        )
+    names = () if loaded.card is None else loaded.card.classes
+    for i, (own, other) in enumerate(zip(names, source.classes, strict=False)):
+        if own != other:
+            raise TrainingError(
+                f"{loaded.source}: must name its classes as {source.spec} does (got {own!r} for "
+                f"class {i}, {other!r} there). {way_out}"
+            )
+
+
+def _evaluation(question: Question, card: Card | None) -> Evaluation:
+    """How images are prepared: as in the training, but for what is asked."""
+    usual = Evaluation() if card is None else card.evaluation
+    asked = {"resize": question.resize, "crop_pct": question.crop_pct}
+    return usual.model_copy(update={k: v for k, v in asked.items() if v is not None})

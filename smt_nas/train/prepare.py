@@ -1,0 +1,235 @@
+"""All that the loop works with, from the folder and the settings: data, network, progress."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from smt_nas import __version__
+from smt_nas.models import SMT, build
+from smt_nas.profilers.switches import all_threads
+from smt_nas.train.assemble import assemble, check
+from smt_nas.train.card import Card, Carved
+from smt_nas.train.checkpoint import latest
+from smt_nas.train.distill import load_teacher
+from smt_nas.train.evaluate import evaluate
+from smt_nas.train.initialise import initialise
+from smt_nas.train.learner import Batch, Learner
+from smt_nas.train.listener import Listener
+from smt_nas.train.loader import (
+    Loading,
+    Order,
+    Unreadable,
+    evaluation_batches,
+    training_batches,
+)
+from smt_nas.train.progress import Progress, Row
+from smt_nas.train.randomness import WEIGHTS, generator
+from smt_nas.train.score import Score
+from smt_nas.train.settings import How, Settings
+from smt_nas.train.sources import Source, Splits, split
+from smt_nas.train.transforms import evaluation_transform, training_transform
+from smt_nas.train.weights import read_weights
+from smt_nas.train.world import World
+from smt_nas.train.writers import Writer, open_writers
+
+_MOST_WORKERS = 16  # for one process; more have nothing to do
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Made by `prepare`.
+
+    Attributes:
+        settings: what is trained.
+        how: how.
+        world: the processes.
+        source: the data.
+        splits: what of it is trained on and validated by.
+        order: which images make up which update.
+        learner: the network and what moves it.
+        progress: how far it is; the loop changes it.
+        unreadable: images that could not be read.
+        updates: of the whole training.
+    """
+
+    settings: Settings
+    how: How
+    world: World
+    source: Source
+    splits: Splits
+    order: Order
+    learner: Learner
+    progress: Progress
+    unreadable: Unreadable
+    updates: int
+    writers: tuple[Writer, ...]
+
+    def batches(self) -> Iterator[Batch]:
+        """This process's batches of all updates still to make."""
+        arch, recipe = self.settings.arch, self.settings.recipe
+        return training_batches(
+            self.splits.train,
+            training_transform(recipe, arch.image_size, arch.in_channels, self.source),
+            self.order,
+            self.progress.update,
+            self.updates,
+            self.world.rank,
+            self._loading(),
+            self.unreadable,
+        )
+
+    def evaluate(self) -> Score:
+        """Accuracy on the validation split, the images shared among the processes."""
+        arch, recipe, source = self.settings.arch, self.settings.recipe, self.source
+        model = self.learner.evaluated
+        self.world.share(model.buffers())  # batch norm statistics are each process's own
+        transform = evaluation_transform(
+            recipe.evaluation, arch.image_size, arch.in_channels, source.mean, source.std
+        )
+        batches = evaluation_batches(
+            self.splits.validation,
+            transform,
+            recipe.batch_size,
+            self.world.rank,
+            self.world.size,
+            self._loading(),
+            self.unreadable,
+        )
+        n = len(self.splits.validation)
+        return evaluate(model, batches, source.classes, self.world, recipe.precision, of=n)
+
+    def card(self, score: Score | None) -> Card:
+        """What a file of the weights as they are now says of itself."""
+        settings, source = self.settings, self.source
+        found = None
+        if score is not None:
+            every = {"top1": score.top1, "top5": score.top5, "loss": score.loss}
+            found = {name: value for name, value in every.items() if value is not None}
+        return Card(
+            arch=settings.arch,
+            classes=source.classes,
+            mean=source.mean,
+            std=source.std,
+            evaluation=settings.recipe.evaluation,
+            image_size=settings.arch.image_size,
+            recipe=settings.recipe_name,
+            data=settings.data,
+            seed=settings.seed,
+            epoch=self.progress.update // self.order.steps,
+            update=self.progress.update,
+            weights="model" if self.learner.ema is None else "ema",
+            validation=found,
+            split=self._carved(),
+            versions={"smt_nas": __version__, "torch": torch.__version__},
+        )
+
+    def write(self, row: Row) -> None:
+        """Tell the writers of an epoch that ended."""
+        for writer in self.writers:
+            writer.row(row)
+
+    def close(self) -> None:
+        """Close the writers."""
+        for writer in self.writers:
+            writer.close()
+
+    def peak_memory_mb(self) -> float:
+        """The most that this process ever held: on the GPU, else in the machine's memory."""
+        if self.world.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.world.device) / 1e6
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+    def _carved(self) -> Carved | None:
+        """How the validation split was made."""
+        if self.source.validation is not None:
+            return None
+        return Carved(fraction=self.settings.recipe.validation, seed=self.settings.seed)
+
+    def _loading(self) -> Loading:
+        gpu = self.world.device.type == "cuda"
+        return Loading(self._workers(gpu), gpu, self.how.max_unreadable)
+
+    def _workers(self, gpu: bool) -> int:
+        """As asked; else the CPUs of this process beside a GPU, and none where the CPU trains."""
+        if self.how.workers is not None:
+            return self.how.workers
+        return min(_MOST_WORKERS, max(1, all_threads() // self.world.size)) if gpu else 0
+
+
+def prepare(
+    run: Path, settings: Settings, how: How, world: World, source: Source, listener: Listener
+) -> Prepared:
+    """Set up a training, from its last checkpoint where there is one; see `loop.train`."""
+    parts = world.together(lambda: _checked(settings, world, source, listener))
+    learner = assemble(parts.model, settings, how, world, parts.order.steps, parts.teacher)
+    ready = Prepared(
+        settings=settings,
+        how=how,
+        world=world,
+        source=source,
+        splits=parts.splits,
+        order=parts.order,
+        learner=learner,
+        progress=Progress(),
+        unreadable=Unreadable(how.max_unreadable),
+        updates=settings.recipe.epochs * parts.order.steps,
+        writers=(),
+    )
+    return world.together(lambda: _resumed(run, ready, listener))
+
+
+class _Parts(NamedTuple):
+    """What can be found wrong before the processes work together."""
+
+    splits: Splits
+    order: Order
+    model: SMT
+    teacher: nn.Module | None
+
+
+def _checked(settings: Settings, world: World, source: Source, listener: Listener) -> _Parts:
+    recipe, arch = settings.recipe, settings.arch
+    check(recipe, settings.recipe_name, world)
+    splits = split(source, recipe.validation, settings.seed)
+    order = Order(
+        len(splits.train), recipe.batch_size, world.size, recipe.accumulation, settings.seed
+    )
+    model = build(arch, generator=generator(settings.seed, WEIGHTS))
+    if settings.init is not None:
+        head_map = None if settings.head_map is None else Path(settings.head_map)
+        loaded = read_weights(Path(settings.init))
+        for line in initialise(model, loaded, head_map, settings.init_shared):
+            listener.say(line)
+    teacher = None
+    if settings.teacher is not None:
+        norm = source.mean, source.std
+        teacher = load_teacher(settings.teacher, arch, source.classes, norm, world.device)
+    return _Parts(splits, order, model, teacher)
+
+
+def _resumed(run: Path, ready: Prepared, listener: Listener) -> Prepared:
+    """With the state of the last checkpoint, and the writers that go on from there."""
+    found = latest(run, listener.say)
+    progress = Progress()
+    if found is not None:
+        state = found.state()
+        ready.learner.model.load_state_dict(found.weights())
+        averaged = found.ema()
+        if ready.learner.ema is not None and averaged is not None:
+            ready.learner.ema.module.load_state_dict(averaged)
+        ready.learner.load_state(state["learner"])
+        progress = Progress.of_state(state["progress"])
+        listener.say(f"Going on from update {progress.update} of {ready.updates}.")
+    writers = list[Writer]()
+    if ready.world.first:
+        writers = open_writers(ready.how.log, run, progress.history, listener.say)
+    return replace(ready, progress=progress, writers=tuple(writers))

@@ -1,0 +1,274 @@
+"""How a network is trained: a `Recipe`, read from YAML, changed by `optimizer.lr=1e-3`.
+
+Shipped recipes are the YAML files in `recipes/` beside this module; a path to your own works too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from smt_nas.errors import ConfigError
+from smt_nas.resources import find_yaml, names, read_yaml, to_yaml, validated
+
+FOLDER = "train/recipes"
+
+Precision = Literal["fp32", "tf32", "amp-fp16", "amp-bf16"]
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+Range = Annotated[tuple[Share, Share], BeforeValidator(_as_tuple)]
+
+
+class _Part(BaseModel):
+    """A frozen value whose unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Optimizer(_Part):
+    """The optimizer, by timm's name of it, and the learning rate's rule.
+
+    Attributes:
+        name: of `timm.optim.list_optimizers()`.
+        lr: peak learning rate at `lr_per` images an update; grows in proportion to the images.
+        lr_per: None takes `lr` as it is.
+        warmup_lr: rate at update 0; follows the same rule.
+        min_lr: rate at the end; follows the same rule.
+        weight_decay: of every tensor but biases and 1-D ones.
+        betas: of the Adam family; None leaves the optimizer's own.
+        eps: likewise.
+        layer_decay: factor of the rate from one block to the one before it; None for none.
+        clip_norm: largest norm of all gradients together; None for no clipping.
+    """
+
+    name: str = "adamw"
+    lr: Positive = 1e-3
+    lr_per: Count | None = 512
+    warmup_lr: NotNegative = 1e-7
+    min_lr: NotNegative = 1e-6
+    weight_decay: NotNegative = 0.05
+    betas: Annotated[tuple[Share, Share], BeforeValidator(_as_tuple)] | None = (0.9, 0.999)
+    eps: Positive | None = 1e-8
+    layer_decay: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    clip_norm: Positive | None = 5.0
+
+    def scaled(self, images: int) -> Optimizer:
+        """With the rates of an update over so many images."""
+        if self.lr_per is None:
+            return self
+        factor = images / self.lr_per
+        rates = ("lr", "warmup_lr", "min_lr")
+        return self.model_copy(
+            update={name: getattr(self, name) * factor for name in rates} | {"lr_per": None}
+        )
+
+
+class Augment(_Part):
+    """What is done to training images; each by timm, under timm's names.
+
+    Attributes:
+        crop_scale: share of the image's area that a random crop keeps; None pads by `padding`
+            pixels and crops the size back.
+        padding: pixels on each side, where `crop_scale` is None.
+        flip: chance of a horizontal flip, on data where a mirrored image keeps its class.
+        auto_augment: timm's policy string, e.g. `rand-m9-mstd0.5-inc1`; None for none.
+        color_jitter: strength; timm leaves it out where a policy is on.
+        interpolation: of resizing.
+        erasing: chance of random erasing, with noise.
+        mixup: alpha; 0 for none.
+        cutmix: alpha; 0 for none.
+        mix_prob: chance that a batch is mixed at all.
+        switch_prob: chance of CutMix rather than Mixup, where both are on.
+        label_smoothing: of the targets.
+    """
+
+    crop_scale: Range | None = (0.08, 1.0)
+    padding: Annotated[int, Field(strict=True, ge=0, le=1024)] = 0
+    flip: Share = 0.5
+    auto_augment: str | None = None
+    color_jitter: NotNegative = 0.0
+    interpolation: Literal["bilinear", "bicubic", "nearest", "random"] = "bicubic"
+    erasing: Share = 0.0
+    mixup: NotNegative = 0.0
+    cutmix: NotNegative = 0.0
+    mix_prob: Share = 1.0
+    switch_prob: Share = 0.5
+    label_smoothing: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.1
+
+    @property
+    def mixes(self) -> bool:
+        """Whether batches are mixed."""
+        return (self.mixup > 0 or self.cutmix > 0) and self.mix_prob > 0
+
+
+class Evaluation(_Part):
+    """How images are prepared where nothing is random.
+
+    Attributes:
+        resize: `center` resizes the short side to size / crop_pct and crops the middle; `direct`
+            resizes to size x size.
+        crop_pct: share of the side that the crop keeps.
+        interpolation: of resizing.
+    """
+
+    resize: Literal["center", "direct"] = "center"
+    crop_pct: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.875
+    interpolation: Literal["bilinear", "bicubic", "nearest"] = "bicubic"
+
+
+class Ema(_Part):
+    """An exponential moving average of the weights (timm's ModelEmaV3).
+
+    Attributes:
+        decay: per update.
+        warmup: let the decay grow from 0 with the updates, for short trainings.
+    """
+
+    decay: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = 0.9999
+    warmup: bool = False
+
+
+class Distill(_Part):
+    """Soft targets of a teacher (Hinton et al., 2015), where one is named.
+
+    Attributes:
+        temperature: both logits are divided by it; the loss is multiplied by its square.
+        weight: share of the distillation loss; the rest is the labels'.
+    """
+
+    temperature: Positive = 2.0
+    weight: Share = 0.5
+
+
+class Recipe(_Part):
+    """Everything that decides how a network is trained, but the network and the data.
+
+    Attributes:
+        description: one line for `smt-nas recipes`.
+        source: where its values are from.
+        epochs: passes over the training split, the warm-up among them.
+        warmup_epochs: of linear growth of the rate; then a cosine, by update.
+        batch_size: images of one process in one step.
+        accumulation: steps an update.
+        image_size: pixels; None for the network's own.
+        drop_path: stochastic depth; None for the network's own.
+        layer_scale: initial value; None for the network's own.
+        precision: amp-fp16 scales the loss.
+        sync_bn: take batch norm statistics over all processes, on GPUs.
+        validation: share of the training images held out, where the data set names none.
+        eval_every: epochs between evaluations of the validation split.
+        max_nonfinite: updates in a row that may be skipped for gradients which are not finite.
+    """
+
+    description: str = ""
+    source: str = ""
+    epochs: Count
+    warmup_epochs: NotNegative = 0.0
+    batch_size: Count = 128
+    accumulation: Count = 1
+    image_size: Annotated[int, Field(strict=True, ge=32, le=8192)] | None = None
+    drop_path: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = None
+    layer_scale: Positive | None = None
+    precision: Precision = "fp32"
+    sync_bn: bool = False
+    validation: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = 0.1
+    optimizer: Optimizer = Optimizer()
+    augment: Augment = Augment()
+    evaluation: Evaluation = Evaluation()
+    ema: Ema | None = None
+    distill: Distill = Distill()
+    eval_every: Count = 1
+    max_nonfinite: Count = 50
+
+    @model_validator(mode="after")
+    def _fits(self) -> Recipe:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs must be less than epochs (got {self.warmup_epochs:g} of "
+                f"{self.epochs}). Lower it with --set warmup_epochs=0."
+            )
+        if self.augment.mixes and self.batch_size % 2:
+            raise ValueError(
+                f"batch_size must be even where batches are mixed (got {self.batch_size}). "
+                "Change it, or set augment.mixup and augment.cutmix to 0."
+            )
+        return self
+
+    def to_yaml(self) -> str:
+        """As a file that `load_recipe` reads."""
+        return to_yaml(self.model_dump(mode="json"))
+
+
+def recipe_names() -> list[str]:
+    """Names of the shipped recipes."""
+    return names(FOLDER)
+
+
+def load_recipe(name_or_path: str | Path, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, with values changed.
+
+    Args:
+        name_or_path: of `recipe_names()`, or a YAML.
+        changes: `field=value` or `part.field=value`, the value as YAML; the last one counts.
+
+    Raises:
+        UnknownName: no recipe of that name.
+        ConfigError: the file or a change breaks a rule; says which.
+    """
+    path = find_yaml(FOLDER, name_or_path, "recipe")
+    data = read_yaml(path)
+    recipe = validated(Recipe, data, str(name_or_path))
+    return changed(recipe, changes) if changes else recipe
+
+
+def changed(recipe: Recipe, changes: Sequence[str]) -> Recipe:
+    """A recipe with values changed; see `load_recipe`."""
+    values = recipe.model_dump(mode="json")
+    for change in changes:
+        _set(values, change)
+    return validated(Recipe, values, f"--set {' '.join(changes)}")
+
+
+def _set(values: dict[str, Any], change: str) -> None:
+    """Put one change where it belongs; whether it may be there is for `Recipe` to say."""
+    path, equals, text = change.partition("=")
+    if not equals or not path.strip():
+        raise ConfigError(
+            f"--set {change}: must be field=value (got no `=`). E.g. --set optimizer.lr=1e-3."
+        )
+    *parts, leaf = path.strip().split(".")
+    for part in parts:
+        inner = values.get(part)
+        if inner is None:
+            inner = values[part] = {}
+        if not isinstance(inner, dict):
+            raise ConfigError(
+                f"--set {change}: {part} has no fields (got .{leaf}). Set {part} itself."
+            )
+        values = inner
+    values[leaf] = _value(change, text)
+
+
+def _value(change: str, text: str) -> Any:
+    """The value as YAML reads it, and numbers as Python does: YAML 1.1 takes 1e-3 for a word."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {change}: the value is not valid YAML. Quote it.") from error
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return float(value)
+    return value

@@ -1,0 +1,169 @@
+"""The folder of a training: what it leaves behind, valid at any moment.
+
+RUN/
+  train.yaml            what was asked for, versions, machine; written before anything else
+  arch.yaml             the network, as a model config
+  checkpoints/          what `--resume auto` goes on from
+  best.safetensors      weights of the best epoch so far, by the validation split
+  metrics.csv           one row an epoch
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import filelock
+from pydantic import BaseModel, ConfigDict, Field
+
+from smt_nas.errors import ConfigError, StoreError
+from smt_nas.profilers.environment import environment
+from smt_nas.resources import read_yaml, to_yaml, validated, write_atomic
+from smt_nas.train.recipe import Recipe
+from smt_nas.train.settings import Settings
+
+FILE = "train.yaml"
+
+
+class _RunFile(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = Field(alias="schema")
+    settings: Settings
+    environment: dict[str, Any]
+
+
+def free_folder(name: str, data: str) -> Path:
+    """`runs/train-NETWORK-DATA`, numbered if taken."""
+    words = ["train", Path(name).stem, data.partition(":")[0].rstrip("/").rpartition("/")[2]]
+    plain = "-".join("".join(c if c.isalnum() or c in "._" else "_" for c in w) for w in words)
+    number = 1
+    while (path := Path("runs") / (plain if number == 1 else f"{plain}-{number}")).exists():
+        number += 1
+    return path
+
+
+def is_run(path: Path) -> bool:
+    """Whether a training lives in the folder."""
+    return (path / FILE).is_file()
+
+
+def read_settings(path: Path) -> Settings:
+    """What the training in a folder was asked for.
+
+    Raises:
+        StoreError: no training is there, or its file is damaged.
+    """
+    file = path / FILE
+    if not file.is_file():
+        raise StoreError(
+            f"{path}: holds no training (no {FILE}). Start one with `smt-nas train ARCH --data "
+            f"DATA --out {path}`."
+        )
+    try:
+        return validated(_RunFile, read_yaml(file), str(file)).settings
+    except ConfigError as error:
+        raise StoreError(f"{error} Restore that file, or train with another --out.") from error
+
+
+def begin(path: Path, settings: Settings, device: str, resume: bool) -> bool:
+    """Make the folder of a training, or find it there.
+
+    Args:
+        path: the folder; new, empty, or with `resume` that of the same training.
+        settings: what is asked for.
+        device: where, for the record.
+        resume: go on where the folder holds this very training.
+
+    Returns: whether it was there.
+
+    Raises:
+        StoreError: it holds something else, or cannot be written.
+    """
+    if is_run(path):
+        _check_same(path, read_settings(path), settings, resume)
+        settings.arch.save(path / "arch.yaml")
+        return True
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        occupied = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be made the folder of a training ({error.strerror}). Choose another "
+            "--out."
+        ) from error
+    if occupied:
+        raise StoreError(f"{path}: must be empty or new (got {occupied[0]}). Choose another --out.")
+    content = {
+        "schema": 1,
+        "settings": settings.model_dump(mode="json"),
+        "environment": environment(device),
+    }
+    write_atomic(path / FILE, to_yaml(content))
+    settings.arch.save(path / "arch.yaml")
+    return False
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the folder for writing; the lock goes with the process, however it ends.
+
+    Raises:
+        StoreError: another process holds it, or the folder is read-only.
+    """
+    lock = filelock.FileLock(path / ".lock")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise StoreError(
+            f"{path}: another process trains in it. Wait for it, or choose another --out."
+        ) from error
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be written ({error.strerror}). Choose another --out."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _check_same(path: Path, there: Settings, asked: Settings, resume: bool) -> None:
+    if there.images_an_update == asked.images_an_update:
+        # the same images make up an update, whoever computes them
+        there = there.model_copy(
+            update={"processes": asked.processes, "recipe": _split(there, asked)}
+        )
+    old, new = (s.model_dump(mode="json") for s in (there, asked))
+    if old == new:
+        if resume:
+            return
+        raise StoreError(
+            f"{path}: holds this very training already. Go on with --resume auto, or choose "
+            "another --out."
+        )
+    field, before, after = next(_differences(old, new))
+    raise StoreError(
+        f"{path}: holds a training with {field} {before} (got {after}). Repeat it with those "
+        "settings and --resume auto, or choose another --out."
+    )
+
+
+def _split(there: Settings, asked: Settings) -> Recipe:
+    """The recipe with an update's images divided as is asked now."""
+    names = ("batch_size", "accumulation")
+    return there.recipe.model_copy(update={n: getattr(asked.recipe, n) for n in names})
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Fields that differ, by their full name."""
+    for name, value in old.items():
+        other = new.get(name)
+        if isinstance(value, dict) and isinstance(other, dict):
+            for inner, a, b in _differences(value, other):
+                yield f"{name}.{inner}", a, b
+        elif value != other:
+            yield name, value, other

@@ -1,0 +1,112 @@
+"""The best members of a search's front, trained by one recipe, with SMT-T trained beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from smt_nas import costs
+from smt_nas.arch import PRESETS, Architecture, load_arch
+from smt_nas.errors import TrainingError
+from smt_nas.train.begin import Asked, default_recipe, start
+from smt_nas.train.listener import Listener
+from smt_nas.train.outcome import Compared, Entrant, Finished
+from smt_nas.train.settings import How
+from smt_nas.train.world import World
+
+_BASELINE = "smt_t"
+_FOLDER = "trained"
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A network to train.
+
+    Attributes:
+        name: how tables call it.
+        path: what the training is told: a model config, or a preset's name.
+        arch: the network.
+    """
+
+    name: str
+    path: str
+    arch: Architecture
+
+
+def train_top(
+    asked: Asked,
+    top: int,
+    seeds: int,
+    how: How,
+    out: Path | None,
+    world: World,
+    listener: Listener,
+) -> Compared:
+    """Train the first members of a front and SMT-T, each with the same seeds.
+
+    SMT-T is trained at the members' image size, with its own stem. What an earlier start finished
+    is not trained again; what it began goes on.
+
+    Args:
+        asked: `name` is the run directory of a search; the seed is the first of the seeds.
+        top: members, best score first.
+        seeds: trainings of each.
+        how: how.
+        out: folder of the trainings; None for `trained` in the run directory.
+        world: the processes.
+        listener: hears the first process.
+
+    Raises:
+        TrainingError: the run has no front, or one of fewer members.
+    """
+    run = Path(asked.name)
+    members = world.together(lambda: _members(run, top))
+    folder = out or run / _FOLDER
+    recipe = asked.recipe or default_recipe(members[0].arch)
+    chosen = tuple(asked.seed + i for i in range(seeds))
+    found = dict[str, list[Finished]]()
+    interrupted = False
+    for member in (m for _ in chosen for m in members):
+        done = found.setdefault(member.name, [])
+        seed = chosen[len(done)]
+        one = replace(asked, name=member.path, recipe=recipe, seed=seed)
+        listener.say(f"Training {member.name}, seed {seed}.")
+        place = folder / f"{member.name}-seed{seed}"
+        done.append(start(one, how, place, True, world, listener, member.arch))
+        if done[-1].interrupted:
+            interrupted = True
+            break
+    entrants = tuple(_entrant(m, found.get(m.name, [])) for m in members)
+    n = next(iter(found.values()))[0].validation_n
+    return Compared(folder, asked.data, recipe, chosen, n, entrants, interrupted)
+
+
+def _members(run: Path, top: int) -> list[_Member]:
+    """The first of the front, best first, and the baseline at their image size."""
+    files = sorted(
+        (p for p in (run / "front").glob("*.yaml") if p.stem.isdecimal()), key=lambda p: int(p.stem)
+    )
+    if len(files) < top:
+        raise TrainingError(
+            f"{run}: its front must have {top} networks (got {len(files)}). `smt-nas front {run}` "
+            "shows it; name a run directory of `smt-nas search`, or a smaller --top."
+        )
+    members = [_Member(p.stem, str(p), load_arch(p)) for p in files[:top]]
+    size = members[0].arch.image_size
+    baseline = PRESETS[_BASELINE].model_copy(update={"image_size": size})
+    return [*members, _Member(_BASELINE, _BASELINE, baseline)]
+
+
+def _entrant(member: _Member, done: Sequence[Finished]) -> Entrant:
+    found = costs.of(member.arch)
+    return Entrant(
+        name=member.name,
+        arch_key=done[0].arch_key if done else member.arch.key,
+        macs=found.macs,
+        parameters=found.params,
+        runs=tuple(f.run for f in done),
+        top1=tuple(None if f.best is None else f.best["val_top1"] for f in done),
+        images_per_s=tuple(f.images_per_s for f in done),
+        baseline=member.name == _BASELINE,
+    )

@@ -1,0 +1,68 @@
+"""What ended the processes that read images, in one line."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from smt_nas.errors import SmtNasError, TrainingError
+from smt_nas.profilers.networks import one_line
+
+_SHARED = Path("/dev/shm")
+_FULL = ("shared memory", "no space left on device", "bus error")  # a full /dev/shm, by any name
+_FILES = ("too many open files",)
+_ENDED = ("dataloader worker", "pin memory thread")
+
+
+@contextmanager
+def workers_explained(workers: int) -> Iterator[None]:
+    """Tell what DataLoader says of its workers in one line.
+
+    torch raises the end of a worker wherever the main process is just then, so the loop that uses
+    the batches is to be in such a block too.
+
+    Args:
+        workers: how many there are.
+
+    Raises:
+        TrainingError: a worker could not start, or ended; for want of memory, most often.
+    """
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        told = None if isinstance(error, SmtNasError) else _told(workers, error)
+        if not workers or told is None:
+            raise
+        raise told from error
+
+
+def _told(workers: int, error: Exception) -> TrainingError | None:
+    text = str(error).casefold()
+    # of a worker's own error only the last line says what it was
+    reason = one_line(type(error)(str(error).strip().rpartition("\n")[-1]))
+    if any(sign in text for sign in _FULL):
+        return TrainingError(
+            f"--workers {workers}: the processes that read images need room for their batches in "
+            f"{_SHARED} (got {_free()}; {reason}). Use --workers 0, or a larger {_SHARED}, e.g. "
+            "docker --shm-size 8g."
+        )
+    if any(sign in text for sign in _FILES):
+        return TrainingError(
+            f"--workers {workers}: each batch on its way needs an open file (got: {reason}). "
+            "Use fewer workers, or raise the limit with `ulimit -n 65536`."
+        )
+    if isinstance(error, OSError) or any(sign in text for sign in _ENDED):
+        return TrainingError(
+            f"--workers {workers}: every process that reads images must live (got: {reason}). The "
+            "system may have ended it for want of memory: use fewer, or --workers 0."
+        )
+    return None
+
+
+def _free() -> str:
+    try:
+        return f"{shutil.disk_usage(_SHARED).free / 1e6:.0f} MB free"
+    except OSError:
+        return "none"

@@ -1,0 +1,166 @@
+"""The processes of a training: one, or those that torchrun started.
+
+Only the first process talks and writes. What any of them finds wrong while setting up ends all of
+them with one message; what happens later ends the others through torchrun.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from smt_nas.errors import SmtNasError, TrainingError
+from smt_nas.profilers.networks import one_line
+from smt_nas.profilers.target import resolve
+
+_T = TypeVar("_T")
+_PATIENCE = timedelta(minutes=30)  # for the slowest process: a first compile, a cold disk
+
+
+class Elsewhere(TrainingError):
+    """Another process of the training failed and tells why; this one only ends."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those of the training.
+
+    Attributes:
+        rank: of this process, from 0.
+        size: number of processes.
+        device: where this process computes.
+    """
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this process talks and writes."""
+        return self.rank == 0
+
+    def total(self, *values: float) -> tuple[float, ...]:
+        """Each value summed over the processes."""
+        if self.size == 1:
+            return values
+        sums = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(sums)
+        return tuple(sums.tolist())
+
+    def any(self, value: bool) -> bool:
+        """Whether it holds in any process."""
+        return self.total(float(value))[0] > 0
+
+    def told(self, value: _T) -> _T:
+        """What the first process has for `value`."""
+        if self.size == 1:
+            return value
+        box: list[Any] = [value]
+        dist.broadcast_object_list(box, src=0, device=self.device)
+        found: _T = box[0]
+        return found
+
+    def share(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Give every process the first one's values."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
+
+    def together(self, run: Callable[[], _T]) -> _T:
+        """Run in every process; where it fails in one, all fail, and one says why.
+
+        Raises:
+            SmtNasError: as `run` raised it, in the first that failed; `Elsewhere` in the others.
+        """
+        failure: SmtNasError | None = None
+        result: _T | None = None
+        try:
+            result = run()
+        except SmtNasError as error:
+            failure = error
+        if self.size > 1:
+            failed: list[Any] = [None] * self.size
+            dist.all_gather_object(failed, failure is not None)
+            first = failed.index(True) if True in failed else None
+            if first is not None and first != self.rank:
+                raise Elsewhere(f"process {first} of this training failed; see there.")
+        if failure is not None:
+            raise failure
+        return result  # type: ignore[return-value]  # what `run` returned
+
+
+@contextmanager
+def joined(device: str | None) -> Iterator[World]:
+    """Join the processes that torchrun started, or be alone.
+
+    Args:
+        device: `cpu`, `cuda` or `cuda:N`; None takes the GPU of this process where there is one.
+
+    Raises:
+        MeasurementError: the device is not here.
+        TrainingError: the processes do not find each other.
+    """
+    size, rank = _from_environment("WORLD_SIZE", 1), _from_environment("RANK", 0)
+    place = _device(device, _from_environment("LOCAL_RANK", 0), size)
+    if size == 1:
+        yield World(0, 1, place)
+        return
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    try:
+        backend = "nccl" if place.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=_PATIENCE)
+    except (RuntimeError, ValueError) as error:  # a port in use, a peer that never came
+        raise TrainingError(
+            f"process {rank} of {size}: must reach the others (got: {one_line(error)}). "
+            "Choose another --master-port of torchrun, or use torchrun --standalone."
+        ) from error
+    try:
+        yield World(rank, size, place)
+    except RuntimeError as error:
+        if isinstance(error, SmtNasError) or not lost_a_peer(error):
+            raise
+        raise TrainingError(
+            f"process {rank}: another process of this training ended (got: {one_line(error)}). "
+            "Its own message says why; go on with --resume auto."
+        ) from error
+    finally:
+        with contextlib.suppress(RuntimeError):  # the others may be gone
+            dist.destroy_process_group()
+
+
+def lost_a_peer(error: BaseException) -> bool:
+    """Whether torch says that another process can no longer be reached."""
+    text = str(error).lower()
+    signs = ("connection closed", "connection reset", "broken pipe", "nccl", "gloo", "timed out")
+    return isinstance(error, dist.DistError) or any(sign in text for sign in signs)
+
+
+def _device(device: str | None, local: int, size: int) -> torch.device:
+    if device is None:
+        return torch.device("cuda", local) if _has_gpu(local) else torch.device("cpu")
+    if device == "cuda" and size > 1:
+        return resolve(f"cuda:{local}")
+    return resolve(device)
+
+
+def _has_gpu(index: int) -> bool:
+    return torch.cuda.is_available() and index < torch.cuda.device_count()
+
+
+def _from_environment(name: str, default: int) -> int:
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    if not text.isdecimal():
+        raise TrainingError(f"{name}: must be a number (got {text!r}). torchrun sets it.")
+    return int(text)
