@@ -95,9 +95,9 @@ def finished_notes(finished: Finished) -> list[str]:
 
 def finished_document(finished: Finished) -> dict[str, Any]:
     """The JSON of a training (schema 1). None was not measured."""
-    best = None if finished.best is None else dict(finished.best)
-    if best is not None and best.get("val_top1") is not None:
-        ends = wilson_of(best["val_top1"], best.get("val_n") or finished.validation_n)
+    best = None if finished.best is None else _finite(finished.best)
+    if best is not None:
+        ends = wilson_of(best.get("val_top1"), best.get("val_n") or finished.validation_n)
         best["val_top1_low"], best["val_top1_high"] = ends or (None, None)
     return {
         "schema": 1,

@@ -112,7 +112,7 @@ def _members(path: Path) -> list[_Member]:
     from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 
     try:  # without its cache, which is a file written beside the user's
-        reader = ReaderImageInTar(str(path), cache_tarinfo=False)  # type: ignore[no-untyped-call]
+        reader = ReaderImageInTar(str(path), cache_tarinfo=False)
     except (OSError, ValueError, AssertionError, tarfile.TarError) as error:
         raise TrainingError(
             f"{path}: must be .tar files with images (got: {one_line(error)}). Pack them anew, "

@@ -17,7 +17,7 @@ from smt_nas.models import SMT, build
 from smt_nas.profilers.switches import switched
 from smt_nas.profilers.target import refusal
 from smt_nas.train.card import Card
-from smt_nas.train.chosen import Chosen, SplitName, chosen
+from smt_nas.train.chosen import Chosen, SplitName, Wanted, chosen
 from smt_nas.train.evaluate import Tta, evaluate
 from smt_nas.train.examples import Source
 from smt_nas.train.learner import Batch
@@ -57,7 +57,7 @@ class Question(BaseModel):
 
     weights: Path
     data: str | None = None
-    split: Literal["auto"] | SplitName = "auto"
+    split: Wanted = "auto"
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 64
     workers: Annotated[int, Field(ge=0, le=256)] = 0
     precision: Precision = "fp32"
@@ -148,6 +148,10 @@ def assess(question: Question, world: World, listener: Listener) -> Answer:
             of=len(ready.chosen),
             confusions=True,
         )
+    return _answer(question, ready, world, score)
+
+
+def _answer(question: Question, ready: _Ready, world: World, score: Score) -> Answer:
     return Answer(
         score=score,
         question=question,

@@ -15,8 +15,9 @@ from smt_nas.train.listener import Listener
 from smt_nas.train.loop import train
 from smt_nas.train.outcome import DryRun, Finished
 from smt_nas.train.plan import dry_run
+from smt_nas.train.prepare import checked
 from smt_nas.train.recipe import Recipe, load_recipe
-from smt_nas.train.rundir import begin, free_folder, locked, read_settings
+from smt_nas.train.rundir import begin, free_folder, holds, locked, read_settings
 from smt_nas.train.settings import How, Settings
 from smt_nas.train.sources import Source, load_source
 from smt_nas.train.world import World
@@ -144,12 +145,12 @@ def _run(
     listener: Listener,
 ) -> Finished:
     with _held(run, world):
-        device = str(world.device)
-        if world.together(lambda: world.first and begin(run, settings, device, resume)):
-            listener.say(f"{run} holds this training.")
-        else:
-            listener.say(f"Run directory: {run}")
-        return train(run, settings, how, world, source, listener)
+        there = world.told(world.together(lambda: world.first and holds(run, settings, resume)))
+        parts = world.together(lambda: checked(settings, world, source, listener))
+        if not there:
+            world.together(lambda: begin(run, settings, str(world.device)) if world.first else None)
+        listener.say(f"{run} holds this training." if there else f"Run directory: {run}")
+        return train(run, settings, how, world, source, parts, listener)
 
 
 @contextmanager

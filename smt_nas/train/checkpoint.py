@@ -30,6 +30,7 @@ FOLDER = "checkpoints"
 MODEL, EMA, STATE = "model.safetensors", "ema.safetensors", "state.safetensors"
 STATE_KEY, _PARTS_KEY = "smt_nas.state", "smt_nas.parts"
 _NEW, _OLD = ".new", ".old"  # folders on their way in and out
+_Contents = dict[str, tuple[Mapping[str, Tensor], dict[str, str]]]
 _NAME = re.compile(r"update-(\d+)(?:\.(\d+))?")  # the second number: saved again, see `_place`
 
 
@@ -104,8 +105,7 @@ def save(
 ) -> Checkpoint:
     """Write a checkpoint; then remove all but the last `keep`.
 
-    A process that is killed leaves the checkpoints before it as they were, and at most a hidden
-    folder, which the next save removes.
+    A process that is killed leaves those before as they were, and at most a hidden folder.
 
     Args:
         run: the folder of the training; the caller holds its lock.
@@ -125,12 +125,7 @@ def save(
     wanted = folder / f"update-{update:07d}"
     contents = _contents(card, weights, ema, state)
     try:
-        for leftover in (_NEW, _OLD):
-            shutil.rmtree(folder / leftover, ignore_errors=True)
-        (folder / _NEW).mkdir(parents=True)
-        for name, (tensors, metadata) in contents.items():
-            write(folder / _NEW / name, tensors, metadata)
-        synced(folder / _NEW)
+        _write(folder, contents)
         saved = Checkpoint(_place(folder / _NEW, wanted), update)
     except OSError as error:
         raise _unwritable(wanted, error) from error
@@ -181,7 +176,7 @@ def _contents(
     weights: Mapping[str, Tensor],
     ema: Mapping[str, Tensor] | None,
     state: dict[str, Any],
-) -> dict[str, tuple[Mapping[str, Tensor], dict[str, str]]]:
+) -> _Contents:
     """Tensors and metadata of each file."""
     tensors, text = pack(state)
     contents = {MODEL: (weights, card.of("model").metadata())}
@@ -189,6 +184,16 @@ def _contents(
         contents[EMA] = (ema, card.of("ema").metadata())
     parts = {STATE_KEY: text, _PARTS_KEY: " ".join(contents)}
     return {**contents, STATE: (tensors, card.metadata() | parts)}
+
+
+def _write(folder: Path, contents: _Contents) -> None:
+    """Write the files of a checkpoint into a hidden folder, after those left by dead processes."""
+    for leftover in (_NEW, _OLD):
+        shutil.rmtree(folder / leftover, ignore_errors=True)
+    (folder / _NEW).mkdir(parents=True)
+    for name, (tensors, metadata) in contents.items():
+        write(folder / _NEW / name, tensors, metadata)
+    synced(folder / _NEW)
 
 
 def _place(new: Path, wanted: Path) -> Path:

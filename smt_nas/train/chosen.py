@@ -12,6 +12,7 @@ from smt_nas.train.examples import Examples, Source
 from smt_nas.train.sources import split
 
 SplitName = Literal["test", "validation", "train", "all"]
+Wanted = Literal["auto", "test", "validation", "train", "all"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Chosen:
         return sum(map(len, self.parts))
 
 
-def chosen(source: Source, wanted: Literal["auto"] | SplitName, card: Card | None) -> Chosen:
+def chosen(source: Source, wanted: Wanted, card: Card | None) -> Chosen:
     """The images to judge by.
 
     Args:

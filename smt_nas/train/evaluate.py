@@ -39,43 +39,50 @@ def evaluate(
     channels_last: bool = False,
     confusions: bool = False,
 ) -> Score:
-    """Judge a network by images; every process judges its own and learns the score of all.
-
-    The loss is plain cross entropy, whatever the network was trained by. Each module's mode is
-    put back afterwards.
+    """Judge a network by images, those of all processes; each module's mode is put back.
 
     Args:
         model: on the device of `world`; gives logits (B, C).
-        batches: of this process: images (B, channels, H, W), labels (B,); it may have none.
+        batches: this process's: images (B, channels, H, W), labels (B,); it may have none.
         classes: their names, (C,).
         world: the processes.
         precision: amp runs the network under autocast; tf32 is the caller's switch.
         tta: `flip` judges by the mean of the probabilities of an image and its mirror image.
         listener: hears how many images are done.
-        of: images of the whole split; what is missing of them then counts as unreadable.
+        of: images of the whole split; what is missing of them counts as unreadable.
         channels_last: memory format of the images.
         confusions: count which class is taken for which, of up to `MOST_CONFUSIONS` classes.
 
     Raises:
         TrainingError: the network's outputs are not of these classes, or there is no image.
     """
-    # DDP would wait for the others in each forward, and they may have fewer batches
-    network = model.module if isinstance(model, DistributedDataParallel) else model
-    wanted = confusions and len(classes) <= MOST_CONFUSIONS
-    tally = _Tally(len(classes), world.device, wanted)
+    network = _bare(model)
+    tally = _Tally(len(classes), world.device, confusions and len(classes) <= MOST_CONFUSIONS)
     share = None if of is None else len(range(world.rank, of, world.size))
-    done = 0
     with _judging(network), torch.inference_mode():
-        for images, labels in moved(batches, world.device, channels_last):
+        for images, labels in _told(moved(batches, world.device, channels_last), share, listener):
             tally.add(_log_probabilities(network, images, len(classes), precision, tta), labels)
-            done += len(labels)
-            if listener is not None:
-                listener.evaluated(done, share)
     counts = tally.over(world)
-    n = int(counts.images.sum())
-    if n == 0:
+    if not counts.images.any():
         raise TrainingError("evaluation: needs an image that can be read (got none). Check --data.")
-    return score_of(counts, classes, None if of is None else of - n)
+    return score_of(counts, classes, of)
+
+
+def _bare(model: nn.Module) -> nn.Module:
+    """Without DDP: it waits for the others in a forward, and they may have fewer batches."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+def _told(
+    batches: Iterable[Batch], total: int | None, listener: Listener | None
+) -> Iterator[Batch]:
+    """The batches; a listener hears of each when it is done."""
+    done = 0
+    for images, labels in batches:
+        yield images, labels
+        done += len(labels)
+        if listener is not None:
+            listener.evaluated(done, total)
 
 
 def moved(

@@ -27,9 +27,9 @@ SPLITS: Mapping[str, tuple[str, ...]] = {
 _RAW = {  # files of a named set, whose folder was given without the set's name
     "train-images-idx3-ubyte": "fashion-mnist",
     "train-images-idx3-ubyte.gz": "fashion-mnist",
-    "FashionMNIST": "fashion-mnist",
-    "MNIST": "mnist",
-    "KMNIST": "kmnist",
+    "FashionMNIST/raw": "fashion-mnist",
+    "MNIST/raw": "mnist",
+    "KMNIST/raw": "kmnist",
     "cifar-10-batches-py": "cifar10",
     "data_batch_1": "cifar10",
     "cifar-100-python": "cifar100",
@@ -96,7 +96,10 @@ def load_folder(spec: str, folder: Path) -> Source:
 
 
 def source_of(spec: str, classes: Iterable[str], examples: Mapping[str, Examples]) -> Source:
-    """A source of photographs: mirrored ones keep their class, ImageNet's mean and deviation."""
+    """A source of photographs: mirrored ones keep their class, ImageNet's mean and deviation.
+
+    Whoever has images of another kind sets `augment.flip=0`.
+    """
     train, validation, test = (examples.get(split) for split in SPLITS)
     return Source(spec, tuple(classes), train, validation, test, mirrors=True)
 
@@ -149,11 +152,11 @@ def _classes(folder: Path) -> tuple[str, ...]:
     """Names of the class folders, sorted."""
     inside = sorted(_inside(folder))
     classes = tuple(path.name for path in inside if path.is_dir())
-    raw = next((_RAW[path.name] for path in inside if path.name in _RAW), None)
+    raw = next((name for file, name in _RAW.items() if (folder / file).exists()), None)
     if raw is not None:
         raise TrainingError(
             f"{folder}: must hold a folder of images per class (got files of a named data set). "
-            f"Use {raw}:{folder}."
+            f"Name it, e.g. {raw}:{folder}."
         )
     if len(classes) < 2:
         got = f"only {classes[0]}" if classes else f"{len(inside)} files and no folder"

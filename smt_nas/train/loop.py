@@ -22,20 +22,27 @@ from smt_nas.train.interrupts import Interrupts, interrupts
 from smt_nas.train.learner import Batch
 from smt_nas.train.listener import Listener
 from smt_nas.train.outcome import Finished
-from smt_nas.train.prepare import Prepared, prepare
+from smt_nas.train.prepare import Parts, Prepared, prepare
 from smt_nas.train.progress import Row
 from smt_nas.train.randomness import UPDATE, generators_kept, seed_all
 from smt_nas.train.score import Score
 from smt_nas.train.settings import How, Settings
 from smt_nas.train.sources import Source
+from smt_nas.train.weights import BEST
+from smt_nas.train.workers import workers_explained
 from smt_nas.train.world import World
 
-BEST = "best.safetensors"
 _SHOWN_S = 0.2  # seconds between movements of the bar
 
 
 def train(
-    run: Path, settings: Settings, how: How, world: World, source: Source, listener: Listener
+    run: Path,
+    settings: Settings,
+    how: How,
+    world: World,
+    source: Source,
+    parts: Parts,
+    listener: Listener,
 ) -> Finished:
     """Train a network to its last epoch, from where the folder's last checkpoint is.
 
@@ -45,6 +52,7 @@ def train(
         how: how.
         world: the processes; each calls this.
         source: the data.
+        parts: of `checked`, for these.
         listener: hears the first process.
 
     Returns: what came of it; `interrupted` after Ctrl-C or SIGTERM, with a checkpoint of that
@@ -61,8 +69,9 @@ def train(
             conditions = Conditions(precision=settings.recipe.precision)
             stack.enter_context(switched(conditions, world.device))
         heard = stack.enter_context(interrupts())
-        ready = prepare(run, settings, how, world, source, listener)
+        ready = prepare(run, settings, how, world, source, parts, listener)
         stack.callback(ready.close)
+        stack.enter_context(workers_explained(ready.workers))
         return _Loop(run, settings, how, world, listener, ready, heard).run()
 
 
@@ -134,7 +143,9 @@ class _Loop:
         progress, recipe = self.ready.progress, self.settings.recipe
         number = progress.update // self.ready.order.steps
         due = number % recipe.eval_every == 0 or number == recipe.epochs
-        score = self.ready.evaluate() if due else None
+        score = self.ready.evaluate(self.listener) if due else None
+        for line in () if score is None else score.warnings():
+            self.listener.say(line)
         row = self._row(number, score)
         better = progress.close(row)
         if self.world.first:

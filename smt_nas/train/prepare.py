@@ -86,7 +86,7 @@ class Prepared:
             self.unreadable,
         )
 
-    def evaluate(self) -> Score:
+    def evaluate(self, listener: Listener) -> Score:
         """Accuracy on the validation split, the images shared among the processes."""
         arch, recipe, source = self.settings.arch, self.settings.recipe, self.source
         model = self.learner.evaluated
@@ -103,8 +103,16 @@ class Prepared:
             self._loading(),
             self.unreadable,
         )
-        n = len(self.splits.validation)
-        return evaluate(model, batches, source.classes, self.world, recipe.precision, of=n)
+        return evaluate(
+            model,
+            batches,
+            source.classes,
+            self.world,
+            recipe.precision,
+            listener=listener,
+            of=len(self.splits.validation),
+            channels_last=self.how.channels_last,
+        )
 
     def card(self, score: Score | None) -> Card:
         """What a file of the weights as they are now says of itself."""
@@ -156,20 +164,28 @@ class Prepared:
 
     def _loading(self) -> Loading:
         gpu = self.world.device.type == "cuda"
-        return Loading(self._workers(gpu), gpu, self.how.max_unreadable)
+        return Loading(self.workers, gpu, self.how.max_unreadable)
 
-    def _workers(self, gpu: bool) -> int:
+    @property
+    def workers(self) -> int:
         """As asked; else the CPUs of this process beside a GPU, and none where the CPU trains."""
         if self.how.workers is not None:
             return self.how.workers
-        return min(_MOST_WORKERS, max(1, all_threads() // self.world.size)) if gpu else 0
+        if self.world.device.type != "cuda":
+            return 0
+        return min(_MOST_WORKERS, max(1, all_threads() // self.world.size))
 
 
 def prepare(
-    run: Path, settings: Settings, how: How, world: World, source: Source, listener: Listener
+    run: Path,
+    settings: Settings,
+    how: How,
+    world: World,
+    source: Source,
+    parts: Parts,
+    listener: Listener,
 ) -> Prepared:
     """Set up a training, from its last checkpoint where there is one; see `loop.train`."""
-    parts = world.together(lambda: _checked(settings, world, source, listener))
     learner = assemble(parts.model, settings, how, world, parts.order.steps, parts.teacher)
     ready = Prepared(
         settings=settings,
@@ -187,8 +203,15 @@ def prepare(
     return world.together(lambda: _resumed(run, ready, listener))
 
 
-class _Parts(NamedTuple):
-    """What can be found wrong before the processes work together."""
+class Parts(NamedTuple):
+    """What a training is made of, found good.
+
+    Attributes:
+        splits: what is trained on and validated by.
+        order: which images make up which update.
+        model: the network, on the CPU, with its first weights.
+        teacher: on the device of this process; None for none.
+    """
 
     splits: Splits
     order: Order
@@ -196,7 +219,13 @@ class _Parts(NamedTuple):
     teacher: nn.Module | None
 
 
-def _checked(settings: Settings, world: World, source: Source, listener: Listener) -> _Parts:
+def checked(settings: Settings, world: World, source: Source, listener: Listener) -> Parts:
+    """Find all that may be wrong with a training, before anything of it is written.
+
+    Raises:
+        SmtNasError: the recipe does not suit the device, the data have too few images, the first
+            weights or the teacher do not fit.
+    """
     recipe, arch = settings.recipe, settings.arch
     check(recipe, settings.recipe_name, world)
     splits = split(source, recipe.validation, settings.seed)
@@ -213,7 +242,7 @@ def _checked(settings: Settings, world: World, source: Source, listener: Listene
     if settings.teacher is not None:
         norm = source.mean, source.std
         teacher = load_teacher(settings.teacher, arch, source.classes, norm, world.device)
-    return _Parts(splits, order, model, teacher)
+    return Parts(splits, order, model, teacher)
 
 
 def _resumed(run: Path, ready: Prepared, listener: Listener) -> Prepared:

@@ -68,34 +68,40 @@ def read_settings(path: Path) -> Settings:
         raise StoreError(f"{error} Restore that file, or train with another --out.") from error
 
 
-def begin(path: Path, settings: Settings, device: str, resume: bool) -> bool:
-    """Make the folder of a training, or find it there.
+def holds(path: Path, settings: Settings, resume: bool) -> bool:
+    """Whether the folder holds this training already; nothing is written.
 
     Args:
         path: the folder; new, empty, or with `resume` that of the same training.
         settings: what is asked for.
-        device: where, for the record.
         resume: go on where the folder holds this very training.
 
     Returns: whether it was there.
 
     Raises:
-        StoreError: it holds something else, or cannot be written.
+        StoreError: it holds something else.
     """
     if is_run(path):
         _check_same(path, read_settings(path), settings, resume)
-        settings.arch.save(path / "arch.yaml")
         return True
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        occupied = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
+        names = [p.name for p in path.iterdir()] if path.exists() else []
     except OSError as error:
         raise StoreError(
-            f"{path}: cannot be made the folder of a training ({error.strerror}). Choose another "
-            "--out."
+            f"{path}: must be a folder of yours ({error.strerror}). Choose another --out."
         ) from error
+    occupied = sorted(name for name in names if not name.startswith("."))
     if occupied:
         raise StoreError(f"{path}: must be empty or new (got {occupied[0]}). Choose another --out.")
+    return False
+
+
+def begin(path: Path, settings: Settings, device: str) -> None:
+    """Write what the training of a folder is; `device` says where, for the record.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
     content = {
         "schema": 1,
         "settings": settings.model_dump(mode="json"),
@@ -103,7 +109,6 @@ def begin(path: Path, settings: Settings, device: str, resume: bool) -> bool:
     }
     write_atomic(path / FILE, to_yaml(content))
     settings.arch.save(path / "arch.yaml")
-    return False
 
 
 @contextlib.contextmanager
@@ -128,6 +133,10 @@ def locked(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        if [p.name for p in path.iterdir()] == [".lock"]:  # nothing began: leave nothing
+            with contextlib.suppress(OSError):
+                (path / ".lock").unlink()
+                path.rmdir()
         lock.release()
 
 

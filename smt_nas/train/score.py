@@ -125,13 +125,13 @@ class Score:
         return lines
 
 
-def score_of(counts: Counts, classes: Sequence[str], unreadable: int | None = None) -> Score:
+def score_of(counts: Counts, classes: Sequence[str], of: int | None = None) -> Score:
     """The score that counts of at least one image stand for.
 
     Args:
         counts: over the whole split.
         classes: their names, (C,).
-        unreadable: images of the split that are not in the counts.
+        of: images of the split; those not in the counts could not be read. None: not known.
     """
     n, hits = int(counts.images.sum()), int(counts.first.sum())
     low, high = wilson(hits, n)
@@ -145,7 +145,7 @@ def score_of(counts: Counts, classes: Sequence[str], unreadable: int | None = No
         loss=counts.loss / judged if judged else None,
         per_class=tuple(_of_class(counts, i, classes) for i in range(len(classes))),
         nonfinite=counts.nonfinite,
-        unreadable=unreadable,
+        unreadable=None if of is None else of - n,
     )
 
 

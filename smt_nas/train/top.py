@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,24 +63,38 @@ def train_top(
     """
     run = Path(asked.name)
     members = world.together(lambda: _members(run, top))
-    folder = out or run / _FOLDER
     recipe = asked.recipe or default_recipe(members[0].arch)
-    chosen = tuple(asked.seed + i for i in range(seeds))
-    found = dict[str, list[Finished]]()
-    interrupted = False
-    for member in (m for _ in chosen for m in members):
-        done = found.setdefault(member.name, [])
-        seed = chosen[len(done)]
+    chosen = tuple(range(asked.seed, asked.seed + seeds))
+    folder = out or run / _FOLDER
+    done: dict[str, list[Finished]] = {m.name: [] for m in members}
+    for seed, member in itertools.product(chosen, members):
         one = replace(asked, name=member.path, recipe=recipe, seed=seed)
         listener.say(f"Training {member.name}, seed {seed}.")
         place = folder / f"{member.name}-seed{seed}"
-        done.append(start(one, how, place, True, world, listener, member.arch))
-        if done[-1].interrupted:
-            interrupted = True
+        done[member.name].append(start(one, how, place, True, world, listener, member.arch))
+        if done[member.name][-1].interrupted:
             break
-    entrants = tuple(_entrant(m, found.get(m.name, [])) for m in members)
-    n = next(iter(found.values()))[0].validation_n
-    return Compared(folder, asked.data, recipe, chosen, n, entrants, interrupted)
+    return _compared(members, done, folder, asked.data, recipe, chosen)
+
+
+def _compared(
+    members: Sequence[_Member],
+    done: Mapping[str, Sequence[Finished]],
+    folder: Path,
+    data: str,
+    recipe: str,
+    seeds: tuple[int, ...],
+) -> Compared:
+    trained = [f for each in done.values() for f in each]
+    return Compared(
+        folder=folder,
+        data=data,
+        recipe=recipe,
+        seeds=seeds,
+        validation_n=trained[0].validation_n,
+        entrants=tuple(_entrant(m, done[m.name]) for m in members),
+        interrupted=any(f.interrupted for f in trained),
+    )
 
 
 def _members(run: Path, top: int) -> list[_Member]:

@@ -152,7 +152,7 @@ def _of_timm(
             separate=True,
             scale=augment.crop_scale,
             hflip=flip,
-            color_jitter=augment.color_jitter or None,  # type: ignore[arg-type]  # None is taken
+            color_jitter=augment.color_jitter or None,
             auto_augment=augment.auto_augment,
             interpolation=augment.interpolation,
             mean=mean,
@@ -177,7 +177,7 @@ def _padded_crop(augment: Augment, evaluation: Evaluation, size: int, flip: floa
     # nothing is drawn for resizing here
     word = "bilinear" if augment.interpolation == "random" else augment.interpolation
     whole = (size, size) if evaluation.resize == "direct" else size  # else the short side
-    mode = str_to_interp_mode(word)  # type: ignore[no-untyped-call]
+    mode = str_to_interp_mode(word)
     steps = [
         transforms.Resize(whole, interpolation=mode),
         transforms.RandomCrop(size, padding=augment.padding or None),

@@ -40,8 +40,9 @@ def workers_explained(workers: int) -> Iterator[None]:
 
 def _told(workers: int, error: Exception) -> TrainingError | None:
     text = str(error).casefold()
-    # of a worker's own error only the last line says what it was
-    reason = one_line(type(error)(str(error).strip().rpartition("\n")[-1]))
+    # a worker's own error comes with its traceback, whose last line says what it was
+    _, wrapped, last = str(error).strip().rpartition("\n")
+    reason = last if wrapped else one_line(error)
     if any(sign in text for sign in _FULL):
         return TrainingError(
             f"--workers {workers}: the processes that read images need room for their batches in "

@@ -215,6 +215,8 @@ def test_a_kill_at_any_call_leaves_a_whole_one(update, tmp_path):
         assert whole(run, 1 if found.update == 1 else 2)
         visible = [n for n in names(run) if not n.startswith(".")]
         assert len(visible) <= 2 and len(names(run)) - len(visible) <= 2
+        for name in visible:  # half of one is never seen
+            checkpoint.Checkpoint(run / "checkpoints" / name, 0).check()
         saved(run, 3, keep=1)
         assert names(run) == ["update-0000003"] and whole(run, 3)
         step += 1
@@ -244,6 +246,18 @@ def test_a_kill_at_a_random_moment_leaves_a_whole_one(tmp_path):
         assert whole(tmp_path, last)
     saved(tmp_path, last + 1)
     assert not [n for n in names(tmp_path) if n.startswith(".")]
+
+
+def test_the_disk_has_every_file_before_it_gets_its_name(tmp_path, monkeypatch):
+    calls = []
+    fsync, rename = os.fsync, os.rename
+    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append(os.fstat(fd).st_ino), fsync(fd))[1])
+    monkeypatch.setattr(os, "rename", lambda a, b: (calls.append("rename"), rename(a, b))[1])
+    made = saved(tmp_path, 1, ema=True)
+    files = {p.stat().st_ino for p in made.path.iterdir()}
+    assert len(files) == 3 and set(calls[:3]) == files  # each once
+    folders = [p.stat().st_ino for p in (made.path, made.path.parent)]
+    assert calls[3:] == [folders[0], "rename", folders[1]]
 
 
 def failing(number):

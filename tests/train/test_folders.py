@@ -126,8 +126,17 @@ def test_two_validation_splits(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "spec"),
-    [("train-images-idx3-ubyte.gz", "fashion-mnist"), ("data_batch_1", "cifar10")],
+    [
+        ("train-images-idx3-ubyte.gz", "fashion-mnist"),
+        ("MNIST/raw", "mnist"),
+        ("data_batch_1", "cifar10"),
+    ],
 )
 def test_files_of_a_named_set_want_its_name(tmp_path, name, spec):
-    (tmp_path / name).write_bytes(b"")
-    assert f"Use {spec}:{tmp_path}" in refusal(tmp_path)
+    (tmp_path / name).mkdir(parents=True)
+    assert f"Name it, e.g. {spec}:{tmp_path}" in refusal(tmp_path)
+
+
+def test_a_class_may_have_the_name_of_a_set(tmp_path):
+    folder(tmp_path, {"KMNIST": 1, "MNIST": 1})
+    assert load_source(str(tmp_path)).classes == ("KMNIST", "MNIST")

@@ -143,8 +143,8 @@ def test_gradients_that_stay_infinite_end_it_and_keep_the_checkpoint(tmp_path):
             start(wild, How(), other, False, ALONE, Silence())
 
 
-COMMAND = ["-m", "smt_nas", "train", "smt_micro", "--data", "digits", "--epochs", "2"]
-COMMAND += ["--save-updates", "2", "--set", "ema.decay=0.9", "--set", "augment.mixup=0.2"]
+COMMAND = ["-m", "smt_nas", "train", "smt_micro", "--data", "digits", "--epochs", "1"]
+COMMAND += ["--save-updates", "1", "--set", "ema.decay=0.9", "--set", "augment.mixup=0.2"]
 
 
 def process(run, processes):

@@ -40,7 +40,9 @@ def test_a_full_shared_memory(error, monkeypatch):
 
 
 def test_the_last_line_of_a_workers_own_error_is_told():
-    assert "unable to allocate shared memory(shm) for file" in told(RuntimeError(WRAPPED))
+    assert "free; RuntimeError: unable to allocate shared memory(shm)" in told(
+        RuntimeError(WRAPPED)
+    )
     assert "Traceback" not in told(RuntimeError(WRAPPED))
 
 
