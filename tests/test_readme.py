@@ -34,6 +34,10 @@ CHEAPER = {
     "smt-nas profile smt_t --by op --html profile.html": (
         "smt-nas profile smt_t --by op --html profile.html --threads 1 --seconds 0.2"
     ),
+    "smt-nas train smt_micro --data digits": "smt-nas train smt_micro --data digits --epochs 1",
+    "smt-nas train --top 2 runs/demo --data digits": (
+        "smt-nas train --top 2 runs/demo --data digits --epochs 1 --set batch_size=400"
+    ),
     "smt-nas calibrate --device cpu --space smt_micro --minutes 10": (
         "smt-nas calibrate --device cpu --space smt_micro --minutes 0.1"
     ),
@@ -141,8 +145,8 @@ def test_make_lines_run_ours(line):
     done = run([*shlex.split(line), "--dry-run"], ROOT)
     assert done.returncode == 0, done.stderr
     searches = [x for x in done.stdout.splitlines() if "smt-nas search" in x]
-    tests = [x for x in done.stdout.splitlines() if "-m pytest" in x]
-    assert searches if "search" in line else tests
+    ours = {"search": "smt-nas search", "test": "-m pytest", "data": "fashion-mnist"}
+    assert any(ours[word] in done.stdout for word in line.split() if word in ours)
     for search in searches:
         assert_parses(search)
 
