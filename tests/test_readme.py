@@ -42,6 +42,7 @@ CHEAPER = {
         "smt-nas calibrate --device cpu --space smt_micro --minutes 0.1"
     ),
 }
+TRAINED = "runs/train-"  # in code that uses what the commands trained
 TARGETS = ("search", "test")
 
 
@@ -123,6 +124,8 @@ def test_commands_run_in_order(folder, monkeypatch):
         assert done.exit_code == 0, f"{line}\n{done.output}\n{done.exception!r}"
         assert done.stdout, line
     assert (folder / "runs/demo/front/0.yaml").is_file()
+    for code in (code for code in blocks("python") if TRAINED in code):
+        assert_code_runs(code, folder)
 
 
 @pytest.mark.parametrize("line", named_in_text())
@@ -152,8 +155,12 @@ def test_make_lines_run_ours(line):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", blocks("python"))
+@pytest.mark.parametrize("code", [code for code in blocks("python") if TRAINED not in code])
 def test_python_blocks_run(code, folder):
+    assert_code_runs(code, folder)
+
+
+def assert_code_runs(code, folder):
     done = run([sys.executable, "-W", "error", "-c", code], folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout
