@@ -180,6 +180,34 @@ def check_writable(path: Path | None, flag: str) -> None:
         )
 
 
+@contextlib.contextmanager
+def locked(folder: Path, way_out: str) -> Iterator[None]:
+    """Hold a folder for writing, by its `.lock`; the lock goes with the process, however it ends.
+
+    Args:
+        folder: it is there.
+        way_out: of a folder that cannot be written.
+
+    Raises:
+        StoreError: another process holds it, or it is read-only.
+    """
+    import filelock
+
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise StoreError(
+            f"{folder}: another process is working in it. Wait for it, or choose another --out."
+        ) from error
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written ({error.strerror}). {way_out}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def write_atomic(path: Path, text: str) -> None:
     """Replace `path` by `text`: temporary file beside it, fsync, rename.
 

@@ -12,16 +12,16 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import filelock
 from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.errors import ConfigError, StoreError
-from smt_nas.resources import read_yaml, to_yaml, validated, write_atomic
+from smt_nas.resources import locked, read_yaml, to_yaml, validated, write_atomic
 from smt_nas.search.forecast import Record
 from smt_nas.search.study import HIDDEN, check_url, file_url, hide_password
 from smt_nas.search.targets import BEFORE_DEVICES
@@ -183,30 +183,9 @@ class RunDirectory:
         forecasts = {str(r.target): r.forecast.digest for r in self.targets if r.forecast}
         return found | ({"predictions": forecasts} if forecasts else {})
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the directory for writing; the lock goes with the process, however it ends.
-
-        Raises:
-            StoreError: another process holds it, or the folder is read-only.
-        """
-        lock = filelock.FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout as error:
-            raise StoreError(
-                f"{self.path}: another process is working in it. Wait for it, or choose another "
-                "--out."
-            ) from error
-        except OSError as error:
-            raise StoreError(
-                f"{self.path}: cannot be written ({error.strerror}). `smt-nas front {self.path}` "
-                "reads it."
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the directory for writing; see `resources.locked`."""
+        return locked(self.path, f"`smt-nas front {self.path}` reads it.")
 
 
 def device() -> str:

@@ -17,7 +17,7 @@ from smt_nas.train.outcome import DryRun, Finished
 from smt_nas.train.plan import dry_run
 from smt_nas.train.prepare import checked
 from smt_nas.train.recipe import Recipe, load_recipe
-from smt_nas.train.rundir import begin, free_folder, holds, locked, read_settings
+from smt_nas.train.rundir import begin, free_folder, held, holds, read_settings
 from smt_nas.train.settings import How, Settings
 from smt_nas.train.sources import Source, load_source
 from smt_nas.train.world import World
@@ -156,7 +156,7 @@ def _run(
 @contextmanager
 def _held(run: Path, world: World) -> Iterator[None]:
     """The first process holds the folder; where it cannot, none goes on."""
-    lock = locked(run) if world.first else nullcontext()
+    lock = held(run) if world.first else nullcontext()
     world.together(lock.__enter__)
     try:
         yield

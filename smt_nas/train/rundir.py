@@ -15,16 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import filelock
 from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.profilers.environment import environment
-from smt_nas.resources import read_yaml, to_yaml, validated, write_atomic
+from smt_nas.resources import locked, read_yaml, to_yaml, validated, write_atomic
 from smt_nas.train.recipe import Recipe
 from smt_nas.train.settings import Settings
 
 FILE = "train.yaml"
+_ANOTHER = "Choose another --out."
 
 
 class _RunFile(BaseModel):
@@ -112,32 +112,26 @@ def begin(path: Path, settings: Settings, device: str) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the folder for writing; the lock goes with the process, however it ends.
+def held(path: Path) -> Iterator[None]:
+    """Hold the folder for writing; it is made, and removed where nothing began in it.
 
     Raises:
-        StoreError: another process holds it, or the folder is read-only.
+        StoreError: another process holds it, or it cannot be made or written.
     """
-    lock = filelock.FileLock(path / ".lock")
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise StoreError(
-            f"{path}: another process trains in it. Wait for it, or choose another --out."
-        ) from error
     except OSError as error:
         raise StoreError(
-            f"{path}: cannot be written ({error.strerror}). Choose another --out."
+            f"{path}: cannot be made a folder ({error.strerror}). {_ANOTHER}"
         ) from error
-    try:
-        yield
-    finally:
-        if [p.name for p in path.iterdir()] == [".lock"]:  # nothing began: leave nothing
-            with contextlib.suppress(OSError):
-                (path / ".lock").unlink()
-                path.rmdir()
-        lock.release()
+    with locked(path, _ANOTHER):
+        try:
+            yield
+        finally:
+            if [p.name for p in path.iterdir()] == [".lock"]:
+                with contextlib.suppress(OSError):
+                    (path / ".lock").unlink()
+                    path.rmdir()
 
 
 def _check_same(path: Path, there: Settings, asked: Settings, resume: bool) -> None:
