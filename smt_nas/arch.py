@@ -259,9 +259,7 @@ def _micro() -> Architecture:
     s1, s2, s3, s4 = (
         Stage(dim=c, depth=d, mlp_ratio=2.0, attention_ratio=a, head_dim=16) for c, d, a in rows
     )
-    return Architecture(
-        image_size=32, num_classes=10, stem=Stem(stride=2), stages=(s1, s2, s3, s4)
-    )
+    return Architecture(image_size=32, num_classes=10, stem=Stem(stride=2), stages=(s1, s2, s3, s4))
 
 
 SMALL_PRESETS: dict[str, Architecture] = {"smt_micro": _micro()}

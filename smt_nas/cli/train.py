@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -123,7 +123,7 @@ def train(
 
     Example: smt-nas train smt_micro --data digits
     """
-    words = _Words(context.params)  # by name: thirty in a row would be mixed up one day
+    words = _Words(context)  # by name: a row of thirty would be mixed up
     if top is None:
         _one(words, out, dry_run, as_json)
     else:
@@ -133,8 +133,11 @@ def train(
 class _Words:
     """The command line, sorted into what is trained and how."""
 
-    def __init__(self, given: dict[str, Any]) -> None:
-        self._given = given
+    def __init__(self, context: typer.Context) -> None:
+        self._given = context.params
+        sources = {name: context.get_parameter_source(name) for name in context.params}
+        self._typed = [name for name, at in sources.items() if at and at.name == "COMMANDLINE"]
+        self._check()
 
     @property
     def resume(self) -> bool:
@@ -144,17 +147,39 @@ class _Words:
             raise ConfigError(f"--resume: must be auto or never (got {word!r}).")
         return bool(word == "auto")
 
-    @property
-    def arch(self) -> str | None:
-        """What is to be trained."""
-        arch: str | None = self._given["arch"]
-        return arch
+    def _check(self) -> None:
+        """Refuse options that would be passed over."""
+        top, typed = self._given["top"], self._typed
+        if top is None and "seeds" in typed:
+            raise ConfigError("--seeds: is for --top (got no --top). Use --seed for one training.")
+        if top is not None and self._given["dry_run"]:
+            raise ConfigError(
+                f"--dry-run: shows one training (got --top {top}). Name a network, e.g. "
+                "RUN/front/0.yaml."
+            )
+
+    def goes_on(self) -> bool:
+        """Whether a folder alone says what to train; then nothing else may."""
+        from smt_nas.train.settings import How
+
+        given = self._given
+        if given["arch"] is not None or given["out"] is None or not self.resume:
+            return False
+        here = {"out", "resume", "as_json", *How.model_fields}
+        other = [name for name in self._typed if name not in here]
+        if other and given["data"] is None:
+            flag = "--set" if other[0] == "change" else f"--{other[0].replace('_', '-')}"
+            raise ConfigError(
+                f"{flag}: a training goes on as it began (got {given['out']} alone). Leave it out, "
+                "or name ARCH and --data for another training."
+            )
+        return given["data"] is None
 
     def asked(self) -> Asked:
         """What to train."""
         from smt_nas.train.begin import Asked
 
-        arch, data = self.arch, self._given["data"]
+        arch, data = self._given["arch"], self._given["data"]
         if arch is None or data is None:
             missing = "ARCH" if arch is None else "--data"
             raise ConfigError(
@@ -178,11 +203,11 @@ def _one(words: _Words, out: Path | None, dry_run: bool, as_json: bool) -> None:
     from smt_nas.train.begin import go_on, planned, start
     from smt_nas.train.world import joined
 
-    how = words.how()
+    how, goes_on = words.how(), words.goes_on()
     with joined(how.device) as world, console.training(world.first) as talk:
         if dry_run:
             plan = planned(words.asked(), how, world)
-        elif words.arch is None and out is not None and words.resume:
+        elif goes_on and out is not None:
             finished = go_on(out, how, world, talk)
         else:
             finished = start(words.asked(), how, out, words.resume, world, talk)

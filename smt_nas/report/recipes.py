@@ -7,9 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from smt_nas.report.shares import DASH
 from smt_nas.train.recipe import load_recipe, recipe_names
-
-_DASH = "-"
 
 
 def all_recipes() -> list[dict[str, Any]]:
@@ -40,7 +39,7 @@ def recipes_table(rows: Sequence[dict[str, Any]]) -> Table:
     table.add_column("precision", no_wrap=True)
     table.add_column("about")
     for row in rows:
-        size = _DASH if row["image_size"] is None else str(row["image_size"])
+        size = DASH if row["image_size"] is None else str(row["image_size"])
         counts = (str(row["epochs"]), size, str(row["batch_size"]))
         table.add_row(row["name"], *counts, row["precision"], row["about"])
     return table

@@ -174,7 +174,8 @@ def _divided(settings: Settings, processes: int) -> Settings:
             f"{images} images a step: must be a multiple of the processes (got {processes}; the "
             f"training began with {settings.processes}). Start as many as then."
         )
-    recipe = settings.recipe.model_copy(update={"batch_size": images // processes})
+    values = settings.recipe.model_dump(mode="json") | {"batch_size": images // processes}
+    recipe = validated(Recipe, values, f"{processes} processes")
     return settings.model_copy(update={"recipe": recipe, "processes": processes})
 
 

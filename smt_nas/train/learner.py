@@ -57,7 +57,7 @@ class Learner:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the next update; with layer decay that of the head."""
+        """The learning rate of the last update; with layer decay that of the head."""
         return max(float(group["lr"]) for group in self.optimizer.param_groups)
 
     def update(self, number: int, batches: Sequence[Batch]) -> tuple[float, bool]:
@@ -115,9 +115,9 @@ class Learner:
             self.model.parameters(), float("inf") if limit is None else limit
         )
         finite = bool(torch.isfinite(norm))
-        if finite or self.scaler.is_enabled():  # an enabled one leaves the step out by itself
+        if finite:
             self.scaler.step(self.optimizer)
-        self.scaler.update()
+        self.scaler.update()  # knows from `unscale_` whether to lower the scale
         self.optimizer.zero_grad(set_to_none=True)
         return finite
 

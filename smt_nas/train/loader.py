@@ -23,7 +23,7 @@ from smt_nas.train.folders import listed
 from smt_nas.train.order import ImageKey, Order
 from smt_nas.train.randomness import IMAGE, seed_cpu
 from smt_nas.train.transforms import Transform
-from smt_nas.train.workers import workers_explained
+from smt_nas.train.workers import deaf, workers_explained
 
 __all__ = ["Loading", "Order", "Unreadable", "evaluation_batches", "training_batches"]
 
@@ -221,6 +221,7 @@ def _batches(
         batch_sampler=keys,
         num_workers=loading.workers,
         collate_fn=_collated,
+        worker_init_fn=deaf,
         pin_memory=loading.pin,
         generator=torch.Generator(),  # else it draws from the global one
     )

@@ -6,6 +6,7 @@ that was killed and resumed makes the very updates that an unbroken one makes.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -64,10 +65,10 @@ def train(
     """
     with ExitStack() as stack:
         stack.enter_context(generators_kept(world.device))
-        stack.enter_context(_bits(how.deterministic))
         if world.device.type == "cuda":
             conditions = Conditions(precision=settings.recipe.precision)
             stack.enter_context(switched(conditions, world.device))
+        stack.enter_context(_bits(how.deterministic))
         heard = stack.enter_context(interrupts())
         ready = prepare(run, settings, how, world, source, parts, listener)
         stack.callback(ready.close)
@@ -100,7 +101,8 @@ class _Loop:
                 self._close_epoch()
                 saved = time.monotonic()
             stop = self.world.any(self.heard.asked)
-            if stop or self._due(time.monotonic() - saved):
+            inside = progress.epoch.images > 0  # at an epoch's end it is saved, with its score
+            if inside and (stop or self._due(time.monotonic() - saved)):
                 self._save()
                 saved = time.monotonic()
             if stop:
@@ -114,7 +116,8 @@ class _Loop:
         taken = [next(batches) for _ in range(recipe.accumulation)]
         waited = time.monotonic() - start
         seed_all(self.settings.seed, UPDATE, progress.update, self.world.rank)
-        loss, made = self.ready.learner.update(progress.update, taken)
+        own, made = self.ready.learner.update(progress.update, taken)
+        loss = self.world.total(own)[0] / self.world.size
         seconds = time.monotonic() - start
         progress.add(loss, made, self.settings.images_an_update, seconds, waited)
         if progress.in_a_row > recipe.max_nonfinite:
@@ -128,7 +131,7 @@ class _Loop:
         progress, now = self.ready.progress, self.ready.progress.epoch
         steps = self.ready.order.steps
         self.listener.update(
-            epoch=progress.update // steps + 1,
+            epoch=(progress.update - 1) // steps + 1,
             epochs=self.settings.recipe.epochs,
             done=progress.update,
             total=self.ready.updates,
@@ -182,7 +185,7 @@ class _Loop:
         """Whether a checkpoint inside an epoch is due."""
         every, progress = self.how.save_updates, self.ready.progress
         by_count = every is not None and progress.update % every == 0
-        return progress.epoch.images > 0 and (by_count or seconds > 60 * self.how.save_minutes)
+        return by_count or seconds > 60 * self.how.save_minutes
 
     def _save(self, score: Score | None = None) -> None:
         """Write a checkpoint; the first process does."""
@@ -195,7 +198,11 @@ class _Loop:
             self.ready.card(score),
             learner.model.state_dict(),
             None if learner.ema is None else learner.ema.module.state_dict(),
-            {"learner": learner.state(), "progress": progress.state()},
+            {
+                "learner": learner.state(),
+                "progress": progress.state(),
+                "images": self.ready.order.n,
+            },
             self.how.keep,
         )
 
@@ -209,7 +216,7 @@ class _Loop:
         best = self.run_folder / BEST
         return Finished(
             run=self.run_folder,
-            arch_key=self.settings.arch.key,
+            arch=self.settings.arch,
             epochs=len(progress.history),
             updates=progress.update,
             skipped=progress.skipped,
@@ -230,11 +237,13 @@ def _bits(deterministic: bool) -> Iterator[None]:
     """Only operators that give the same bits every time, where that is asked for."""
     before = torch.are_deterministic_algorithms_enabled()
     cudnn = torch.backends.cudnn
-    kept = cudnn.deterministic
-    torch.use_deterministic_algorithms(deterministic or before)
-    cudnn.deterministic = deterministic or kept
+    kept = cudnn.deterministic, cudnn.benchmark
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else torch refuses products
+        torch.use_deterministic_algorithms(True)
+        cudnn.deterministic, cudnn.benchmark = True, False  # what trying picks may differ
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
-        cudnn.deterministic = kept
+        cudnn.deterministic, cudnn.benchmark = kept

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from smt_nas.arch import Architecture
 from smt_nas.train.progress import Row
 
 
@@ -15,7 +16,7 @@ class Finished:
 
     Attributes:
         run: its folder.
-        arch_key: key of the network.
+        arch: the network as it was trained.
         epochs: completed.
         updates: of the whole training so far, skipped ones included.
         skipped: updates left out, as their gradients were not finite.
@@ -31,7 +32,7 @@ class Finished:
     """
 
     run: Path
-    arch_key: str
+    arch: Architecture
     epochs: int
     updates: int
     skipped: int
@@ -44,6 +45,11 @@ class Finished:
     unreadable: Mapping[str, str]
     interrupted: bool
     weights: Path | None
+
+    @property
+    def arch_key(self) -> str:
+        """Key of the network."""
+        return self.arch.key
 
 
 @dataclass(frozen=True)
@@ -91,8 +97,8 @@ class Entrant:
     Attributes:
         name: how tables call it: a member of the front, or a preset.
         arch_key: key of the network as trained.
-        macs: for one image.
-        parameters: learned numbers.
+        macs: for one image, as trained.
+        parameters: learned numbers, as trained.
         runs: folders of its trainings, one a seed, in the order of the seeds; fewer where the
             comparison was interrupted.
         top1: best validation top-1 of each, in 0..1.

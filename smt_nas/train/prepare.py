@@ -7,17 +7,18 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from smt_nas import __version__
+from smt_nas.errors import StoreError, TrainingError
 from smt_nas.models import SMT, build
 from smt_nas.profilers.switches import all_threads
 from smt_nas.train.assemble import assemble, check
 from smt_nas.train.card import Card, Carved
-from smt_nas.train.checkpoint import latest
+from smt_nas.train.checkpoint import Checkpoint, latest
 from smt_nas.train.distill import load_teacher
 from smt_nas.train.evaluate import evaluate
 from smt_nas.train.initialise import initialise
@@ -58,6 +59,7 @@ class Prepared:
         progress: how far it is; the loop changes it.
         unreadable: images that could not be read.
         updates: of the whole training.
+        writers: get a row an epoch; of the first process only.
     """
 
     settings: Settings
@@ -200,7 +202,10 @@ def prepare(
         updates=settings.recipe.epochs * parts.order.steps,
         writers=(),
     )
-    return world.together(lambda: _resumed(run, ready, listener))
+    resumed = world.together(lambda: _resumed(run, ready, listener))
+    first = world.told(resumed.progress.update)
+    world.together(lambda: _check_shared(run, first, resumed.progress.update))
+    return resumed
 
 
 class Parts(NamedTuple):
@@ -251,6 +256,7 @@ def _resumed(run: Path, ready: Prepared, listener: Listener) -> Prepared:
     progress = Progress()
     if found is not None:
         state = found.state()
+        _check_own(found, state, ready)
         ready.learner.model.load_state_dict(found.weights())
         averaged = found.ema()
         if ready.learner.ema is not None and averaged is not None:
@@ -262,3 +268,30 @@ def _resumed(run: Path, ready: Prepared, listener: Listener) -> Prepared:
     if ready.world.first:
         writers = open_writers(ready.how.log, run, progress.history, listener.say)
     return replace(ready, progress=progress, writers=tuple(writers))
+
+
+def _check_own(found: Checkpoint, state: dict[str, Any], ready: Prepared) -> None:
+    """Refuse a checkpoint of another network or of other data: it would not go on but go wrong."""
+    card, arch = found.card, ready.settings.arch
+    if card.arch != arch:
+        raise StoreError(
+            f"{found.path}: must be of this training's network, {arch.key} (got {card.arch.key}). "
+            "Remove it, or train with another --out."
+        )
+    now = ready.source.classes, ready.order.n
+    then = card.classes, state.get("images", ready.order.n)
+    if now != then:
+        raise TrainingError(
+            f"{ready.settings.data}: must hold the images that the training began with (got "
+            f"{now[1]} to train on of {len(now[0])} classes, then {then[1]} of {len(then[0])}). "
+            "Put them back, or train with another --out."
+        )
+
+
+def _check_shared(run: Path, first: int, own: int) -> None:
+    """All processes must find the same checkpoint, on whatever machine they are."""
+    if own != first:
+        raise StoreError(
+            f"{run}: all processes must see the same checkpoints (got one of update {own}, process "
+            f"0 has {first}). Put the folder where all machines share it."
+        )

@@ -13,7 +13,7 @@ class Epoch:
     """Sums over the updates of the epoch under way.
 
     Attributes:
-        loss: sum of the updates' mean losses, over those made.
+        loss: sum of the updates' mean losses over all processes, of those made.
         made: updates made.
         skipped: updates left out.
         images: of all processes.

@@ -114,10 +114,11 @@ def _members(run: Path, top: int) -> list[_Member]:
 
 
 def _entrant(member: _Member, done: Sequence[Finished]) -> Entrant:
-    found = costs.of(member.arch)
+    arch = done[0].arch if done else member.arch  # with the head and the size of the training
+    found = costs.of(arch)
     return Entrant(
         name=member.name,
-        arch_key=done[0].arch_key if done else member.arch.key,
+        arch_key=arch.key,
         macs=found.macs,
         parameters=found.params,
         runs=tuple(f.run for f in done),

@@ -1,8 +1,9 @@
-"""What ended the processes that read images, in one line."""
+"""The processes that read images: what they do on a signal, and in one line what ended them."""
 
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,16 @@ _SHARED = Path("/dev/shm")
 _FULL = ("shared memory", "no space left on device", "bus error")  # a full /dev/shm, by any name
 _FILES = ("too many open files",)
 _ENDED = ("dataloader worker", "pin memory thread")
+
+
+def deaf(worker: int) -> None:
+    """Let the process that started this one decide when to stop.
+
+    Ctrl-C, torchrun and schedulers signal all processes of a training; it must still have its
+    workers while it finishes an update and saves. They end when it lets them go, or is gone.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

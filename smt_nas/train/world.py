@@ -146,15 +146,21 @@ def lost_a_peer(error: BaseException) -> bool:
 
 
 def _device(device: str | None, local: int, size: int) -> torch.device:
-    if device is None:
-        return torch.device("cuda", local) if _has_gpu(local) else torch.device("cpu")
-    if device == "cuda" and size > 1:
-        return resolve(f"cuda:{local}")
-    return resolve(device)
-
-
-def _has_gpu(index: int) -> bool:
-    return torch.cuda.is_available() and index < torch.cuda.device_count()
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device is None and not gpus:
+        return torch.device("cpu")
+    if size == 1:
+        return resolve(device or "cuda:0")
+    if device == "cpu":
+        return torch.device("cpu")
+    here = _from_environment("LOCAL_WORLD_SIZE", size)
+    # as every process finds it, so that none joins the others on a device of another kind
+    if device not in (None, "cuda") or here > gpus:
+        raise TrainingError(
+            f"{here} processes on this machine: each must have a GPU of its own (got {gpus} GPUs, "
+            f"--device {device or 'cuda'}). Start as many processes as GPUs, or use --device cpu."
+        )
+    return torch.device("cuda", local)
 
 
 def _from_environment(name: str, default: int) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from smt_nas.arch import PRESETS
 from smt_nas.cli import console
 from smt_nas.report.plan import marks_of, plan_document, plan_notes, plan_view, sparkline
 from smt_nas.report.train import (
@@ -36,7 +37,7 @@ ROW = {
 }
 FINISHED = Finished(
     run=Path("runs/a"),
-    arch_key="15d7ec4abcad",
+    arch=PRESETS["smt_t"],
     epochs=300,
     updates=375300,
     skipped=0,
