@@ -32,12 +32,7 @@ def check(recipe: Recipe, name: str, world: World) -> None:
         UnknownName: timm has no such optimizer.
         TrainingError: the precision, or batch norm over processes, cannot be had on the device.
     """
-    timm()
-    from timm.optim import list_optimizers
-
-    known = list_optimizers()
-    if recipe.optimizer.name not in known:
-        raise UnknownName("optimizer", recipe.optimizer.name, known)
+    check_optimizer(recipe)
     reason = refusal(recipe.precision, world.device)
     if reason is not None:
         raise TrainingError(
@@ -48,6 +43,16 @@ def check(recipe: Recipe, name: str, world: World) -> None:
         raise TrainingError(
             f"recipe {name}: sync_bn needs GPUs (got {world.device}). --set sync_bn=false."
         )
+
+
+def check_optimizer(recipe: Recipe) -> None:
+    """Raise UnknownName where timm has no optimizer of that name."""
+    timm()
+    from timm.optim import list_optimizers
+
+    known = list_optimizers()
+    if recipe.optimizer.name not in known:
+        raise UnknownName("optimizer", recipe.optimizer.name, known)
 
 
 def assemble(

@@ -114,8 +114,10 @@ def start(
 def planned(asked: Asked, how: How, world: World) -> DryRun:
     """What a training would be; nothing is written.
 
+    It may be of another machine: precision, first weights and teacher are not tried.
+
     Raises:
-        SmtNasError: as `start` would.
+        SmtNasError: of the network, the data or the recipe, as `start` would.
     """
     source = world.together(lambda: load_source(asked.data))
     arch = world.together(lambda: load_arch(asked.name))
@@ -146,7 +148,7 @@ def _run(
 ) -> Finished:
     with _held(run, world):
         there = world.told(world.together(lambda: world.first and holds(run, settings, resume)))
-        parts = world.together(lambda: checked(settings, world, source, listener))
+        parts = world.together(lambda: checked(run, settings, world, source, listener))
         if not there:
             world.together(lambda: begin(run, settings, str(world.device)) if world.first else None)
         listener.say(f"{run} holds this training." if there else f"Run directory: {run}")

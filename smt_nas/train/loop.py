@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -73,7 +73,14 @@ def train(
         ready = prepare(run, settings, how, world, source, parts, listener)
         stack.callback(ready.close)
         stack.enter_context(workers_explained(ready.workers))
-        return _Loop(run, settings, how, world, listener, ready, heard).run()
+        try:
+            return _Loop(run, settings, how, world, listener, ready, heard).run()
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                f"{world.device}: its memory must hold a step (got none left at batch_size "
+                f"{settings.recipe.batch_size}). Lower --set batch_size=… and raise --set "
+                "accumulation=…, or use --grad-checkpointing; go on with --resume auto."
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,7 @@ class _Loop:
     listener: Listener
     ready: Prepared
     heard: Interrupts
+    said: set[str] = field(default_factory=set)
 
     def run(self) -> Finished:
         """Go on to the end, or to where it is interrupted."""
@@ -147,8 +155,9 @@ class _Loop:
         number = progress.update // self.ready.order.steps
         due = number % recipe.eval_every == 0 or number == recipe.epochs
         score = self.ready.evaluate(self.listener) if due else None
-        for line in () if score is None else score.warnings():
-            self.listener.say(line)
+        self._warn(() if score is None else score.warnings())
+        for names in self.world.gathered(self.ready.unreadable.names):
+            self.ready.unreadable.names.update(names)
         row = self._row(number, score)
         better = progress.close(row)
         if self.world.first:
@@ -162,8 +171,7 @@ class _Loop:
 
     def _row(self, number: int, score: Score | None) -> Row:
         progress, now = self.ready.progress, self.ready.progress.epoch
-        (unreadable,) = self.world.total(float(len(self.ready.unreadable.names)))
-        row: Row = {
+        return {
             "epoch": number,
             "update": progress.update,
             "lr": self.ready.learner.lr,
@@ -176,10 +184,16 @@ class _Loop:
             "waiting_share": now.waited / now.seconds if now.seconds else None,
             "seconds": now.seconds,
             "skipped": now.skipped,
-            "unreadable": unreadable,
+            "unreadable": float(len(self.ready.unreadable.names)),
             "peak_memory_mb": self.ready.peak_memory_mb(),
         }
-        return row
+
+    def _warn(self, lines: Iterable[str]) -> None:
+        """Say each line once in a training, not every epoch."""
+        for line in lines:
+            if line not in self.said:
+                self.said.add(line)
+                self.listener.say(line)
 
     def _due(self, seconds: float) -> bool:
         """Whether a checkpoint inside an epoch is due."""
@@ -202,6 +216,7 @@ class _Loop:
                 "learner": learner.state(),
                 "progress": progress.state(),
                 "images": self.ready.order.n,
+                "unreadable": self.ready.unreadable.names,
             },
             self.how.keep,
         )

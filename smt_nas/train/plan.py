@@ -9,7 +9,7 @@ import torch
 from smt_nas import costs
 from smt_nas.models import build
 from smt_nas.profilers.activations import alive_mb
-from smt_nas.train.assemble import schedule
+from smt_nas.train.assemble import check_optimizer, schedule
 from smt_nas.train.loader import Order
 from smt_nas.train.outcome import DryRun
 from smt_nas.train.recipe import Recipe
@@ -34,8 +34,10 @@ def dry_run(settings: Settings, how: How, source: Source, processes: int) -> Dry
 
     Raises:
         TrainingError: the data have fewer images than one update needs.
+        UnknownName: timm has no such optimizer.
     """
     recipe, arch = settings.recipe, settings.arch
+    check_optimizer(recipe)
     splits = split(source, recipe.validation, settings.seed)
     order = Order(
         len(splits.train), recipe.batch_size, processes, recipe.accumulation, settings.seed

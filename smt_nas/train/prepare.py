@@ -5,20 +5,19 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from smt_nas import __version__
-from smt_nas.errors import StoreError, TrainingError
 from smt_nas.models import SMT, build
 from smt_nas.profilers.switches import all_threads
 from smt_nas.train.assemble import assemble, check
 from smt_nas.train.card import Card, Carved
-from smt_nas.train.checkpoint import Checkpoint, latest
+from smt_nas.train.checkpoint import latest
 from smt_nas.train.distill import load_teacher
 from smt_nas.train.evaluate import evaluate
 from smt_nas.train.initialise import initialise
@@ -33,13 +32,14 @@ from smt_nas.train.loader import (
 )
 from smt_nas.train.progress import Progress, Row
 from smt_nas.train.randomness import WEIGHTS, generator
+from smt_nas.train.resume import resumed
 from smt_nas.train.score import Score
 from smt_nas.train.settings import How, Settings
 from smt_nas.train.sources import Source, Splits, split
 from smt_nas.train.transforms import evaluation_transform, training_transform
 from smt_nas.train.weights import read_weights
 from smt_nas.train.world import World
-from smt_nas.train.writers import Writer, open_writers
+from smt_nas.train.writers import Writer
 
 _MOST_WORKERS = 16  # for one process; more have nothing to do
 
@@ -202,10 +202,7 @@ def prepare(
         updates=settings.recipe.epochs * parts.order.steps,
         writers=(),
     )
-    resumed = world.together(lambda: _resumed(run, ready, listener))
-    first = world.told(resumed.progress.update)
-    world.together(lambda: _check_shared(run, first, resumed.progress.update))
-    return resumed
+    return resumed(run, ready, listener)
 
 
 class Parts(NamedTuple):
@@ -224,8 +221,12 @@ class Parts(NamedTuple):
     teacher: nn.Module | None
 
 
-def checked(settings: Settings, world: World, source: Source, listener: Listener) -> Parts:
+def checked(
+    run: Path, settings: Settings, world: World, source: Source, listener: Listener
+) -> Parts:
     """Find all that may be wrong with a training, before anything of it is written.
+
+    The first weights are not read where a checkpoint replaces them.
 
     Raises:
         SmtNasError: the recipe does not suit the device, the data have too few images, the first
@@ -238,7 +239,7 @@ def checked(settings: Settings, world: World, source: Source, listener: Listener
         len(splits.train), recipe.batch_size, world.size, recipe.accumulation, settings.seed
     )
     model = build(arch, generator=generator(settings.seed, WEIGHTS))
-    if settings.init is not None:
+    if settings.init is not None and latest(run, listener.say) is None:
         head_map = None if settings.head_map is None else Path(settings.head_map)
         loaded = read_weights(Path(settings.init))
         for line in initialise(model, loaded, head_map, settings.init_shared):
@@ -248,50 +249,3 @@ def checked(settings: Settings, world: World, source: Source, listener: Listener
         norm = source.mean, source.std
         teacher = load_teacher(settings.teacher, arch, source.classes, norm, world.device)
     return Parts(splits, order, model, teacher)
-
-
-def _resumed(run: Path, ready: Prepared, listener: Listener) -> Prepared:
-    """With the state of the last checkpoint, and the writers that go on from there."""
-    found = latest(run, listener.say)
-    progress = Progress()
-    if found is not None:
-        state = found.state()
-        _check_own(found, state, ready)
-        ready.learner.model.load_state_dict(found.weights())
-        averaged = found.ema()
-        if ready.learner.ema is not None and averaged is not None:
-            ready.learner.ema.module.load_state_dict(averaged)
-        ready.learner.load_state(state["learner"])
-        progress = Progress.of_state(state["progress"])
-        listener.say(f"Going on from update {progress.update} of {ready.updates}.")
-    writers = list[Writer]()
-    if ready.world.first:
-        writers = open_writers(ready.how.log, run, progress.history, listener.say)
-    return replace(ready, progress=progress, writers=tuple(writers))
-
-
-def _check_own(found: Checkpoint, state: dict[str, Any], ready: Prepared) -> None:
-    """Refuse a checkpoint of another network or of other data: it would not go on but go wrong."""
-    card, arch = found.card, ready.settings.arch
-    if card.arch != arch:
-        raise StoreError(
-            f"{found.path}: must be of this training's network, {arch.key} (got {card.arch.key}). "
-            "Remove it, or train with another --out."
-        )
-    now = ready.source.classes, ready.order.n
-    then = card.classes, state.get("images", ready.order.n)
-    if now != then:
-        raise TrainingError(
-            f"{ready.settings.data}: must hold the images that the training began with (got "
-            f"{now[1]} to train on of {len(now[0])} classes, then {then[1]} of {len(then[0])}). "
-            "Put them back, or train with another --out."
-        )
-
-
-def _check_shared(run: Path, first: int, own: int) -> None:
-    """All processes must find the same checkpoint, on whatever machine they are."""
-    if own != first:
-        raise StoreError(
-            f"{run}: all processes must see the same checkpoints (got one of update {own}, process "
-            f"0 has {first}). Put the folder where all machines share it."
-        )

@@ -69,6 +69,14 @@ class World:
         found: _T = box[0]
         return found
 
+    def gathered(self, value: _T) -> list[_T]:
+        """What each process has for `value`, in the order of their ranks."""
+        if self.size == 1:
+            return [value]
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, value)
+        return found
+
     def share(self, tensors: Iterable[torch.Tensor]) -> None:
         """Give every process the first one's values."""
         if self.size > 1:

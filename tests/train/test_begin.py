@@ -116,6 +116,27 @@ def test_accumulation_adds_up_to_the_same_gradients_but_for_batch_norm(tmp_path)
     assert losses[0] != losses[1]
 
 
+def test_recomputed_blocks_give_the_same_training(tmp_path):
+    plain = start(ASKED, How(), tmp_path / "a", False, ALONE, Silence())
+    how = How(grad_checkpointing=True)
+    recomputed = start(ASKED, how, tmp_path / "b", False, ALONE, Silence())
+    names = ("train_loss", "val_loss")
+    a, b = ([f.history[0][n] for n in names] for f in (plain, recomputed))
+    assert a == pytest.approx(b, rel=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["amp-bf16", "amp-fp16"])
+def test_mixed_precision_trains_like_fp32(tmp_path, precision):
+    plain = start(replace(ASKED, epochs=2), How(), tmp_path / "a", False, ALONE, Silence())
+    changes = (*ASKED.changes, f"precision={precision}")
+    amp = replace(ASKED, epochs=2, changes=changes)
+    mixed = start(amp, How(), tmp_path / "b", False, ALONE, Silence())
+    assert mixed.skipped <= 2  # a scaler may begin too high
+    assert mixed.history[1]["train_loss"] < mixed.history[0]["train_loss"]
+    a, b = (f.history[0]["train_loss"] for f in (plain, mixed))
+    assert a == pytest.approx(b, rel=0.1)
+
+
 def test_a_dry_run_counts_what_a_training_does(tmp_path):
     plan = planned(replace(ASKED, epochs=3), How(), ALONE)
     finished = start(replace(ASKED, epochs=3), How(), tmp_path / "run", False, ALONE, Silence())

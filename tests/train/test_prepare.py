@@ -12,7 +12,7 @@ from smt_nas.train import begin
 from smt_nas.train.begin import Asked, go_on, start
 from smt_nas.train.examples import Subset
 from smt_nas.train.listener import Silence
-from smt_nas.train.prepare import _check_shared
+from smt_nas.train.resume import _check_shared
 from smt_nas.train.settings import How
 from smt_nas.train.sources import load_source
 from smt_nas.train.world import World

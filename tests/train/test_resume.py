@@ -187,8 +187,13 @@ def test_sigkill_of_the_real_thing(tmp_path, processes):
     first = process(broken, processes)
     wait_for(lambda: list((broken / "checkpoints").glob("update-*")), first)
     time.sleep(random.random() / 4)
-    os.killpg(first.pid, signal.SIGKILL)
-    first.communicate()
+    if processes == 1:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.communicate()
+    else:  # the one that writes dies; torchrun and the other must end too, and say so
+        os.kill(first_rank(first.pid), signal.SIGKILL)
+        text, _ = first.communicate(timeout=120)
+        assert first.returncode not in (0, None), text
 
     second = process(broken, processes)
     text, _ = second.communicate(timeout=240)
@@ -202,3 +207,16 @@ def wait_for(condition, running):
         assert running.poll() is None, running.communicate()[0]
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def first_rank(launcher):
+    """Process id of rank 0 among those that torchrun started."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            environment = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:  # it ended, or is not ours
+            continue
+        if parent == launcher and b"RANK=0" in environment:
+            return int(folder.name)
+    raise AssertionError("no process of rank 0")

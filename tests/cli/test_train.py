@@ -1,0 +1,52 @@
+"""`train` as a user types it."""
+
+import json
+import time
+
+import pytest
+
+from tests.fakes.terminal import invoke
+
+
+@pytest.mark.slow
+def test_the_first_command_of_the_readme_trains_well(tmp_path, monkeypatch):
+    """At least 90 % on the digits' test split, in at most a minute of one processor."""
+    monkeypatch.chdir(tmp_path)
+    began = time.process_time()
+    invoke("train", "smt_micro", "--data", "digits")
+    assert time.process_time() - began < 60
+    told = json.loads(invoke("eval", "runs/train-smt_micro-digits", "--json").stdout)
+    assert told["split"] == "test"
+    assert told["score"]["top1"] >= 0.9
+
+
+def test_a_dry_run_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = json.loads(invoke("train", "smt_t", "--data", "digits", "--dry-run", "--json").stdout)
+    assert told["images_an_update"] == 128
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("smt_micro",), "--data must be named"),
+        ((), "ARCH must be named"),
+        (("smt_mikro", "--data", "digits"), "No preset named 'smt_mikro'"),
+        (("smt_micro", "--data", "nowhere/at/all"), "nowhere/at/all"),
+        (("smt_micro", "--data", "digits", "--epochs", "0"), "epochs must be"),
+        (("smt_micro", "--data", "digits", "--set", "optimizer.lr=nan"), "finite"),
+        (("smt_micro", "--data", "digits", "--set", "optimizer.name=adamv"), "Did you mean"),
+        (("smt_micro", "--data", "digits", "--resume", "yes"), "--resume"),
+        (("smt_micro", "--data", "digits", "--keep", "0"), "keep must be"),
+        (("--out", "nowhere", "--resume", "auto"), "holds no training"),
+        (("runs/none", "--top", "2", "--data", "digits"), "front must have 2 networks"),
+    ],
+)
+def test_bad_words_are_one_line_and_leave_nothing(tmp_path, monkeypatch, words, told):
+    monkeypatch.chdir(tmp_path)
+    result = invoke("train", *words, code=1)
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    assert told in line
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
