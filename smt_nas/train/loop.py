@@ -26,6 +26,7 @@ from smt_nas.train.outcome import Finished
 from smt_nas.train.prepare import Parts, Prepared, prepare
 from smt_nas.train.progress import Row
 from smt_nas.train.randomness import UPDATE, generators_kept, seed_all
+from smt_nas.train.recipe import Recipe
 from smt_nas.train.score import Score
 from smt_nas.train.settings import How, Settings
 from smt_nas.train.sources import Source
@@ -73,14 +74,8 @@ def train(
         ready = prepare(run, settings, how, world, source, parts, listener)
         stack.callback(ready.close)
         stack.enter_context(workers_explained(ready.workers))
-        try:
-            return _Loop(run, settings, how, world, listener, ready, heard).run()
-        except torch.OutOfMemoryError as error:
-            raise TrainingError(
-                f"{world.device}: its memory must hold a step (got none left at batch_size "
-                f"{settings.recipe.batch_size}). Lower --set batch_size=… and raise --set "
-                "accumulation=…, or use --grad-checkpointing; go on with --resume auto."
-            ) from error
+        stack.enter_context(_memory_explained(world, settings.recipe))
+        return _Loop(run, settings, how, world, listener, ready, heard).run()
 
 
 @dataclass(frozen=True)
@@ -245,6 +240,19 @@ class _Loop:
             interrupted=progress.update < self.ready.updates,
             weights=best if best.is_file() else None,
         )
+
+
+@contextmanager
+def _memory_explained(world: World, recipe: Recipe) -> Iterator[None]:
+    """Tell of a full GPU in one line."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"{world.device}: its memory must hold a step (got none left at batch_size "
+            f"{recipe.batch_size}). Lower --set batch_size=… and raise --set accumulation=…, or "
+            "use --grad-checkpointing; go on with --resume auto."
+        ) from error
 
 
 @contextmanager
