@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ import typer
 from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
 from smt_nas.errors import ConfigError
+from smt_nas.resources import write_atomic
 
 if TYPE_CHECKING:
     from smt_nas.train.begin import Asked
@@ -253,11 +255,13 @@ def _several(words: _Words, top: int, seeds: int, out: Path | None, as_json: boo
         compared = train_top(words.asked(), top, seeds, how, out, world, talk)
     if not world.first:
         return
+    document, written = compared_document(compared), compared.folder / "comparison.json"
+    write_atomic(written, json.dumps(document, indent=1))
     if as_json:
-        console.show_json(compared_document(compared))
+        console.show_json(document)
     else:
         console.show(compared_table(compared))
-        for line in compared_notes(compared):
+        for line in [*compared_notes(compared), f"Written: {written}"]:
             console.show_text(line)
     if compared.interrupted:
         raise typer.Exit(INTERRUPTED)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from smt_nas.errors import TrainingError, UnknownName
+from smt_nas.errors import ConfigError, TrainingError, did_you_mean
 from smt_nas.models import SMT
 from smt_nas.models.vision import timm
 from smt_nas.profilers.target import refusal
@@ -29,7 +29,7 @@ def check(recipe: Recipe, name: str, world: World) -> None:
         world: the processes.
 
     Raises:
-        UnknownName: timm has no such optimizer.
+        ConfigError: timm has no such optimizer.
         TrainingError: the precision, or batch norm over processes, cannot be had on the device.
     """
     check_optimizer(recipe)
@@ -46,13 +46,16 @@ def check(recipe: Recipe, name: str, world: World) -> None:
 
 
 def check_optimizer(recipe: Recipe) -> None:
-    """Raise UnknownName where timm has no optimizer of that name."""
+    """Raise ConfigError where timm has no optimizer of that name."""
     timm()
     from timm.optim import list_optimizers
 
     known = list_optimizers()
     if recipe.optimizer.name not in known:
-        raise UnknownName("optimizer", recipe.optimizer.name, known)
+        near = did_you_mean(recipe.optimizer.name, known) or "timm.optim.list_optimizers() has all."
+        raise ConfigError(
+            f"optimizer.name: must be one of timm's (got {recipe.optimizer.name!r}). {near}"
+        )
 
 
 def assemble(

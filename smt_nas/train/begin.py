@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from smt_nas.arch import Architecture, load_arch
-from smt_nas.errors import TrainingError
+from smt_nas.errors import ConfigError, TrainingError
 from smt_nas.resources import looks_like_path, validated
 from smt_nas.train.listener import Listener
 from smt_nas.train.loop import train
@@ -62,6 +62,9 @@ class Asked:
             ConfigError: the recipe or a value.
             TrainingError: the network's head does not fit the data.
         """
+        if self.init is None and (self.head_map is not None or self.init_shared):
+            flag = "--init-shared" if self.head_map is None else "--head-map"
+            raise ConfigError(f"{flag}: is about weights to start from (got none). Add --init.")
         recipe_name = self.recipe or default_recipe(arch)
         recipe = _shortened(load_recipe(recipe_name, self.changes), self.epochs)
         values = {
@@ -132,7 +135,13 @@ def go_on(run: Path, how: How, world: World, listener: Listener) -> Finished:
         StoreError: the folder holds none.
         TrainingError: an update's images cannot be divided among the processes there are now.
     """
-    settings = world.together(lambda: _divided(read_settings(run), world.size))
+    began = world.together(lambda: read_settings(run))
+    settings = world.together(lambda: _divided(began, world.size))
+    if began.processes != world.size:
+        listener.say(
+            f"It began with {began.processes} processes and goes on with {world.size}: an update "
+            "has the same images, but not the same bits."
+        )
     source = world.together(lambda: load_source(settings.data))
     return _run(run, settings, how, True, world, source, listener)
 

@@ -149,6 +149,7 @@ class _Loop:
         progress, recipe = self.ready.progress, self.settings.recipe
         number = progress.update // self.ready.order.steps
         due = number % recipe.eval_every == 0 or number == recipe.epochs
+        self._check_made(number)
         score = self.ready.evaluate(self.listener) if due else None
         self._warn(() if score is None else score.warnings())
         for names in self.world.gathered(self.ready.unreadable.names):
@@ -163,6 +164,16 @@ class _Loop:
             self.ready.write(row)
         self._save(score)
         self.listener.epoch(row)
+
+    def _check_made(self, number: int) -> None:
+        """An epoch of which most was left out has not trained: it diverged."""
+        now = self.ready.progress.epoch
+        if now.skipped > now.made:
+            raise TrainingError(
+                f"epoch {number}: most gradients must be finite (got {now.skipped} of "
+                f"{now.skipped + now.made} updates that had to be left out). Lower the rate with "
+                "--set optimizer.lr=…, or use --set precision=fp32; the last checkpoint is kept."
+            )
 
     def _row(self, number: int, score: Score | None) -> Row:
         progress, now = self.ready.progress, self.ready.progress.epoch

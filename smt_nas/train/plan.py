@@ -34,7 +34,7 @@ def dry_run(settings: Settings, how: How, source: Source, processes: int) -> Dry
 
     Raises:
         TrainingError: the data have fewer images than one update needs.
-        UnknownName: timm has no such optimizer.
+        ConfigError: timm has no such optimizer.
     """
     recipe, arch = settings.recipe, settings.arch
     check_optimizer(recipe)

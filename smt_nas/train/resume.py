@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smt_nas.errors import StoreError, TrainingError
-from smt_nas.train.checkpoint import Checkpoint, latest
+from smt_nas.train.checkpoint import FOLDER, Checkpoint, latest
 from smt_nas.train.listener import Listener
 from smt_nas.train.progress import Progress
 from smt_nas.train.writers import Writer, open_writers
@@ -34,6 +34,11 @@ def _resumed(run: Path, ready: Prepared, listener: Listener) -> Prepared:
     """With the state of the last checkpoint, and the writers that go on from there."""
     found = latest(run, listener.say)
     progress = Progress()
+    if found is None and any((run / FOLDER).glob("update-*")):
+        raise StoreError(
+            f"{run / FOLDER}: one checkpoint must be whole (got none). Restore one, or remove the "
+            "folder to begin anew."
+        )
     if found is not None:
         state = found.state()
         _check_own(found, state, ready)

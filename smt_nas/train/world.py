@@ -139,7 +139,8 @@ def joined(device: str | None) -> Iterator[World]:
             raise
         raise TrainingError(
             f"process {rank}: another process of this training ended (got: {one_line(error)}). "
-            "Its own message says why; go on with --resume auto."
+            "Its own message says why; one that was killed, say for want of memory, has none. "
+            "Go on with --resume auto."
         ) from error
     finally:
         with contextlib.suppress(RuntimeError):  # the others may be gone

@@ -89,6 +89,28 @@ def test_what_is_found_wrong_before_leaves_no_folder(tmp_path, change):
     assert not run.exists()
 
 
+def test_a_training_that_diverges_is_no_success(tmp_path):
+    wild = replace(ASKED, changes=("batch_size=40", "optimizer.lr=1e9", "warmup_epochs=0"))
+    with pytest.raises(TrainingError, match="most gradients must be finite"):
+        start(replace(wild, epochs=9), How(), tmp_path / "run", False, ALONE, Silence())
+
+
+@pytest.mark.parametrize("change", [{"head_map": "rows.txt"}, {"init_shared": True}])
+def test_words_about_first_weights_need_them(few_images, change):
+    with pytest.raises(ConfigError, match="Add --init"):
+        replace(ASKED, **change).settings(preset("smt_micro"), few_images, 1)
+
+
+def test_where_no_checkpoint_is_whole_nothing_is_begun_anew(tmp_path):
+    run = tmp_path / "run"
+    start(ASKED, How(), run, False, ALONE, Silence())
+    for state in run.glob("checkpoints/*/state.safetensors"):
+        state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(StoreError, match=r"one checkpoint must be whole \(got none\)"):
+        go_on(run, How(), ALONE, Silence())
+    assert (run / "best.safetensors").is_file()
+
+
 def test_a_damaged_train_yaml_is_told(tmp_path):
     run = tmp_path / "run"
     start(ASKED, How(), run, False, ALONE, Silence())
