@@ -6,12 +6,13 @@ a training transform draws, it draws from the global generators of Python, NumPy
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from smt_nas.errors import ConfigError, TrainingError
@@ -167,7 +168,25 @@ def _of_timm(
             f"{one_line(error)}). E.g. rand-m9-mstd0.5-inc1, or null."
         ) from error
     crop, policy, final = (part.transforms for part in parts)
+    for step in policy:
+        _keep_no_bits(step)
     return crop, policy, final
+
+
+def _keep_no_bits(step: Any) -> None:
+    """Let a policy of timm's posterise to no bits, which Pillow refuses from 13 on."""
+    from timm.data.auto_augment import posterize
+
+    for op in itertools.chain(getattr(step, "ops", ()), *getattr(step, "policy", ())):
+        if getattr(op, "aug_fn", None) is posterize:
+            op.aug_fn = _posterized
+
+
+def _posterized(image: Image.Image, bits: int, **_: Any) -> Image.Image:
+    """Keep the first bits of each byte; none leaves black, as in Pillow before 13."""
+    if bits >= 8:
+        return image
+    return ImageOps.posterize(image, bits) if bits else Image.new(image.mode, image.size)
 
 
 def _padded_crop(augment: Augment, evaluation: Evaluation, size: int, flip: float) -> list[Any]:

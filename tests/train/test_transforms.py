@@ -211,3 +211,25 @@ def test_transforms_go_to_workers():
     for transform in (train(augment), train(), evaluate()):
         copy = pickle.loads(pickle.dumps(transform))
         assert torch.equal(drawn(copy, RGB, 1)[0], drawn(transform, RGB, 1)[0])
+
+
+@pytest.mark.parametrize("policy", ["rand-m10-mstd0-inc1", "originalr-mstd0.5"])
+def test_policies_never_fail_on_an_image(policy):
+    """Pillow 13 refuses to keep no bits, which timm's strongest posterising asks for."""
+    transform = train(Augment(auto_augment=policy), size=32)
+    assert all(torch.isfinite(found).all() for found in drawn(transform, RGB, 400))
+
+
+def test_no_bits_are_black():
+    timm()
+    from timm.data.auto_augment import rand_augment_transform
+
+    from smt_nas.train.transforms import _keep_no_bits
+
+    policy = rand_augment_transform("rand-m10-inc1", {})
+    _keep_no_bits(policy)
+    (operator,) = [op for op in policy.ops if op.name == "PosterizeIncreasing"]
+    operator.prob = 1.0
+    assert not np.asarray(operator(RGB)).any()
+    operator.magnitude = 5
+    assert np.asarray(operator(RGB)).any()
