@@ -12,6 +12,7 @@ TREE = {
     "SpaceError": "SmtNasError",
     "MeasurementError": "SmtNasError",
     "StoreError": "SmtNasError",
+    "TrainingError": "SmtNasError",
     "ExportError": "SmtNasError",
     "SmtNasError": "Exception",
 }
