@@ -24,7 +24,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from smt_nas.train.listener import Listener
+    from smt_nas.train.listener import Listener, Moment
     from smt_nas.train.progress import Row
 
 _PLAIN_WIDTH = 160  # of tables that go to a file or a pipe
@@ -130,28 +130,19 @@ class TrainingTalk:
         """One line, above the bar."""
         self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def update(
-        self,
-        *,
-        epoch: int,
-        epochs: int,
-        done: int,
-        total: int,
-        loss: float | None,
-        lr: float,
-        images_per_s: float | None,
-        memory_mb: float | None,
-    ) -> None:
+    def update(self, moment: Moment) -> None:
         """Move the bar."""
         self._hide_evaluation()
-        self._epochs = epochs
+        self._epochs = moment.epochs
+        speed, memory = moment.images_per_s, moment.memory_mb
         words = [
-            "" if images_per_s is None else f"{images_per_s:.0f} img/s",
-            "" if loss is None else f"loss {loss:.3f}",
-            f"lr {short_rate(lr)}",
-            "" if memory_mb is None else f"{memory_mb / 1e3:.1f} GB",
+            "" if speed is None else f"{speed:.0f} img/s",
+            "" if moment.loss is None else f"loss {moment.loss:.3f}",
+            f"lr {short_rate(moment.lr)}",
+            "" if memory is None else f"{memory / 1e3:.1f} GB",
         ]
-        name, figures = f"epoch {epoch}/{epochs}", " ".join(w for w in words if w)
+        name, figures = f"epoch {moment.epoch}/{moment.epochs}", " ".join(w for w in words if w)
+        done, total = moment.done, moment.total
         if self._training is None:
             # begun where a resumed training goes on, or its speed would be far too high
             self._training = self._progress.add_task(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,12 +167,9 @@ def _run(
 @contextmanager
 def _held(run: Path, world: World) -> Iterator[None]:
     """The first process holds the folder; where it cannot, none goes on."""
-    lock = held(run) if world.first else nullcontext()
-    world.together(lock.__enter__)
-    try:
+    with ExitStack() as stack:
+        world.together(lambda: stack.enter_context(held(run)) if world.first else None)
         yield
-    finally:
-        lock.__exit__(None, None, None)
 
 
 def _divided(settings: Settings, processes: int) -> Settings:

@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from smt_nas.train.progress import Row
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How far a training is.
+
+    Attributes:
+        epoch: under way, from 1.
+        epochs: of the whole training.
+        done: updates of the whole training so far.
+        total: updates of the whole training.
+        loss: mean over the epoch so far; None where no update was made.
+        lr: learning rate.
+        images_per_s: over the epoch so far.
+        memory_mb: the most there was, MB of 1e6 bytes.
+    """
+
+    epoch: int
+    epochs: int
+    done: int
+    total: int
+    loss: float | None
+    lr: float
+    images_per_s: float | None
+    memory_mb: float | None
 
 
 class Listener(Protocol):
@@ -13,22 +39,8 @@ class Listener(Protocol):
     def say(self, text: str) -> None:
         """One line that a user wants to read."""
 
-    def update(
-        self,
-        *,
-        epoch: int,
-        epochs: int,
-        done: int,
-        total: int,
-        loss: float | None,
-        lr: float,
-        images_per_s: float | None,
-        memory_mb: float | None,
-    ) -> None:
-        """Updates `done` of `total` in the whole training; `epoch` counts from 1.
-
-        Loss and speed are means over the epoch so far; memory is the most there was.
-        """
+    def update(self, moment: Moment) -> None:
+        """An update was made, or some since the last time."""
 
     def evaluated(self, done: int, total: int | None) -> None:
         """`done` images of an evaluation, of the `total` of this process where that is known."""
@@ -43,18 +55,7 @@ class Silence:
     def say(self, text: str) -> None:
         """Drop a line."""
 
-    def update(
-        self,
-        *,
-        epoch: int,
-        epochs: int,
-        done: int,
-        total: int,
-        loss: float | None,
-        lr: float,
-        images_per_s: float | None,
-        memory_mb: float | None,
-    ) -> None:
+    def update(self, moment: Moment) -> None:
         """Drop an update."""
 
     def evaluated(self, done: int, total: int | None) -> None:

@@ -21,7 +21,7 @@ from smt_nas.profilers.switches import switched
 from smt_nas.train.checkpoint import save, save_weights
 from smt_nas.train.interrupts import Interrupts, interrupts
 from smt_nas.train.learner import Batch
-from smt_nas.train.listener import Listener
+from smt_nas.train.listener import Listener, Moment
 from smt_nas.train.outcome import Finished
 from smt_nas.train.prepare import Parts, Prepared, prepare
 from smt_nas.train.progress import Row
@@ -133,7 +133,7 @@ class _Loop:
     def _show(self) -> None:
         progress, now = self.ready.progress, self.ready.progress.epoch
         steps = self.ready.order.steps
-        self.listener.update(
+        moment = Moment(
             epoch=(progress.update - 1) // steps + 1,
             epochs=self.settings.recipe.epochs,
             done=progress.update,
@@ -143,6 +143,7 @@ class _Loop:
             images_per_s=now.images / now.seconds if now.seconds else None,
             memory_mb=self.ready.peak_memory_mb(),
         )
+        self.listener.update(moment)
 
     def _close_epoch(self) -> None:
         """Evaluate where it is time, write the epoch's row, keep the best weights, save."""

@@ -19,6 +19,7 @@ from smt_nas.report.train import (
     finished_notes,
     finished_table,
 )
+from smt_nas.train.listener import Moment
 from smt_nas.train.outcome import Compared, DryRun, Entrant, Finished
 from smt_nas.train.score import wilson
 from tests.fakes.terminal import printed
@@ -193,7 +194,7 @@ def test_the_document_of_a_comparison():
 def act(talk):
     talk.say("begun")
     for done in (200_000, 200_400):
-        talk.update(
+        moment = Moment(
             epoch=160,
             epochs=300,
             done=done,
@@ -203,6 +204,7 @@ def act(talk):
             images_per_s=12345.6,
             memory_mb=123_456.0,
         )
+        talk.update(moment)
     talk.evaluated(10, 145)
     talk.epoch(ROW)
     talk.evaluated(10, None)

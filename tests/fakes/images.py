@@ -3,11 +3,26 @@
 import gzip
 import io
 import struct
+from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from smt_nas.train.examples import ArrayExamples
+from smt_nas.train import begin
+from smt_nas.train.examples import ArrayExamples, Subset
+from smt_nas.train.sources import load_source
+
+
+@contextmanager
+def few_digits(every):
+    """Trainings see one in `every` of the digits, where it does not matter what they learn."""
+    whole = load_source("digits")
+    few = replace(whole, train=Subset(whole.train, np.arange(0, len(whole.train), every)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(begin, "load_source", lambda spec: few)
+        yield few
 
 
 def pixels(seed, *shape):

@@ -2,22 +2,19 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
 from smt_nas.arch import PRESETS, preset
 from smt_nas.errors import ConfigError, SmtNasError, StoreError, TrainingError
-from smt_nas.train import begin
 from smt_nas.train.begin import Asked, fitted, go_on, planned, start
-from smt_nas.train.examples import Subset
 from smt_nas.train.listener import Silence
 from smt_nas.train.recipe import load_recipe
 from smt_nas.train.rundir import FILE, held, read_settings
 from smt_nas.train.settings import How
-from smt_nas.train.sources import load_source
 from smt_nas.train.top import train_top
 from smt_nas.train.world import World
+from tests.fakes.images import few_digits
 
 ALONE = World(0, 1, torch.device("cpu"))
 ASKED = Asked("smt_micro", "digits", epochs=1, changes=("batch_size=40",))
@@ -25,10 +22,7 @@ ASKED = Asked("smt_micro", "digits", epochs=1, changes=("batch_size=40",))
 
 @pytest.fixture(autouse=True, scope="module")
 def few_images():
-    whole = load_source("digits")
-    few = replace(whole, train=Subset(whole.train, np.arange(0, len(whole.train), 10)))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(begin, "load_source", lambda spec: few)
+    with few_digits(10) as few:
         yield few
 
 

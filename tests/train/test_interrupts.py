@@ -41,9 +41,9 @@ class Stopper(Silence):
     def __init__(self, at):
         self.at, self.shown = at, []
 
-    def update(self, *, epoch, epochs, done, **rest):
-        self.shown.append((done, epoch))
-        if done == self.at:
+    def update(self, moment):
+        self.shown.append((moment.done, moment.epoch))
+        if moment.done == self.at:
             os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -9,19 +9,17 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from smt_nas.errors import TrainingError
 from smt_nas.train.begin import Asked, go_on, start
-from smt_nas.train.examples import Subset
 from smt_nas.train.learner import Learner
 from smt_nas.train.listener import Silence
 from smt_nas.train.settings import How
-from smt_nas.train.sources import load_source
 from smt_nas.train.world import World
+from tests.fakes.images import few_digits
 
 ROOT = Path(__file__).resolve().parents[2]
 ALONE = World(0, 1, torch.device("cpu"))
@@ -51,18 +49,14 @@ class Killer(Silence):
     def __init__(self, at):
         self.at = at
 
-    def update(self, *, done, **rest):
-        if done >= self.at:
+    def update(self, moment):
+        if moment.done >= self.at:
             raise Died
 
 
 @pytest.fixture(autouse=True, scope="module")
 def few_images():
-    """A fifth of the digits is enough: what is trained on does not matter here."""
-    whole = load_source("digits")
-    few = replace(whole, train=Subset(whole.train, np.arange(0, len(whole.train), 5)))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("smt_nas.train.begin.load_source", lambda spec: few)
+    with few_digits(5):
         yield
 
 

@@ -14,8 +14,8 @@ from smt_nas.train.examples import Subset
 from smt_nas.train.listener import Silence
 from smt_nas.train.resume import _check_shared
 from smt_nas.train.settings import How
-from smt_nas.train.sources import load_source
 from smt_nas.train.world import World
+from tests.fakes.images import few_digits
 
 ALONE = World(0, 1, torch.device("cpu"))
 ASKED = Asked("smt_micro", "digits", epochs=1, changes=("batch_size=100",))
@@ -23,10 +23,7 @@ ASKED = Asked("smt_micro", "digits", epochs=1, changes=("batch_size=100",))
 
 @pytest.fixture(autouse=True, scope="module")
 def few_images():
-    whole = load_source("digits")
-    few = replace(whole, train=Subset(whole.train, np.arange(0, len(whole.train), 10)))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(begin, "load_source", lambda spec: few)
+    with few_digits(10) as few:
         yield few
 
 
