@@ -1,6 +1,6 @@
-"""Workers: functions of one architecture on several processes of this machine.
+"""Workers: functions of one argument on several processes of this machine.
 
-A worker is a plain child that reads (function, architecture) from a socket and answers. When this
+A worker is a plain child that reads (function, argument) from a socket and answers. When this
 process ends, however it ends, the socket closes and the worker ends too. A worker that dies (out of
 memory, a crash in a library) costs one answer, not the search.
 """
@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import TypeVar
 
-from smt_nas.arch import Architecture
-
+_Argument = TypeVar("_Argument")
 _Answer = TypeVar("_Answer")
 MOST = 8
 
@@ -49,27 +48,27 @@ class Workers:
 
     def map(
         self,
-        function: Callable[[Architecture], _Answer],
-        archs: Sequence[Architecture],
+        function: Callable[[_Argument], _Answer],
+        arguments: Sequence[_Argument],
         lost: Callable[[str], _Answer],
     ) -> Iterator[_Answer]:
-        """Answers in the order of `archs`, each as soon as it and those before it are there.
+        """Answers in the order of `arguments`, each as soon as it and those before it are there.
 
         Args:
             function: importable by name (or a `functools.partial` of such), and pure.
-            archs: its arguments.
+            arguments: picklable.
             lost: turns the reason into the answer where a worker died.
         """
-        if self._count <= 1 or len(archs) <= 1:
-            yield from map(function, archs)
+        if self._count <= 1 or len(arguments) <= 1:
+            yield from map(function, arguments)
             return
         answers: dict[int, _Answer] = {}
         busy: dict[Connection, int] = {}
         given = shown = 0
-        while shown < len(archs):
-            while given < len(archs) and len(busy) < self._count:
+        while shown < len(arguments):
+            while given < len(arguments) and len(busy) < self._count:
                 connection = self._idle(busy)
-                connection.send((function, archs[given]))
+                connection.send((function, arguments[given]))
                 busy[connection], given = given, given + 1
             for ready in wait(list(busy)):
                 assert isinstance(ready, Connection)
@@ -118,7 +117,7 @@ def serve(handle: int) -> None:
     with Connection(handle) as connection:
         while True:
             try:
-                function, arch = connection.recv()
-                connection.send(function(arch))
+                function, argument = connection.recv()
+                connection.send(function(argument))
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 return

@@ -38,7 +38,7 @@ def dry_run(settings: Settings, how: How, source: Source, processes: int) -> Dry
     """
     recipe, arch = settings.recipe, settings.arch
     check_optimizer(recipe)
-    splits = split(source, recipe.validation, settings.seed)
+    splits = split(source, recipe.validation, settings.split_seed, recipe.images)
     order = Order(
         len(splits.train), recipe.batch_size, processes, recipe.accumulation, settings.seed
     )

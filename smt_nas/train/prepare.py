@@ -162,7 +162,7 @@ class Prepared:
         """How the validation split was made."""
         if self.source.validation is not None:
             return None
-        return Carved(fraction=self.settings.recipe.validation, seed=self.settings.seed)
+        return Carved(fraction=self.settings.recipe.validation, seed=self.settings.split_seed)
 
     def _loading(self) -> Loading:
         gpu = self.world.device.type == "cuda"
@@ -234,7 +234,7 @@ def checked(
     """
     recipe, arch = settings.recipe, settings.arch
     check(recipe, settings.recipe_name, world)
-    splits = split(source, recipe.validation, settings.seed)
+    splits = split(source, recipe.validation, settings.split_seed, recipe.images)
     order = Order(
         len(splits.train), recipe.batch_size, world.size, recipe.accumulation, settings.seed
     )

@@ -169,6 +169,8 @@ class Recipe(_Part):
         precision: amp-fp16 scales the loss.
         sync_bn: take batch norm statistics over all processes, on GPUs.
         validation: share of the training images held out, where the data set names none.
+        images: of the training split to train on, a sample alike for every class; None for all.
+        split_seed: of what is held out and sampled; None for the training's own seed.
         eval_every: epochs between evaluations of the validation split.
         max_nonfinite: updates in a row that may be skipped for gradients which are not finite.
     """
@@ -185,6 +187,8 @@ class Recipe(_Part):
     precision: Precision = "fp32"
     sync_bn: bool = False
     validation: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = 0.1
+    images: Annotated[int, Field(strict=True, ge=1)] | None = None
+    split_seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] | None = None
     optimizer: Optimizer = Optimizer()
     augment: Augment = Augment()
     evaluation: Evaluation = Evaluation()

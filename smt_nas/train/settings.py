@@ -51,6 +51,11 @@ class Settings(_Value):
         """Images of all processes and steps that one update is made of."""
         return self.recipe.batch_size * self.recipe.accumulation * self.processes
 
+    @property
+    def split_seed(self) -> int:
+        """Seed of which images are held out and sampled."""
+        return self.seed if self.recipe.split_seed is None else self.recipe.split_seed
+
 
 class How(_Value):
     """What may change from one start of a training to the next.

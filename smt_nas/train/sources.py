@@ -67,25 +67,37 @@ def load_source(spec: str) -> Source:
     return load_folder(spec, folder)
 
 
-def split(source: Source, fraction: float, seed: int) -> Splits:
+def split(source: Source, fraction: float, seed: int, images: int | None = None) -> Splits:
     """Training and validation split; the latter is held out where the data set names none.
 
     Args:
         source: a data set.
         fraction: share of the training images to hold out; see `held_out`.
-        seed: of the holding out.
+        seed: of the holding out and of the sample.
+        images: train on a sample of so many, alike for every class; None for all.
 
     Raises:
-        TrainingError: there is nothing to train on, or too little to hold out.
+        TrainingError: there is nothing to train on, too little to hold out, or no such sample.
     """
     if source.train is None:
         raise TrainingError(
             f"{source.spec}: has no training split (got only others). It can be evaluated on."
         )
     if source.validation is not None:
-        return Splits(source.train, source.validation)
+        return Splits(_sampled(source.train, images, seed), source.validation)
     kept, out = held_out(source.train.labels, fraction, seed)
-    return Splits(Subset(source.train, kept), Subset(source.train, out))
+    return Splits(_sampled(Subset(source.train, kept), images, seed), Subset(source.train, out))
+
+
+def _sampled(examples: Examples, images: int | None, seed: int) -> Examples:
+    if images is None or images == len(examples):
+        return examples
+    if images > len(examples):
+        raise TrainingError(
+            f"recipe: images must be at most those of the training split (got {images:,} of "
+            f"{len(examples):,}). Lower it with --set images={len(examples)}."
+        )
+    return Subset(examples, held_out(examples.labels, images / len(examples), seed)[1])
 
 
 def _misused(spec: str, kind: str) -> str:

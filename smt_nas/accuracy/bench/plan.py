@@ -1,0 +1,215 @@
+"""Which networks a bench trains: spread over the space, the published patterns, the ablations.
+
+    band      drawn from the space, as many in every band of MACs
+    pattern   SMT-T, -S and -B at other widths: SAM, SAM, SAM/MSA in turn, MSA
+    heads     1, 2, 4, 6 or 8 kernels, all else equal (SMT, sec. 4.4)
+    mixers    where SAM and MSA blocks stand, all else equal: SAM only, MSA only, in turn, halves
+
+A longer plan begins with the shorter one's networks, so a bench can grow.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from smt_nas import costs
+from smt_nas.arch import Architecture, Stacking, Stage, Stem, mixers
+from smt_nas.errors import ConfigError
+from smt_nas.space import SearchSpace
+
+BANDS = 6  # of MACs, each as wide as the others on a log scale
+_EVERY = 5  # one network in so many is trained with all seeds
+SEEDS = (0, 1, 2)
+_HEADS = 4
+_DRAW, _MOST_DRAWS = 20_000, 200
+_TURNS = ("band", "ablation", "band", "band", "ablation", "band", "pattern", "band", "ablation")
+"""The share of each kind; where one is used up, bands go on."""
+
+KERNELS = {n: tuple(range(3, 3 + 2 * n, 2)) for n in (1, 2, 4, 6, 8)}
+"""Kernel sets of the ablation, by number of heads: the n smallest, as 3, 5, 7, 9 are for four."""
+
+_SAM: tuple[float, Stacking] = (0.0, "alternate")
+_MIXERS: dict[str, tuple[tuple[float, Stacking], tuple[float, Stacking]]] = {
+    "alternate+msa": ((0.5, "alternate"), (1.0, "alternate")),  # as published
+    "sam+msa": ((0.0, "alternate"), (1.0, "alternate")),
+    "msa+msa": ((1.0, "alternate"), (1.0, "alternate")),
+    "halves+msa": ((0.5, "tail"), (1.0, "alternate")),
+    "alternate+sam": ((0.5, "alternate"), (0.0, "alternate")),
+    "sam+sam": ((0.0, "alternate"), (0.0, "alternate")),
+}
+"""(attention_ratio, stacking) of the third and of the fourth stage."""
+
+_BASES = (  # widths that 1, 2, 4, 6 and 8 divide; depths; FFN ratio; expand ratio
+    ((24, 48, 96, 192), (1, 1, 4, 1), 2, 2),
+    ((24, 48, 96, 144), (1, 2, 2, 1), 2, 1),
+    ((24, 48, 72, 144), (1, 1, 4, 2), 2, 1),
+    ((48, 48, 96, 144), (1, 1, 4, 1), 1, 2),
+    ((24, 72, 96, 192), (2, 1, 4, 1), 1, 1),
+    ((24, 48, 120, 192), (1, 1, 4, 1), 2, 1),
+    ((24, 48, 96, 192), (1, 1, 2, 1), 2, 2),
+    ((24, 48, 72, 96), (2, 2, 4, 1), 2, 2),
+)
+_WIDTHS = ((16, 32, 64, 128), (24, 48, 96, 192), (32, 64, 96, 192), (32, 64, 128, 192))
+_PATTERNS = {"t": ((1, 1, 4, 1), (2, 2, 2, 1)), "s": ((1, 1, 6, 1), (2, 2, 2, 1))} | {
+    "b": ((1, 2, 6, 1), (4, 3, 2, 1))
+}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A network to train.
+
+    Attributes:
+        arch: the network.
+        group: why it is in the plan: `band:3`, `pattern:t`, `heads:2:6`, `mixers:2:sam+msa`; the
+            last part is the variant, the one before it the base that the variants share.
+        seeds: of its trainings.
+    """
+
+    arch: Architecture
+    group: str
+    seeds: tuple[int, ...]
+
+
+def plan(space: SearchSpace, n: int, low: float, high: float, seed: int = 0) -> list[Planned]:
+    """The first n networks to train, kinds and sizes mixed, so that any beginning is a sample.
+
+    Args:
+        space: gives the image size, the classes and the networks of the bands.
+        n: networks.
+        low: fewest MACs of one.
+        high: most MACs of one.
+        seed: of the draw.
+
+    Raises:
+        ConfigError: the space has too few networks in one of the bands.
+    """
+    bands = _bands(space, low, high, seed)
+    fixed = {"pattern": iter(_patterns(space)), "ablation": iter(_ablations(space))}
+    seen, found = set[str](), list[Planned]()
+    for kind in itertools.cycle(_TURNS):
+        if len(found) == n:
+            break
+        group, arch = next(
+            (g, a)
+            for g, a in itertools.chain(fixed.get(kind, ()), bands)
+            if a.key not in seen and low <= costs.of(a).macs <= high
+        )
+        seen.add(arch.key)
+        seeds = SEEDS if len(found) % _EVERY == 0 else SEEDS[:1]
+        found.append(Planned(arch, group, seeds))
+    return found
+
+
+def _bands(
+    space: SearchSpace, low: float, high: float, seed: int
+) -> Iterator[tuple[str, Architecture]]:
+    """Networks of the space, one of each band in turn, without end."""
+    edges = np.geomspace(low, high, BANDS + 1)
+    streams = [
+        _band(space, edges[i], edges[i + 1], np.random.default_rng([seed, i])) for i in range(BANDS)
+    ]
+    for i in itertools.cycle(range(BANDS)):
+        yield f"band:{i}", next(streams[i])
+
+
+def _band(
+    space: SearchSpace, low: float, high: float, rng: np.random.Generator
+) -> Iterator[Architecture]:
+    """Networks of so many MACs, as `SearchSpace.sample` draws them."""
+    dry = 0
+    while dry < _MOST_DRAWS:
+        genes = space.sample(rng, _DRAW)
+        macs = costs.estimate(space, genes).macs
+        inside = genes[(low <= macs) & (macs < high)]
+        dry = 0 if len(inside) else dry + 1
+        for row in inside:
+            yield space.decode(row[None])[0]
+    raise ConfigError(
+        f"space {space.name}: must have networks of {low / 1e6:.3g} to {high / 1e6:.3g} MMACs "
+        "(got none in millions drawn). Choose another --macs."
+    )
+
+
+def _patterns(space: SearchSpace) -> Iterator[tuple[str, Architecture]]:
+    for dims, (name, (depths, ratios)) in itertools.product(_WIDTHS, _PATTERNS.items()):
+        stages = [
+            _stage(dims[i], depths[i], ratios[i], 2, KERNELS[4], share, "alternate")
+            for i, share in enumerate((0.0, 0.0, 0.5, 1.0))
+        ]
+        yield f"pattern:{name}", _network(space, stages, 7 if name == "b" else 3)
+
+
+def _ablations(space: SearchSpace) -> Iterator[tuple[str, Architecture]]:
+    for base in range(len(_BASES)):
+        for axis, variants in ablation(space, base).items():
+            for name, arch in variants.items():
+                yield f"{axis}:{base}:{name}", arch
+
+
+def ablation(space: SearchSpace, base: int) -> dict[str, dict[str, Architecture]]:
+    """The variants of one base, by axis (`heads`, `mixers`) and name; one of each is the same."""
+    heads = {str(n): _variant(space, base, kernels) for n, kernels in KERNELS.items()}
+    mixers = {
+        name: _variant(space, base, KERNELS[4], third, fourth)
+        for name, (third, fourth) in _MIXERS.items()
+    }
+    return {"heads": heads, "mixers": mixers}
+
+
+def bases() -> range:
+    """Numbers of the bases that ablations vary."""
+    return range(len(_BASES))
+
+
+def _variant(
+    space: SearchSpace,
+    base: int,
+    kernels: tuple[int, ...],
+    third: tuple[float, Stacking] = _MIXERS["alternate+msa"][0],
+    fourth: tuple[float, Stacking] = _MIXERS["alternate+msa"][1],
+) -> Architecture:
+    dims, depths, ratio, expand = _BASES[base]
+    mixers: tuple[tuple[float, Stacking], ...] = (_SAM, _SAM, third, fourth)
+    stages = [_stage(dims[i], depths[i], ratio, expand, kernels, *mixers[i]) for i in range(4)]
+    return _network(space, stages, 3)
+
+
+def _stage(
+    dim: int,
+    depth: int,
+    ratio: float,
+    expand: int,
+    kernels: tuple[int, ...],
+    share: float,
+    stacking: Stacking,
+) -> Stage:
+    """A stage; what has no effect keeps the defaults of `Stage`."""
+    order = mixers(depth, share, stacking)
+    stage = Stage(
+        dim=dim,
+        depth=depth,
+        mlp_ratio=ratio,
+        attention_ratio=share,
+        stacking=stacking,
+        head_dim=dim // _HEADS,
+    )
+    changes = {"kernels": kernels, "expand_ratio": expand} if "sam" in order else {}
+    return stage.model_copy(update=changes)
+
+
+def _network(space: SearchSpace, stages: Sequence[Stage], stem: Literal[3, 7]) -> Architecture:
+    config = space.config
+    s1, s2, s3, s4 = stages
+    return Architecture(
+        image_size=config.image_size,
+        num_classes=config.num_classes,
+        in_channels=config.in_channels,
+        stem=Stem(kernel=stem, stride=config.stem.stride),
+        stages=(s1, s2, s3, s4),
+    )

@@ -1,0 +1,291 @@
+"""Building a bench: every network of a plan trained by one recipe, one row of the table each.
+
+A build may be stopped in any way and goes on where it was: rows are appended as they come, and a
+training that was under way goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from smt_nas import __version__
+from smt_nas.accuracy.bench.plan import Planned, plan
+from smt_nas.accuracy.bench.table import (
+    TABLE,
+    BenchCard,
+    Input,
+    Row,
+    card_of,
+    csv_text,
+    read_card,
+    read_rows,
+)
+from smt_nas.arch import Architecture
+from smt_nas.errors import ConfigError, SmtNasError, StoreError
+from smt_nas.profilers.environment import environment
+from smt_nas.resources import locked, to_yaml, write_atomic
+from smt_nas.search.listener import Listener
+from smt_nas.search.workers import Workers
+from smt_nas.space import SearchSpace
+from smt_nas.train.assess import Question, assess
+from smt_nas.train.begin import Asked, start
+from smt_nas.train.listener import Silence
+from smt_nas.train.recipe import load_recipe
+from smt_nas.train.settings import How
+from smt_nas.train.sources import load_source
+from smt_nas.train.world import World, joined
+
+_SCHEMA = 1
+_SCRATCH = "trainings"
+_LICENCES = {
+    "fashion-mnist": "Fashion-MNIST: MIT, Copyright (c) 2017 Zalando SE",
+    "digits": "digits: UCI ML hand-written digits, as in scikit-learn (BSD-3-Clause)",
+    "mnist": "MNIST: CC BY-SA 3.0, Y. LeCun and C. Cortes",
+    "kmnist": "KMNIST: CC BY-SA 4.0, ROIS-DS Center for Open Data in the Humanities",
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A bench to build.
+
+    Attributes:
+        space: name or path of the search space.
+        data: as `load_source` takes it.
+        recipe: name or path of the recipe.
+        n: networks.
+        low: fewest MACs of one.
+        high: most MACs of one.
+        seed: of the plan; trainings have seeds of their own.
+    """
+
+    space: str
+    data: str
+    recipe: str = "bench"
+    n: int = 200
+    low: float = 5e6
+    high: float = 40e6
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Built:
+    """What is there after a build.
+
+    Attributes:
+        table: the CSV.
+        trainings: rows of it.
+        planned: rows of a whole one.
+        failed: trainings that failed this time, with the reason; another build tries them again.
+        interrupted: the user stopped it.
+    """
+
+    table: Path
+    trainings: int
+    planned: int
+    failed: dict[str, str]
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training, as a worker process is told of it."""
+
+    arch: Architecture
+    group: str
+    seed: int
+    data: str
+    recipe: str
+    device: str | None
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """Of its folder and in messages."""
+        return f"{self.arch.key}-{self.seed}"
+
+
+def build_bench(
+    wanted: Wanted, out: Path, device: str | None, workers: int, listener: Listener
+) -> Built:
+    """Train what is missing of a bench.
+
+    Args:
+        wanted: the bench.
+        out: its folder; one that holds a part of the same bench goes on.
+        device: `cpu`, `cuda`, `cuda:N`; None for this machine's GPU where there is one.
+        workers: processes; on one GPU they share it.
+        listener: hears how far it is.
+
+    Raises:
+        SmtNasError: the space, the data, the recipe, or a folder that holds something else.
+    """
+    space = SearchSpace.load(wanted.space)
+    source = load_source(wanted.data)
+    card = _card(wanted, space)
+    _check_classes(space, len(source.classes), wanted.data)
+    planned = plan(space, wanted.n, wanted.low, wanted.high, wanted.seed)
+    table = out / TABLE
+    _make(out)
+    with locked(out, "Choose another --out."):
+        _begin(table, card)
+        rows = list(_recovered(table, card.input))
+        jobs = _jobs(wanted, planned, rows, out / _SCRATCH, device)
+        total = len(rows) + len(jobs)
+        failed: dict[str, str] = {}
+        interrupted = False
+        try:
+            with Workers(workers) as pool:
+                for job, answer in zip(jobs, pool.map(trained, jobs, _lost), strict=True):
+                    if isinstance(answer, Row):
+                        _append(table, answer)
+                        rows.append(answer)
+                        shutil.rmtree(job.folder, ignore_errors=True)
+                    else:
+                        failed[job.name] = answer
+                        listener.say(f"{job.name} ({job.group}): failed: {answer}")
+                    listener.step("train", len(rows) + len(failed), total)
+        except KeyboardInterrupt:
+            interrupted = True
+        return Built(table, len(rows), total, failed, interrupted)
+
+
+def trained(job: Job) -> Row | str:
+    """Train a network and judge it by validation and test images; or say why it failed."""
+    try:
+        with joined(job.device) as world:
+            return _trained(job, world)
+    except SmtNasError as error:
+        return str(error)
+
+
+def _trained(job: Job, world: World) -> Row:
+    asked = Asked(job.arch.key, job.data, recipe=job.recipe, seed=job.seed)
+    listener = Silence()
+    done = start(asked, How(device=job.device), job.folder, True, world, listener, job.arch)
+    assert done.best is not None and done.weights is not None
+    last = done.history[-1]
+    figures = {
+        "val_top1": done.best["val_top1"],
+        "val_loss": done.best["val_loss"],
+        "train_loss": last["train_loss"],
+        "seconds": sum(row["seconds"] or 0.0 for row in done.history),
+    }
+    if load_source(job.data).test is not None:
+        score = assess(Question(weights=done.weights, split="test"), world, listener).score
+        figures |= {"test_top1": score.top1, "test_loss": score.loss}
+    stamp = environment(str(world.device))
+    return Row(
+        arch=job.arch,
+        group=job.group,
+        seed=job.seed,
+        figures={name: float(v) for name, v in figures.items() if v is not None},
+        device=str(stamp["gpu"] or stamp["cpu"]),
+        versions=f"smt-nas {__version__}, torch {stamp['torch']}, {stamp['date'][:10]}",
+    )
+
+
+def _lost(reason: str) -> Row | str:
+    return reason
+
+
+def _card(wanted: Wanted, space: SearchSpace) -> BenchCard:
+    config, kind = space.config, wanted.data.partition(":")[0]
+    return BenchCard(
+        schema_version=_SCHEMA,
+        description=f"networks of space {space.name}, trained on {kind} by recipe {wanted.recipe}",
+        space=space.name,
+        space_digest=space.digest,
+        input=Input(
+            image_size=config.image_size,
+            num_classes=config.num_classes,
+            in_channels=config.in_channels,
+            stem_stride=config.stem.stride,
+        ),
+        data=kind,
+        licence=_LICENCES.get(kind, "of the data: see where they come from"),
+        recipe_name=wanted.recipe,
+        recipe=load_recipe(wanted.recipe).model_dump(mode="json"),
+        plan={"low_macs": wanted.low, "high_macs": wanted.high, "seed": wanted.seed},
+    )
+
+
+def _check_classes(space: SearchSpace, classes: int, data: str) -> None:
+    if space.config.num_classes != classes:
+        raise ConfigError(
+            f"space {space.name}: num_classes must be that of the data (got "
+            f"{space.config.num_classes}, {data} has {classes}). Change it in a copy of the YAML."
+        )
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{out}: cannot be made a folder ({error.strerror}). Choose another --out."
+        ) from error
+
+
+def _begin(table: Path, card: BenchCard) -> None:
+    """Write card and head of a new bench; a bench that is there must be the same."""
+    if card_of(table).is_file():
+        there, asked = (
+            c.model_dump(exclude={"description", "limits"}) for c in (read_card(table), card)
+        )
+        for field, old in there.items():
+            if old != asked[field]:
+                raise StoreError(
+                    f"{table.parent}: holds a bench with {field} {old} (got {asked[field]}). "
+                    "Repeat it with those settings, or choose another --out."
+                )
+    elif any(not p.name.startswith(".") for p in table.parent.iterdir()):
+        raise StoreError(f"{table.parent}: must be empty or new. Choose another --out.")
+    else:
+        write_atomic(card_of(table), to_yaml(card.model_dump(mode="json")))
+    if not table.is_file():
+        write_atomic(table, csv_text([]))
+
+
+def _recovered(table: Path, common: Input) -> Iterator[Row]:
+    """Rows that are there; a line that a crash tore is cut off."""
+    text = table.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if whole != text:
+        write_atomic(table, whole.decode("utf-8"))
+    yield from read_rows(table, common)
+
+
+def _append(table: Path, row: Row) -> None:
+    try:
+        with table.open("a", encoding="utf-8") as file:
+            file.write(csv_text([row], header=False))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise StoreError(
+            f"{table}: cannot be written ({error.strerror}). Free some space and build again: the "
+            "rows before are kept."
+        ) from error
+
+
+def _jobs(
+    wanted: Wanted,
+    planned: Sequence[Planned],
+    rows: Sequence[Row],
+    scratch: Path,
+    device: str | None,
+) -> list[Job]:
+    """Trainings that are missing, in the order of the plan."""
+    done = {(row.arch.key, row.seed) for row in rows}
+    jobs = [
+        Job(p.arch, p.group, seed, wanted.data, wanted.recipe, device, scratch)
+        for p in planned
+        for seed in p.seeds
+        if (p.arch.key, seed) not in done
+    ]
+    return [replace(job, folder=scratch / job.name) for job in jobs]
