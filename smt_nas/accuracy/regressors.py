@@ -1,0 +1,139 @@
+"""Regressors from features (n, F) to trained accuracy (n,), by scikit-learn; each with its doubt.
+
+Which one the predictor uses was chosen by cross-validation: `python -m benchmarks.predictor`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
+from sklearn.linear_model import BayesianRidge
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+Floats = NDArray[np.float64]
+
+
+class Fitted(Protocol):
+    """Made by one of REGRESSORS."""
+
+    def predict(self, features: Floats) -> tuple[Floats, Floats]:
+        """Expected figure (n,) of features (n, F), and its standard deviation (n,) without noise.
+
+        The deviation is that of the network's expected figure, not of one noisy training.
+        """
+
+
+@dataclass(frozen=True)
+class _Ridge:
+    scaler: StandardScaler
+    model: BayesianRidge
+
+    def predict(self, features: Floats) -> tuple[Floats, Floats]:
+        mean, std = self.model.predict(self.scaler.transform(features), return_std=True)
+        return mean, np.sqrt(np.maximum(std**2 - 1 / self.model.alpha_, 0.0))
+
+
+def ridge(features: Floats, figures: Floats) -> Fitted:
+    """Linear, with a Gaussian prior on the weights whose width is learnt (MacKay 1992)."""
+    scaler = StandardScaler().fit(features)
+    model = BayesianRidge(max_iter=1000).fit(scaler.transform(features), figures)
+    return _Ridge(scaler, model)
+
+
+@dataclass(frozen=True)
+class _Process:
+    scaler: StandardScaler
+    model: GaussianProcessRegressor
+    scale: float
+
+    def predict(self, features: Floats) -> tuple[Floats, Floats]:
+        mean, std = self.model.predict(self.scaler.transform(features), return_std=True)
+        return mean, np.sqrt(np.maximum(std**2 - self._noise, 0.0))
+
+    @property
+    def _noise(self) -> float:
+        """Variance of a training about the network's expected figure."""
+        return float(np.exp(self.model.kernel_.theta[-1])) * self.scale**2
+
+
+def process(features: Floats, figures: Floats) -> Fitted:
+    """A Gaussian process: a linear trend and smooth deviations from it."""
+    scaler = StandardScaler().fit(features)
+    width = float(np.sqrt(features.shape[1]))
+    kernel = (
+        ConstantKernel(0.1, (1e-4, 1e2)) * DotProduct(1.0, "fixed")
+        + ConstantKernel(1.0, (1e-3, 1e2)) * RBF(width, (0.3 * width, 10 * width))
+        + WhiteKernel(0.1, (1e-3, 2.0))
+    )
+    model = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
+    with warnings.catch_warnings():
+        # a width at its bound is a fine answer for so few points
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(scaler.transform(features), figures)
+    return _Process(scaler, model, float(np.std(figures)))
+
+
+@dataclass(frozen=True)
+class _Boosting:
+    models: tuple[GradientBoostingRegressor, ...]
+
+    def predict(self, features: Floats) -> tuple[Floats, Floats]:
+        every = np.array([model.predict(features) for model in self.models])
+        return every.mean(axis=0), every.std(axis=0)
+
+
+def boosting(features: Floats, figures: Floats, members: int = 5) -> Fitted:
+    """Gradient boosting (Friedman 2001), a few on resampled networks; their spread is the doubt."""
+    rng = np.random.default_rng(0)
+    models = []
+    for i in range(members):
+        rows = rng.integers(0, len(features), len(features))
+        model = GradientBoostingRegressor(
+            n_estimators=200, learning_rate=0.05, max_depth=3, subsample=0.7, random_state=i
+        )
+        models.append(model.fit(features[rows], figures[rows]))
+    return _Boosting(tuple(models))
+
+
+@dataclass(frozen=True)
+class _Mean:
+    parts: tuple[Fitted, ...]
+
+    def predict(self, features: Floats) -> tuple[Floats, Floats]:
+        found = [part.predict(features) for part in self.parts]
+        means = np.array([mean for mean, _ in found])
+        # their own doubt, and that they do not agree
+        variance = np.mean([std**2 for _, std in found], axis=0) + means.var(axis=0)
+        return means.mean(axis=0), np.sqrt(variance)
+
+
+def mean_of(makers: Sequence[Regressor]) -> Regressor:
+    """The mean of several."""
+    return lambda features, figures: _Mean(tuple(make(features, figures) for make in makers))
+
+
+Regressor = Callable[[Floats, Floats], Fitted]
+
+REGRESSORS: dict[str, Regressor] = {
+    "ridge": ridge,
+    "gp": process,
+    "boosting": boosting,
+    "ridge+gp": mean_of((ridge, process)),
+    "ridge+gp+boosting": mean_of((ridge, process, boosting)),
+}
+
+
+def fit(name: str, features: Floats, figures: Floats) -> Fitted:
+    """Fit one of REGRESSORS, on one thread: sums over several differ in the last digits."""
+    with threadpool_limits(1):
+        return REGRESSORS[name](features, figures)
