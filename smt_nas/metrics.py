@@ -58,6 +58,7 @@ METRICS: dict[str, Metric] = {
         Metric("reserved_memory_mb", "min", "measured", "reserved MB", 1.0, 1),
         Metric("energy_mj", "min", "measured", "mJ/img", 1.0, 1),
         Metric("score", "max", "proxy", "score", 1.0, 3),
+        Metric("val_top1", "max", "trained", "val top-1 %", 0.01, 2),
     )
 }
 

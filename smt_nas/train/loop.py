@@ -46,7 +46,7 @@ def train(
     parts: Parts,
     listener: Listener,
 ) -> Finished:
-    """Train a network to its last epoch, from where the folder's last checkpoint is.
+    """Train a network from the folder's last checkpoint to its end, or to `how.until_epoch`.
 
     Args:
         run: the folder, made by `rundir.begin`, locked by the caller.
@@ -92,10 +92,10 @@ class _Loop:
     said: set[str] = field(default_factory=set)
 
     def run(self) -> Finished:
-        """Go on to the end, or to where it is interrupted."""
+        """Go on to the end of this start, or to where it is interrupted."""
         progress, batches = self.ready.progress, self.ready.batches()
         saved, shown = time.monotonic(), 0.0
-        while progress.update < self.ready.updates:
+        while progress.update < self.ready.end:
             self._update(batches)
             if time.monotonic() - shown > _SHOWN_S:
                 shown = time.monotonic()
@@ -249,7 +249,7 @@ class _Loop:
             waiting_share=waited / seconds if seconds else None,
             peak_memory_mb=self.ready.peak_memory_mb(),
             unreadable=dict(self.ready.unreadable.names),
-            interrupted=progress.update < self.ready.updates,
+            interrupted=progress.update < self.ready.end,
             weights=best if best.is_file() else None,
         )
 

@@ -12,7 +12,7 @@ from smt_nas.train.progress import Row
 
 @dataclass(frozen=True)
 class Finished:
-    """A training that reached its end, or was interrupted.
+    """A training that reached its end, or the epoch it was to stop after, or was interrupted.
 
     Attributes:
         run: its folder.
@@ -27,7 +27,7 @@ class Finished:
         waiting_share: share of the time of training in which this process waited for images.
         peak_memory_mb: the most that one process held, MB of 1e6 bytes.
         unreadable: images that could not be read, with the reason.
-        interrupted: it can go on.
+        interrupted: it was stopped before where it was to go.
         weights: file of the best epoch's weights.
     """
 

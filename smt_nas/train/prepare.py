@@ -74,15 +74,21 @@ class Prepared:
     updates: int
     writers: tuple[Writer, ...]
 
+    @property
+    def end(self) -> int:
+        """Updates of the whole training after which this start of it stops."""
+        until = self.how.until_epoch
+        return self.updates if until is None else min(self.updates, until * self.order.steps)
+
     def batches(self) -> Iterator[Batch]:
-        """This process's batches of all updates still to make."""
+        """This process's batches of all updates still to make in this start."""
         arch, recipe = self.settings.arch, self.settings.recipe
         return training_batches(
             self.splits.train,
             training_transform(recipe, arch.image_size, arch.in_channels, self.source),
             self.order,
             self.progress.update,
-            self.updates,
+            self.end,
             self.world.rank,
             self._loading(),
             self.unreadable,

@@ -71,6 +71,7 @@ class How(_Value):
         save_minutes: time between checkpoints inside an epoch; one is written after each anyway.
         save_updates: updates between checkpoints inside an epoch; None for none by count.
         keep: checkpoints kept.
+        until_epoch: stop there, the recipe having more epochs; None for its last.
         max_unreadable: images that may be unreadable.
         log: writers beside metrics.csv.
     """
@@ -84,5 +85,6 @@ class How(_Value):
     save_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
     save_updates: Counted | None = None
     keep: Counted = 2
+    until_epoch: Counted | None = None
     max_unreadable: Annotated[int, Field(ge=0, le=1_000_000)] = 100
     log: tuple[Log, ...] = ()

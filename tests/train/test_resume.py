@@ -101,6 +101,20 @@ def test_killed_at_any_update_and_resumed(unbroken, tmp_path, monkeypatch, worke
         assert [x.split(",")[at] for x in whole] == [x.split(",")[at] for x in resumed]
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_stopped_after_an_epoch_and_gone_on_with(unbroken, tmp_path, workers):
+    run, how = tmp_path / "run", How(until_epoch=1, workers=workers)
+    stopped = start(SHORT, how, run, True, ALONE, Silence())
+    assert (stopped.updates, stopped.epochs, stopped.interrupted) == (6, 1, False)
+    again = start(SHORT, how, run, True, ALONE, Silence())
+    assert again.history == stopped.history
+    finished = start(SHORT, How(until_epoch=5, workers=workers), run, True, ALONE, Silence())
+    assert (finished.updates, finished.epochs, finished.interrupted) == (12, 2, False)
+    assert_same(weights(unbroken), weights(run))
+    earlier = start(SHORT, how, run, True, ALONE, Silence())
+    assert (earlier.history, earlier.interrupted) == (finished.history, False)
+
+
 def test_the_callers_generators_are_left_alone(tmp_path):
     torch.manual_seed(3)
     random.seed(3)
