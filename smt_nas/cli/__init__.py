@@ -1,6 +1,7 @@
 """Words and flags: one file a command group; each command reads, calls the library, shows."""
 
 from smt_nas.cli import (  # noqa: F401  # they register commands
+    bench,
     calibrate,
     devices,
     evaluate,

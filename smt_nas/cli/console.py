@@ -79,6 +79,7 @@ _PHASES = {
     "count": "proving: counters",
     "time": "proving: timing",
     "calibrate": "measuring",
+    "train": "training",
 }
 
 

@@ -6,30 +6,22 @@ training that was under way goes on from its checkpoint.
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from smt_nas import __version__
 from smt_nas.accuracy.bench.plan import Planned, plan
-from smt_nas.accuracy.bench.table import (
-    TABLE,
-    BenchCard,
-    Input,
-    Row,
-    card_of,
-    csv_text,
-    read_card,
-    read_rows,
-)
+from smt_nas.accuracy.bench.store import append, begin, recovered
+from smt_nas.accuracy.bench.table import TABLE, BenchCard, Row
+from smt_nas.accuracy.bench.words import Input
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError, SmtNasError, StoreError
 from smt_nas.profilers.environment import environment
-from smt_nas.resources import locked, to_yaml, write_atomic
+from smt_nas.resources import locked
 from smt_nas.search.listener import Listener
-from smt_nas.search.workers import Workers
+from smt_nas.search.workers import Workers, available
 from smt_nas.space import SearchSpace
 from smt_nas.train.assess import Question, assess
 from smt_nas.train.begin import Asked, start
@@ -38,9 +30,11 @@ from smt_nas.train.recipe import load_recipe
 from smt_nas.train.settings import How
 from smt_nas.train.sources import load_source
 from smt_nas.train.world import World, joined
+from smt_nas.units import parse_budget
 
 _SCHEMA = 1
 _SCRATCH = "trainings"
+_ON_A_GPU = 4  # small networks leave most of one idle
 _LICENCES = {
     "fashion-mnist": "Fashion-MNIST: MIT, Copyright (c) 2017 Zalando SE",
     "digits": "digits: UCI ML hand-written digits, as in scikit-learn (BSD-3-Clause)",
@@ -70,6 +64,20 @@ class Wanted:
     low: float = 5e6
     high: float = 40e6
     seed: int = 0
+
+    @classmethod
+    def read(cls, space: str, data: str, recipe: str, n: int, macs: str, seed: int) -> Wanted:
+        """Read the range of MACs, e.g. `5..40MMACs`. Raises ConfigError."""
+        budget = parse_budget(macs)
+        if budget.metric != "macs" or budget.low is None or budget.high is None:
+            raise ConfigError(f"--macs {macs}: must be a range of MACs. E.g. --macs 5..40MMACs.")
+        return cls(space, data, recipe, n, budget.low, budget.high, seed)
+
+
+def default_folder(wanted: Wanted) -> Path:
+    """`runs/bench-SPACE-DATA`; a build that is there goes on."""
+    words = (Path(wanted.space).stem, Path(wanted.data.partition(":")[0]).name)
+    return Path("runs") / "-".join(("bench", *words))
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,7 @@ class Job:
 
 
 def build_bench(
-    wanted: Wanted, out: Path, device: str | None, workers: int, listener: Listener
+    wanted: Wanted, out: Path, device: str | None, workers: int | None, listener: Listener
 ) -> Built:
     """Train what is missing of a bench.
 
@@ -118,7 +126,7 @@ def build_bench(
         wanted: the bench.
         out: its folder; one that holds a part of the same bench goes on.
         device: `cpu`, `cuda`, `cuda:N`; None for this machine's GPU where there is one.
-        workers: processes; on one GPU they share it.
+        workers: processes; on one GPU they share it. None: the cores, or a few on a GPU.
         listener: hears how far it is.
 
     Raises:
@@ -132,17 +140,17 @@ def build_bench(
     table = out / TABLE
     _make(out)
     with locked(out, "Choose another --out."):
-        _begin(table, card)
-        rows = list(_recovered(table, card.input))
+        begin(table, card)
+        rows = list(recovered(table, card.input))
         jobs = _jobs(wanted, planned, rows, out / _SCRATCH, device)
         total = len(rows) + len(jobs)
         failed: dict[str, str] = {}
         interrupted = False
         try:
-            with Workers(workers) as pool:
+            with Workers(workers or _workers(device)) as pool:
                 for job, answer in zip(jobs, pool.map(trained, jobs, _lost), strict=True):
                     if isinstance(answer, Row):
-                        _append(table, answer)
+                        append(table, answer)
                         rows.append(answer)
                         shutil.rmtree(job.folder, ignore_errors=True)
                     else:
@@ -189,6 +197,11 @@ def _trained(job: Job, world: World) -> Row:
     )
 
 
+def _workers(device: str | None) -> int:
+    with joined(device) as world:
+        return available() if world.device.type == "cpu" else _ON_A_GPU
+
+
 def _lost(reason: str) -> Row | str:
     return reason
 
@@ -228,48 +241,6 @@ def _make(out: Path) -> None:
     except OSError as error:
         raise StoreError(
             f"{out}: cannot be made a folder ({error.strerror}). Choose another --out."
-        ) from error
-
-
-def _begin(table: Path, card: BenchCard) -> None:
-    """Write card and head of a new bench; a bench that is there must be the same."""
-    if card_of(table).is_file():
-        there, asked = (
-            c.model_dump(exclude={"description", "limits"}) for c in (read_card(table), card)
-        )
-        for field, old in there.items():
-            if old != asked[field]:
-                raise StoreError(
-                    f"{table.parent}: holds a bench with {field} {old} (got {asked[field]}). "
-                    "Repeat it with those settings, or choose another --out."
-                )
-    elif any(not p.name.startswith(".") for p in table.parent.iterdir()):
-        raise StoreError(f"{table.parent}: must be empty or new. Choose another --out.")
-    else:
-        write_atomic(card_of(table), to_yaml(card.model_dump(mode="json")))
-    if not table.is_file():
-        write_atomic(table, csv_text([]))
-
-
-def _recovered(table: Path, common: Input) -> Iterator[Row]:
-    """Rows that are there; a line that a crash tore is cut off."""
-    text = table.read_bytes()
-    whole = text[: text.rfind(b"\n") + 1]
-    if whole != text:
-        write_atomic(table, whole.decode("utf-8"))
-    yield from read_rows(table, common)
-
-
-def _append(table: Path, row: Row) -> None:
-    try:
-        with table.open("a", encoding="utf-8") as file:
-            file.write(csv_text([row], header=False))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise StoreError(
-            f"{table}: cannot be written ({error.strerror}). Free some space and build again: the "
-            "rows before are kept."
         ) from error
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from smt_nas import costs
+from smt_nas.accuracy.bench.words import GENES, Input, architecture, genes
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError, StoreError, UnknownName
 from smt_nas.resources import folders, read_yaml, validated
@@ -27,24 +28,8 @@ SHIPPED = "bench"
 TABLE = "bench.csv"  # in a folder of `bench build`
 COSTS = ("macs", "params", "attention_macs", "activations")
 FIGURES = ("val_top1", "val_loss", "test_top1", "test_loss", "train_loss", "seconds")
-_STAGE = ("dim", "depth", "mlp_ratio", "expand_ratio", "kernels", "attention_ratio", "stacking")
-GENES = (
-    "stem.kernel",
-    *(f"stage{i}.{field}" for i in range(1, 5) for field in (*_STAGE, "head_dim")),
-)
 COLUMNS = ("key", "group", "seed", *FIGURES, *COSTS, *GENES, "device", "versions")
 _NUMBERS = ("val_top1", "val_loss", "seconds")  # what every row must have
-
-
-class Input(BaseModel):
-    """What all networks of a bench share."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    image_size: int
-    num_classes: int
-    in_channels: int
-    stem_stride: int
 
 
 class BenchCard(BaseModel):
@@ -117,55 +102,6 @@ class Row:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
-
-
-def genes(arch: Architecture) -> dict[str, str]:
-    """An architecture in words, by GENES; empty where a field has no effect."""
-    words = {"stem.kernel": str(arch.stem.kernel)}
-    for i, stage in enumerate(arch.stages, 1):
-        sam, msa = "sam" in stage.mixers, "msa" in stage.mixers
-        words |= {
-            f"stage{i}.dim": str(stage.dim),
-            f"stage{i}.depth": str(stage.depth),
-            f"stage{i}.mlp_ratio": f"{stage.mlp_ratio:g}",
-            f"stage{i}.expand_ratio": str(stage.expand_ratio) if sam else "",
-            f"stage{i}.kernels": " ".join(map(str, stage.kernels)) if sam else "",
-            f"stage{i}.attention_ratio": f"{stage.attention_ratio:g}",
-            f"stage{i}.stacking": stage.stacking,
-            f"stage{i}.head_dim": str(stage.head_dim) if msa else "",
-        }
-    return words
-
-
-def architecture(words: Mapping[str, str], common: Input) -> Architecture:
-    """The architecture that `genes` put into words. Raises ConfigError."""
-    stages = []
-    for i in range(1, 5):
-        fields: dict[str, Any] = {}
-        for field in (*_STAGE, "head_dim"):
-            if text := words[f"stage{i}.{field}"]:
-                fields[field] = _READ[field](text)
-        stages.append(fields)
-    values = {
-        "image_size": common.image_size,
-        "num_classes": common.num_classes,
-        "in_channels": common.in_channels,
-        "stem": {"kernel": int(words["stem.kernel"]), "stride": common.stem_stride},
-        "stages": stages,
-    }
-    return validated(Architecture, values, "network")
-
-
-_READ: dict[str, Any] = {
-    "dim": int,
-    "depth": int,
-    "mlp_ratio": float,
-    "expand_ratio": int,
-    "kernels": lambda text: tuple(int(k) for k in text.split()),
-    "attention_ratio": float,
-    "stacking": str,
-    "head_dim": int,
-}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,68 @@
+"""`Known`: the networks of a bench, each once, with what they were trained to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smt_nas import costs
+from smt_nas.accuracy import features
+from smt_nas.accuracy.bench.table import Bench
+from smt_nas.arch import Architecture
+
+Floats = NDArray[np.float64]
+
+_LARGEST = 0.75  # quantile of MACs above which a network is one of the largest
+
+
+@dataclass(frozen=True)
+class Known:
+    """The networks of a bench, each once.
+
+    Attributes:
+        archs: n networks.
+        top1: mean validation top-1 over seeds, in points, (n,).
+        groups: networks with the same number are alike but for a detail, (n,).
+    """
+
+    archs: tuple[Architecture, ...]
+    top1: Floats
+    groups: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, bench: Bench) -> Known:
+        """The networks of a bench."""
+        each = list(bench.networks.values())
+        top1 = [100 * np.mean([row.figures["val_top1"] for row in rows]) for rows in each]
+        names = [_group(rows[0].group, rows[0].arch.key) for rows in each]
+        groups = np.unique(names, return_inverse=True)[1]
+        return cls(tuple(rows[0].arch for rows in each), np.array(top1), groups)
+
+    @cached_property
+    def features(self) -> Floats:
+        """(n, F)."""
+        return features.of_archs(self.archs)
+
+    @cached_property
+    def macs(self) -> Floats:
+        """(n,)."""
+        return np.array([float(costs.of(arch).macs) for arch in self.archs])
+
+    @cached_property
+    def params(self) -> Floats:
+        """(n,)."""
+        return np.array([float(costs.of(arch).params) for arch in self.archs])
+
+    @property
+    def large(self) -> NDArray[np.bool_]:
+        """The largest quarter, (n,)."""
+        return np.asarray(self.macs > np.quantile(self.macs, _LARGEST))
+
+
+def _group(group: str, key: str) -> str:
+    """The base of an ablation; any other network is alone."""
+    axis, _, rest = group.partition(":")
+    return f"base {rest.partition(':')[0]}" if axis in ("heads", "mixers") else key

@@ -1,0 +1,181 @@
+"""`predictor`: how good a network is, learnt from networks that were really trained.
+
+The figure is relative: points of top-1 on the bench by which the network is expected to lie above
+the published pattern at the same input. Features outside what the bench holds are taken at its
+edge, so that a search wins nothing by leaving the evidence, and the interval grows there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smt_nas.accuracy import features
+from smt_nas.accuracy.bench.known import Known
+from smt_nas.accuracy.bench.table import load_bench
+from smt_nas.accuracy.evaluator import Evaluation, Returned, attempt
+from smt_nas.accuracy.regressors import Fitted, fit
+from smt_nas.arch import SMALL_PRESETS, Architecture
+from smt_nas.errors import ConfigError
+from smt_nas.metrics import METRICS
+from smt_nas.space import Genes, SearchSpace
+
+Floats = NDArray[np.float64]
+
+BENCH = "smt-bench-mini"
+MODEL = "ridge+gp"  # of REGRESSORS; chosen by `python -m benchmarks.predictor`
+FEWEST = 2 * len(features.NAMES)  # networks of a bench to learn from
+NORMAL_80 = 1.2815515655446004  # an 80 % interval is so many standard deviations to each side
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of n networks.
+
+    Attributes:
+        points: of top-1 on the bench above the published pattern, (n,).
+        std: standard deviation of that, without the noise of a single training, (n,).
+        topology: part of the points that costs do not explain, (n,).
+        outside: how far each feature lies outside the bench, in widths of the bench, (n, F).
+    """
+
+    points: Floats
+    std: Floats
+    topology: Floats
+    outside: Floats
+
+    @property
+    def interval(self) -> tuple[Floats, Floats]:
+        """Low and high end of the 80 % interval of the points, each (n,)."""
+        return self.points - NORMAL_80 * self.std, self.points + NORMAL_80 * self.std
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A regressor fitted on a bench. Made by `fitted`.
+
+    Attributes:
+        lowest, highest: of each feature among the networks of the bench, (F,).
+        regressor: from features to points of top-1.
+        trend: coefficients of what costs alone explain; see `_level`.
+        zero: expected top-1 of the published pattern on the bench, in points.
+        spread: standard deviation of what costs do not explain, in points.
+    """
+
+    lowest: Floats
+    highest: Floats
+    regressor: Fitted
+    trend: Floats
+    zero: float
+    spread: float
+
+    def predict(self, rows: Floats) -> Prediction:
+        """Predict from features (n, F)."""
+        inside = rows.clip(self.lowest, self.highest)
+        mean, std = self.regressor.predict(inside)
+        width = np.maximum(self.highest - self.lowest, _NARROW)
+        outside = np.abs(rows - inside) / width
+        # a width outside, one knows no more than that it is some network of these costs
+        doubt = np.hypot(std, self.spread * np.linalg.norm(outside, axis=1))
+        return Prediction(mean - self.zero, doubt, mean - _level(inside) @ self.trend, outside)
+
+
+_NARROW = 0.05  # of a feature that hardly varies in the bench
+
+
+def _level(rows: Floats) -> Floats:
+    """What a trend by costs is linear in: a quadratic in log MACs and log params, (n, 6)."""
+    at = [features.NAMES.index(name) for name in ("log_macs", "log_params")]
+    macs, params = rows[:, at].T
+    return np.column_stack([np.ones(len(rows)), macs, params, macs**2, macs * params, params**2])
+
+
+def fitted(rows: Floats, top1: Floats, model: str = MODEL, name: str = "bench") -> Predictor:
+    """Fit on features (n, F) and top-1 in points (n,).
+
+    Args:
+        rows: of the networks.
+        top1: of each.
+        model: of REGRESSORS.
+        name: how messages call the bench.
+
+    Raises:
+        ConfigError: too few networks, or all alike.
+    """
+    if len(rows) < FEWEST:
+        raise ConfigError(
+            f"bench {name}: must have {FEWEST} networks to learn from (got {len(rows)}). Build "
+            "more with `smt-nas bench build --n`."
+        )
+    if np.ptp(top1) == 0:
+        raise ConfigError(
+            f"bench {name}: networks must differ in top-1 (got {top1[0]:g} % for all). Train them "
+            "longer, or on other data."
+        )
+    regressor = fit(model, rows, top1)
+    trend = np.asarray(np.linalg.lstsq(_level(rows), top1, rcond=None)[0], dtype=float)
+    pattern = features.of_archs([SMALL_PRESETS["smt_micro"]])
+    zero = regressor.predict(pattern.clip(rows.min(axis=0), rows.max(axis=0)))[0]
+    return Predictor(
+        lowest=rows.min(axis=0),
+        highest=rows.max(axis=0),
+        regressor=regressor,
+        trend=trend,
+        zero=float(zero[0]),
+        spread=float(np.std(top1 - _level(rows) @ trend)),
+    )
+
+
+@cache
+def shipped(name: str = BENCH) -> Predictor:
+    """The predictor of a shipped bench; the first call takes a second."""
+    known = Known.of(load_bench(name))
+    return fitted(known.features, known.top1, name=name)
+
+
+class PredictorEvaluator:
+    """Rates networks by the predictor of the shipped bench.
+
+    Args:
+        predictor: another one, e.g. of a bench of your own.
+    """
+
+    name = "predictor"
+    objective = METRICS["score"]
+
+    def __init__(self, predictor: Predictor | None = None) -> None:
+        self._predictor = predictor
+
+    @property
+    def predictor(self) -> Predictor:
+        """What predicts."""
+        return self._predictor or shipped()
+
+    def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
+        """Predict each network, with its 80 % interval and its distance from the bench."""
+        return [attempt(partial(self._of, arch), self.objective, "predicted") for arch in archs]
+
+    def figures(self, space: SearchSpace, genes: Genes) -> Floats:
+        """Predict (n, G) genes at once, (n,)."""
+        return self.predictor.predict(features.of_genes(space, genes)).points
+
+    def learnt(self, rows: Floats, top1: Floats) -> PredictorEvaluator:
+        """The same, fitted on features (n, F) and top-1 in points (n,).
+
+        Its figures are of that top-1 itself, so that several of these can be compared.
+        """
+        return PredictorEvaluator(replace(fitted(rows, top1), zero=0.0))
+
+    def _of(self, arch: Architecture) -> Returned:
+        found = self.predictor.predict(features.of_archs([arch]))
+        low, high = found.interval
+        return {
+            "score": float(found.points[0]),
+            "low": float(low[0]),
+            "high": float(high[0]),
+            "outside": float(np.linalg.norm(found.outside[0])),
+        }

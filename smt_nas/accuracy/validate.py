@@ -1,0 +1,192 @@
+"""How far an evaluator can be trusted: its figures beside the trained accuracy of a bench.
+
+Whatever learnt from the bench is judged by figures of networks that were held out: in ten folds,
+and, as the honest test of extrapolation, on the largest quarter after learning from the others.
+Networks that differ in one detail only (the ablations of one base) are in one fold.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smt_nas.accuracy.agreement import Agreement, Taus, agreement, ceiling, difference
+from smt_nas.accuracy.bench.known import Known
+from smt_nas.accuracy.bench.table import Bench
+from smt_nas.accuracy.evaluator import Evaluation, Evaluator
+from smt_nas.arch import Architecture
+
+Floats = NDArray[np.float64]
+Rate = Callable[[Evaluator, Sequence[Architecture]], Sequence[Evaluation]]
+
+FOLDS = 10
+FEWEST_CEILING = 3  # networks with two seeds
+BASELINES = ("#params", "#MACs", "random")
+REFERENCE = BASELINES[0]  # what every figure must beat
+
+
+@runtime_checkable
+class Learns(Evaluator, Protocol):
+    """An evaluator that learns from networks that were trained."""
+
+    def learnt(self, rows: Floats, top1: Floats) -> Self:
+        """The same, from features (n, F) and top-1 in points (n,) instead of the shipped bench."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One figure, judged.
+
+    Attributes:
+        name: evaluator, part of it, or baseline.
+        figures: one a network, (n,); NaN where it failed.
+        agreement: with trained accuracy.
+        above: in-band and overall tau, less those of #params; None for #params itself.
+        largest: tau among the largest quarter of the networks, by MACs; of what learnt, after
+            learning from the others.
+        learnt: it learnt from the bench; its figures are of networks held out.
+        seconds: what one network costs; None for baselines.
+    """
+
+    name: str
+    figures: Floats
+    agreement: Agreement
+    above: Taus | None
+    largest: Agreement
+    learnt: bool
+    seconds: float | None
+
+    @property
+    def beats_params(self) -> bool:
+        """Whether it orders networks of equal MACs better than #params do, beyond doubt."""
+        return self.above is not None and (self.above.in_band.low or -1.0) > 0
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Evaluators on a bench.
+
+    Attributes:
+        bench: the bench.
+        known: its networks.
+        ceiling: seed-to-seed tau; None where fewer than three networks have two seeds.
+        rows: evaluators and their parts, then the baselines.
+    """
+
+    bench: Bench
+    known: Known
+    ceiling: Taus | None
+    rows: tuple[Judged, ...]
+
+
+def validate(
+    evaluators: Sequence[Evaluator], bench: Bench, rate: Rate | None = None, seed: int = 0
+) -> Validation:
+    """Judge evaluators by a bench.
+
+    Args:
+        evaluators: whose figures are compared with trained accuracy.
+        bench: networks that were trained.
+        rate: how those that do not learn are asked; None asks them here.
+        seed: of folds, resamples and the random baseline.
+
+    Raises:
+        ConfigError: too few networks, or all alike; an evaluator fails on nearly all of them.
+    """
+    known = Known.of(bench)
+    rows = [row for evaluator in evaluators for row in _rows(evaluator, known, rate or _here, seed)]
+    rng = np.random.default_rng([seed, 0])
+    baselines = (known.params, known.macs, rng.permutation(len(known.top1)).astype(float))
+    for name, figures in zip(BASELINES, baselines, strict=True):
+        rows.append(_judged(name, figures, figures, known, seed))
+    return Validation(bench, known, _ceiling(bench, known, seed), tuple(rows))
+
+
+def _rows(evaluator: Evaluator, known: Known, rate: Rate, seed: int) -> list[Judged]:
+    start = time.perf_counter()
+    learns = isinstance(evaluator, Learns)
+    if isinstance(evaluator, Learns):
+        everywhere = _held_out(evaluator, known, folds(known.groups, seed))
+        beyond = _held_out(evaluator, known, [known.large])
+    else:
+        everywhere = beyond = _figures(evaluator, rate(evaluator, known.archs))
+    seconds = (time.perf_counter() - start) / len(known.archs)
+    return [
+        _judged(name, figures, beyond[name], known, seed, learns, seconds)
+        for name, figures in everywhere.items()
+    ]
+
+
+def _here(evaluator: Evaluator, archs: Sequence[Architecture]) -> Sequence[Evaluation]:
+    return evaluator.evaluate(archs)
+
+
+def _figures(evaluator: Evaluator, found: Sequence[Evaluation]) -> dict[str, Floats]:
+    """What was said of n networks, (n,), by the evaluator's name and its parts'."""
+    columns = {evaluator.name: [e.value for e in found]}
+    for part in getattr(evaluator, "parts", ()):
+        columns[part] = [e.details.get(part) for e in found]
+    return {name: np.array(values, dtype=float) for name, values in columns.items()}
+
+
+def _held_out(
+    evaluator: Learns, known: Known, held: Sequence[NDArray[np.bool_]]
+) -> dict[str, Floats]:
+    """Figures of the networks held out, each time after learning from all others; NaN elsewhere.
+
+    What is learnt anew has a level of its own each time; it is the trained accuracy's.
+    """
+    whole: dict[str, Floats] = {}
+    for out in held:
+        taught = evaluator.learnt(known.features[~out], known.top1[~out])
+        archs = [arch for arch, tested in zip(known.archs, out, strict=True) if tested]
+        for name, figures in _figures(taught, taught.evaluate(archs)).items():
+            whole.setdefault(name, np.full(len(known.archs), np.nan))[out] = figures
+    return whole
+
+
+def folds(groups: NDArray[np.int64], seed: int) -> list[NDArray[np.bool_]]:
+    """Ten parts that leave no group divided, as masks (n,)."""
+    rng = np.random.default_rng([seed, 1])
+    of_group = rng.permutation(groups.max() + 1) % FOLDS
+    return [of_group[groups] == fold for fold in range(FOLDS)]
+
+
+def _judged(
+    name: str,
+    figures: Floats,
+    beyond: Floats,
+    known: Known,
+    seed: int,
+    learnt: bool = False,
+    seconds: float | None = None,
+) -> Judged:
+    rng = np.random.default_rng([seed, 2])  # the same resamples for every row
+    large = known.large
+    above = None
+    if name != REFERENCE:
+        above = difference(figures, known.params, known.top1, known.macs, rng)
+    return Judged(
+        name=name,
+        figures=figures,
+        agreement=agreement(figures, known.top1, known.macs, known.params, rng),
+        above=above,
+        largest=agreement(
+            beyond[large], known.top1[large], known.macs[large], known.params[large], rng
+        ),
+        learnt=learnt,
+        seconds=seconds,
+    )
+
+
+def _ceiling(bench: Bench, known: Known, seed: int) -> Taus | None:
+    """Seed-to-seed tau, where there are seeds to compare."""
+    by_seed = [[row.figures["val_top1"] for row in rows] for rows in bench.networks.values()]
+    if sum(len(accuracies) > 1 for accuracies in by_seed) < FEWEST_CEILING:
+        return None
+    return ceiling(by_seed, known.macs, np.random.default_rng([seed, 2]))

@@ -1,0 +1,85 @@
+"""`bench`: networks that were really trained, as evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smt_nas.cli import console
+from smt_nas.cli.app import INTERRUPTED, app
+
+bench = typer.Typer(no_args_is_help=True, help="Build or show a bench: networks really trained.")
+app.add_typer(bench, name="bench")
+
+Count = Annotated[int, typer.Option("--n", min=1, help="Networks to train.")]
+Space = Annotated[str, typer.Option(help="A name of `smt-nas spaces`, or a YAML.")]
+Data = Annotated[str, typer.Option(help="As of `smt-nas train`, e.g. fashion-mnist:DIR.")]
+Recipe = Annotated[str, typer.Option(help="A name of `smt-nas recipes`, or a YAML.")]
+Macs = Annotated[str, typer.Option(help="MACs of the networks, from..to.")]
+Seed = Annotated[int, typer.Option(min=0, help="Another seed plans other networks.")]
+Out = Annotated[Path | None, typer.Option(help="Folder. Default: runs/bench-SPACE-DATA.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: this machine.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes, also on one GPU. Default: cores, or 4 on a GPU."),
+]
+
+
+@bench.command("build")
+def build(
+    data: Data,
+    space: Space = "smt_micro",
+    n: Count = 200,
+    recipe: Recipe = "bench",
+    macs: Macs = "5..40MMACs",
+    seed: Seed = 0,
+    out: Out = None,
+    device: Device = None,
+    workers: Workers = None,
+    as_json: console.AsJson = False,
+) -> None:
+    """Train networks of a space, of all sizes, by one recipe; stop it at any time and go on.
+
+    Example: smt-nas bench build --data fashion-mnist:DIR --n 200
+    """
+    from smt_nas.report.bench import built_document, built_notes
+    from smt_nas.train.bench import Wanted, build_bench, default_folder
+
+    wanted = Wanted.read(space, data, recipe, n, macs, seed)
+    with console.talk() as talk:
+        built = build_bench(wanted, out or default_folder(wanted), device, workers, talk)
+    if as_json:
+        console.show_json(built_document(built))
+    else:
+        for line in built_notes(built):
+            console.show_text(line)
+    if built.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if built.failed:
+        raise typer.Exit(1)
+
+
+@bench.command("show")
+def show(
+    name: Annotated[
+        str, typer.Argument(metavar="BENCH", help="A shipped bench, a folder or a .csv.")
+    ] = "smt-bench-mini",
+    top: Annotated[int, typer.Option(min=1, help="Networks to show, the best first.")] = 10,
+    as_json: console.AsJson = False,
+) -> None:
+    """Show what a bench is, and its best networks.
+
+    Example: smt-nas bench show
+    """
+    from smt_nas.accuracy.bench.table import load_bench
+    from smt_nas.report.bench import bench_document, bench_notes, bench_table
+
+    found = load_bench(name)
+    if as_json:
+        console.show_json(bench_document(found))
+        return
+    console.show(bench_table(found, top))
+    for line in bench_notes(found):
+        console.show_text(line)

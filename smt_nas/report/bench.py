@@ -1,0 +1,130 @@
+"""A bench: what it is, its best networks, what a build left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from smt_nas import costs
+from smt_nas.accuracy.bench.table import Bench, Row
+from smt_nas.arch import Architecture
+from smt_nas.report.shares import percent
+from smt_nas.resources import names
+from smt_nas.space import SearchSpace
+from smt_nas.train.bench import Built
+
+_MIXERS = {"sam": "S", "msa": "A"}
+
+
+def bench_table(bench: Bench, top: int) -> Table:
+    """The best networks by validation top-1."""
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("network", no_wrap=True)
+    for heading in ("val top-1 %", "test %", "seeds", "MMACs", "Mparams"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("widths", no_wrap=True)
+    table.add_column("blocks", no_wrap=True)
+    best = sorted(bench.networks.items(), key=lambda item: _mean(item[1], "val_top1") or 0.0)
+    for key, rows in best[: -top - 1 : -1]:
+        arch, found = rows[0].arch, costs.of(rows[0].arch)
+        table.add_row(
+            key,
+            percent(_mean(rows, "val_top1")),
+            percent(_mean(rows, "test_top1")),
+            str(len(rows)),
+            f"{found.macs / 1e6:.1f}",
+            f"{found.params / 1e6:.2f}",
+            "/".join(str(s.dim) for s in arch.stages),
+            _blocks(arch),
+        )
+    return table
+
+
+def _blocks(arch: Architecture) -> str:
+    return " ".join("".join(_MIXERS[kind] for kind in s.mixers) for s in arch.stages)
+
+
+def _mean(rows: tuple[Row, ...], figure: str) -> float | None:
+    found = [row.figures[figure] for row in rows if figure in row.figures]
+    return float(np.mean(found)) if found else None
+
+
+def bench_notes(bench: Bench) -> list[str]:
+    """What the table is of."""
+    card, n, trainings = bench.card, len(bench.networks), len(bench.rows)
+    kinds = Counter(rows[0].group.partition(":")[0] for rows in bench.networks.values())
+    macs = [costs.of(rows[0].arch).macs / 1e6 for rows in bench.networks.values()]
+    hours = sum(row.figures["seconds"] for row in bench.rows) / 3600
+    recipe = card.recipe
+    images = recipe["images"] or "all"
+    lines = [
+        f"{bench.name}: {n} {card.description}; {trainings} trainings, {hours:.1f} hours of them.",
+        f"Networks: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}; "
+        f"{min(macs):.1f} to {max(macs):.1f} MMACs. S: SAM block, A: attention block.",
+        f"Trained from scratch on {images} images, {recipe['epochs']} epochs; validation images "
+        "are held out of the training split, test is the official split.",
+        f"Data: {card.licence}. Made with {', '.join(sorted({r.versions for r in bench.rows}))} "
+        f"on {', '.join(sorted({r.device for r in bench.rows}))}.",
+        *card.limits,
+    ]
+    return [*lines, *_other_space(bench), f"Next: smt-nas validate predictor --on {bench.name}"]
+
+
+def _other_space(bench: Bench) -> list[str]:
+    """Say where the space has changed since the bench was built."""
+    card = bench.card
+    if card.space not in names("search_spaces"):
+        return []
+    now = SearchSpace.load(card.space).digest
+    if now == card.space_digest:
+        return []
+    return [
+        f"Space {card.space} has changed since (digest {card.space_digest}, now {now}): the "
+        "networks are what they were, but some may lie outside it."
+    ]
+
+
+def bench_document(bench: Bench) -> dict[str, Any]:
+    """The JSON of `bench show`."""
+    return {
+        "schema": 1,
+        "name": bench.name,
+        "card": bench.card.model_dump(mode="json"),
+        "networks": [
+            {
+                "key": key,
+                "architecture": rows[0].arch.model_dump(mode="json"),
+                "group": rows[0].group,
+                "macs": costs.of(rows[0].arch).macs,
+                "params": costs.of(rows[0].arch).params,
+                "trainings": [{"seed": row.seed, **row.figures} for row in rows],
+            }
+            for key, rows in bench.networks.items()
+        ],
+    }
+
+
+def built_notes(built: Built) -> list[str]:
+    """What a build left, and what to run next."""
+    lines = [f"{built.table}: {built.trainings} of {built.planned} trainings."]
+    if built.failed:
+        name, reason = next(iter(built.failed.items()))
+        lines.append(f"{len(built.failed)} failed, e.g. {name}: {reason}")
+    if built.trainings < built.planned:
+        return [*lines, "Next: the same command again goes on with what is missing."]
+    return [*lines, f"Next: smt-nas validate predictor --on {built.table.parent}"]
+
+
+def built_document(built: Built) -> dict[str, Any]:
+    """The JSON of `bench build`."""
+    return {
+        "schema": 1,
+        "table": str(built.table),
+        "trainings": built.trainings,
+        "planned": built.planned,
+        "failed": dict(built.failed),
+        "interrupted": built.interrupted,
+    }
