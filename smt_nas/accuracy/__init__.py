@@ -15,6 +15,7 @@ from smt_nas.accuracy.evaluator import (
     ReplayEvaluator,
     Returned,
 )
+from smt_nas.accuracy.functions import NamedFunction
 from smt_nas.errors import UnknownName
 
 if TYPE_CHECKING:
@@ -41,7 +42,14 @@ EVALUATORS: dict[str, Callable[[], Evaluator]] = {"zero-cost": _zero_cost}
 
 
 def make_evaluator(name: str) -> Evaluator:
-    """Make an evaluator by name. Raises UnknownName."""
+    """Make an evaluator by name, or of your own function: `mypkg.mymod:fn`.
+
+    Raises:
+        UnknownName: no such evaluator.
+        ConfigError: a function that cannot be imported.
+    """
+    if ":" in name:
+        return NamedFunction(name)
     if name not in EVALUATORS:
-        raise UnknownName("evaluator", name, EVALUATORS)
+        raise UnknownName("evaluator", name, EVALUATORS, "Or your own function: mypkg.mymod:fn.")
     return EVALUATORS[name]()

@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import csv
 import math
+import reprlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from numbers import Real
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError
 from smt_nas.metrics import Metric, Provenance, metric
 
 Returned = float | Mapping[str, float]
+_LONGEST = 200  # characters of an error
+
+
+class _Unfit(ValueError):
+    """What was returned is no rating."""
 
 
 @dataclass(frozen=True)
@@ -64,23 +71,36 @@ def attempt(rate: Callable[[], Returned], objective: Metric, provenance: Provena
     start = time.perf_counter()
     try:
         value, details = _read(rate(), objective)
-    except Exception as error:  # whatever a network or a user's function does is one failed trial
-        reason = f"{type(error).__name__}: {error}".rstrip(": ")
-        return Evaluation(None, provenance, {}, time.perf_counter() - start, reason)
+    except (Exception, SystemExit) as error:  # whatever a user's function does is one failed trial
+        return Evaluation(None, provenance, {}, time.perf_counter() - start, one_line(error))
     return Evaluation(value, provenance, details, time.perf_counter() - start)
 
 
+def one_line(error: BaseException) -> str:
+    """An exception in one short line."""
+    text = " ".join(str(error).split())
+    text = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return text if isinstance(error, _Unfit) else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
 def _read(returned: Returned, objective: Metric) -> tuple[float, dict[str, float]]:
-    if isinstance(returned, Mapping):
-        if objective.name not in returned:
-            raise ValueError(f"must return {objective.name!r} (got {', '.join(returned)})")
-        value = returned[objective.name]
-        details = {k: float(v) for k, v in returned.items() if k != objective.name}
-    else:
-        value, details = returned, {}
-    if isinstance(value, bool | str) or not math.isfinite(value):
-        raise ValueError(f"{objective.name} must be a finite number (got {value!r})")
-    return float(value), {k: v for k, v in details.items() if math.isfinite(v)}
+    if not isinstance(returned, Mapping):
+        return _number(objective.name, returned), {}
+    for word in returned:
+        if not isinstance(word, str):
+            raise _Unfit(f"names of metrics must be words (got {reprlib.repr(word)})")
+    if objective.name not in returned:
+        raise _Unfit(f"must return {objective.name!r} (got {', '.join(returned) or 'nothing'})")
+    numbers = {name: _number(name, value) for name, value in returned.items()}
+    return numbers.pop(objective.name), numbers
+
+
+def _number(name: str, value: Any) -> float:
+    """A finite number; one of NumPy's or torch's too, but no array of them."""
+    scalar = value.item() if getattr(value, "shape", None) == () else value
+    if isinstance(scalar, bool) or not isinstance(scalar, Real) or not math.isfinite(scalar):
+        raise _Unfit(f"{name} must be a finite number (got {reprlib.repr(scalar)})")
+    return float(scalar)
 
 
 class FunctionEvaluator:
@@ -106,6 +126,11 @@ class FunctionEvaluator:
         self.objective = metric(objective)
         self._function = function
         self._provenance = provenance
+
+    @property
+    def evidence(self) -> str:
+        """How well it orders networks, in one line."""
+        return f"{self.name}: your own function; nothing is known of how well it orders networks."
 
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
         """Call the function on each architecture; an exception is a failed evaluation."""

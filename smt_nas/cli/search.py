@@ -23,7 +23,17 @@ Budget = Annotated[
 ]
 Space = Annotated[str, typer.Option(help="A name of `smt-nas spaces`, or a YAML.")]
 Strategy = Annotated[str, typer.Option(help="nsga2 or random.")]
-Evaluator = Annotated[str, typer.Option(help="What rates networks.")]
+Evaluator = Annotated[
+    str,
+    typer.Option(help="What rates networks: a name, or your own function, mypkg.mymod:fn."),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="A network that takes longer to rate is a failed one. Default: any time.",
+    ),
+]
 Objective = Annotated[
     list[str] | None,
     typer.Option(help="What is wanted. Repeat. Default: score, latency, macs, params."),
@@ -58,6 +68,7 @@ def search(
     space: Space = "smt",
     strategy: Strategy = "nsga2",
     evaluator: Evaluator = "zero-cost",
+    timeout: Timeout = None,
     objective: Objective = None,
     device: Device = None,
     n: Count = 128,
@@ -83,6 +94,7 @@ def search(
         "device": device,
         "strategy": strategy,
         "evaluator": evaluator,
+        "timeout": timeout,
         "n": n,
         "seed": seed,
         "storage": storage,

@@ -74,7 +74,7 @@ def reopen(
         path: the run directory.
         n: another number of networks to try.
         storage: URL of the study, where its password was not written to run.yaml.
-        rater: needed where the search was given one that has no name in EVALUATORS.
+        rater: needed where the search was given one that `make_evaluator` cannot make.
         read_only: only `Search.outcome` will be called.
         listener: hears what happens.
         workers: processes that rate and count networks; results do not depend on it.

@@ -6,20 +6,20 @@ The state is the study. Round r proposes trials 32 r to 32 r + 31 from the trial
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from smt_nas.accuracy import Evaluation, Evaluator
+from smt_nas.accuracy import Evaluator
 from smt_nas.search.front import Result, pareto, result, write
 from smt_nas.search.listener import Listener, Silence
 from smt_nas.search.prediction_error import PredictionError, prediction_errors
 from smt_nas.search.presets import baselines
 from smt_nas.search.problem import Problem
 from smt_nas.search.prove import Notes, proof, prove
-from smt_nas.search.rate import rate
+from smt_nas.search.rate import Rater
 from smt_nas.search.rundir import RunDirectory, Settings
 from smt_nas.search.strategies import BATCH, Strategy, make_strategy
 from smt_nas.search.study import Study, Trial, history
@@ -85,14 +85,16 @@ class Search:
         """Do what is missing and write the front; Ctrl-C writes the front of what is there.
 
         Raises:
+            ConfigError: the user's own function rates no network.
             StoreError: the run directory or the storage cannot be written; what is there stays.
         """
         with self.directory.lock():
             interrupted = False
             try:
                 with Workers(self.workers) as workers:
-                    trials = self._evaluate(workers)
-                    self._rate_baselines(workers)
+                    rater = self._rater(workers)
+                    trials = self._evaluate(rater)
+                    self._rate_baselines(rater)
                     if self.directory.settings.prove:
                         self._prove(trials, workers)
             except KeyboardInterrupt:
@@ -122,7 +124,11 @@ class Search:
             finished=enough and (proved or not settings.prove),
         )
 
-    def _evaluate(self, workers: Workers) -> list[Trial]:
+    def _rater(self, workers: Workers) -> Rater:
+        earlier = [t.evaluation for t in self.study.trials()]
+        return Rater(self.evaluator, workers, self.directory.settings.timeout, earlier)
+
+    def _evaluate(self, rater: Rater) -> list[Trial]:
         settings, trials = self.directory.settings, self.study.trials()
         proposer = make_strategy(settings.strategy, self.problem)
         while len(trials) < settings.n:
@@ -135,7 +141,8 @@ class Search:
                     f"{len(trials)} tried instead of {settings.n}."
                 )
                 break
-            for genes, rating in zip(todo, self._rate(todo, workers), strict=True):
+            archs = self.problem.space.decode(todo)
+            for genes, rating in zip(todo, rater.rate(archs), strict=True):
                 trials.append(self.study.add(genes, rating))
                 self.listener.step("evaluate", len(trials), settings.n)
         return trials
@@ -148,21 +155,13 @@ class Search:
         done = {t.genes.tobytes() for t in trials[first:]}
         return proposed[[row.tobytes() not in done for row in proposed]]
 
-    def _rate(self, genes: Genes, workers: Workers) -> Iterator[Evaluation]:
-        """Rate (n, G) genes, in order."""
-        archs = self.problem.space.decode(genes)
-        if self.evaluator is None:
-            return (Evaluation(None, "exact") for _ in archs)
-        return rate(self.evaluator, archs, workers)
-
-    def _rate_baselines(self, workers: Workers) -> None:
+    def _rate_baselines(self, rater: Rater) -> None:
         if self.problem.rated is None or self.evaluator is None:
             return
         notes = self.study.notes()
         presets = baselines(self.problem.space)
         todo = {name: arch for name, arch in presets.items() if f"baseline:{name}" not in notes}
-        ratings = rate(self.evaluator, list(todo.values()), workers)
-        for name, rating in zip(todo, ratings, strict=True):
+        for name, rating in zip(todo, rater.rate(list(todo.values())), strict=True):
             self.study.remember(f"baseline:{name}", [rating.value, rating.provenance])
 
     def _baselines(self, notes: Notes) -> list[Result]:

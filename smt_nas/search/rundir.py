@@ -43,7 +43,9 @@ class Settings(BaseModel):
         device: where latencies are of that name no device, e.g. `a100:b8:fp16`; None for this
             machine's GPU, or its CPU where there is none.
         strategy: of STRATEGIES.
-        evaluator: of EVALUATORS; None where the objectives are all formulas.
+        evaluator: of EVALUATORS, or your own function, `mypkg.mymod:fn`; None where the objectives
+            are all formulas.
+        timeout: seconds that rating one network may take; None for any.
         n: networks to try.
         seed: the same seed gives the same search.
         storage: URL for Optuna; None for a SQLite file in the run directory.
@@ -58,6 +60,7 @@ class Settings(BaseModel):
     device: str | None = None
     strategy: str = "nsga2"
     evaluator: str | None = DEFAULT_EVALUATOR
+    timeout: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     n: Annotated[int, Field(ge=1, le=1_000_000)] = 128
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     storage: str | None = None

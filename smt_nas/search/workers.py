@@ -1,8 +1,8 @@
 """Workers: functions of one argument on several processes of this machine.
 
 A worker is a plain child that reads (function, argument) from a socket and answers. When this
-process ends, however it ends, the socket closes and the worker ends too. A worker that dies (out of
-memory, a crash in a library) costs one answer, not the search.
+process ends, however it ends, the worker ends too. A worker that dies (out of memory, a crash in a
+library) or takes too long costs one answer, not the search. What it prints goes to stderr.
 """
 
 from __future__ import annotations
@@ -11,13 +11,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import TypeVar
+from threading import Thread
+from typing import Any, TypeVar
 
 _Argument = TypeVar("_Argument")
 _Answer = TypeVar("_Answer")
 MOST = 8
+_STDERR = 2
+_NAP_S = 3600.0  # the longest wait in one go: the system's own limit is some days
+_DYING_S = 5.0  # from the end of a worker's socket to the end of its process
 
 
 def available() -> int:
@@ -27,7 +33,7 @@ def available() -> int:
 
 
 class Workers:
-    """A number of workers; with one, everything runs in this process.
+    """A number of workers; with one, what can be trusted to end runs in this process.
 
     A context manager. Workers start when they are first needed.
     """
@@ -35,51 +41,57 @@ class Workers:
     def __init__(self, count: int) -> None:
         self._count = count
         self._children: dict[Connection, subprocess.Popen[bytes]] = {}
+        self._busy: dict[Connection, int] = {}  # with which argument
+        self._began: dict[Connection, float] = {}  # at what time, once prepared
 
     def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for connection, child in self._children.items():
-            connection.close()
-            child.kill()
-            child.wait()
-        self._children.clear()
+        for connection in list(self._children):
+            self._stop(connection)
 
     def map(
         self,
         function: Callable[[_Argument], _Answer],
         arguments: Sequence[_Argument],
         lost: Callable[[str], _Answer],
+        timeout: float | None = None,
+        prepare: Callable[[], object] | None = None,
     ) -> Iterator[_Answer]:
         """Answers in the order of `arguments`, each as soon as it and those before it are there.
 
         Args:
             function: importable by name (or a `functools.partial` of such), and pure.
             arguments: picklable.
-            lost: turns the reason into the answer where a worker died.
+            lost: turns the reason into the answer where a worker died or took too long.
+            timeout: seconds for one argument; `math.inf`: any, yet never in this process, which
+                the function might end; None: the function is trusted.
+            prepare: what a worker does before, off the clock, e.g. a slow import.
         """
-        if self._count <= 1 or len(arguments) <= 1:
+        if timeout is None and min(self._count, len(arguments)) <= 1:
             yield from map(function, arguments)
             return
+        for connection in list(self._busy):  # with a map that was given up
+            self._stop(connection)
         answers: dict[int, _Answer] = {}
-        busy: dict[Connection, int] = {}
         given = shown = 0
         while shown < len(arguments):
-            while given < len(arguments) and len(busy) < self._count:
-                connection = self._idle(busy)
-                connection.send((function, arguments[given]))
-                busy[connection], given = given, given + 1
-            for ready in wait(list(busy)):
-                assert isinstance(ready, Connection)
-                answers[busy.pop(ready)] = self._receive(ready, lost)
+            while given < len(arguments) and len(self._busy) < max(1, self._count):
+                self._give(given, (_prepare, prepare), (function, arguments[given]))
+                given += 1
+            answers |= self._answers(lost, timeout)
             while shown in answers:
                 yield answers.pop(shown)
                 shown += 1
 
-    def _idle(self, busy: dict[Connection, int]) -> Connection:
-        idle = next((c for c in self._children if c not in busy), None)
-        return self._start() if idle is None else idle
+    def _give(self, number: int, *messages: tuple[Callable[[Any], object], Any]) -> None:
+        idle = next((c for c in self._children if c not in self._busy), None)
+        connection = self._start() if idle is None else idle
+        self._busy[connection] = number
+        with suppress(BrokenPipeError, ConnectionResetError):  # it died idle, as will be read
+            for message in messages:
+                connection.send(message)
 
     def _start(self) -> Connection:
         ours, theirs = Pipe()
@@ -88,21 +100,64 @@ class Workers:
             [sys.executable, "-c", serve],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
+            stdout=_STDERR,
             env=_environment(),
+            process_group=0,  # so that what it starts can be ended with it
         )
         theirs.close()
         self._children[ours] = child
         return ours
 
-    def _receive(self, connection: Connection, lost: Callable[[str], _Answer]) -> _Answer:
-        try:
-            answer: _Answer = connection.recv()
-            return answer
-        except (EOFError, ConnectionResetError):
-            connection.close()
-            code = self._children.pop(connection).wait()
-            why = signal.Signals(-code).name if code < 0 else f"exit {code}"
-            return lost(f"its worker process died ({why}); out of memory?")
+    def _answers(self, lost: Callable[[str], _Answer], timeout: float | None) -> dict[int, _Answer]:
+        """Wait; then the answers that are there, and those that will never be, by number."""
+        found: dict[int, _Answer] = {}
+        for ready in wait(list(self._busy), self._patience(timeout)):
+            assert isinstance(ready, Connection)
+            number = self._busy[ready]
+            try:
+                answer: _Answer = ready.recv()
+            except (EOFError, ConnectionResetError):
+                found[number] = lost(_death(self._stop(ready, _DYING_S)))
+                continue
+            if ready in self._began:
+                found[number] = answer
+                del self._busy[ready], self._began[ready]
+            else:
+                self._began[ready] = time.monotonic()  # that was the answer to `_prepare`
+        if timeout is not None:
+            start = time.monotonic() - timeout
+            for late in [c for c, began in self._began.items() if began < start]:
+                found[self._busy[late]] = lost(
+                    f"took more than {timeout:g} s; --timeout allows more"
+                )
+                self._stop(late)
+        return found
+
+    def _patience(self, timeout: float | None) -> float | None:
+        """Seconds until a worker is late."""
+        if timeout is None or not self._began:
+            return None
+        left = min(self._began.values()) + timeout - time.monotonic()
+        return min(max(left, 0.0), _NAP_S)
+
+    def _stop(self, connection: Connection, patience: float = 0.0) -> int:
+        """End a worker and all that it started; its exit code, or minus its signal."""
+        child = self._children.pop(connection)
+        self._busy.pop(connection, None)
+        self._began.pop(connection, None)
+        connection.close()
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(patience)
+        with suppress(ProcessLookupError, PermissionError):  # macOS forbids it of the dead
+            os.killpg(child.pid, signal.SIGKILL)
+        return child.wait()
+
+
+def _death(code: int) -> str:
+    if code >= 0:
+        return f"its worker process ended (exit {code})"
+    guess = "; out of memory?" if -code == signal.SIGKILL else ""
+    return f"its worker process died ({signal.Signals(-code).name}){guess}"
 
 
 def _environment() -> dict[str, str]:
@@ -111,9 +166,15 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
 
 
+def _prepare(task: Callable[[], object] | None) -> None:
+    if task is not None:
+        task()
+
+
 def serve(handle: int) -> None:
     """Answer until the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that leads
+    Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     with Connection(handle) as connection:
         while True:
             try:
@@ -121,3 +182,12 @@ def serve(handle: int) -> None:
                 connection.send(function(argument))
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 return
+
+
+def _follow(leader: int) -> None:
+    """End with the process that leads, also amid a function that would not end."""
+    while os.getppid() == leader:
+        time.sleep(1)
+    with suppress(ProcessLookupError):
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)

@@ -1,6 +1,7 @@
 """What every evaluator promises, held for each entry of EVALUATORS and for the public classes."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -86,6 +87,35 @@ class TestFunction(EvaluatorContract):
 
     def break_it(self, archs, monkeypatch):
         return FunctionEvaluator(lambda arch: 1 / 0 if arch == archs[1] else 1.0)
+
+
+class TestNamedFunction(EvaluatorContract):
+    """A function of a module in the working directory, by `module:function`."""
+
+    provenance = "function"
+    name = "function_of_the_contract:rate"
+
+    @pytest.fixture(autouse=True)
+    def module(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "function_of_the_contract.py").write_text(
+            "from smt_nas import costs\n"
+            "broken = None\n"
+            "def rate(arch):\n"
+            "    return 'nonsense' if arch == broken else float(costs.of(arch).params)\n"
+        )
+        yield
+        sys.modules.pop("function_of_the_contract", None)
+
+    def make(self, archs):
+        evaluator = make_evaluator(self.name)
+        assert evaluator.name == self.name
+        return evaluator
+
+    def break_it(self, archs, monkeypatch):
+        evaluator = self.make(archs)
+        monkeypatch.setattr(sys.modules["function_of_the_contract"], "broken", archs[1])
+        return evaluator
 
 
 class TestReplay(EvaluatorContract):

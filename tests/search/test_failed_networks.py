@@ -31,7 +31,7 @@ def raises(arch):
         (lambda arch: math.nan, "score must be a finite number (got nan)"),
         (lambda arch: -math.inf, "score must be a finite number (got -inf)"),
         (lambda arch: {"accuracy": 1.0}, "must return 'score' (got accuracy)"),
-        (lambda arch: None, "TypeError"),
+        (lambda arch: None, "score must be a finite number (got None)"),
         (lambda arch: "0.7", "score must be a finite number (got '0.7')"),
     ],
 )
