@@ -1,0 +1,287 @@
+"""How well figures of networks order them as their trained accuracy does.
+
+A figure is better when it is higher; `truth` is the trained accuracy. A figure that is not finite
+(None, NaN) is a network that failed: it is left out. A statistic that is undefined, such as the tau
+of figures that are all alike, is None.
+
+Intervals are percentiles over resamples of networks, in which copies of one make no pair. Where a
+network has few others at its MACs, those of taus in band are too wide (in simulation by a third at
+60 networks over a tenfold range of MACs, by a sixth at 200); those of a regret, which hangs on few
+networks, are somewhat narrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations, zip_longest
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from smt_nas.accuracy import order
+from smt_nas.accuracy.order import Bools, Floats, signs
+from smt_nas.errors import ConfigError
+
+BAND = 0.10  # MACs that count as equal: the larger at most 10 % above the smaller
+TOP = 10
+RESAMPLES = 1000
+_LEVELS = (0.025, 0.975)
+_DEFINED = 0.9  # share of resamples that must define a statistic for it to have an interval
+_FEWEST = 3  # networks to say anything of
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic of n networks, with its 95 % bootstrap interval (percentiles, over networks).
+
+    None: undefined; for the bounds also where over a tenth of the resamples leave it undefined.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How figures agree with trained accuracy.
+
+    Attributes:
+        kendall, spearman: over all networks; tau-b.
+        in_band: `in_band_tau`; the one that MACs alone cannot win.
+        partial: `partial_tau` given MACs and params; undefined where one of them is the figure.
+        top_recall: of the best ten.
+        regret: `equal_macs_regret`, in the unit of truth.
+        n: networks compared.
+        pairs: of those, in band.
+        failed: networks left out, for want of a figure (or of a truth).
+    """
+
+    kendall: Estimate
+    spearman: Estimate
+    in_band: Estimate
+    partial: Estimate
+    top_recall: Estimate
+    regret: Estimate
+    n: int
+    pairs: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class Taus:
+    """Tau-b overall and in band, of n networks that make `pairs` pairs in band."""
+
+    kendall: Estimate
+    in_band: Estimate
+    n: int
+    pairs: int
+
+
+def kendall(figures: ArrayLike, truth: ArrayLike) -> float | None:
+    """Kendall's tau-b (Kendall 1945) of figures (n,) and truth (n,)."""
+    x, y = _finite(figures, truth)
+    return _number(order.tau(signs(x), signs(y), _once(x)))
+
+
+def spearman(figures: ArrayLike, truth: ArrayLike) -> float | None:
+    """Spearman's rho of figures (n,) and truth (n,); ties have the mean of their ranks."""
+    x, y = _finite(figures, truth)
+    return _number(order.rho(signs(x), signs(y), _once(x)))
+
+
+def in_band_tau(
+    figures: ArrayLike, truth: ArrayLike, macs: ArrayLike, share: float = BAND
+) -> tuple[float | None, int]:
+    """Tau-b over the pairs whose larger MACs are at most 1 + share times the smaller.
+
+    (concordant - discordant) / sqrt(pairs untied in figures * pairs untied in truth), all in band.
+
+    Returns: tau, and the number of pairs in band, tied ones included.
+    """
+    x, y, macs = _finite(figures, truth, macs)
+    band = order.in_band(macs, share)
+    return _number(order.tau(signs(x), signs(y), _once(x), band)), _pairs(band)
+
+
+def partial_tau(figures: ArrayLike, truth: ArrayLike, controls: ArrayLike) -> float | None:
+    """Tau-b of what controls (n, k) leave of figures (n,) and of truth (n,).
+
+    Each column becomes normal scores of its ranks (van der Waerden 1952), so only orders count and
+    log-MACs are MACs; figures and truth are regressed on a quadratic in the controls; tau-b is
+    taken of the residuals. The formula on taus (Kendall 1942) is not used: independence given the
+    controls does not make it 0 (Korn 1984). Two normal variables that each correlate by 0.9 with
+    the control, and by it alone, give 0.19 there, and 0 here.
+
+    Figures that are a monotone function of a control leave nothing: None. So do fewer networks than
+    two per term of the quadratic.
+    """
+    x, y, *given = map(signs, _finite(figures, truth, *np.asarray(controls, float).T))
+    return _number(order.partial_tau(x, y, given, _once(x)))
+
+
+def top_recall(figures: ArrayLike, truth: ArrayLike, k: int = TOP) -> float | None:
+    """Share of the k best by truth that are among the k best by figures.
+
+    Expected, where ties at either edge are broken by lot. None where there are no more than k.
+    """
+    x, y = _finite(figures, truth)
+    return _number(order.recall(signs(x), signs(y), _once(x), k))
+
+
+def equal_macs_regret(
+    figures: ArrayLike, truth: ArrayLike, macs: ArrayLike, share: float = BAND
+) -> float | None:
+    """What picking by figure costs at equal MACs, in the unit of truth.
+
+    Each network is the centre of a band: itself and those in band with it. The regret of the band
+    is its best truth less the truth of its highest figure (the mean, where several are highest);
+    the result is the mean over bands of three or more. None where there is none.
+    """
+    x, y, macs = _finite(figures, truth, macs)
+    return _number(order.regret(x, y, order.in_band(macs, share), _once(x)))
+
+
+def agreement(
+    figures: ArrayLike,
+    truth: ArrayLike,
+    macs: ArrayLike,
+    params: ArrayLike,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> Agreement:
+    """Compare figures (n,) with truth (n,) of networks of macs (n,) and params (n,).
+
+    Raises:
+        ConfigError: fewer than three networks have a figure, or all of those the same truth.
+    """
+    x, y, macs, params = _finite(figures, truth, macs, params)
+    failed = np.size(figures) - x.size
+    _check(y, failed)
+    w = _resampled(x.size, resamples, rng)
+    s, t, band = signs(x), signs(y), order.in_band(macs, BAND)
+    return Agreement(
+        kendall=_estimate(order.tau(s, t, w)),
+        spearman=_estimate(order.rho(s, t, w)),
+        in_band=_estimate(order.tau(s, t, w, band)),
+        partial=_estimate(order.partial_tau(s, t, [signs(macs), signs(params)], w)),
+        top_recall=_estimate(order.recall(s, t, w, TOP)),
+        regret=_estimate(order.regret(x, y, band, w)),
+        n=x.size,
+        pairs=_pairs(band),
+        failed=failed,
+    )
+
+
+def difference(
+    figures: ArrayLike,
+    other: ArrayLike,
+    truth: ArrayLike,
+    macs: ArrayLike,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> Taus:
+    """Tau of figures (n,) less tau of other figures (n,), on the same networks and resamples.
+
+    Only networks with both figures count. An interval clear of 0 is a difference.
+
+    Raises:
+        ConfigError: as `agreement`.
+    """
+    a, b, y, macs = _finite(figures, other, truth, macs)
+    _check(y, np.size(figures) - a.size)
+    w = _resampled(a.size, resamples, rng)
+    t = signs(y)
+
+    def less(pairs: Bools | None) -> Floats:
+        return order.tau(signs(a), t, w, pairs) - order.tau(signs(b), t, w, pairs)
+
+    return _taus(less, order.in_band(macs, BAND))
+
+
+def ceiling(
+    by_seed: Sequence[Sequence[float | None]],
+    macs: ArrayLike,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> Taus:
+    """Seed-to-seed tau: what training every network once more would score against one training.
+
+    `by_seed` holds n sequences, of a network's accuracies by seed; None, or a shorter sequence,
+    where it was not trained. Tau is the mean over pairs of seeds, each over the networks that have
+    both. Beyond it lies only what knows a network's expected accuracy better than one training.
+
+    Raises:
+        ConfigError: fewer than three networks have two seeds.
+    """
+    seeds = np.array(list(zip_longest(*by_seed)), float).reshape(-1, len(by_seed))  # (seeds, n)
+    kept = np.isfinite(seeds).sum(axis=0) > 1
+    if kept.sum() < _FEWEST:
+        raise ConfigError(
+            f"ceiling: needs {_FEWEST} networks trained with two seeds or more (got {kept.sum()})."
+            " Train more seeds."
+        )
+    seeds, band = seeds[:, kept], order.in_band(np.asarray(macs, float)[kept], BAND)
+    w = _resampled(len(band), resamples, rng)
+    return _taus(lambda pairs: _seed_to_seed(seeds, w, pairs), band)
+
+
+def _finite(*columns: ArrayLike) -> list[Floats]:
+    """Columns (n,) without the networks that lack an entry in one of them."""
+    table = np.array([np.asarray(column, float) for column in columns])
+    return list(table[:, np.isfinite(table).all(axis=0)])
+
+
+def _check(truth: Floats, failed: int) -> None:
+    if truth.size < _FEWEST:
+        raise ConfigError(
+            f"agreement: needs figures of {_FEWEST} networks or more (got {truth.size},"
+            f" and {failed} that failed). Use another evaluator, or a larger bench."
+        )
+    if np.ptp(truth) == 0:
+        raise ConfigError(
+            f"agreement: trained accuracies must differ (got {truth[0]:g} for all {truth.size}"
+            " networks). Use another bench."
+        )
+
+
+def _pairs(band: Bools) -> int:
+    return (int(band.sum()) - len(band)) // 2  # each network is in its own band
+
+
+def _once(x: Floats) -> Floats:
+    return np.ones((1, len(x)))
+
+
+def _resampled(n: int, resamples: int, rng: np.random.Generator) -> Floats:
+    """Weights (1 + resamples, n): each network once, then counts of draws with replacement."""
+    return np.vstack([np.ones((1, n)), rng.multinomial(n, np.full(n, 1 / n), resamples)])
+
+
+def _number(values: Floats) -> float | None:
+    return float(values[0]) if np.isfinite(values[0]) else None
+
+
+def _estimate(values: Floats) -> Estimate:
+    """Of the values (1 + r,) at the weights of `_resampled`."""
+    value, drawn = _number(values), values[1:][np.isfinite(values[1:])]
+    if value is None or drawn.size < max(1, _DEFINED * (values.size - 1)):
+        return Estimate(value, None, None)
+    low, high = np.quantile(drawn, _LEVELS)
+    return Estimate(value, float(low), float(high))
+
+
+def _taus(tau: Callable[[Bools | None], Floats], band: Bools) -> Taus:
+    return Taus(_estimate(tau(None)), _estimate(tau(band)), len(band), _pairs(band))
+
+
+def _seed_to_seed(seeds: Floats, w: Floats, pairs: Bools | None) -> Floats:
+    """Mean tau (r,) over the pairs of seeds (seeds, n) that define one."""
+    taus = []
+    for a, b in combinations(seeds, 2):
+        both = np.isfinite(a) & np.isfinite(b)
+        s, t = (np.nan_to_num(signs(np.where(both, x, np.nan))) for x in (a, b))
+        taus.append(order.tau(s, t, w, pairs))
+    defined = np.isfinite(taus).sum(axis=0)
+    return np.where(defined > 0, np.nansum(taus, axis=0) / np.maximum(defined, 1), np.nan)
