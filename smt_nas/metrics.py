@@ -57,6 +57,7 @@ METRICS: dict[str, Metric] = {
         Metric("throughput_ips", "max", "measured", "img/s", 1.0, 1),
         Metric("reserved_memory_mb", "min", "measured", "reserved MB", 1.0, 1),
         Metric("energy_mj", "min", "measured", "mJ/img", 1.0, 1),
+        Metric("top1_pct", "max", "predicted", "top-1 %", 1.0, 2),
         Metric("score", "max", "proxy", "score", 1.0, 3),
         Metric("val_top1", "max", "trained", "val top-1 %", 0.01, 2),
     )
