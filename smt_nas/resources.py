@@ -208,8 +208,8 @@ def locked(folder: Path, way_out: str) -> Iterator[None]:
         lock.release()
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Replace `path` by `text`: temporary file beside it, fsync, rename.
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Replace what is in `path`: temporary file beside it, fsync, rename.
 
     Either the old or the new content is there, whenever the process dies.
 
@@ -219,8 +219,8 @@ def write_atomic(path: Path, text: str) -> None:
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp makes 0600; results are for colleagues too

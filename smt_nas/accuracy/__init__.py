@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from smt_nas.accuracy.evaluator import (
     Evaluation,
     Evaluator,
+    Foresees,
     FunctionEvaluator,
     ReplayEvaluator,
     Returned,
@@ -19,17 +20,39 @@ from smt_nas.accuracy.functions import NamedFunction
 from smt_nas.errors import UnknownName
 
 if TYPE_CHECKING:
+    from smt_nas.accuracy.capacity import CapacityEvaluator
+    from smt_nas.accuracy.joint import JointEvaluator
+    from smt_nas.accuracy.predictor import PredictorEvaluator
     from smt_nas.accuracy.zero_cost import ZeroCostEvaluator
 
 __all__ = [
     "EVALUATORS",
     "Evaluation",
     "Evaluator",
+    "Foresees",
     "FunctionEvaluator",
     "ReplayEvaluator",
     "Returned",
     "make_evaluator",
 ]
+
+
+def _joint() -> JointEvaluator:
+    from smt_nas.accuracy.joint import JointEvaluator
+
+    return JointEvaluator()
+
+
+def _predictor() -> PredictorEvaluator:
+    from smt_nas.accuracy.predictor import PredictorEvaluator
+
+    return PredictorEvaluator()
+
+
+def _capacity() -> CapacityEvaluator:
+    from smt_nas.accuracy.capacity import CapacityEvaluator
+
+    return CapacityEvaluator()
 
 
 def _zero_cost() -> ZeroCostEvaluator:
@@ -38,7 +61,12 @@ def _zero_cost() -> ZeroCostEvaluator:
     return ZeroCostEvaluator()
 
 
-EVALUATORS: dict[str, Callable[[], Evaluator]] = {"zero-cost": _zero_cost}
+EVALUATORS: dict[str, Callable[[], Evaluator]] = {
+    "joint": _joint,
+    "predictor": _predictor,
+    "capacity": _capacity,
+    "zero-cost": _zero_cost,
+}
 
 
 def make_evaluator(name: str) -> Evaluator:

@@ -15,13 +15,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from numbers import Real
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError
 from smt_nas.metrics import Metric, Provenance, metric
+from smt_nas.space import Genes, SearchSpace
 
 Returned = float | Mapping[str, float]
+STOPPED = "stopped"  # of reasons
 _LONGEST = 200  # characters of an error
 
 
@@ -38,7 +43,8 @@ class Evaluation:
         provenance: where `value` comes from.
         details: parts of the figure, for the record.
         seconds: what it cost.
-        reason: why it failed; None where it did not.
+        reason: why it failed; None where it did not. One that begins with STOPPED says why the
+            network was not rated to the end.
     """
 
     value: float | None
@@ -46,6 +52,11 @@ class Evaluation:
     details: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     reason: str | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was given up on purpose, rather than failed."""
+        return self.reason is not None and self.reason.startswith(STOPPED)
 
 
 class Evaluator(Protocol):
@@ -59,8 +70,24 @@ class Evaluator(Protocol):
     def objective(self) -> Metric:
         """The metric that `Evaluation.value` is a figure of."""
 
+    @property
+    def evidence(self) -> str:
+        """What a figure is and what it rests on, in one line."""
+
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
         """Rate networks, in order; a network that fails gives an `Evaluation` with a reason."""
+
+
+@runtime_checkable
+class Foresees(Protocol):
+    """An evaluator that rates gene arrays at once, so that a search can ask it of thousands."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether `figures` are the values of `evaluate`; else a guess at their order."""
+
+    def figures(self, space: SearchSpace, genes: Genes) -> NDArray[np.float64]:
+        """Rate (n, G) genes, (n,)."""
 
 
 def attempt(rate: Callable[[], Returned], objective: Metric, provenance: Provenance) -> Evaluation:

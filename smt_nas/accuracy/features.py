@@ -40,6 +40,8 @@ NAMES = (
 )
 """Names of the features, (F,)."""
 
+NARROW = 0.05  # width taken for a feature that hardly varies in a bench
+
 
 def of_genes(space: SearchSpace, genes: Genes) -> Floats:
     """Features of (n, G) genes; (n, F)."""

@@ -14,7 +14,7 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from smt_nas.accuracy import features
+from smt_nas.accuracy import evidence, features
 from smt_nas.accuracy.bench.known import Known
 from smt_nas.accuracy.bench.table import load_bench
 from smt_nas.accuracy.evaluator import Evaluation, Returned, attempt
@@ -26,7 +26,6 @@ from smt_nas.space import Genes, SearchSpace
 
 Floats = NDArray[np.float64]
 
-BENCH = "smt-bench-mini"
 MODEL = "ridge+gp"  # of REGRESSORS; chosen by `python -m benchmarks.predictor`
 FEWEST = 2 * len(features.NAMES)  # networks of a bench to learn from
 NORMAL_80 = 1.2815515655446004  # an 80 % interval is so many standard deviations to each side
@@ -77,14 +76,11 @@ class Predictor:
         """Predict from features (n, F)."""
         inside = rows.clip(self.lowest, self.highest)
         mean, std = self.regressor.predict(inside)
-        width = np.maximum(self.highest - self.lowest, _NARROW)
+        width = np.maximum(self.highest - self.lowest, features.NARROW)
         outside = np.abs(rows - inside) / width
         # a width outside, one knows no more than that it is some network of these costs
         doubt = np.hypot(std, self.spread * np.linalg.norm(outside, axis=1))
         return Prediction(mean - self.zero, doubt, mean - _level(inside) @ self.trend, outside)
-
-
-_NARROW = 0.05  # of a feature that hardly varies in the bench
 
 
 def _level(rows: Floats) -> Floats:
@@ -131,7 +127,7 @@ def fitted(rows: Floats, top1: Floats, model: str = MODEL, name: str = "bench") 
 
 
 @cache
-def shipped(name: str = BENCH) -> Predictor:
+def shipped(name: str = evidence.BENCH) -> Predictor:
     """The predictor of a shipped bench; the first call takes a second."""
     known = Known.of(load_bench(name))
     return fitted(known.features, known.top1, name=name)
@@ -146,6 +142,7 @@ class PredictorEvaluator:
 
     name = "predictor"
     objective = METRICS["score"]
+    exact = True
 
     def __init__(self, predictor: Predictor | None = None) -> None:
         self._predictor = predictor
@@ -154,6 +151,15 @@ class PredictorEvaluator:
     def predictor(self) -> Predictor:
         """What predicts."""
         return self._predictor or shipped()
+
+    @property
+    def evidence(self) -> str:
+        """What the figure is and what it rests on, in one line."""
+        found = evidence.words(self.name)
+        return (
+            f"predictor: points of top-1 above the published pattern, predicted from networks "
+            f"trained on small images (SMT-Bench-mini{found and f': {found}'})"
+        )
 
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
         """Predict each network, with its 80 % interval and its distance from the bench."""

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from smt_nas.accuracy import evidence
 from smt_nas.accuracy.evaluator import Evaluation, attempt
 from smt_nas.arch import Architecture
 from smt_nas.metrics import METRICS
@@ -50,6 +51,17 @@ class ZeroCostEvaluator:
 
     name = "zero-cost"
     objective = METRICS["score"]
+    parts = MEASURES
+
+    @property
+    def evidence(self) -> str:
+        """What the figure is and what it rests on, in one line."""
+        found = evidence.words(self.name)
+        line = f"zero-cost: a proxy, not an accuracy{found and f'; on SMT-Bench-mini {found}'}"
+        weak = [
+            m for m in (self.name, *MEASURES) if (a := evidence.agreed(m)) and not a.beats_params
+        ]
+        return f"{line}; at equal MACs {', '.join(weak)} no better than #params" if weak else line
 
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
         """Rate each network; one that fails, or whose score is not finite, says why."""

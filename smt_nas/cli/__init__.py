@@ -11,6 +11,7 @@ from smt_nas.cli import (  # noqa: F401  # they register commands
     search,
     spaces,
     train,
+    validate,
 )
 from smt_nas.cli.app import main
 

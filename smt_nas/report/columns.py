@@ -11,6 +11,7 @@ from smt_nas.search import Outcome, Quantity, Result, Target
 
 REFERENCE = "smt_t"
 BROKEN = "!"  # marks a measured value that breaks its budget
+_TOPOLOGY = "topology"
 _ALWAYS = ("score", "macs", "params", "peak_memory_mb")
 
 
@@ -42,6 +43,8 @@ def columns_of(outcome: Outcome) -> list[Column]:
             columns.append(_value(outcome, q, spare=q.name not in wanted))
         if any(q.name in r.measured for r in _rows(outcome)):
             columns.append(_measured(outcome, q))
+        if q.rated:
+            columns += _parts(outcome, q)
     return [*columns, _ratio(outcome)]
 
 
@@ -54,6 +57,18 @@ def _value(outcome: Outcome, q: Quantity, spare: bool) -> Column:
     heading = _heading(outcome, q, ", ".join(sources))
     spare = spare and q.name == "peak_memory_mb"
     return Column(heading, lambda r: q.metric.show(r.values.get(q.name)), spare)
+
+
+def _parts(outcome: Outcome, q: Quantity) -> list[Column]:
+    """What of the evaluator's figure is of the topology, where it says so."""
+    if not any(_TOPOLOGY in r.details for r in _rows(outcome)):
+        return []
+
+    def cell(r: Result) -> str:
+        value = r.details.get(_TOPOLOGY)
+        return "-" if value is None else f"{value:+.{q.metric.digits}f}"
+
+    return [Column("of it\ntopology", cell, spare=True)]
 
 
 def _measured(outcome: Outcome, q: Quantity) -> Column:

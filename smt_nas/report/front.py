@@ -13,7 +13,8 @@ from rich.text import Text
 
 from smt_nas.report.columns import Column, columns_of
 from smt_nas.report.latency import latency_notes
-from smt_nas.search import Outcome, Result
+from smt_nas.report.outside import outside_document, outside_notes
+from smt_nas.search import Outcome, Result, Trial
 
 WIDTH = 80  # of a terminal: the table fits it
 ROWS = 20  # of a long front that are shown without --all
@@ -59,13 +60,23 @@ def front_notes(outcome: Outcome, show_all: bool) -> list[str]:
             f"{len(outcome.front)} networks are on the front; {ROWS} are shown, spread over it. "
             f"All: smt-nas front {outcome.path} --all"
         )
-    lines += _provenance(outcome) + latency_notes(outcome)
+    lines += _provenance(outcome) + outside_notes(outcome.front) + latency_notes(outcome)
     lines += [f"Left out, its proof failed: {r.arch.key}: {r.reason}" for r in outcome.disproved]
-    failed = [t for t in outcome.trials if t.evaluation.reason is not None]
-    if failed:
-        reasons = dict.fromkeys(str(t.evaluation.reason) for t in failed)
-        lines.append(f"{len(failed)} of {len(outcome.trials)} trials failed: {next(iter(reasons))}")
+    lines += _unrated(outcome)
     lines.append(_next(outcome))
+    return lines
+
+
+def _unrated(outcome: Outcome) -> list[str]:
+    """Trials that were stopped on purpose, and those that failed."""
+    without = [t.evaluation for t in outcome.trials if t.evaluation.reason is not None]
+    lines = []
+    for word, some in (
+        ("were stopped early", [e.reason for e in without if e.stopped]),
+        ("failed", [e.reason for e in without if not e.stopped]),
+    ):
+        if some:
+            lines.append(f"{len(some)} of {len(outcome.trials)} trials {word}, e.g.: {some[0]}")
     return lines
 
 
@@ -80,13 +91,19 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
         "settings": outcome.settings.model_dump(mode="json", exclude={"storage"}),
         "finished": outcome.finished,
         "trials": len(outcome.trials),
-        "failed": sum(t.evaluation.reason is not None for t in outcome.trials),
+        "failed": sum(_failed(t) for t in outcome.trials),
+        "stopped": sum(t.evaluation.stopped for t in outcome.trials),
+        "evidence": outcome.evidence,
         "kendall_tau": outcome.taus,
         "targets": {n: records[str(t)].model_dump(mode="json") for n, t in targets.items()},
         "prediction_error": {name: asdict(error) for name, error in outcome.errors.items()},
-        "front": [r.as_dict() for r in outcome.front],
-        "baselines": [r.as_dict() for r in outcome.baselines],
+        "front": [r.as_dict() | outside_document(r) for r in outcome.front],
+        "baselines": [r.as_dict() | outside_document(r) for r in outcome.baselines],
     }
+
+
+def _failed(trial: Trial) -> bool:
+    return trial.evaluation.reason is not None and not trial.evaluation.stopped
 
 
 def _thinned(members: Sequence[Result]) -> list[Result]:
@@ -105,14 +122,12 @@ def _title(outcome: Outcome) -> str:
 
 
 def _provenance(outcome: Outcome) -> list[str]:
-    lines = []
+    lines = [] if outcome.evidence is None else [f"{outcome.evidence}."]
     if outcome.taus:
         taus = ", ".join(f"{tau:.2f} to #{name}" for name, tau in outcome.taus.items())
         rated = outcome.problem.rated
         assert rated is not None
-        proxy = any(r.provenance.get(rated.name) == "proxy" for r in outcome.front)
-        word = "a proxy, not an accuracy" if proxy else f"of evaluator {outcome.settings.evaluator}"
-        lines.append(f"{rated.name}: {word}; its Kendall tau in this run is {taus}.")
+        lines.append(f"{rated.name}: its Kendall tau in this run is {taus}.")
     if any(r.witnesses for r in outcome.front):
         lines.append(
             "MACs: by formula, and torch's counter agrees on every row; fvcore's and thop's "

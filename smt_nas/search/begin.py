@@ -10,7 +10,7 @@ from smt_nas.metrics import METRICS
 from smt_nas.resources import validated
 from smt_nas.search.engine import Search
 from smt_nas.search.listener import Listener, Silence
-from smt_nas.search.problem import Problem
+from smt_nas.search.problem import COST_OBJECTIVES, Problem
 from smt_nas.search.quantities import FROM_LATENCY
 from smt_nas.search.rundir import DEFAULT_EVALUATOR, RunDirectory, Settings
 from smt_nas.search.strategies import make_strategy
@@ -41,7 +41,11 @@ def start(
         StoreError: the run directory or the storage cannot be used.
     """
     space = SearchSpace.load(settings.space)
-    problem = Problem.of(space, settings.budgets, settings.objectives, settings.device)
+    objectives = settings.objectives
+    if not objectives:
+        rater = rater or make_evaluator(settings.evaluator or DEFAULT_EVALUATOR)
+        objectives = (rater.objective.name, *COST_OBJECTIVES)
+    problem = Problem.of(space, settings.budgets, objectives, settings.device)
     make_strategy(settings.strategy, problem)
     rater = _rater(problem, rater or settings.evaluator)
     settings = settings.model_copy(
@@ -53,7 +57,10 @@ def start(
     )
     listener = listener or Silence()
     introduce(problem, listener)
-    directory = RunDirectory.create(out, settings, space, problem.records)
+    evidence = None if rater is None else rater.evidence
+    if evidence is not None:
+        listener.say(evidence)
+    directory = RunDirectory.create(out, settings, space, problem.records, evidence)
     listener.say(f"Run directory: {directory.path}")
     return Search(directory, problem, _first_study(problem, directory), rater, listener, workers)
 

@@ -7,12 +7,14 @@ The state is the study. Round r proposes trials 32 r to 32 r + 31 from the trial
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from smt_nas.accuracy import Evaluator
+from smt_nas.accuracy import Evaluation, Evaluator, Foresees
 from smt_nas.search.front import Result, pareto, result, write
 from smt_nas.search.listener import Listener, Silence
 from smt_nas.search.prediction_error import PredictionError, prediction_errors
@@ -21,7 +23,7 @@ from smt_nas.search.problem import Problem
 from smt_nas.search.prove import Notes, proof, prove
 from smt_nas.search.rate import Rater
 from smt_nas.search.rundir import RunDirectory, Settings
-from smt_nas.search.strategies import BATCH, Strategy, make_strategy
+from smt_nas.search.strategies import BATCH, Foresight, Strategy, make_strategy
 from smt_nas.search.study import Study, Trial, history
 from smt_nas.search.workers import Workers
 from smt_nas.space import Genes
@@ -44,6 +46,7 @@ class Outcome:
         taus: Kendall tau of the evaluator's figure to `params` and to `macs` in this run; empty
             without an evaluator or with fewer than 3 trials.
         errors: of predictions, by what the front was measured to take; by quantity.
+        evidence: what the evaluator's figures rest on; None without one.
         finished: all trials and proofs are there.
         interrupted: the user stopped it.
     """
@@ -57,6 +60,7 @@ class Outcome:
     trials: list[Trial]
     taus: dict[str, float]
     errors: dict[str, PredictionError]
+    evidence: str | None
     finished: bool
     interrupted: bool = False
 
@@ -121,6 +125,7 @@ class Search:
             trials=trials,
             taus=_taus(self.problem, trials),
             errors=prediction_errors(front),
+            evidence=self.directory.evidence,
             finished=enough and (proved or not settings.prove),
         )
 
@@ -130,7 +135,7 @@ class Search:
 
     def _evaluate(self, rater: Rater) -> list[Trial]:
         settings, trials = self.directory.settings, self.study.trials()
-        proposer = make_strategy(settings.strategy, self.problem)
+        proposer = make_strategy(settings.strategy, self.problem, self._foresight())
         while len(trials) < settings.n:
             self.listener.step("evaluate", len(trials), settings.n)
             todo = self._round(proposer, trials)[: settings.n - len(trials)]
@@ -147,6 +152,12 @@ class Search:
                 self.listener.step("evaluate", len(trials), settings.n)
         return trials
 
+    def _foresight(self) -> Foresight | None:
+        evaluator, space = self.evaluator, self.problem.space
+        if not isinstance(evaluator, Foresees):
+            return None
+        return Foresight(partial(evaluator.figures, space), exact=evaluator.exact)
+
     def _round(self, proposer: Strategy, trials: Sequence[Trial]) -> Genes:
         """What is left of the round that the next trial belongs to; (n, G)."""
         first = len(trials) // BATCH * BATCH
@@ -162,14 +173,12 @@ class Search:
         presets = baselines(self.problem.space)
         todo = {name: arch for name, arch in presets.items() if f"baseline:{name}" not in notes}
         for name, rating in zip(todo, rater.rate(list(todo.values())), strict=True):
-            self.study.remember(f"baseline:{name}", [rating.value, rating.provenance])
+            self.study.remember(f"baseline:{name}", asdict(rating))
 
     def _baselines(self, notes: Notes) -> list[Result]:
         results = []
         for name, arch in baselines(self.problem.space).items():
-            value, provenance = notes.get(f"baseline:{name}") or (None, "")
-            rated = self.problem.rated
-            rating = {rated.name: (value, provenance)} if rated and value is not None else {}
+            rating = _noted(notes.get(f"baseline:{name}"))
             predictions = self.problem.preset_predictions(name)
             results.append(result(self.problem, name, arch, rating, predictions))
         return results
@@ -205,9 +214,16 @@ class Search:
         rows = [t for t in trials if t.key in failed]
         archs = [self.problem.space.decode(t.genes[None])[0] for t in rows]
         return [
-            self._proved(result(self.problem, str(t.number), a, {}, t.predictions), notes)
+            self._proved(result(self.problem, str(t.number), a, None, t.predictions), notes)
             for t, a in zip(rows, archs, strict=True)
         ]
+
+
+def _noted(note: Any) -> Evaluation | None:
+    """A baseline's rating; older runs hold value and provenance alone."""
+    if note is None:
+        return None
+    return Evaluation(**note) if isinstance(note, dict) else Evaluation(*note)
 
 
 def _failed_proofs(notes: Notes) -> set[str]:

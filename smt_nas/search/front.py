@@ -14,6 +14,7 @@ import moocore
 import numpy as np
 
 from smt_nas import costs
+from smt_nas.accuracy import Evaluation
 from smt_nas.arch import Architecture
 from smt_nas.errors import StoreError
 from smt_nas.metrics import METRICS
@@ -21,6 +22,7 @@ from smt_nas.resources import write_atomic
 from smt_nas.search.problem import Problem
 from smt_nas.search.study import Trial
 
+_ENDS = {"low", "high"}  # of an interval, among an evaluation's details
 WITNESSES = ("torch", "fvcore", "thop")
 
 
@@ -51,6 +53,7 @@ class Result:
         values: what the search judged it by, by quantity; what is not known is not there.
         provenance: where each value comes from.
         intervals: low and high end of each predicted value.
+        details: what the evaluator said beside its figure.
         witnesses: MACs by counter (`torch`, `fvcore`, `thop`); empty before the proof.
         measured: what was measured of predicted quantities; empty before the proof.
         breaks: limits that do not hold by measurement, whatever was predicted.
@@ -63,6 +66,7 @@ class Result:
     values: dict[str, float]
     provenance: dict[str, str]
     intervals: dict[str, tuple[float, float]]
+    details: dict[str, float] = field(default_factory=dict)
     witnesses: dict[str, int] = field(default_factory=dict)
     measured: dict[str, Measured] = field(default_factory=dict)
     breaks: tuple[str, ...] = ()
@@ -105,6 +109,7 @@ class Result:
             "values": self.values,
             "provenance": self.provenance,
             "intervals": {n: {"low": x[0], "high": x[1]} for n, x in self.intervals.items()},
+            "details": self.details,
             "measured": {name: asdict(m) for name, m in self.measured.items()},
             "breaks": list(self.breaks),
             "witnesses": self.witnesses,
@@ -115,19 +120,24 @@ def result(
     problem: Problem,
     name: str,
     arch: Architecture,
-    rating: Mapping[str, tuple[float, str]],
+    rating: Evaluation | None,
     predictions: Mapping[str, tuple[float, float, float]],
 ) -> Result:
-    """A network with its costs, its predictions, and what an evaluator said: value, provenance."""
+    """A network with its costs, its predictions, and what the evaluator said, if it did."""
     values: dict[str, float] = dict(costs.of(arch).as_dict())
     values |= problem.scaled(values)
     provenance: dict[str, str] = dict.fromkeys(values, "exact")
-    for metric, (value, source) in rating.items():
-        values[metric], provenance[metric] = value, source
     values |= {name: found[0] for name, found in predictions.items()}
     provenance |= dict.fromkeys(predictions, "predicted")
     intervals = {name: (low, high) for name, (_, low, high) in predictions.items()}
-    return Result(name, arch, values, provenance, intervals)
+    details: dict[str, float] = {}
+    if rating is not None and rating.value is not None and problem.rated is not None:
+        rated = problem.rated.name
+        values[rated], provenance[rated] = rating.value, rating.provenance
+        details = dict(rating.details)
+        if details.keys() >= _ENDS:
+            intervals[rated] = (details.pop("low"), details.pop("high"))
+    return Result(name, arch, values, provenance, intervals, details)
 
 
 def pareto(problem: Problem, trials: Sequence[Trial]) -> list[Result]:
@@ -149,10 +159,8 @@ def pareto(problem: Problem, trials: Sequence[Trial]) -> list[Result]:
     chosen = sorted(np.flatnonzero(keep), key=lambda i: (*points[i], good[i].key))
     members = []
     for place, i in enumerate(chosen):
-        rating = {}
-        if rated is not None:
-            rating[rated.name] = (float(values[rated.name][i]), good[i].evaluation.provenance)
         arch = problem.space.decode(genes[i : i + 1])[0]
+        rating = good[i].evaluation
         members.append(result(problem, str(place), arch, rating, good[i].predictions))
     return members
 
@@ -203,6 +211,8 @@ def _columns(rows: Sequence[Result]) -> dict[str, Callable[[Result], str]]:
             columns[f"{name}_measured"] = partial(_timing, name, "value")
             columns[f"{name}_iqr_ms"] = partial(_timing, name, "spread_ms")
             columns[f"{name}_status"] = partial(_timing, name, "status")
+    details = dict.fromkeys(name for r in rows for name in r.details)
+    columns |= {f"evaluator_{name}": partial(_detail, name) for name in details}
     return columns | {f"macs_{counter}": partial(_count, counter) for counter in WITNESSES}
 
 
@@ -219,6 +229,10 @@ def _value(name: str, r: Result) -> str:
 
 def _source(name: str, r: Result) -> str:
     return r.provenance.get(name, "")
+
+
+def _detail(name: str, r: Result) -> str:
+    return _number(r.details.get(name))
 
 
 def _end(name: str, i: int, r: Result) -> str:

@@ -28,7 +28,8 @@ from smt_nas.search.quantities import (
 from smt_nas.search.targets import Default, Devices, Find, Place, Target
 from smt_nas.space import Genes, SearchSpace
 
-DEFAULT_OBJECTIVES = ("score", "latency_ms", "macs", "params")
+COST_OBJECTIVES = ("latency_ms", "macs", "params")
+"""What is wanted beside the evaluator's figure, where nothing else was said."""
 Values = dict[str, NDArray[Any]]
 """Values (n,) by the name of the quantity."""
 
@@ -69,7 +70,7 @@ class Problem:
         Args:
             space: which networks are allowed.
             budgets: what must hold.
-            objectives: what is wanted; none means DEFAULT_OBJECTIVES.
+            objectives: what is wanted; none means COST_OBJECTIVES.
             device: where latencies are of that name no device, e.g. `a100:b8:fp16`; None for this
                 machine's own.
             records: targets of a search that is only read; no device is then looked at.
@@ -81,7 +82,7 @@ class Problem:
         devices = Devices()
         find: Find = _recorded(records) if records else devices
         default = Default.read(device, find)
-        wanted = _wanted(objectives or DEFAULT_OBJECTIVES, default)
+        wanted = _wanted(objectives or COST_OBJECTIVES, default)
         limited = [budgeted(text, default, find) for text in budgets]
         quantities = tuple({q.name: q for q in (*wanted, *(q for _, q in limited))}.values())
         problem = cls(

@@ -39,7 +39,7 @@ class Settings(BaseModel):
     Attributes:
         space: name of a shipped space, or path of a YAML.
         budgets: what must hold, e.g. `("2.4GFLOPs", "12Mparams")`.
-        objectives: names of METRICS; none means score up; latency, MACs, params down.
+        objectives: names of METRICS; none means the evaluator's up; latency, MACs, params down.
         device: where latencies are of that name no device, e.g. `a100:b8:fp16`; None for this
             machine's GPU, or its CPU where there is none.
         strategy: of STRATEGIES.
@@ -77,6 +77,7 @@ class _RunFile(BaseModel):
     versions: dict[str, str]
     device: str
     targets: tuple[Record, ...] = ()
+    evidence: str | None = None
 
 
 class RunDirectory:
@@ -88,6 +89,7 @@ class RunDirectory:
         space: the search space as it was then, whatever its file says now.
         study_name: name of the study in its storage; stays when the folder is moved.
         targets: devices and conditions that its latencies are of; the search's own first.
+        evidence: what its evaluator's figures rest on; None without one.
     """
 
     def __init__(
@@ -97,12 +99,14 @@ class RunDirectory:
         space: SearchSpace,
         study: str,
         targets: Sequence[Record] = (),
+        evidence: str | None = None,
     ) -> None:
         self.path = path
         self.settings = settings
         self.space = space
         self.study_name = study
         self.targets = tuple(targets) or (Record(target=BEFORE_DEVICES),)
+        self.evidence = evidence
 
     @classmethod
     def create(
@@ -111,6 +115,7 @@ class RunDirectory:
         settings: Settings,
         space: SearchSpace,
         targets: Sequence[Record] = (),
+        evidence: str | None = None,
     ) -> RunDirectory:
         """Make a new run directory; without a path, `runs/<space>-<budget>`, numbered if taken.
 
@@ -120,7 +125,7 @@ class RunDirectory:
         if settings.storage is not None:
             check_url(settings.storage)
         path = _made(settings, path)
-        directory = cls(path, settings, space, path.resolve().name, targets)
+        directory = cls(path, settings, space, path.resolve().name, targets, evidence)
         with directory.lock():
             occupied = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
             if "run.yaml" in occupied:
@@ -137,6 +142,7 @@ class RunDirectory:
                 "versions": _versions(),
                 "device": device(),
                 "targets": [r.model_dump(mode="json") for r in targets],
+                "evidence": evidence,
             }
             write_atomic(path / "run.yaml", to_yaml(content))
         return directory
@@ -165,7 +171,7 @@ class RunDirectory:
                 "it."
             )
         space = SearchSpace(file.space, settings.space)
-        return cls(path, settings, space, file.study, file.targets)
+        return cls(path, settings, space, file.study, file.targets, file.evidence)
 
     @property
     def database(self) -> Path:

@@ -42,6 +42,19 @@ class History:
         return self.genes[ok], np.array([self.figures[i] for i in ok], dtype=float)
 
 
+@dataclass(frozen=True)
+class Foresight:
+    """What is known of the evaluator's figures before it is asked.
+
+    Attributes:
+        figures: of (n, G) genes, (n,).
+        exact: they are what it will say; else a guess that orders networks alike.
+    """
+
+    figures: Callable[[Genes], Floats]
+    exact: bool
+
+
 class Strategy(Protocol):
     """Proposes networks that hold the limits and were not tried before."""
 
@@ -66,36 +79,52 @@ class SurrogateNSGA2:
 
     The first round spreads feasible networks, and the presets that hold the limits, over the MACs.
     Later rounds screen `POPULATION x GENERATIONS` candidates, take a spread of the predicted front
-    and some networks at random. Without an evaluator the formulas alone are screened.
+    and some networks at random. What is known for sure, by formulas or by an evaluator that
+    foresees, is screened as it is from the first round on, and nothing is drawn at random.
+    A guess takes the surrogate's place in the first round and is a feature of it later.
     """
 
     problem: Problem
+    foresight: Foresight | None = None
 
     def propose(self, study: History, n: int, rng: np.random.Generator) -> Genes:
         """Screen candidates; returns n that were not tried."""
         genes, figures = study.rated
-        if self.problem.rated is not None and len(figures) < BATCH // 2:
+        blind = self.problem.rated is not None and self.foresight is None
+        if blind and len(figures) < BATCH // 2:
             return self._spread_over_macs(study, n, rng)
         pool = feasible_sample(self.problem, rng, len(study.genes) + 2 * n)
         judge = self._judge(genes, figures)
         front = screen(self.problem, judge, rng, np.concatenate([genes, pool[:n]]))
         front = _untried(front, study)
         values = self.problem.values(front)
-        most = n - int(_EXPLORE * n) if self.problem.rated else n
+        most = n if self._sure else n - int(_EXPLORE * n)
         chosen = front[_spread(judge(front, values), most)] if len(front) else front
         return _untried(distinct(np.concatenate([chosen, pool])), study)[:n]
+
+    @property
+    def _sure(self) -> bool:
+        """Whether all that networks are judged by is known before they are tried."""
+        return self.problem.rated is None or (self.foresight is not None and self.foresight.exact)
 
     def _judge(self, genes: Genes, figures: Floats) -> Callable[..., Floats]:
         rated = self.problem.rated
         if rated is None:
             return by_formula(self.problem)
-        surrogate = Surrogate(self.problem, genes, figures)
+        expected = self._expected(genes, figures)
 
         def judge(rows: Genes, values: dict[str, NDArray[Any]]) -> Floats:
-            predicted = surrogate.predict(rows, values)
-            return self.problem.minimised({**values, rated.name: predicted})
+            return self.problem.minimised({**values, rated.name: expected(rows, values)})
 
         return judge
+
+    def _expected(self, genes: Genes, figures: Floats) -> Callable[..., Floats]:
+        """The evaluator's figures (n,) of rows (n, G) with their costs, as far as is known."""
+        ahead = self.foresight
+        if ahead is not None and (ahead.exact or len(figures) < BATCH // 2):
+            return lambda rows, values: ahead.figures(rows)
+        guess = None if ahead is None else ahead.figures
+        return Surrogate(self.problem, genes, figures, guess).predict
 
     def _spread_over_macs(self, study: History, n: int, rng: np.random.Generator) -> Genes:
         pool = _untried(feasible_sample(self.problem, rng, _POOL), study)
@@ -106,17 +135,17 @@ class SurrogateNSGA2:
         return distinct(np.concatenate([presets, pool[order[picks]], pool]))[:n]
 
 
-STRATEGIES: dict[str, Callable[[Problem], Strategy]] = {
+STRATEGIES: dict[str, Callable[[Problem, Foresight | None], Strategy]] = {
     "nsga2": SurrogateNSGA2,
-    "random": RandomSearch,
+    "random": lambda problem, _: RandomSearch(problem),
 }
 
 
-def make_strategy(name: str, problem: Problem) -> Strategy:
+def make_strategy(name: str, problem: Problem, foresight: Foresight | None = None) -> Strategy:
     """Make a strategy by name. Raises UnknownName."""
     if name not in STRATEGIES:
         raise UnknownName("strategy", name, STRATEGIES)
-    return STRATEGIES[name](problem)
+    return STRATEGIES[name](problem, foresight)
 
 
 def _feasible_presets(problem: Problem) -> Genes:

@@ -141,7 +141,7 @@ class Study:
             rated = {problem.rated.name: evaluation.value} if problem.rated else {}
             values = [(known | rated)[q.name] for q in problem.objectives]
         trial = create_trial(
-            state=TrialState.COMPLETE if values else TrialState.FAIL,
+            state=_state(evaluation),
             values=values,
             params={g.name: _label(g, int(i)) for g, i in self._free(genes)},
             distributions={g.name: _distribution(g) for g in self._genes},
@@ -167,7 +167,7 @@ class Study:
         """All finished trials, in order. Raises StoreError."""
         with _guard(self._where):
             frozen = self.optuna.get_trials(deepcopy=False)
-            done = (TrialState.COMPLETE, TrialState.FAIL)
+            done = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
             return [self._read(t) for t in frozen if t.state in done and "key" in t.user_attrs]
 
     def _read(self, frozen: FrozenTrial) -> Trial:
@@ -228,6 +228,12 @@ def _guard(where: str) -> Iterator[None]:
         cause = getattr(cause, "orig", cause)
         reason = " ".join(str(cause).split())[:200]
         raise StoreError(f"{where}: cannot be used ({reason}). {_way_out(cause)}") from error
+
+
+def _state(evaluation: Evaluation) -> TrialState:
+    if evaluation.reason is None:
+        return TrialState.COMPLETE
+    return TrialState.PRUNED if evaluation.stopped else TrialState.FAIL
 
 
 def _way_out(cause: object) -> str:

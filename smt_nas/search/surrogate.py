@@ -6,6 +6,7 @@ It only chooses what to evaluate next; no result is ever its prediction.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,16 @@ _LOG_COSTS = ("macs", "params", "activations")
 class Surrogate:
     """Predicts the evaluator's figure of (n, G) genes from those already rated."""
 
-    def __init__(self, problem: Problem, genes: Genes, figures: Floats) -> None:
-        """Fit on genes (m, G) and figures (m,)."""
+    def __init__(
+        self,
+        problem: Problem,
+        genes: Genes,
+        figures: Floats,
+        guess: Callable[[Genes], Floats] | None = None,
+    ) -> None:
+        """Fit on genes (m, G) and figures (m,); a guess of the figures helps as a feature."""
         self._cardinality = problem.space.cardinality
+        self._guess = guess
         self._scaler = StandardScaler()
         features = self._scaler.fit_transform(self._features(genes, problem.costs(genes)))
         width = np.sqrt(features.shape[1])
@@ -54,4 +62,5 @@ class Surrogate:
         share = genes[:, free] / (self._cardinality[free] - 1)
         logs = [np.log(values[name]) for name in _LOG_COSTS]
         attention = values["attention_macs"] / values["macs"]
-        return np.column_stack([share, *logs, attention])
+        guess = [] if self._guess is None else [self._guess(genes)]
+        return np.column_stack([share, *logs, attention, *guess])

@@ -1,0 +1,59 @@
+"""Validates the evaluators on the shipped bench, and writes what they rest on beside it.
+
+python -m benchmarks.evidence
+"""
+
+from __future__ import annotations
+
+import json
+
+from smt_nas.accuracy import EVALUATORS, make_evaluator
+from smt_nas.accuracy.bench.table import load_bench
+from smt_nas.accuracy.evidence import BENCH
+from smt_nas.accuracy.features import NAMES
+from smt_nas.accuracy.validate import Validation, validate
+from smt_nas.cli import console
+from smt_nas.report.validation import validation_notes, validation_table
+from smt_nas.resources import folders, write_atomic
+
+
+def document(found: Validation) -> dict[str, object]:
+    """What `smt_nas.accuracy.evidence` reads."""
+    rows = {
+        row.name.strip(): {
+            "tau": _rounded(row.agreement.kendall.value),
+            "in_band": _rounded(row.agreement.in_band.value),
+            "beats_params": row.beats_params,
+            "held_out": row.learnt,
+        }
+        for row in found.rows
+    }
+    x = found.known.features
+    return {
+        "bench": found.bench.name,
+        "networks": len(found.known.archs),
+        "rows": rows,
+        "features": {
+            name: [round(float(low), 6), round(float(high), 6)]
+            for name, low, high in zip(NAMES, x.min(axis=0), x.max(axis=0), strict=True)
+        },
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def main() -> None:
+    """Validate all of them; takes a minute or two."""
+    found = validate([make_evaluator(name) for name in EVALUATORS], load_bench(BENCH))
+    console.show(validation_table(found))
+    for line in validation_notes(found):
+        console.show_text(line)
+    path = folders("bench")[0] / f"{BENCH}.evidence.json"
+    write_atomic(path, json.dumps(document(found), indent=1) + "\n")
+    console.say(f"Wrote {path.name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""`joint`: expected ImageNet-1K top-1, from capacity for the level and the bench for the topology.
+
+    top-1 = capacity(MACs, params, activations) + (spread_c / spread_b) * topology
+
+`topology` is what the predictor expects beyond costs, in points of the bench; `spread_b` is the
+spread of trained networks about their costs there, and `spread_c` that of published networks about
+the capacity law. So a topology that is one deviation better on the bench counts as one deviation
+of what capacity leaves open. That effects on small images carry over to ImageNet is assumed, not
+measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smt_nas.accuracy import capacity, evidence, features
+from smt_nas.accuracy.capacity import Capacity
+from smt_nas.accuracy.evaluator import Evaluation, Returned, attempt
+from smt_nas.accuracy.predictor import NORMAL_80, Predictor, fitted, shipped
+from smt_nas.arch import Architecture
+from smt_nas.metrics import METRICS
+from smt_nas.space import Genes, SearchSpace
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Of n networks.
+
+    Attributes:
+        top1_pct: expected ImageNet-1K top-1 in percent, (n,).
+        low, high: 80 % interval, (n,).
+        topology: part of it that is of the topology, in points, (n,).
+        outside: how far the network lies outside the bench, in widths of the bench, (n,).
+    """
+
+    top1_pct: Floats
+    low: Floats
+    high: Floats
+    topology: Floats
+    outside: Floats
+
+
+def joined(level: Capacity, rows: Floats, predictor: Predictor) -> Joint:
+    """Add the topology of features (n, F) to the level of capacity, (n,)."""
+    found = predictor.predict(rows)
+    weight = capacity.spread() / predictor.spread
+    effect, doubt = weight * found.topology, weight * NORMAL_80 * found.std
+    return Joint(
+        top1_pct=level.top1_pct + effect,
+        low=level.top1_pct + effect - np.hypot(level.top1_pct - level.low, doubt),
+        high=level.top1_pct + effect + np.hypot(level.high - level.top1_pct, doubt),
+        topology=effect,
+        outside=np.linalg.norm(found.outside, axis=1),
+    )
+
+
+class JointEvaluator:
+    """Rates networks by capacity and topology together.
+
+    Args:
+        predictor: of the topology; None for that of the shipped bench.
+    """
+
+    name = "joint"
+    objective = METRICS["top1_pct"]
+    exact = True
+    parts = ("topology",)
+
+    def __init__(self, predictor: Predictor | None = None) -> None:
+        self._predictor = predictor
+
+    @property
+    def evidence(self) -> str:
+        """What the figure is and what it rests on, in one line."""
+        found = evidence.words(self.name)
+        return (
+            "joint: expected ImageNet-1K top-1, predicted: the level by capacity, from published "
+            "networks; the topology by networks trained on small images (SMT-Bench-mini"
+            f"{found and f': {found}'}); that this carries over is assumed"
+        )
+
+    def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
+        """Rate each network; details are both parts, the interval and the distance from the bench.
+
+        `relative` stands where the level means nothing; see `capacity`.
+        """
+        return [attempt(partial(self._of, arch), self.objective, "predicted") for arch in archs]
+
+    def figures(self, space: SearchSpace, genes: Genes) -> Floats:
+        """Rate (n, G) genes at once, (n,)."""
+        rows = features.of_genes(space, genes)
+        return joined(capacity.of_genes(space, genes), rows, self._topology).top1_pct
+
+    def learnt(self, rows: Floats, top1: Floats) -> JointEvaluator:
+        """The same, its topology learnt from features (n, F) and top-1 in points (n,)."""
+        return JointEvaluator(fitted(rows, top1))
+
+    @property
+    def _topology(self) -> Predictor:
+        return self._predictor or shipped()
+
+    def _of(self, arch: Architecture) -> Returned:
+        level = capacity.of_arch(arch)
+        found = joined(level, features.of_archs([arch]), self._topology)
+        columns = {
+            "top1_pct": found.top1_pct,
+            "low": found.low,
+            "high": found.high,
+            "capacity": level.top1_pct,
+            "topology": found.topology,
+            "outside": found.outside,
+        }
+        marks = {"relative": 1.0} if level.relative else {}
+        return {name: float(value[0]) for name, value in columns.items()} | marks

@@ -1,0 +1,89 @@
+"""`validate`: how far an evaluator can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from smt_nas.cli import console
+from smt_nas.cli.app import app
+
+if TYPE_CHECKING:
+    from smt_nas.accuracy import Evaluation, Evaluator
+    from smt_nas.accuracy.validate import Rate
+    from smt_nas.arch import Architecture
+
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="EVALUATOR...",
+        help="predictor, capacity, joint, zero-cost, or your own function, mypkg.mymod:fn.",
+    ),
+]
+On = Annotated[
+    str, typer.Option("--on", metavar="BENCH", help="A shipped bench, a folder or a .csv.")
+]
+Plot = Annotated[
+    Path | None, typer.Option(help="Draw predicted against trained: a .html or a .png.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of folds and resamples.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: cores.")]
+Timeout = Annotated[float | None, typer.Option(help="Seconds that one network may take.")]
+
+
+@app.command()
+def validate(
+    evaluators: Names,
+    on: On = "smt-bench-mini",
+    plot: Plot = None,
+    seed: Seed = 0,
+    timeout: Timeout = None,
+    workers: Workers = None,
+    as_json: console.AsJson = False,
+) -> None:
+    """Compare what evaluators say with what networks were trained to.
+
+    Example: smt-nas validate predictor zero-cost --on smt-bench-mini
+    """
+    from smt_nas.accuracy import make_evaluator
+    from smt_nas.accuracy.bench.table import load_bench
+    from smt_nas.accuracy.validate import validate as judge
+    from smt_nas.report.scatter import draw, drawable
+    from smt_nas.report.validation import (
+        validation_document,
+        validation_notes,
+        validation_table,
+    )
+
+    drawable(plot)
+    bench = load_bench(on)
+    found = [make_evaluator(name) for name in dict.fromkeys(evaluators)]
+    result = judge(found, bench, _rate(timeout, workers), seed)
+    if as_json:
+        console.show_json(validation_document(result))
+    else:
+        console.show(validation_table(result))
+        for line in validation_notes(result):
+            console.show_text(line)
+    if plot is not None:
+        draw(result, plot)
+        console.say(f"Wrote {plot}")
+
+
+def _rate(timeout: float | None, workers: int | None) -> Rate:
+    """Ask evaluators on all cores, with a bar."""
+    from smt_nas.search.rate import Rater
+    from smt_nas.search.workers import Workers, available
+
+    def ask(evaluator: Evaluator, archs: Sequence[Architecture]) -> list[Evaluation]:
+        found = []
+        with console.talk() as talk, Workers(workers or available()) as pool:
+            for evaluation in Rater(evaluator, pool, timeout).rate(archs):
+                found.append(evaluation)
+                talk.step("evaluate", len(found), len(archs))
+        return found
+
+    return ask

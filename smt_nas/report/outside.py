@@ -1,0 +1,42 @@
+"""Where members of a front lie outside what was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from smt_nas.accuracy.evidence import BENCH
+from smt_nas.accuracy.extent import Beyond, beyond
+from smt_nas.search import Result
+
+_MOST = 6  # features that are told; the JSON has all
+
+
+def outside_notes(members: Sequence[Result]) -> list[str]:
+    """One line for all that lies inside, or one a feature with the members that leave it."""
+    by_feature: dict[str, list[tuple[str, Beyond]]] = {}
+    leaving = set()
+    for r in members:
+        for found in beyond(r.arch):
+            by_feature.setdefault(found.feature, []).append((r.name, found))
+            leaving.add(r.name)
+    if not by_feature:
+        return []
+    lines = [
+        f"Outside the evidence ({BENCH} trained no network like it): {len(leaving)} of "
+        f"{len(members)} members, in"
+    ]
+    ordered = sorted(by_feature.values(), key=lambda rows: -max(b.widths for _, b in rows))
+    for rows in ordered[:_MOST]:
+        first = rows[0][1]
+        told = ", ".join(f"{name} ({b.value:.3g})" for name, b in rows)
+        lines.append(f"  {first.words}, bench {first.low:.3g} to {first.high:.3g}: {told}")
+    if len(ordered) > _MOST:
+        lines.append(f"  and {len(ordered) - _MOST} other features; --json has all.")
+    return lines
+
+
+def outside_document(r: Result) -> dict[str, Any]:
+    """All features of a network that lie outside, the farthest first."""
+    return {"outside": [asdict(found) for found in beyond(r.arch)]}
