@@ -15,6 +15,7 @@ from smt_nas.accuracy.evaluator import (
     FunctionEvaluator,
     ReplayEvaluator,
     Returned,
+    Trains,
 )
 from smt_nas.accuracy.functions import NamedFunction
 from smt_nas.errors import UnknownName
@@ -33,6 +34,7 @@ __all__ = [
     "FunctionEvaluator",
     "ReplayEvaluator",
     "Returned",
+    "Trains",
     "make_evaluator",
 ]
 

@@ -20,6 +20,7 @@ The fit takes some milliseconds, so it is made at first use, and cannot differ f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -94,11 +95,20 @@ def of_arch(arch: Architecture) -> Capacity:
     return _of_stem(_costs(arch)[None], arch.stem.stride, arch.image_size, arch.num_classes)
 
 
+def spread() -> float:
+    """Standard deviation of what costs leave open among members of a family, in points.
+
+    Of the mean absolute error in a family left out, as if errors were normal.
+    """
+    return _fitted().mean_error * math.sqrt(math.pi / 2)
+
+
 class CapacityEvaluator:
     """Rates networks by capacity alone: the top-1 expected of any SMT of their costs."""
 
     name = "capacity"
     objective = METRICS["top1_pct"]
+    exact = True
 
     @property
     def evidence(self) -> str:
@@ -112,14 +122,18 @@ class CapacityEvaluator:
             "it ranks only"
         )
 
+    def figures(self, space: SearchSpace, genes: Genes) -> Floats:
+        """Rate (n, G) genes at once, (n,)."""
+        return of_genes(space, genes).top1_pct
+
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
-        """Rate each network; details are `top1_low`, `top1_high`, and `relative` where it is."""
+        """Rate each network; details are `low`, `high`, and `relative` where it is."""
         return [attempt(partial(_figures, a), self.objective, "predicted") for a in archs]
 
 
 def _figures(arch: Architecture) -> dict[str, float]:
     found = of_arch(arch)
-    figures = {"top1_pct": found.top1_pct, "top1_low": found.low, "top1_high": found.high}
+    figures = {"top1_pct": found.top1_pct, "low": found.low, "high": found.high}
     marks = {"relative": 1.0} if found.relative else {}
     return {name: float(value[0]) for name, value in figures.items()} | marks
 

@@ -79,6 +79,20 @@ class Evaluator(Protocol):
 
 
 @runtime_checkable
+class Trains(Protocol):
+    """An evaluator that trains: it compares the networks of a round, and keeps them in a folder.
+
+    Attributes:
+        baselines: names of the presets that are worth training beside them.
+    """
+
+    baselines: tuple[str, ...]
+
+    def within(self, folder: Path) -> Evaluator:
+        """The same, with its trainings in a folder, where a killed search finds them again."""
+
+
+@runtime_checkable
 class Foresees(Protocol):
     """An evaluator that rates gene arrays at once, so that a search can ask it of thousands."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smt_nas.accuracy import Evaluator, make_evaluator
+from smt_nas.accuracy import Evaluator, Trains, make_evaluator
 from smt_nas.errors import ConfigError, MeasurementError, StoreError, UnknownName
 from smt_nas.metrics import METRICS
 from smt_nas.resources import validated
@@ -12,7 +12,7 @@ from smt_nas.search.engine import Search
 from smt_nas.search.listener import Listener, Silence
 from smt_nas.search.problem import COST_OBJECTIVES, Problem
 from smt_nas.search.quantities import FROM_LATENCY
-from smt_nas.search.rundir import DEFAULT_EVALUATOR, RunDirectory, Settings
+from smt_nas.search.rundir import DEFAULT_EVALUATOR, TRAININGS, RunDirectory, Settings
 from smt_nas.search.strategies import make_strategy
 from smt_nas.search.study import Study
 from smt_nas.search.survey import introduce
@@ -62,7 +62,8 @@ def start(
         listener.say(evidence)
     directory = RunDirectory.create(out, settings, space, problem.records, evidence)
     listener.say(f"Run directory: {directory.path}")
-    return Search(directory, problem, _first_study(problem, directory), rater, listener, workers)
+    study, rater = _first_study(problem, directory), _placed(rater, directory)
+    return Search(directory, problem, study, rater, listener, workers)
 
 
 def reopen(
@@ -97,7 +98,7 @@ def reopen(
         )
     settings = directory.settings
     problem = _recorded(directory) if read_only else _again(directory)
-    rater = None if read_only else _rater(problem, rater or settings.evaluator)
+    rater = None if read_only else _placed(_rater(problem, rater or settings.evaluator), directory)
     if settings.storage is None and not _filled(directory.database):
         if read_only:
             raise StoreError(f"{path}: holds no trials yet. Use `smt-nas resume {path}`.")
@@ -163,6 +164,11 @@ def _rater(problem: Problem, wanted: Evaluator | str | None) -> Evaluator | None
             f"Choose it, or one of {', '.join(_WITHOUT_EVALUATOR)}."
         )
     return wanted
+
+
+def _placed(rater: Evaluator | None, directory: RunDirectory) -> Evaluator | None:
+    """An evaluator that trains keeps its trainings in the run directory."""
+    return rater.within(directory.path / TRAININGS) if isinstance(rater, Trains) else rater
 
 
 def _first_study(problem: Problem, directory: RunDirectory) -> Study:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from smt_nas.accuracy import Evaluation, Evaluator, Foresees
+from smt_nas.accuracy import Evaluation, Evaluator, Foresees, Trains
 from smt_nas.search.front import Result, pareto, result, write
 from smt_nas.search.listener import Listener, Silence
 from smt_nas.search.prediction_error import PredictionError, prediction_errors
@@ -171,7 +171,8 @@ class Search:
             return
         notes = self.study.notes()
         presets = baselines(self.problem.space)
-        todo = {name: arch for name, arch in presets.items() if f"baseline:{name}" not in notes}
+        worth = self.evaluator.baselines if isinstance(self.evaluator, Trains) else presets
+        todo = {name: presets[name] for name in worth if f"baseline:{name}" not in notes}
         for name, rating in zip(todo, rater.rate(list(todo.values())), strict=True):
             self.study.remember(f"baseline:{name}", asdict(rating))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from smt_nas.accuracy import EVALUATORS, Evaluation, Evaluator, Foresees, make_evaluator
+from smt_nas.accuracy import EVALUATORS, Evaluation, Evaluator, Foresees, Trains, make_evaluator
 from smt_nas.accuracy.functions import NamedFunction
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError
@@ -57,7 +57,10 @@ class Rater:
         if isinstance(evaluator, NamedFunction):
             timeout = math.inf if timeout is None else timeout
             return self._watched(name, self._elsewhere(name, archs, "function", timeout))
-        if isinstance(evaluator, Foresees) and evaluator.exact:  # quicker than to ask a worker
+        whole = isinstance(evaluator, Trains) or (
+            isinstance(evaluator, Foresees) and evaluator.exact  # quicker than to ask a worker
+        )
+        if whole:
             return iter(evaluator.evaluate(archs))
         if name in EVALUATORS:
             return self._elsewhere(name, archs, provenance, timeout)

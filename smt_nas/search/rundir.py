@@ -3,6 +3,7 @@
 runs/<name>/
   run.yaml       settings, seed, space, versions, device; written before anything else
   study.db       the trials (SQLite, by Optuna), unless --storage names another place
+  trainings/     of an evaluator that trains: checkpoints of candidates
   front.csv      the front and the baselines, with the provenance of every column
   front/0.yaml   model configs, best score first
 """
@@ -31,6 +32,7 @@ _VERSIONS = ("smt-nas", "torch", "numpy", "optuna", "pymoo", "scikit-learn", "fv
 
 
 DEFAULT_EVALUATOR = "zero-cost"
+TRAININGS = "trainings"
 
 
 class Settings(BaseModel):
@@ -45,6 +47,7 @@ class Settings(BaseModel):
         strategy: of STRATEGIES.
         evaluator: of EVALUATORS, or your own function, `mypkg.mymod:fn`; None where the objectives
             are all formulas.
+        training: of an evaluator that trains: data, epochs, recipe, ...; None for others.
         timeout: seconds that rating one network may take; None for any.
         n: networks to try.
         seed: the same seed gives the same search.
@@ -60,6 +63,7 @@ class Settings(BaseModel):
     device: str | None = None
     strategy: str = "nsga2"
     evaluator: str | None = DEFAULT_EVALUATOR
+    training: dict[str, Any] | None = None
     timeout: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     n: Annotated[int, Field(ge=1, le=1_000_000)] = 128
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -186,9 +190,11 @@ class RunDirectory:
     @property
     def identity(self) -> dict[str, Any]:
         """What the trials depend on, as plain values."""
-        names = ("seed", "budgets", "objectives", "strategy", "evaluator")
+        names = ("seed", "budgets", "objectives", "strategy", "evaluator", "training")
         values = self.settings.model_dump(mode="json")
         found = {"space": self.space.digest, **{name: values[name] for name in names}}
+        if found["training"] is None:
+            del found["training"]  # as runs had it that knew of none
         forecasts = {str(r.target): r.forecast.digest for r in self.targets if r.forecast}
         return found | ({"predictions": forecasts} if forecasts else {})
 

@@ -216,8 +216,8 @@ def test_the_evaluator_says_what_it_knows():
     assert evaluator.objective.name == "top1_pct"
     assert t.provenance == micro.provenance == "predicted"
     assert t.reason is micro.reason is None
-    assert set(t.details) == {"top1_low", "top1_high"}
-    assert t.details["top1_low"] < t.value < t.details["top1_high"]
+    assert set(t.details) == {"low", "high"}
+    assert t.details["low"] < t.value < t.details["high"]
     assert micro.details["relative"] == 1
     for words in ("122 published", "mean error 0.5 points", "nothing of the topology"):
         assert words in evaluator.evidence
