@@ -1,0 +1,99 @@
+"""Which regressor and which features the predictor should use, by cross-validation on the bench.
+
+python -m benchmarks.predictor [BENCH]
+
+Ten folds, ablations of one base in one fold; the largest quarter after learning from the rest.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from smt_nas.accuracy import features
+from smt_nas.accuracy.agreement import in_band_tau, kendall, partial_tau
+from smt_nas.accuracy.bench.known import Known
+from smt_nas.accuracy.bench.table import load_bench
+from smt_nas.accuracy.evidence import BENCH
+from smt_nas.accuracy.regressors import REGRESSORS, fit
+from smt_nas.accuracy.validate import folds
+from smt_nas.accuracy.zero_cost import MEASURES, measure
+from smt_nas.cli import console
+
+Floats = NDArray[np.float64]
+Masks = Sequence[NDArray[np.bool_]]
+
+_SEEDS = 3  # of the folds; figures are means over them
+
+
+def feature_sets(known: Known) -> dict[str, Callable[[], Floats]]:
+    """Features (n, F) of the networks of a bench, by name; those that take long only on use."""
+    level = [features.NAMES.index(name) for name in features.LEVEL]
+
+    def with_scores() -> Floats:
+        scores = [[measure(arch)[m] for m in MEASURES] for arch in known.archs]
+        return np.column_stack([known.features, scores])
+
+    return {
+        "log costs alone": lambda: known.features[:, level],
+        "features": lambda: known.features,
+        "features + zero-cost": with_scores,
+    }
+
+
+def held_out(model: str, rows: Floats, top1: Floats, masks: Masks) -> Floats:
+    """Predictions of what each mask (n,) holds out, (n,)."""
+    found = np.full(len(top1), np.nan)
+    for out in masks:
+        found[out] = fit(model, rows[~out], top1[~out]).predict(rows[out])[0]
+    return found
+
+
+def row_of(model: str, rows: Floats, known: Known) -> Iterator[float | None]:
+    """R^2, tau, in band, partial, and tau in the largest quarter."""
+    controls = np.column_stack([known.macs, known.params])
+    figures = []
+    for seed in range(_SEEDS):
+        found = held_out(model, rows, known.top1, folds(known.groups, seed))
+        error = np.mean((found - known.top1) ** 2) / np.var(known.top1)
+        figures.append(
+            (
+                1 - error,
+                kendall(found, known.top1),
+                in_band_tau(found, known.top1, known.macs)[0],
+                partial_tau(found, known.top1, controls),
+            )
+        )
+    yield from np.mean(np.array(figures, dtype=float), axis=0)
+    large = known.large
+    yield kendall(held_out(model, rows, known.top1, [large])[large], known.top1[large])
+
+
+def main() -> None:
+    """Print a row for each regressor and set of features, and for #params."""
+    known = Known.of(load_bench(sys.argv[1] if len(sys.argv) > 1 else BENCH))
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("features", "regressor"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("R²", "tau", "in ±10 % MACs", "partial tau", "largest 1/4 tau"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    made = {name: make() for name, make in feature_sets(known).items()}
+    for (name, rows), model in product(made.items(), REGRESSORS):
+        cells = ("-" if v is None else f"{v:.3f}" for v in row_of(model, rows, known))
+        table.add_row(name, model, *cells)
+    size = known.params
+    band = in_band_tau(size, known.top1, known.macs)[0]
+    large = kendall(size[known.large], known.top1[known.large])
+    plain = (kendall(size, known.top1), band, None, large)
+    table.add_row("#params", "-", "-", *("-" if v is None else f"{v:.3f}" for v in plain))
+    console.show(table)
+    console.show_text(f"{len(known.archs)} networks; means over {_SEEDS} draws of the folds.")
+
+
+if __name__ == "__main__":
+    main()
