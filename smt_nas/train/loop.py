@@ -94,7 +94,7 @@ class _Loop:
     def run(self) -> Finished:
         """Go on to the end of this start, or to where it is interrupted."""
         progress, batches = self.ready.progress, self.ready.batches()
-        saved, shown = time.monotonic(), 0.0
+        saved, shown, stop = time.monotonic(), 0.0, False
         while progress.update < self.ready.end:
             self._update(batches)
             if time.monotonic() - shown > _SHOWN_S:
@@ -110,7 +110,7 @@ class _Loop:
                 saved = time.monotonic()
             if stop:
                 break
-        return self._finished()
+        return self._finished(stop)
 
     def _update(self, batches: Iterator[Batch]) -> None:
         """One update, with what it took."""
@@ -228,7 +228,7 @@ class _Loop:
             self.how.keep,
         )
 
-    def _finished(self) -> Finished:
+    def _finished(self, asked_to_stop: bool) -> Finished:
         progress = self.ready.progress
         images = sum((row["images_per_s"] or 0) * (row["seconds"] or 0) for row in progress.history)
         seconds = sum(row["seconds"] or 0 for row in progress.history)
@@ -251,6 +251,7 @@ class _Loop:
             unreadable=dict(self.ready.unreadable.names),
             interrupted=progress.update < self.ready.end,
             weights=best if best.is_file() else None,
+            asked_to_stop=asked_to_stop,
         )
 
 

@@ -29,6 +29,8 @@ class Finished:
         unreadable: images that could not be read, with the reason.
         interrupted: it was stopped before where it was to go.
         weights: file of the best epoch's weights.
+        asked_to_stop: by Ctrl-C or SIGTERM, if only after its last update: what would come next is
+            not wanted either.
     """
 
     run: Path
@@ -45,6 +47,7 @@ class Finished:
     unreadable: Mapping[str, str]
     interrupted: bool
     weights: Path | None
+    asked_to_stop: bool = False
 
     @property
     def arch_key(self) -> str:
