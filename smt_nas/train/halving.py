@@ -16,9 +16,6 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-STOPPED = "stopped"
-"""First word of the reason of a network that did not go on: it did not fail."""
-
 Floats = NDArray[np.float64]
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from smt_nas.accuracy import Evaluation
+from smt_nas.accuracy.evaluator import STOPPED
 from smt_nas.errors import StoreError
 from smt_nas.search.listener import Listener
 from smt_nas.train.candidate import Answer, Arrived, Job, arrived
-from smt_nas.train.halving import STOPPED, dominators, kept, ranked
+from smt_nas.train.halving import dominators, kept, ranked
 
 Train = Callable[[Sequence[Job]], Iterable[Answer]]
 """Trains each job up to where it says; answers in the same order."""
@@ -42,7 +43,7 @@ class Race:
             KeyboardInterrupt: a training was told to stop; it has saved.
         """
         found = self._once(jobs)
-        stopped = [job for job in jobs if _is_stopped(found[job.arch.key])]
+        stopped = [job for job in jobs if found[job.arch.key].stopped]
         if stopped and all(e.value is None for e in found.values()):
             found |= self.run(stopped)  # up to where they were stopped they are trained already
         return found
@@ -98,10 +99,6 @@ class Race:
             seconds=own.seconds,
             reason=f"{STOPPED} after {epoch} of {self.rungs[-1]} epochs: {_figures(own)}, {why}",
         )
-
-
-def _is_stopped(evaluation: Evaluation) -> bool:
-    return evaluation.reason is not None and evaluation.reason.startswith(STOPPED)
 
 
 def _best_first(rung: Sequence[Arrived]) -> list[Arrived]:

@@ -131,9 +131,8 @@ class ShortTrainEvaluator:
     def evidence(self) -> str:
         """Where the figures come from, in a line. Raises SmtNasError, of data or recipe."""
         settings = self.settings
-        recipe = load_recipe(
-            settings.recipe or "small", settings.changes
-        )  # the default ones split alike
+        name = settings.recipe or "small"  # the default ones split alike
+        recipe = load_recipe(name, settings.changes)
         seed = settings.seed if recipe.split_seed is None else recipe.split_seed
         n = len(split(self._source, recipe.validation, seed, recipe.images).train)
         halving = f"successive halving at epochs {', '.join(map(str, settings.rungs))}"
@@ -152,7 +151,7 @@ class ShortTrainEvaluator:
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
         """Train networks, the better ones to the end; alone, one goes all the way.
 
-        A network that was stopped has no value, and a reason that begins with `STOPPED`.
+        A network that was `stopped` on the way has no value.
 
         Raises:
             SmtNasError: the data or the recipe, or a folder that holds other trainings.

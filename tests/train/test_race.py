@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smt_nas import costs
+from smt_nas.accuracy.evaluator import STOPPED
 from smt_nas.errors import StoreError
 from smt_nas.search.listener import Silence
 from smt_nas.space import SearchSpace
 from smt_nas.train.begin import Asked
 from smt_nas.train.candidate import Job
-from smt_nas.train.halving import STOPPED
 from smt_nas.train.outcome import Finished
 from smt_nas.train.race import Race
 from smt_nas.train.settings import How

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from smt_nas import costs
+from smt_nas.accuracy.evaluator import STOPPED
 from smt_nas.arch import load_arch
 from smt_nas.errors import ConfigError, SmtNasError, StoreError
 from smt_nas.resources import validated
 from smt_nas.search.listener import Silence
 from smt_nas.space import SearchSpace
 from smt_nas.train import candidate
-from smt_nas.train.halving import STOPPED
 from smt_nas.train.learner import Learner
 from smt_nas.train.race import Race
 from smt_nas.train.short import ShortTrainEvaluator, ShortTraining
