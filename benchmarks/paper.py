@@ -80,8 +80,8 @@ def trained(bench: Bench, axis: str, better: str, other: str) -> Floats:
         for key, rows in bench.networks.items()
     }
     pairs = [ablation(space, base)[axis] for base in bases()]
-    keys = [(p[better].key, p[other].key) for p in pairs]
-    return np.array([top1[a] - top1[b] for a, b in keys if a in top1 and b in top1])
+    keys = [(p[better].key, p[other].key) for p in pairs]  # equal where a stage has two blocks
+    return np.array([top1[a] - top1[b] for a, b in keys if a != b and {a, b} <= top1.keys()])
 
 
 def interval(differences: Floats) -> Difference | None:

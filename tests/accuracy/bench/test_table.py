@@ -1,0 +1,189 @@
+"""A bench on disk: what is written is read, and what is damaged is said where."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from smt_nas import costs
+from smt_nas.accuracy.bench.known import Known
+from smt_nas.accuracy.bench.plan import plan
+from smt_nas.accuracy.bench.store import append, begin, recovered
+from smt_nas.accuracy.bench.table import (
+    COLUMNS,
+    TABLE,
+    Row,
+    bench_names,
+    card_of,
+    csv_text,
+    load_bench,
+)
+from smt_nas.accuracy.bench.words import architecture, genes
+from smt_nas.errors import ConfigError, StoreError, UnknownName
+from smt_nas.resources import to_yaml
+from tests.fakes.benches import CARD, MICRO, bench, rows, written
+
+
+def test_what_is_written_is_read(tmp_path):
+    made = rows(8, seeds=3)
+    found = load_bench(written(tmp_path / "b", made))
+    assert [(r.arch.key, r.seed, r.group) for r in found.rows] == [
+        (r.arch.key, r.seed, r.group) for r in made
+    ]
+    for old, new in zip(made, found.rows, strict=True):
+        assert new.figures == pytest.approx(old.figures, rel=1e-5)
+    assert found.card == CARD
+    assert load_bench(tmp_path / "b").rows == found.rows  # by its folder
+
+
+@pytest.mark.parametrize("planned", plan(MICRO, 60, 5e6, 40e6), ids=lambda p: p.group)
+def test_every_planned_network_survives_its_words(planned):
+    assert architecture(genes(planned.arch), CARD.input).key == planned.arch.key
+
+
+def test_costs_of_the_table_are_those_of_the_network():
+    for row in rows(3):
+        cells, found = row.cells(), costs.of(row.arch)
+        assert int(cells["macs"]) == found.macs and int(cells["params"]) == found.params
+
+
+def test_a_network_is_known_by_the_mean_of_its_seeds():
+    found = bench(10, seeds=3)
+    known = Known.of(found)
+    of_first = [r.figures["val_top1"] for r in found.rows if r.arch == known.archs[0]]
+    assert len(of_first) == 3
+    assert known.top1[0] == pytest.approx(100 * np.mean(of_first))
+    assert len(known.archs) == 10 < len(found.rows)
+
+
+def damaged(tmp_path, change):
+    """A table of which `change` made something else of its cells."""
+    path = written(tmp_path / "b", rows(4))
+    with path.open(newline="") as file:
+        cells = list(csv.DictReader(file))
+    columns = change(cells) or COLUMNS
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(cells)
+    return path
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf", "soon"])
+def test_a_figure_that_is_no_number_is_named_with_its_line(tmp_path, bad):
+    path = damaged(tmp_path, lambda cells: cells[2].update(val_top1=bad))
+    with pytest.raises(ConfigError, match=rf"line 4: val_top1 must be a finite .*\(got {bad}\)"):
+        load_bench(path)
+
+
+def test_a_row_without_a_figure_is_named(tmp_path):
+    path = damaged(tmp_path, lambda cells: cells[0].update(val_loss=""))
+    with pytest.raises(ConfigError, match="line 2: must have a number for val_loss"):
+        load_bench(path)
+
+
+def test_missing_columns_are_named(tmp_path):
+    kept = [c for c in COLUMNS if c not in ("val_loss", "stage1.dim")]
+    path = damaged(tmp_path, lambda cells: kept)
+    with pytest.raises(ConfigError, match=r"got none called val_loss, stage1.dim\)"):
+        load_bench(path)
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [("stage1.dim", "17"), ("stage2.kernels", "4"), ("stage1.depth", "x"), ("seed", "")],
+)
+def test_a_row_that_is_no_network_is_named(tmp_path, cell, value):
+    path = damaged(
+        tmp_path,
+        lambda cells: cells[1].update(
+            {
+                cell: value,
+                "stage2.depth": "1",
+                "stage1.attention_ratio": "1" if cell == "stage1.dim" else "0",
+                "stage1.head_dim": "2" if cell == "stage1.dim" else "",
+            }
+        ),
+    )
+    with pytest.raises(ConfigError, match="line 3: "):
+        load_bench(path)
+
+
+def test_an_edited_network_does_not_have_its_key(tmp_path):
+    path = damaged(tmp_path, lambda cells: cells[0].update({"stage4.mlp_ratio": "3"}))
+    with pytest.raises(ConfigError, match="line 2: its key must be that of its network"):
+        load_bench(path)
+
+
+def test_no_card_no_bench(tmp_path):
+    path = written(tmp_path / "b", rows(2))
+    card_of(path).unlink()
+    with pytest.raises(StoreError, match="is no bench"):
+        load_bench(path)
+
+
+def test_no_rows_no_bench(tmp_path):
+    with pytest.raises(ConfigError, match="holds no training"):
+        load_bench(written(tmp_path / "b", []))
+
+
+def test_an_unknown_name_lists_those_there_are():
+    with pytest.raises(UnknownName, match="bench"):
+        load_bench("smt-bench-mimi")
+    assert isinstance(bench_names(), list)
+
+
+class TestWriting:
+    def test_rows_are_appended_and_a_torn_line_is_cut_off(self, tmp_path):
+        table, made = tmp_path / TABLE, rows(3)
+        begin(table, CARD)
+        for row in made:
+            append(table, row)
+        with table.open("a") as file:
+            file.write(csv_text(made[:1], header=False)[:100])  # as a crash leaves it
+        found = list(recovered(table, CARD.input))
+        assert [r.arch.key for r in found] == [r.arch.key for r in made]
+        append(table, made[0])
+        assert len(load_bench(table).rows) == 4
+
+    def test_the_same_bench_goes_on_and_another_is_refused(self, tmp_path):
+        table = tmp_path / TABLE
+        begin(table, CARD)
+        append(table, rows(1)[0])
+        begin(table, CARD.model_copy(update={"description": "other words"}))
+        assert len(list(recovered(table, CARD.input))) == 1
+        for change, word in (
+            ({"space_digest": "000000000000"}, "space_digest"),
+            ({"recipe": {"epochs": 2, "images": 100}}, "recipe.epochs"),
+            ({"data": "mnist"}, "data"),
+        ):
+            with pytest.raises(StoreError, match=f"holds a bench with {word}"):
+                begin(table, CARD.model_copy(update=change))
+
+    def test_a_folder_of_something_else_is_refused(self, tmp_path):
+        (tmp_path / "notes.txt").write_text("mine")
+        with pytest.raises(StoreError, match="must be empty or new"):
+            begin(tmp_path / TABLE, CARD)
+
+    def test_a_killed_begin_leaves_what_the_next_one_takes_up(self, tmp_path):
+        table = tmp_path / TABLE
+        card_of(table).write_text(to_yaml(CARD.model_dump(mode="json")))
+        begin(table, CARD)
+        assert table.read_text().startswith("key,")
+
+
+def test_a_full_disk_keeps_the_rows_before(tmp_path, monkeypatch):
+    table = tmp_path / TABLE
+    begin(table, CARD)
+    one, two = rows(2)
+    append(table, one)
+    monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space")))
+    with pytest.raises(StoreError, match="the rows before are kept"):
+        append(table, two)
+    monkeypatch.undo()
+    assert next(recovered(table, CARD.input)).arch == one.arch
+
+
+def test_rows_are_values():
+    made = rows(1)[0]
+    assert made == Row(**{f: getattr(made, f) for f in Row.__dataclass_fields__})
