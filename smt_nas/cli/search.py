@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,7 @@ from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
 
 if TYPE_CHECKING:
-    from smt_nas.search import Outcome
+    from smt_nas.search import Outcome, Settings
 
 Run = Annotated[Path, typer.Argument(help="A run directory, e.g. runs/smt-2.4GFLOPs.")]
 Budget = Annotated[
@@ -24,8 +24,24 @@ Budget = Annotated[
 Space = Annotated[str, typer.Option(help="A name of `smt-nas spaces`, or a YAML.")]
 Strategy = Annotated[str, typer.Option(help="nsga2 or random.")]
 Evaluator = Annotated[
-    str,
-    typer.Option(help="What rates networks: a name, or your own function, mypkg.mymod:fn."),
+    str | None,
+    typer.Option(
+        help="What rates networks: joint, predictor, capacity, zero-cost, short-train, or your "
+        "own function, mypkg.mymod:fn. Default: joint; with --data short-train."
+    ),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(help="Train candidates on it for a few epochs; as of `smt-nas train`."),
+]
+Epochs = Annotated[
+    int | None, typer.Option(help="Of a candidate that is trained to the end. Default: 4.")
+]
+ImageSize = Annotated[
+    int | None, typer.Option(help="Pixels that candidates are trained at. Default: the space's.")
+]
+Recipe = Annotated[
+    str | None, typer.Option(help="Of these trainings, a name of `smt-nas recipes` or a YAML.")
 ]
 Timeout = Annotated[
     float | None,
@@ -36,7 +52,9 @@ Timeout = Annotated[
 ]
 Objective = Annotated[
     list[str] | None,
-    typer.Option(help="What is wanted. Repeat. Default: score, latency, macs, params."),
+    typer.Option(
+        help="What is wanted. Repeat. Default: the evaluator's figure, latency, macs, params."
+    ),
 ]
 Device = Annotated[
     str | None,
@@ -45,7 +63,10 @@ Device = Annotated[
         "or gpu. Default: this machine."
     ),
 ]
-Count = Annotated[int, typer.Option("--n", help="Networks to try.")]
+Count = Annotated[
+    int | None,
+    typer.Option("--n", help="Networks to try. Default: as many as suit the evaluator."),
+]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same search.")]
 Out = Annotated[Path | None, typer.Option(help="Run directory. Default: runs/SPACE-BUDGET.")]
 Storage = Annotated[
@@ -59,19 +80,25 @@ WorkerCount = Annotated[
         "--workers", min=1, help="Processes. Results do not depend on it. Default: cores."
     ),
 ]
+_TRAINING = ("data", "epochs", "image_size", "recipe", "seed")
 ShowAll = Annotated[bool, typer.Option("--all", help="Show every row of a long front.")]
 
 
 @app.command()
 def search(
+    context: typer.Context,
     budget: Budget = None,
     space: Space = "smt",
     strategy: Strategy = "nsga2",
-    evaluator: Evaluator = "zero-cost",
+    evaluator: Evaluator = None,
+    data: Data = None,
+    epochs: Epochs = None,
+    image_size: ImageSize = None,
+    recipe: Recipe = None,
     timeout: Timeout = None,
     objective: Objective = None,
     device: Device = None,
-    n: Count = 128,
+    n: Count = None,
     seed: Seed = 0,
     out: Out = None,
     storage: Storage = None,
@@ -84,26 +111,34 @@ def search(
 
     Example: smt-nas search --budget 2.4GFLOPs --budget 12Mparams --seed 1
     """
-    from smt_nas.resources import validated
-    from smt_nas.search import Settings, available, start
+    from smt_nas.cli.raters import rater_of
+    from smt_nas.search import available, start
 
-    asked = {
-        "space": space,
-        "budgets": budget or [],
-        "objectives": objective or [],
-        "device": device,
-        "strategy": strategy,
-        "evaluator": evaluator,
-        "timeout": timeout,
-        "n": n,
-        "seed": seed,
-        "storage": storage,
-        "prove": prove,
-    }
     with console.talk() as talk:
-        settings = validated(Settings, asked, "search")
-        outcome = start(settings, out, listener=talk, workers=workers or available()).run()
+        settings = _settings(context.params)
+        rater = rater_of(settings, talk, workers)
+        processes = workers or available()
+        outcome = start(settings, out, rater=rater, listener=talk, workers=processes).run()
     _show(outcome, as_json, show_all)
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    """What the options ask for, by their names: a dozen in a row would be mixed up one day."""
+    from smt_nas.cli.raters import SHORT_TRAIN, training
+    from smt_nas.resources import validated
+    from smt_nas.search import DEFAULT_EVALUATOR, Settings, usual_n
+
+    usual = DEFAULT_EVALUATOR if given["data"] is None else SHORT_TRAIN
+    evaluator = given["evaluator"] or usual
+    names = ("space", "device", "strategy", "timeout", "seed", "storage", "prove")
+    asked = {name: given[name] for name in names} | {
+        "budgets": given["budget"] or [],
+        "objectives": given["objective"] or [],
+        "evaluator": evaluator,
+        "training": training(*(given[n] for n in _TRAINING)),
+        "n": usual_n(evaluator) if given["n"] is None else given["n"],
+    }
+    return validated(Settings, asked, "search")
 
 
 @app.command()
@@ -116,11 +151,14 @@ def resume(
     as_json: console.AsJson = False,
 ) -> None:
     """Go on with a search that was stopped, killed, or is to try more networks."""
-    from smt_nas.search import available, reopen
+    from smt_nas.cli.raters import rater_of
+    from smt_nas.search import available, recorded_settings, reopen
 
     with console.talk() as talk:
-        workers = workers or available()
-        outcome = reopen(run, n=n, storage=storage, listener=talk, workers=workers).run()
+        rater = rater_of(recorded_settings(run), talk, workers)
+        processes = workers or available()
+        search = reopen(run, n=n, storage=storage, rater=rater, listener=talk, workers=processes)
+        outcome = search.run()
     _show(outcome, as_json, show_all)
 
 

@@ -19,13 +19,19 @@ if TYPE_CHECKING:
     from smt_nas.search.listener import Listener
     from smt_nas.search.problem import Problem
     from smt_nas.search.quantities import Quantity
-    from smt_nas.search.rundir import Settings
+    from smt_nas.search.rundir import (
+        DEFAULT_EVALUATOR,
+        Settings,
+        recorded_settings,
+        usual_n,
+    )
     from smt_nas.search.strategies import STRATEGIES, Strategy
     from smt_nas.search.study import Study, Trial
     from smt_nas.search.targets import Target
     from smt_nas.search.workers import available
 
 __all__ = [
+    "DEFAULT_EVALUATOR",
     "STRATEGIES",
     "Listener",
     "Outcome",
@@ -39,8 +45,10 @@ __all__ = [
     "Target",
     "Trial",
     "available",
+    "recorded_settings",
     "reopen",
     "start",
+    "usual_n",
 ]
 
 _HOMES = {
@@ -50,7 +58,7 @@ _HOMES = {
     "listener": ("Listener",),
     "problem": ("Problem",),
     "quantities": ("Quantity",),
-    "rundir": ("Settings",),
+    "rundir": ("DEFAULT_EVALUATOR", "Settings", "recorded_settings", "usual_n"),
     "strategies": ("STRATEGIES", "Strategy"),
     "study": ("Study", "Trial"),
     "targets": ("Target",),

@@ -41,13 +41,7 @@ def start(
         StoreError: the run directory or the storage cannot be used.
     """
     space = SearchSpace.load(settings.space)
-    objectives = settings.objectives
-    if not objectives:
-        rater = rater or make_evaluator(settings.evaluator or DEFAULT_EVALUATOR)
-        objectives = (rater.objective.name, *COST_OBJECTIVES)
-    problem = Problem.of(space, settings.budgets, objectives, settings.device)
-    make_strategy(settings.strategy, problem)
-    rater = _rater(problem, rater or settings.evaluator)
+    problem, rater = _wanted(settings, space, rater)
     settings = settings.model_copy(
         update={
             "objectives": tuple(q.metric.name for q in problem.objectives),
@@ -58,9 +52,9 @@ def start(
     listener = listener or Silence()
     introduce(problem, listener)
     evidence = None if rater is None else rater.evidence
+    directory = RunDirectory.create(out, settings, space, problem.records, evidence)
     if evidence is not None:
         listener.say(evidence)
-    directory = RunDirectory.create(out, settings, space, problem.records, evidence)
     listener.say(f"Run directory: {directory.path}")
     study, rater = _first_study(problem, directory), _placed(rater, directory)
     return Search(directory, problem, study, rater, listener, workers)
@@ -149,6 +143,19 @@ def _again(directory: RunDirectory) -> Problem:
                 "its sheet or table, or search anew with another --out."
             )
     return problem
+
+
+def _wanted(
+    settings: Settings, space: SearchSpace, rater: Evaluator | None
+) -> tuple[Problem, Evaluator | None]:
+    """The problem, whose objectives are the evaluator's and the costs where none were named."""
+    objectives = settings.objectives
+    if not objectives:
+        rater = rater or make_evaluator(settings.evaluator or DEFAULT_EVALUATOR)
+        objectives = (rater.objective.name, *COST_OBJECTIVES)
+    problem = Problem.of(space, settings.budgets, objectives, settings.device)
+    make_strategy(settings.strategy, problem)
+    return problem, _rater(problem, rater or settings.evaluator)
 
 
 def _rater(problem: Problem, wanted: Evaluator | str | None) -> Evaluator | None:

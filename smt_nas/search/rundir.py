@@ -33,6 +33,7 @@ _VERSIONS = ("smt-nas", "torch", "numpy", "optuna", "pymoo", "scikit-learn", "fv
 
 DEFAULT_EVALUATOR = "zero-cost"
 TRAININGS = "trainings"
+_USUAL_N = {"joint": 48, "predictor": 48, "capacity": 48, "short-train": 24}
 
 
 class Settings(BaseModel):
@@ -201,6 +202,16 @@ class RunDirectory:
     def lock(self) -> AbstractContextManager[None]:
         """Hold the directory for writing; see `resources.locked`."""
         return locked(self.path, f"`smt-nas front {self.path}` reads it.")
+
+
+def recorded_settings(path: Path) -> Settings:
+    """What the search of a run directory was asked for. Raises StoreError."""
+    return _read(path).settings
+
+
+def usual_n(evaluator: str) -> int:
+    """Networks that a search tries where it was not said how many."""
+    return _USUAL_N.get(evaluator, 128)
 
 
 def device() -> str:

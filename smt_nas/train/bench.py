@@ -6,9 +6,10 @@ training that was under way goes on from its checkpoint.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from smt_nas import __version__
@@ -16,7 +17,6 @@ from smt_nas.accuracy.bench.plan import Planned, plan
 from smt_nas.accuracy.bench.store import append, begin, recovered
 from smt_nas.accuracy.bench.table import TABLE, BenchCard, Row
 from smt_nas.accuracy.bench.words import Input
-from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError, SmtNasError, StoreError
 from smt_nas.profilers.environment import environment
 from smt_nas.resources import locked
@@ -24,8 +24,10 @@ from smt_nas.search.listener import Listener
 from smt_nas.search.workers import Workers, available
 from smt_nas.space import SearchSpace
 from smt_nas.train.assess import Question, assess
-from smt_nas.train.begin import Asked, start
+from smt_nas.train.begin import Asked
+from smt_nas.train.candidate import Job, alone, trained
 from smt_nas.train.listener import Silence
+from smt_nas.train.outcome import Finished
 from smt_nas.train.recipe import load_recipe
 from smt_nas.train.settings import How
 from smt_nas.train.sources import load_source
@@ -100,21 +102,16 @@ class Built:
 
 
 @dataclass(frozen=True)
-class Job:
-    """One training, as a worker process is told of it."""
+class Task:
+    """One training of a bench, as a worker process is told of it."""
 
-    arch: Architecture
+    job: Job
     group: str
-    seed: int
-    data: str
-    recipe: str
-    device: str | None
-    folder: Path
 
     @property
     def name(self) -> str:
-        """Of its folder and in messages."""
-        return f"{self.arch.key}-{self.seed}"
+        """In messages."""
+        return f"{self.job.folder.name} ({self.group})"
 
 
 def build_bench(
@@ -142,55 +139,67 @@ def build_bench(
     with locked(out, "Choose another --out."):
         begin(table, card)
         rows = list(recovered(table, card.input))
-        jobs = _jobs(wanted, planned, rows, out / _SCRATCH, device)
-        total = len(rows) + len(jobs)
-        failed: dict[str, str] = {}
-        interrupted = False
-        try:
-            with Workers(workers or _workers(device)) as pool:
-                for job, answer in zip(jobs, pool.map(trained, jobs, _lost), strict=True):
-                    if isinstance(answer, Row):
-                        append(table, answer)
-                        rows.append(answer)
-                        shutil.rmtree(job.folder, ignore_errors=True)
-                    else:
-                        failed[job.name] = answer
-                        listener.say(f"{job.name} ({job.group}): failed: {answer}")
-                    listener.step("train", len(rows) + len(failed), total)
-        except KeyboardInterrupt:
-            interrupted = True
-        return Built(table, len(rows), total, failed, interrupted)
+        tasks = _tasks(wanted, planned, rows, out / _SCRATCH, device)
+        return _train(tasks, table, len(rows), workers or _workers(device), listener)
 
 
-def trained(job: Job) -> Row | str:
-    """Train a network and judge it by validation and test images; or say why it failed."""
+def _train(
+    tasks: Sequence[Task], table: Path, done: int, workers: int, listener: Listener
+) -> Built:
+    """Add a row for each task that does not fail."""
+    total, failed = done + len(tasks), dict[str, str]()
+    listener.step("train", done, total)
     try:
-        with joined(job.device) as world:
-            return _trained(job, world)
+        with Workers(workers) as pool:
+            for task, answer in zip(tasks, pool.map(judged, tasks, _lost), strict=True):
+                if answer is None:
+                    raise KeyboardInterrupt
+                if isinstance(answer, Row):
+                    append(table, answer)
+                    shutil.rmtree(task.job.folder, ignore_errors=True)
+                    done += 1
+                else:
+                    failed[task.name] = answer
+                    listener.say(f"{task.name}: failed: {answer}")
+                listener.step("train", done + len(failed), total)
+    except KeyboardInterrupt:
+        return Built(table, done, total, failed, interrupted=True)
+    return Built(table, done, total, failed)
+
+
+def judged(task: Task) -> Row | str | None:
+    """Train a network and judge it by validation and test images.
+
+    Returns: its row; why it failed; None where it was told to stop.
+    """
+    answer = trained(task.job)
+    if not isinstance(answer, Finished):
+        return str(answer)
+    if answer.asked_to_stop:
+        return None
+    try:
+        with alone(task.job) as world:
+            return _row(task, answer, world)
     except SmtNasError as error:
         return str(error)
 
 
-def _trained(job: Job, world: World) -> Row:
-    asked = Asked(job.arch.key, job.data, recipe=job.recipe, seed=job.seed)
-    listener = Silence()
-    done = start(asked, How(device=job.device), job.folder, True, world, listener, job.arch)
+def _row(task: Task, done: Finished, world: World) -> Row:
     assert done.best is not None and done.weights is not None
-    last = done.history[-1]
     figures = {
         "val_top1": done.best["val_top1"],
         "val_loss": done.best["val_loss"],
-        "train_loss": last["train_loss"],
+        "train_loss": done.history[-1]["train_loss"],
         "seconds": sum(row["seconds"] or 0.0 for row in done.history),
     }
-    if load_source(job.data).test is not None:
-        score = assess(Question(weights=done.weights, split="test"), world, listener).score
+    if load_source(task.job.asked.data).test is not None:
+        score = assess(Question(weights=done.weights, split="test"), world, Silence()).score
         figures |= {"test_top1": score.top1, "test_loss": score.loss}
     stamp = environment(str(world.device))
     return Row(
-        arch=job.arch,
-        group=job.group,
-        seed=job.seed,
+        arch=task.job.arch,
+        group=task.group,
+        seed=task.job.asked.seed,
         figures={name: float(v) for name, v in figures.items() if v is not None},
         device=str(stamp["gpu"] or stamp["cpu"]),
         versions=f"smt-nas {__version__}, torch {stamp['torch']}, {stamp['date'][:10]}",
@@ -202,7 +211,7 @@ def _workers(device: str | None) -> int:
         return available() if world.device.type == "cpu" else _ON_A_GPU
 
 
-def _lost(reason: str) -> Row | str:
+def _lost(reason: str) -> Row | str | None:
     return reason
 
 
@@ -244,19 +253,21 @@ def _make(out: Path) -> None:
         ) from error
 
 
-def _jobs(
+def _tasks(
     wanted: Wanted,
     planned: Sequence[Planned],
     rows: Sequence[Row],
     scratch: Path,
     device: str | None,
-) -> list[Job]:
+) -> list[Task]:
     """Trainings that are missing, in the order of the plan."""
     done = {(row.arch.key, row.seed) for row in rows}
-    jobs = [
-        Job(p.arch, p.group, seed, wanted.data, wanted.recipe, device, scratch)
-        for p in planned
-        for seed in p.seeds
-        if (p.arch.key, seed) not in done
-    ]
-    return [replace(job, folder=scratch / job.name) for job in jobs]
+    tasks = []
+    for p in planned:
+        for seed in p.seeds:
+            if (p.arch.key, seed) not in done:
+                asked = Asked(p.arch.key, wanted.data, recipe=wanted.recipe, seed=seed)
+                folder = scratch / f"{p.arch.key}-{seed}"
+                job = Job(p.arch, asked, How(device=device), folder, os.getpid())
+                tasks.append(Task(job, p.group))
+    return tasks

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from smt_nas.train.listener import Moment, Silence
 from smt_nas.train.outcome import Finished
 from smt_nas.train.progress import Row
 from smt_nas.train.settings import How
-from smt_nas.train.world import joined
+from smt_nas.train.world import World, joined
 
 Answer = Finished | StoreError | str
 """What became of a job: a failure of the network is its reason, one of the disk is an error."""
@@ -78,9 +80,8 @@ def trained(job: Job) -> Answer:
 
     On one thread of the CPU, so that the weights do not depend on how many are trained at once.
     """
-    one_thread = Conditions(threads=1)
     try:
-        with switched(one_thread, torch.device("cpu")), joined(job.how.device) as world:
+        with alone(job) as world:
             led = _Led(job.leader)
             return start(job.asked, job.how, job.folder, True, world, led, job.arch)
     except StoreError as error:
@@ -89,6 +90,13 @@ def trained(job: Job) -> Answer:
         return str(error)
     except Exception as error:  # whatever a network does in training is one failed network
         return one_line(error)
+
+
+@contextmanager
+def alone(job: Job) -> Iterator[World]:
+    """Where the job is to run, with one thread of the CPU."""
+    with switched(Conditions(threads=1), torch.device("cpu")), joined(job.how.device) as world:
+        yield world
 
 
 class _Led(Silence):
