@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from smt_nas import costs
 from smt_nas.accuracy import features
-from smt_nas.accuracy.bench.table import Bench
+from smt_nas.accuracy.bench.table import Bench, Row
 from smt_nas.arch import Architecture
 
 Floats = NDArray[np.float64]
@@ -24,7 +25,7 @@ class Known:
 
     Attributes:
         archs: n networks.
-        top1: mean validation top-1 over seeds, in points, (n,).
+        top1: validation top-1 in points, mean over seeds, less what the seed does to all, (n,).
         groups: networks with the same number are alike but for a detail, (n,).
     """
 
@@ -36,7 +37,11 @@ class Known:
     def of(cls, bench: Bench) -> Known:
         """The networks of a bench."""
         each = list(bench.networks.values())
-        top1 = [100 * np.mean([row.figures["val_top1"] for row in rows]) for rows in each]
+        effect = seed_effects(each)
+        top1 = [
+            100 * np.mean([row.figures["val_top1"] - effect[row.seed] for row in rows])
+            for rows in each
+        ]
         names = [_group(rows[0].group, rows[0].arch.key) for rows in each]
         groups = np.unique(names, return_inverse=True)[1]
         return cls(tuple(rows[0].arch for rows in each), np.array(top1), groups)
@@ -60,6 +65,23 @@ class Known:
     def large(self) -> NDArray[np.bool_]:
         """The largest quarter, (n,)."""
         return np.asarray(self.macs > np.quantile(self.macs, _LARGEST))
+
+
+def seed_effects(networks: Sequence[Sequence[Row]]) -> dict[int, float]:
+    """What a seed does to the validation top-1 of all networks alike, against the first seed.
+
+    All trainings of a seed see the images in the same order, which is better or worse for all. It
+    must not tell a network trained with three seeds from one trained with the first alone.
+    """
+    differences: dict[int, list[float]] = {}
+    for rows in networks:
+        first = rows[0].figures["val_top1"]
+        for row in rows[1:]:
+            differences.setdefault(row.seed, []).append(row.figures["val_top1"] - first)
+    seeds = {row.seed for rows in networks for row in rows}
+    found = {seed: float(np.mean(differences.get(seed, [0.0]))) for seed in seeds}
+    found[min(seeds)] = 0.0
+    return found
 
 
 def _group(group: str, key: str) -> str:

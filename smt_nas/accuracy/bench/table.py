@@ -16,10 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from smt_nas import costs
 from smt_nas.accuracy.bench.words import GENES, Input, architecture, genes
+from smt_nas.accuracy.evaluator import ReplayEvaluator
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError, StoreError, UnknownName
 from smt_nas.resources import folders, read_yaml, validated
@@ -117,6 +119,17 @@ class Bench:
     name: str
     card: BenchCard
     rows: tuple[Row, ...]
+
+    def replay(self) -> ReplayEvaluator:
+        """Its trainings as an evaluator: a problem on which searches cost nothing."""
+        table = {
+            key: {
+                name: float(np.mean([row.figures[name] for row in rows]))
+                for name in ("val_top1", "val_loss")
+            }
+            for key, rows in self.networks.items()
+        }
+        return ReplayEvaluator(table, "val_top1", "trained")
 
     @cached_property
     def networks(self) -> dict[str, tuple[Row, ...]]:

@@ -1,12 +1,13 @@
 """A bench on disk: what is written is read, and what is damaged is said where."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from smt_nas import costs
-from smt_nas.accuracy.bench.known import Known
+from smt_nas.accuracy.bench.known import Known, seed_effects
 from smt_nas.accuracy.bench.plan import plan
 from smt_nas.accuracy.bench.store import append, begin, recovered
 from smt_nas.accuracy.bench.table import (
@@ -47,13 +48,39 @@ def test_costs_of_the_table_are_those_of_the_network():
         assert int(cells["macs"]) == found.macs and int(cells["params"]) == found.params
 
 
-def test_a_network_is_known_by_the_mean_of_its_seeds():
+def test_a_network_is_known_once_by_the_mean_of_its_seeds():
     found = bench(10, seeds=3)
     known = Known.of(found)
-    of_first = [r.figures["val_top1"] for r in found.rows if r.arch == known.archs[0]]
-    assert len(of_first) == 3
-    assert known.top1[0] == pytest.approx(100 * np.mean(of_first))
     assert len(known.archs) == 10 < len(found.rows)
+    effect = seed_effects(list(found.networks.values()))
+    of_first = [
+        r.figures["val_top1"] - effect[r.seed] for r in found.rows if r.arch == known.archs[0]
+    ]
+    assert len(of_first) == 3 and effect[0] == 0
+    assert known.top1[0] == pytest.approx(100 * np.mean(of_first))
+
+
+def test_what_a_seed_does_to_all_does_not_tell_networks_apart():
+    """Seed 1 costs everybody a point: networks trained with it are none the worse."""
+    made = rows(40, noise=0.0, seeds=2)
+    worse = [
+        replace(r, figures={**r.figures, "val_top1": r.figures["val_top1"] - 0.01 * r.seed})
+        for r in made
+    ]
+    plain, shifted = (Known.of(replace(bench(1), rows=tuple(r))) for r in (made, worse))
+    np.testing.assert_allclose(shifted.top1, plain.top1)
+
+
+def test_it_is_a_problem_for_searches():
+    found = bench(6, seeds=3)
+    archs = [rows[0].arch for rows in found.networks.values()]
+    first, *_ = found.replay().evaluate(archs)
+    assert first.provenance == "trained"
+    assert first.value == pytest.approx(
+        np.mean([r.figures["val_top1"] for r in found.rows if r.arch == archs[0]])
+    )
+    [unknown] = found.replay().evaluate([bench(1, seed=9).rows[0].arch])
+    assert unknown.value is None and "no entry" in unknown.reason
 
 
 def damaged(tmp_path, change):

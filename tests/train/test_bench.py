@@ -1,0 +1,163 @@
+"""A bench that is built: real trainings, one row each, and going on after any end."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from smt_nas.accuracy.bench.table import TABLE, load_bench
+from smt_nas.errors import ConfigError, StoreError
+from smt_nas.search.listener import Silence
+from smt_nas.train import bench
+from smt_nas.train.bench import Wanted, build_bench, judged
+from tests.fakes.terminal import invoke
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = """
+epochs: 1
+batch_size: 50
+images: 200
+split_seed: 0
+validation: 0.1
+optimizer: {lr: 1.0e-3, lr_per: null, warmup_lr: 0, min_lr: 0}
+augment: {crop_scale: null, flip: 0.0, label_smoothing: 0.0}
+evaluation: {resize: direct}
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "quick.yaml"
+    path.write_text(RECIPE)
+    return str(path)
+
+
+def wanted(recipe, n=2, **changes):
+    return Wanted("smt_micro", "digits", recipe, n, 5e6, 7e6, **changes)
+
+
+@pytest.fixture(scope="module")
+def built(recipe, tmp_path_factory):
+    """Two networks, of which the first has three seeds."""
+    out = tmp_path_factory.mktemp("bench")
+    return build_bench(wanted(recipe), out, "cpu", 1, Silence())
+
+
+def lines(table):
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_planned_training_has_its_row(built):
+    assert (built.trainings, built.planned, built.failed) == (4, 4, {})
+    found = load_bench(built.table)
+    assert [len(rows) for rows in found.networks.values()] == [3, 1]
+    assert [r.seed for r in found.rows] == [0, 1, 2, 0]
+    for row in found.rows:
+        assert 0 <= row.figures["val_top1"] <= 1 and 0 <= row.figures["test_top1"] <= 1
+        assert row.figures["seconds"] > 0 and row.figures["val_loss"] > 0
+        assert "torch" in row.versions and row.device
+    assert len({row.figures["val_loss"] for row in found.rows}) == 4  # seeds differ
+    assert not any(p.name != ".lock" for p in (built.table.parent / "trainings").iterdir())
+
+
+def test_the_card_says_what_it_is(built):
+    card = load_bench(built.table).card
+    assert (card.space, card.data, card.recipe["images"]) == ("smt_micro", "digits", 200)
+    assert "BSD" in card.licence
+
+
+def test_a_whole_bench_is_left_alone_and_a_larger_one_goes_on(built, recipe, monkeypatch):
+    before = built.table.read_text()
+    again = build_bench(wanted(recipe), built.table.parent, "cpu", 1, Silence())
+    assert again.trainings == 4 and built.table.read_text() == before
+    asked = []
+    monkeypatch.setattr(bench, "judged", lambda task: asked.append(task) or "not now")
+    larger = build_bench(wanted(recipe, n=3), built.table.parent, "cpu", 1, Silence())
+    assert larger.planned == 5 and len(asked) == 1 and list(larger.failed.values()) == ["not now"]
+    assert built.table.read_text() == before
+
+
+def test_rows_do_not_depend_on_the_number_of_workers(built, recipe, tmp_path):
+    other = build_bench(wanted(recipe), tmp_path, "cpu", 2, Silence())
+    keep = [c for c in lines(built.table)[0] if c not in ("seconds", "versions")]
+    assert [[r[c] for c in keep] for r in lines(other.table)] == [
+        [r[c] for c in keep] for r in lines(built.table)
+    ]
+
+
+def test_a_training_that_fails_is_told_and_tried_again(recipe, tmp_path, monkeypatch):
+    real = judged
+    monkeypatch.setattr(bench, "judged", lambda t: "diverged" if t.job.asked.seed == 1 else real(t))
+    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, Silence())
+    assert found.trainings == 2 and list(found.failed.values()) == ["diverged"]
+    monkeypatch.undo()
+    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, Silence())
+    assert (found.trainings, found.failed) == (3, {})
+
+
+def test_an_interrupted_training_gives_no_row(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "judged", lambda task: None)
+    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, Silence())
+    assert found.interrupted and found.trainings == 0 and lines(found.table) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_build_that_is_stopped_goes_on_without_losing_or_repeating_a_row(recipe, tmp_path, how):
+    out = tmp_path / "b"
+    command = [sys.executable, "-m", "smt_nas", "bench", "build", "--data", "digits", "--n", "2"]
+    command += ["--recipe", recipe, "--macs", "5..7MMACs", "--out", str(out), "--workers", "2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    table = out / TABLE
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and (not table.is_file() or len(lines(table)) < 1):
+        time.sleep(0.05)
+    before = table.read_text()
+    os.killpg(process.pid, how)
+    process.wait(60)
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+    assert finished.returncode == 0, finished.stderr
+    assert table.read_text().startswith(before)
+    assert len({(r["key"], r["seed"]) for r in lines(table)}) == len(lines(table)) == 4
+
+
+class TestBadInput:
+    def test_another_space_version_is_refused(self, built, recipe, tmp_path):
+        text = (ROOT / "search_spaces" / "smt_micro.yaml").read_text()
+        other = tmp_path / "smt_micro.yaml"
+        other.write_text(text.replace("dim: [16, 32]", "dim: [16, 48]"))
+        asked = Wanted(str(other), "digits", recipe, 2, 5e6, 7e6)
+        with pytest.raises(StoreError, match="holds a bench with space_digest"):
+            build_bench(asked, built.table.parent, "cpu", 1, Silence())
+
+    def test_data_of_another_number_of_classes_is_refused(self, recipe, tmp_path):
+        asked = Wanted("smt", "digits", recipe, 2, 5e8, 7e8)
+        with pytest.raises(ConfigError, match=r"num_classes must be that of the data \(got 1000"):
+            build_bench(asked, tmp_path / "b", "cpu", 1, Silence())
+        assert not (tmp_path / "b").exists()
+
+    @pytest.mark.parametrize("macs", ["5MMACs", "5..40Mparams", "soon"])
+    def test_a_range_of_macs_is_needed(self, macs, tmp_path):
+        found = invoke("bench", "build", "--data", "digits", "--macs", macs, code=1)
+        assert found.stderr.count("\n") == 1
+
+    def test_a_folder_of_something_else_is_refused(self, recipe, tmp_path):
+        (tmp_path / "mine.txt").write_text("x")
+        with pytest.raises(StoreError, match="must be empty or new"):
+            build_bench(wanted(recipe), tmp_path, "cpu", 1, Silence())
+
+
+def test_show_tells_what_a_bench_is(built):
+    found = invoke("bench", "show", str(built.table))
+    assert "2 networks of space smt_micro" in found.stdout and "BSD" in found.stdout
+    document = json.loads(invoke("bench", "show", str(built.table.parent), "--json").stdout)
+    assert [len(n["trainings"]) for n in document["networks"]] == [3, 1]
+    assert document["card"]["space"] == "smt_micro"
