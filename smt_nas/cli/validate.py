@@ -59,8 +59,8 @@ def validate(
     )
 
     drawable(plot)
-    bench = load_bench(on)
     found = [make_evaluator(name) for name in dict.fromkeys(evaluators)]
+    bench = load_bench(on)
     result = judge(found, bench, _rate(timeout, workers), seed)
     if as_json:
         console.show_json(validation_document(result))

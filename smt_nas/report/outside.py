@@ -10,7 +10,7 @@ from smt_nas.accuracy.evidence import BENCH
 from smt_nas.accuracy.extent import Beyond, beyond
 from smt_nas.search import Result
 
-_MOST = 6  # features that are told; the JSON has all
+_MOST, _NAMED = 6, 8  # features, and members of each, that are told; the JSON has all
 
 
 def outside_notes(members: Sequence[Result]) -> list[str]:
@@ -30,10 +30,11 @@ def outside_notes(members: Sequence[Result]) -> list[str]:
     ordered = sorted(by_feature.values(), key=lambda rows: -max(b.widths for _, b in rows))
     for rows in ordered[:_MOST]:
         first = rows[0][1]
-        told = ", ".join(f"{name} ({b.value:.3g})" for name, b in rows)
+        told = ", ".join(f"{name} ({b.value:.3g})" for name, b in rows[:_NAMED])
+        told += f" and {len(rows) - _NAMED} others" if len(rows) > _NAMED else ""
         lines.append(f"  {first.words}, bench {first.low:.3g} to {first.high:.3g}: {told}")
     if len(ordered) > _MOST:
-        lines.append(f"  and {len(ordered) - _MOST} other features; --json has all.")
+        lines.append(f"  and {len(ordered) - _MOST} other features; --json has them.")
     return lines
 
 

@@ -19,8 +19,8 @@ def validation_table(found: Validation) -> Table:
     """A row a figure, then the baselines, then the ceiling."""
     table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column("", no_wrap=True)
-    headings = ["tau\n95 % interval", f"tau in {_BAND} MACs\n95 % interval", "partial\ntau"]
-    headings += [f"top-{TOP}\nrecall", "regret\npoints", "largest\n1/4 tau", "ms a\nnetwork"]
+    headings = ["tau", f"tau in\n{_BAND} MACs", "partial\ntau", f"top-{TOP}\nrecall"]
+    headings += ["regret\npoints", "tau in\nlargest", "ms a\nnetwork"]
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in found.rows:
@@ -52,7 +52,7 @@ def _ranged(e: Estimate) -> str:
         return DASH
     if e.low is None or e.high is None:
         return f"{e.value:.2f}"
-    return f"{e.value:.2f} ({e.low:.2f} {e.high:.2f})"
+    return f"{e.value:.2f} ±{(e.high - e.low) / 2:.2f}"
 
 
 def _mark(row: Judged) -> str:
@@ -67,12 +67,13 @@ def validation_notes(found: Validation) -> list[str]:
     known = found.known
     lines = [
         f"On {found.bench.name}: {len(known.archs)} networks, trained top-1 "
-        f"{known.top1.min():.1f} to {known.top1.max():.1f} %, mean of its seeds for each."
+        f"{known.top1.min():.1f} to {known.top1.max():.1f} %, mean of its seeds for each; ±: half "
+        "of a 95 % bootstrap interval."
     ]
     if any(row.learnt for row in found.rows):
         lines.append(
             f"What learnt from the bench is judged on networks held out, in {FOLDS} folds; its "
-            "largest 1/4 after learning from the smaller 3/4."
+            "largest quarter by MACs after learning from the other three."
         )
     lines.append(
         f"In {_BAND} MACs: pairs of networks of about equal MACs, which a size alone cannot order. "
