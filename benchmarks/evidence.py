@@ -32,6 +32,7 @@ def document(found: Validation) -> dict[str, object]:
     return {
         "bench": found.bench.name,
         "networks": len(found.known.archs),
+        "ceiling": None if found.ceiling is None else found.ceiling.kendall.value,
         "rows": rows,
         "features": {
             name: [round(float(low), 6), round(float(high), 6)]

@@ -1,15 +1,16 @@
 """Expected ImageNet-1K top-1 of a network of these MACs, parameters and activations.
 
 It answers in the unit that users think in, `top1_pct`, predicted, with an interval. It knows
-capacity and nothing else: two networks of equal costs are equal to it, whatever their topology, so
-a search that hears only this turns spare MACs into parameters (of space `smt`, at SMT-T's MACs, it
-is promised 1.2 points over SMT-T for three times its parameters).
+capacity and nothing else: two networks of equal costs are equal to it, whatever their topology.
+Parameters and activations beyond what nine in ten published networks have at their MACs count for
+nothing and widen the interval: nobody has shown that they help, and a search would buy them.
 
 The law (`capacity_law`) is fitted to published conv-attention networks, and laid through SMT by the
 four results published for it: T, S and B in the README of AFeng-x/SMT (11e954d), L on ImageNet-1K
 alone in RMT (Fan et al., CVPR 2024), table 1. The interval is of 80 %: what holds for a network of
 a family that the law was not fitted to, four others of which are known. It widens by the factor
-1 + d for a network d log units outside the range of the four published SMTs' costs.
+1 + d for a network d log units outside the range of the four published SMTs' costs, or beyond what
+is usual at its MACs.
 
 It is about 224 px and 1,000 classes. For small images (stem stride 2) the level means nothing:
 costs are taken relative to smt_micro's and applied to smt_t's, which ranks networks and no more;
@@ -29,6 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from smt_nas import costs
+from smt_nas.accuracy import evidence
 from smt_nas.accuracy.capacity_law import (
     KNOWN,
     LAW,
@@ -36,6 +38,7 @@ from smt_nas.accuracy.capacity_law import (
     Line,
     Rows,
     Score,
+    Usual,
     leave_family_out,
     outside,
 )
@@ -113,13 +116,13 @@ class CapacityEvaluator:
     @property
     def evidence(self) -> str:
         """What the figure is, what it rests on, and how far off it is, in one line."""
-        fit = _fitted()
+        fit, found = _fitted(), evidence.words(self.name)
         return (
             "capacity: expected ImageNet-1K top-1 of a network of these MACs, params and "
             f"activations, from {fit.networks} published conv-attention networks of "
             f"{fit.families} families; mean error {fit.mean_error:.1f} points in a family left "
             f"out, {KNOWN} members known; it knows nothing of the topology, and of small images "
-            "it ranks only"
+            f"it ranks only{found and f' (SMT-Bench-mini: {found})'}"
         )
 
     def figures(self, space: SearchSpace, genes: Genes) -> Floats:
@@ -145,6 +148,7 @@ class _Fitted:
     score: Score
     line: Line
     known: Floats  # costs of the published SMTs, (4, 3)
+    usual: Usual
     half_width: float  # logits
     mean_error: float  # percentage points
     networks: int
@@ -160,14 +164,17 @@ def _fitted() -> _Fitted:
     line = LAW.line(score(known), np.array(list(PUBLISHED_TOP1.values())))
     families = len(np.unique(rows.family))
     half = errors.half_width(SHARE)
-    return _Fitted(score, line, known, half, errors.mean, len(rows.top1), families)
+    return _Fitted(
+        score, line, known, Usual.of(rows, known), half, errors.mean, len(rows.top1), families
+    )
 
 
 def _rate(table: Floats, relative: bool = False) -> Capacity:
     """Rate costs (n, 3) in the table's units."""
     fit = _fitted()
-    at = fit.line.at(fit.score(table))
-    half = fit.half_width * (1 + outside(table, fit.known))
+    at = fit.line.at(fit.score(fit.usual.capped(table)))
+    beyond = outside(table, fit.known) + fit.usual.excess(table).max(axis=-1)
+    half = fit.half_width * (1 + beyond)
     return Capacity(LAW.percent(at), LAW.percent(at - half), LAW.percent(at + half), relative)
 
 

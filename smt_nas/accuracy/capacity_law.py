@@ -146,6 +146,48 @@ LAW = Law(_fit, logit, percent, prior=0.05)
 """What `capacity` predicts by."""
 
 
+@dataclass(frozen=True)
+class Usual:
+    """What a family's networks have of parameters and activations at their MACs.
+
+    Attributes:
+        slope: of each of the two logarithms on that of MACs, within families, (2,).
+        level: of the family, (2,).
+        above: what is usual above that, in log units, (2,): 90 % of how far members of published
+            families lie above their family's line, and all of this family's own.
+    """
+
+    slope: Floats
+    level: Floats
+    above: Floats
+
+    @classmethod
+    def of(cls, rows: Rows, known: Floats) -> Self:
+        """Learn it from families of rows; `known` (m, 3) are costs of the family's networks."""
+        logs, own = np.log(rows.costs), np.log(known)
+        columns = [within_families(logs[:, :1], logs[:, i], rows.family)[0] for i in (1, 2)]
+        slope = np.array(columns)
+        rest = logs[:, 1:] - logs[:, :1] * slope
+        _, index = np.unique(rows.family, return_inverse=True)
+        means = np.array([rest[index == i].mean(axis=0) for i in range(index.max() + 1)])
+        several = np.bincount(index)[index] > 1  # one alone lies on its line
+        above = np.quantile((rest - means[index])[several], 0.9, axis=0)
+        left = own[:, 1:] - own[:, :1] * slope
+        level = left.mean(axis=0)
+        return cls(slope, level, np.maximum(above, (left - level).max(axis=0)))
+
+    def excess(self, costs: Floats) -> Floats:
+        """Log units by which parameters and activations of costs (..., 3) exceed it, (..., 2)."""
+        logs = np.log(costs)
+        expected = self.level + logs[..., :1] * self.slope
+        return np.asarray(np.maximum(logs[..., 1:] - expected - self.above, 0.0))
+
+    def capped(self, costs: Floats) -> Floats:
+        """Costs (..., 3) without what exceeds it."""
+        rest = costs[..., 1:] * np.exp(-self.excess(costs))
+        return np.concatenate([costs[..., :1], rest], axis=-1)
+
+
 def outside(costs: Floats, known: Floats) -> Floats:
     """How far costs (..., 3) lie outside the range of known ones (..., m, 3): log units, (...,).
 

@@ -220,6 +220,11 @@ class ReplayEvaluator:
                 f"{path}: needs the columns key and {objective}, with numbers (got {error})."
             ) from error
 
+    @property
+    def evidence(self) -> str:
+        """What the figures rest on, in one line."""
+        return f"replay: {len(self._table)} networks of a table"
+
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
         """Look each key up; one that is not there is a failed evaluation."""
         return [

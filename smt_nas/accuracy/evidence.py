@@ -57,6 +57,17 @@ def ranges() -> dict[str, tuple[float, float]]:
     return {name: (low, high) for name, (low, high) in found.items()}
 
 
+def networks() -> int:
+    """Networks of the shipped bench that the evidence is of; 0 without evidence."""
+    return int(_document().get("networks", 0))
+
+
+def ceiling_tau() -> float | None:
+    """Seed-to-seed tau of the shipped bench; None where it is not known."""
+    found: float | None = _document().get("ceiling")
+    return found
+
+
 @cache
 def _all() -> dict[str, Agreed]:
     return {name: Agreed(**row) for name, row in _document().get("rows", {}).items()}

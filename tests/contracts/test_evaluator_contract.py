@@ -1,5 +1,6 @@
 """What every evaluator promises, held for each entry of EVALUATORS and for the public classes."""
 
+import importlib
 import math
 import sys
 
@@ -7,9 +8,17 @@ import numpy as np
 import pytest
 
 from smt_nas import costs
-from smt_nas.accuracy import EVALUATORS, FunctionEvaluator, ReplayEvaluator, make_evaluator
+from smt_nas.accuracy import (
+    EVALUATORS,
+    Foresees,
+    FunctionEvaluator,
+    ReplayEvaluator,
+    make_evaluator,
+)
 from smt_nas.metrics import METRICS
 from smt_nas.space import SearchSpace
+from smt_nas.train import short
+from smt_nas.train.short import ShortTrainEvaluator, ShortTraining
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +45,8 @@ class EvaluatorContract:
         assert METRICS[evaluator.objective.name] is evaluator.objective
         assert evaluator.name == (self.entry or evaluator.name)
         assert evaluator.name
+        assert evaluator.evidence.startswith(evaluator.name)
+        assert "\n" not in evaluator.evidence
 
     def test_one_evaluation_a_network_in_order(self, archs):
         evaluator = self.make(archs)
@@ -72,6 +83,69 @@ class TestZeroCost(EvaluatorContract):
             return true(arch) | ({"synflow": math.nan} if arch == archs[1] else {})
 
         monkeypatch.setattr(zero_cost, "measure", measure)
+        return self.make(archs)
+
+
+class Foreseeing(EvaluatorContract):
+    """Of evaluators that rate gene arrays too."""
+
+    provenance = "predicted"
+    module, part = None, None  # what rates one network
+
+    def break_it(self, archs, monkeypatch):
+        module = importlib.import_module(self.module)
+        true = getattr(module, self.part)
+
+        def rate(arch):
+            return true(arch) if arch not in ([archs[1]], archs[1]) else 1 / 0
+
+        monkeypatch.setattr(module, self.part, rate)
+        return self.make(archs)
+
+    def test_gene_arrays_are_rated_alike(self, archs):
+        evaluator, space = self.make(archs), SearchSpace.load("smt_micro")
+        assert isinstance(evaluator, Foresees) and evaluator.exact
+        at_once = evaluator.figures(space, space.encode(archs))
+        np.testing.assert_allclose(at_once, [e.value for e in evaluator.evaluate(archs)])
+
+    def test_the_interval_holds_the_value(self, archs):
+        for e in self.make(archs).evaluate(archs):
+            assert e.details["low"] < e.value < e.details["high"]
+
+
+class TestPredictor(Foreseeing):
+    entry = "predictor"
+    module, part = "smt_nas.accuracy.features", "of_archs"
+
+
+class TestCapacity(Foreseeing):
+    entry = "capacity"
+    module, part = "smt_nas.accuracy.capacity", "of_arch"
+
+
+class TestJoint(Foreseeing):
+    entry = "joint"
+    module, part = "smt_nas.accuracy.features", "of_archs"
+
+
+class TestShortTrain(EvaluatorContract):
+    """One epoch is one rung: nothing is stopped, so that figures do not depend on the others."""
+
+    provenance = "trained"
+
+    def make(self, archs):
+        changes = ("images=400", "batch_size=40")
+        return ShortTrainEvaluator(
+            ShortTraining(data="digits", epochs=1, changes=changes), workers=1
+        )
+
+    def break_it(self, archs, monkeypatch):
+        true = short.trained
+
+        def trained(job):
+            return "diverged" if job.arch == archs[1] else true(job)
+
+        monkeypatch.setattr(short, "trained", trained)
         return self.make(archs)
 
 
@@ -129,5 +203,5 @@ class TestReplay(EvaluatorContract):
 
 
 def test_every_evaluator_has_a_contract():
-    held = {contract.entry for contract in EvaluatorContract.__subclasses__()}
-    assert held - {None} == set(EVALUATORS)
+    contracts = [*EvaluatorContract.__subclasses__(), *Foreseeing.__subclasses__()]
+    assert {contract.entry for contract in contracts} - {None} == set(EVALUATORS)

@@ -1,0 +1,120 @@
+"""The shipped bench is what its card says, and the evidence file is of this very bench."""
+
+import csv
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from smt_nas import costs
+from smt_nas.accuracy import evidence
+from smt_nas.accuracy.bench.known import Known
+from smt_nas.accuracy.bench.plan import plan
+from smt_nas.accuracy.bench.table import load_bench
+from smt_nas.accuracy.features import NAMES
+from smt_nas.accuracy.predictor import PredictorEvaluator
+from smt_nas.accuracy.validate import validate
+from smt_nas.resources import folders
+from smt_nas.space import SearchSpace
+from smt_nas.train.recipe import load_recipe
+
+NETWORKS = 200
+
+
+@pytest.fixture(scope="module")
+def bench():
+    return load_bench(evidence.BENCH)
+
+
+@pytest.fixture(scope="module")
+def known(bench):
+    return Known.of(bench)
+
+
+@pytest.fixture(scope="module")
+def judged(bench):
+    found = validate([PredictorEvaluator()], bench)
+    return found, {row.name: row for row in found.rows}
+
+
+def test_it_is_the_whole_plan(bench):
+    card = bench.card
+    planned = plan(
+        SearchSpace.load(card.space),
+        NETWORKS,
+        card.plan["low_macs"],
+        card.plan["high_macs"],
+        int(card.plan["seed"]),
+    )
+    assert {(p.arch.key, s) for p in planned for s in p.seeds} <= {
+        (r.arch.key, r.seed) for r in bench.rows
+    }
+    assert len(bench.networks) >= NETWORKS
+    most = max(len(rows) for rows in bench.networks.values())
+    assert Counter(len(rows) for rows in bench.networks.values())[most] >= NETWORKS / 5
+    assert most == 3
+
+
+def test_space_and_recipe_are_still_those(bench):
+    assert SearchSpace.load(bench.card.space).digest == bench.card.space_digest
+    words = {"description", "source"}
+    now = load_recipe(bench.card.recipe_name).model_dump(mode="json", exclude=words)
+    assert {k: v for k, v in bench.card.recipe.items() if k not in words} == now
+
+
+def test_figures_are_plausible_and_none_stands_twice(bench):
+    assert len({(r.arch.key, r.seed) for r in bench.rows}) == len(bench.rows)
+    for row in bench.rows:
+        assert 0.5 < row.figures["val_top1"] < 0.95
+        assert abs(row.figures["val_top1"] - row.figures["test_top1"]) < 0.05
+        assert row.figures["seconds"] > 5
+    assert bench.card.limits and bench.card.licence
+
+
+def test_costs_in_the_table_are_those_of_the_formulas():
+    path = next(
+        f / f"{evidence.BENCH}.csv"
+        for f in folders("bench")
+        if (f / f"{evidence.BENCH}.csv").is_file()
+    )
+    with path.open(newline="") as file:
+        cells = {row["key"]: row for row in csv.DictReader(file)}
+    rows = {r.arch.key: r.arch for r in load_bench(evidence.BENCH).rows}
+    for key, arch in rows.items():
+        found = costs.of(arch)
+        assert (int(cells[key]["macs"]), int(cells[key]["params"])) == (found.macs, found.params)
+
+
+def test_a_training_once_more_orders_networks_alike(judged):
+    ceiling = judged[0].ceiling
+    assert ceiling.n >= NETWORKS / 5
+    assert ceiling.kendall.value == pytest.approx(evidence.ceiling_tau(), abs=1e-6)
+
+
+def test_the_evidence_is_of_this_bench(known, judged):
+    assert evidence.networks() == len(known.archs)
+    x = known.features
+    for name, low, high in zip(NAMES, x.min(axis=0), x.max(axis=0), strict=True):
+        assert evidence.ranges()[name] == pytest.approx((low, high), abs=1e-5)
+    for name in ("predictor", "#params", "#MACs"):
+        row, told = judged[1][name], evidence.agreed(name)
+        assert told.tau == pytest.approx(row.agreement.kendall.value, abs=0.02)
+        assert told.in_band == pytest.approx(row.agreement.in_band.value, abs=0.03)
+        assert told.beats_params == row.beats_params
+
+
+def test_every_evaluator_says_what_it_rests_on():
+    from smt_nas.accuracy import EVALUATORS, make_evaluator
+
+    for name in EVALUATORS:
+        assert evidence.agreed(name) is not None
+        text = make_evaluator(name).evidence
+        assert text.startswith(name) and "\n" not in text
+        assert f"{evidence.agreed(name).tau:.2f}" in text
+
+
+def test_the_predictor_is_worth_having(judged):
+    found = judged[1]["predictor"].agreement
+    params = judged[1]["#params"].agreement
+    assert found.kendall.value > params.kendall.value
+    assert np.isfinite(found.in_band.value)
