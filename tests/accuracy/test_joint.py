@@ -1,0 +1,75 @@
+"""`joint`: capacity for the level, the bench for the topology, and each part told."""
+
+import numpy as np
+import pytest
+
+from smt_nas.accuracy import capacity, features
+from smt_nas.accuracy.bench.known import Known
+from smt_nas.accuracy.joint import JointEvaluator, joined
+from smt_nas.accuracy.predictor import fitted
+from smt_nas.arch import PRESETS, SMALL_PRESETS
+from smt_nas.space import SearchSpace
+from tests.fakes.benches import bench
+
+SMT = SearchSpace.load("smt")
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    known = Known.of(bench(160))
+    return fitted(known.features, known.top1)
+
+
+@pytest.fixture(scope="module")
+def genes():
+    return SMT.sample(np.random.default_rng(4), 300)
+
+
+def test_it_is_the_sum_of_its_parts(predictor, genes):
+    level, rows = capacity.of_genes(SMT, genes), features.of_genes(SMT, genes)
+    found = joined(level, rows, predictor)
+    np.testing.assert_allclose(found.top1_pct, level.top1_pct + found.topology)
+    weight = capacity.spread() / predictor.spread
+    np.testing.assert_allclose(found.topology, weight * predictor.predict(rows).topology)
+
+
+def test_a_deviation_of_the_topology_weighs_as_one_of_what_capacity_leaves_open(predictor):
+    known = Known.of(bench(160))
+    level = capacity.capacity(*np.full((3, 160), 1e9))
+    effect = joined(level, known.features, predictor).topology
+    assert effect.std() == pytest.approx(capacity.spread(), rel=0.25)
+
+
+def test_the_interval_holds_that_of_capacity_and_grows_outside(predictor, genes):
+    level, rows = capacity.of_genes(SMT, genes), features.of_genes(SMT, genes)
+    found = joined(level, rows, predictor)
+    assert (found.high - found.low >= level.high - level.low).all()
+    extra = (found.high - found.low) - (level.high - level.low)
+    far = found.outside > np.median(found.outside)
+    assert extra[far].mean() > extra[~far].mean()
+
+
+def test_details_tell_both_parts_and_that_small_images_have_no_level(predictor):
+    full, small = JointEvaluator(predictor).evaluate([PRESETS["smt_t"], SMALL_PRESETS["smt_micro"]])
+    for found in (full, small):
+        parts = found.details
+        assert found.value == pytest.approx(parts["capacity"] + parts["topology"])
+        assert parts["low"] < found.value < parts["high"]
+    assert "relative" not in full.details and small.details["relative"] == 1
+    assert 80 < full.details["capacity"] < 84
+
+
+def test_learnt_anew_it_uses_what_it_was_taught(genes):
+    known = Known.of(bench(160, rule=lambda arch: 0.8 - 0.02 * len(arch.stages[0].kernels)))
+    few, many = (
+        PRESETS["smt_t"].model_copy(
+            update={
+                "stages": tuple(
+                    s.model_copy(update={"kernels": k}) for s in PRESETS["smt_t"].stages
+                )
+            }
+        )
+        for k in ((3,), (3, 5, 7, 9))
+    )
+    taught = JointEvaluator().learnt(known.features, known.top1).evaluate([few, many])
+    assert taught[0].details["topology"] > taught[1].details["topology"]
