@@ -38,6 +38,16 @@ CHEAPER = {
     "smt-nas train --top 2 runs/demo --data digits": (
         "smt-nas train --top 2 runs/demo --data digits --epochs 1 --set batch_size=400"
     ),
+    "smt-nas validate predictor capacity joint --on smt-bench-mini": (
+        "smt-nas validate capacity --on smt-bench-mini"
+    ),
+    "smt-nas validate zero-cost --plot zero-cost.html": (
+        "smt-nas validate capacity --plot zero-cost.html"
+    ),
+    "smt-nas search --space smt_micro --data digits --evaluator short-train --n 12": (
+        "smt-nas search --space smt_micro --data digits --evaluator short-train --n 3 --epochs 1 "
+        "--no-prove"
+    ),
     "smt-nas calibrate --device cpu --space smt_micro --minutes 10": (
         "smt-nas calibrate --device cpu --space smt_micro --minutes 0.1"
     ),
