@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +31,10 @@ REFERENCE = BASELINES[0]  # what every figure must beat
 
 
 @runtime_checkable
-class Learns(Evaluator, Protocol):
+class Learns(Protocol):
     """An evaluator that learns from networks that were trained."""
 
-    def learnt(self, rows: Floats, top1: Floats) -> Self:
+    def learnt(self, rows: Floats, top1: Floats) -> Evaluator:
         """The same, from features (n, F) and top-1 in points (n,) instead of the shipped bench."""
 
 

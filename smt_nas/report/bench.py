@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.table import Table
@@ -14,7 +14,9 @@ from smt_nas.arch import Architecture
 from smt_nas.report.shares import percent
 from smt_nas.resources import names
 from smt_nas.space import SearchSpace
-from smt_nas.train.bench import Built
+
+if TYPE_CHECKING:
+    from smt_nas.train.bench import Built  # it needs torch
 
 _MIXERS = {"sam": "S", "msa": "A"}
 
