@@ -7,7 +7,6 @@ Networks that differ in one detail only (the ablations of one base) are in one f
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -27,6 +26,7 @@ Rate = Callable[[Evaluator, Sequence[Architecture]], Sequence[Evaluation]]
 FOLDS = 10
 FEWEST_CEILING = 3  # networks with two seeds
 BASELINES = ("#params", "#MACs", "random")
+_SECONDS = "seconds"
 REFERENCE = BASELINES[0]  # what every figure must beat
 
 
@@ -108,14 +108,13 @@ def validate(
 
 
 def _rows(evaluator: Evaluator, known: Known, rate: Rate, seed: int) -> list[Judged]:
-    start = time.perf_counter()
     learns = isinstance(evaluator, Learns)
     if isinstance(evaluator, Learns):
         everywhere = _held_out(evaluator, known, folds(known.groups, seed))
         beyond = _held_out(evaluator, known, [known.large])
     else:
         everywhere = beyond = _figures(evaluator, rate(evaluator, known.archs))
-    seconds = (time.perf_counter() - start) / len(known.archs)
+    seconds = float(np.mean(everywhere.pop(_SECONDS)))
     return [
         _judged(name, figures, beyond[name], known, seed, learns, seconds)
         for name, figures in everywhere.items()
@@ -127,10 +126,11 @@ def _here(evaluator: Evaluator, archs: Sequence[Architecture]) -> Sequence[Evalu
 
 
 def _figures(evaluator: Evaluator, found: Sequence[Evaluation]) -> dict[str, Floats]:
-    """What was said of n networks, (n,), by the evaluator's name and its parts'."""
-    columns = {evaluator.name: [e.value for e in found]}
+    """What was said of n networks, (n,), by the evaluator's name and its parts'; and what it cost."""
+    columns: dict[str, list[float | None]] = {evaluator.name: [e.value for e in found]}
     for part in getattr(evaluator, "parts", ()):
         columns[part] = [e.details.get(part) for e in found]
+    columns[_SECONDS] = [e.seconds for e in found]
     return {name: np.array(values, dtype=float) for name, values in columns.items()}
 
 
