@@ -126,7 +126,7 @@ def _here(evaluator: Evaluator, archs: Sequence[Architecture]) -> Sequence[Evalu
 
 
 def _figures(evaluator: Evaluator, found: Sequence[Evaluation]) -> dict[str, Floats]:
-    """What was said of n networks, (n,), by the evaluator's name and its parts'; and what it cost."""
+    """What was said of n networks, (n,), as a whole and by part, and what it cost."""
     columns: dict[str, list[float | None]] = {evaluator.name: [e.value for e in found]}
     for part in getattr(evaluator, "parts", ()):
         columns[part] = [e.details.get(part) for e in found]
