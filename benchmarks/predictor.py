@@ -37,12 +37,13 @@ def feature_sets(known: Known) -> dict[str, Callable[[], Floats]]:
 
     def with_scores() -> Floats:
         scores = [[measure(arch)[m] for m in MEASURES] for arch in known.archs]
-        return np.column_stack([known.features, scores])
+        return np.column_stack([features.compact(known.features), scores])
 
     return {
         "log costs alone": lambda: known.features[:, level],
-        "features": lambda: known.features,
-        "features + zero-cost": with_scores,
+        "all features": lambda: known.features,
+        "compact": lambda: features.compact(known.features),
+        "compact + zero-cost": with_scores,
     }
 
 

@@ -40,6 +40,31 @@ NAMES = (
 )
 """Names of the features, (F,)."""
 
+_KEPT = ("log_", "log2_width", "attention_share", "macs_share")
+_AVERAGED = ("log2_ffn", "log2_kernels", "log2_kernel_size", "log2_expand")  # over the stages
+
+
+def compact(rows: Floats) -> Floats:
+    """What a few hundred networks can teach of features (n, F): fewer, (n, K).
+
+    What tells the stages apart is kept of widths, MACs and attention, and averaged of kernels, FFN
+    and expand ratios; shares of depth say little beside those of MACs.
+    """
+    groups = [_of(name) for name in _AVERAGED]
+    kept = [i for start in _KEPT for i in _of(start)]
+    return np.column_stack([rows[:, kept], *(rows[:, group].mean(axis=1) for group in groups)])
+
+
+def _of(start: str) -> list[int]:
+    """Columns whose name is that, or that with the numbers of stages."""
+    plain = start.rstrip("_")
+    return [
+        i
+        for i, name in enumerate(NAMES)
+        if name.rstrip("_0123456789") == plain or (start.endswith("_") and name.startswith(start))
+    ]
+
+
 NARROW = 0.05  # width taken for a feature that hardly varies in a bench
 
 

@@ -27,7 +27,7 @@ from smt_nas.space import Genes, SearchSpace
 Floats = NDArray[np.float64]
 
 MODEL = "ridge+gp"  # of REGRESSORS; chosen by `python -m benchmarks.predictor`
-FEWEST = len(features.NAMES) + 1  # networks to learn from: more than features
+FEWEST = 30  # networks to learn from: more than the features that are learnt from
 NORMAL_80 = 1.2815515655446004  # an 80 % interval is so many standard deviations to each side
 
 
@@ -37,7 +37,7 @@ class Prediction:
 
     Attributes:
         points: of top-1 on the bench above the published pattern, (n,).
-        std: standard deviation of that, without the noise of a single training, (n,).
+        std: standard deviation of that; of the expected points, not of one training's, (n,).
         topology: part of the points that costs do not explain, (n,).
         outside: how far each feature lies outside the bench, in widths of the bench, (n, F).
     """
@@ -63,6 +63,7 @@ class Predictor:
         trend: coefficients of what costs alone explain; see `_level`.
         zero: expected top-1 of the published pattern on the bench, in points.
         spread: standard deviation of what costs do not explain, in points.
+        noise: that of the trainings it learnt from, in points.
     """
 
     lowest: Floats
@@ -71,14 +72,16 @@ class Predictor:
     trend: Floats
     zero: float
     spread: float
+    noise: float
 
     def predict(self, rows: Floats) -> Prediction:
         """Predict from features (n, F)."""
         inside = rows.clip(self.lowest, self.highest)
-        mean, std = self.regressor.predict(inside)
+        mean, std = self.regressor.predict(features.compact(inside))
         width = np.maximum(self.highest - self.lowest, features.NARROW)
         outside = np.abs(rows - inside) / width
         # a width outside, one knows no more than that it is some network of these costs
+        std = np.sqrt(np.maximum(std**2 - self.noise**2, 0.0))
         doubt = np.hypot(std, self.spread * np.linalg.norm(outside, axis=1))
         return Prediction(mean - self.zero, doubt, mean - _level(inside) @ self.trend, outside)
 
@@ -90,12 +93,15 @@ def _level(rows: Floats) -> Floats:
     return np.column_stack([np.ones(len(rows)), macs, params, macs**2, macs * params, params**2])
 
 
-def fitted(rows: Floats, top1: Floats, model: str = MODEL, name: str = "bench") -> Predictor:
+def fitted(
+    rows: Floats, top1: Floats, noise: float = 0.0, model: str = MODEL, name: str = "bench"
+) -> Predictor:
     """Fit on features (n, F) and top-1 in points (n,).
 
     Args:
         rows: of the networks.
         top1: of each.
+        noise: standard deviation of that about the expected top-1, where it is known.
         model: of REGRESSORS.
         name: how messages call the bench.
 
@@ -112,10 +118,11 @@ def fitted(rows: Floats, top1: Floats, model: str = MODEL, name: str = "bench") 
             f"bench {name}: networks must differ in top-1 (got {top1[0]:g} % for all). Train them "
             "longer, or on other data."
         )
-    regressor = fit(model, rows, top1)
+    regressor = fit(model, features.compact(rows), top1)
     trend = np.asarray(np.linalg.lstsq(_level(rows), top1, rcond=None)[0], dtype=float)
     pattern = features.of_archs([SMALL_PRESETS["smt_micro"]])
-    zero = regressor.predict(pattern.clip(rows.min(axis=0), rows.max(axis=0)))[0]
+    pattern = pattern.clip(rows.min(axis=0), rows.max(axis=0))
+    zero = regressor.predict(features.compact(pattern))[0]
     return Predictor(
         lowest=rows.min(axis=0),
         highest=rows.max(axis=0),
@@ -123,6 +130,7 @@ def fitted(rows: Floats, top1: Floats, model: str = MODEL, name: str = "bench") 
         trend=trend,
         zero=float(zero[0]),
         spread=float(np.std(top1 - _level(rows) @ trend)),
+        noise=noise,
     )
 
 
@@ -130,7 +138,7 @@ def fitted(rows: Floats, top1: Floats, model: str = MODEL, name: str = "bench") 
 def shipped(name: str = evidence.BENCH) -> Predictor:
     """The predictor of a shipped bench; the first call takes a second."""
     known = Known.of(load_bench(name))
-    return fitted(known.features, known.top1, name=name)
+    return fitted(known.features, known.top1, known.noise, name=name)
 
 
 class PredictorEvaluator:

@@ -27,9 +27,10 @@ class Fitted(Protocol):
     """Made by one of REGRESSORS."""
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
-        """Expected figure (n,) of features (n, F), and its standard deviation (n,) without noise.
+        """Expected figure (n,) of features (n, F), and its standard deviation (n,).
 
-        The deviation is that of the network's expected figure, not of one noisy training.
+        The deviation is that of a figure about the expected one: what was too little data to know,
+        what the model cannot express, and the noise of the figures that it learnt from.
         """
 
 
@@ -40,7 +41,7 @@ class _Ridge:
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
         mean, std = self.model.predict(self.scaler.transform(features), return_std=True)
-        return mean, np.sqrt(np.maximum(std**2 - 1 / self.model.alpha_, 0.0))
+        return mean, std
 
 
 def ridge(features: Floats, figures: Floats) -> Fitted:
@@ -54,16 +55,10 @@ def ridge(features: Floats, figures: Floats) -> Fitted:
 class _Process:
     scaler: StandardScaler
     model: GaussianProcessRegressor
-    scale: float
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
         mean, std = self.model.predict(self.scaler.transform(features), return_std=True)
-        return mean, np.sqrt(np.maximum(std**2 - self._noise, 0.0))
-
-    @property
-    def _noise(self) -> float:
-        """Variance of a training about the network's expected figure."""
-        return float(np.exp(self.model.kernel_.theta[-1])) * self.scale**2
+        return mean, std
 
 
 def process(features: Floats, figures: Floats) -> Fitted:
@@ -80,29 +75,32 @@ def process(features: Floats, figures: Floats) -> Fitted:
         # a width at its bound is a fine answer for so few points
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(scaler.transform(features), figures)
-    return _Process(scaler, model, float(np.std(figures)))
+    return _Process(scaler, model)
 
 
 @dataclass(frozen=True)
 class _Boosting:
     models: tuple[GradientBoostingRegressor, ...]
+    error: float  # of networks that a model has not seen
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
         every = np.array([model.predict(features) for model in self.models])
-        return every.mean(axis=0), every.std(axis=0)
+        return every.mean(axis=0), np.hypot(every.std(axis=0), self.error)
 
 
 def boosting(features: Floats, figures: Floats, members: int = 5) -> Fitted:
     """Gradient boosting (Friedman 2001), a few on resampled networks; their spread is the doubt."""
     rng = np.random.default_rng(0)
-    models = []
+    models, errors = [], []
     for i in range(members):
         rows = rng.integers(0, len(features), len(features))
         model = GradientBoostingRegressor(
             n_estimators=200, learning_rate=0.05, max_depth=3, subsample=0.7, random_state=i
         )
         models.append(model.fit(features[rows], figures[rows]))
-    return _Boosting(tuple(models))
+        unseen = np.setdiff1d(np.arange(len(features)), rows)
+        errors.append(model.predict(features[unseen]) - figures[unseen])
+    return _Boosting(tuple(models), float(np.sqrt(np.mean(np.concatenate(errors) ** 2))))
 
 
 @dataclass(frozen=True)

@@ -83,3 +83,13 @@ def test_a_wider_network_of_the_same_shape_differs_in_level_and_little_else(seed
 
 def test_nothing_in_nothing_out():
     assert of_archs([]).shape == (0, len(NAMES))
+
+
+def test_compact_keeps_costs_and_averages_kernels():
+    rows = np.arange(2 * len(NAMES), dtype=float).reshape(2, -1)
+    found = features.compact(rows)
+    assert found.shape == (2, 4 + 3 + 4 + 4 + 4)
+    np.testing.assert_array_equal(found[:, :4], rows[:, :4])  # the level and the depth
+    kernels = [i for i, n in enumerate(NAMES) if n.startswith("log2_kernels")]
+    assert len(kernels) == 4
+    np.testing.assert_allclose(found[:, -3], rows[:, kernels].mean(axis=1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,11 +26,14 @@ class Known:
     Attributes:
         archs: n networks.
         top1: validation top-1 in points, mean over seeds, less what the seed does to all, (n,).
+        noise: standard deviation of one training about its network's expected top-1, in points;
+            0 where no network has two seeds.
         groups: networks with the same number are alike but for a detail, (n,).
     """
 
     archs: tuple[Architecture, ...]
     top1: Floats
+    noise: float
     groups: NDArray[np.int64]
 
     @classmethod
@@ -44,7 +47,9 @@ class Known:
         ]
         names = [_group(rows[0].group, rows[0].arch.key) for rows in each]
         groups = np.unique(names, return_inverse=True)[1]
-        return cls(tuple(rows[0].arch for rows in each), np.array(top1), groups)
+        return cls(
+            tuple(rows[0].arch for rows in each), np.array(top1), seed_noise(each, effect), groups
+        )
 
     @cached_property
     def features(self) -> Floats:
@@ -82,6 +87,16 @@ def seed_effects(networks: Sequence[Sequence[Row]]) -> dict[int, float]:
     found = {seed: float(np.mean(differences.get(seed, [0.0]))) for seed in seeds}
     found[min(seeds)] = 0.0
     return found
+
+
+def seed_noise(networks: Sequence[Sequence[Row]], effect: Mapping[int, float]) -> float:
+    """Standard deviation among the seeds of a network, in points, beside what they do to all."""
+    squares, free = 0.0, 0
+    for rows in networks:
+        points = [100 * (row.figures["val_top1"] - effect[row.seed]) for row in rows]
+        squares += float(np.var(points)) * len(points)
+        free += len(points) - 1
+    return float(np.sqrt(squares / free)) if free else 0.0
 
 
 def _group(group: str, key: str) -> str:

@@ -71,6 +71,11 @@ def test_what_a_seed_does_to_all_does_not_tell_networks_apart():
     np.testing.assert_allclose(shifted.top1, plain.top1)
 
 
+def test_the_noise_of_a_training_is_found_from_the_seeds():
+    assert Known.of(bench(100, noise=0.004, seeds=3)).noise == pytest.approx(0.4, rel=0.25)
+    assert Known.of(bench(10)).noise == 0
+
+
 def test_it_is_a_problem_for_searches():
     found = bench(6, seeds=3)
     archs = [rows[0].arch for rows in found.networks.values()]
