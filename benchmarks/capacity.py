@@ -17,15 +17,11 @@ family. Columns:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from scipy.optimize import least_squares, nnls
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from smt_nas import PRESETS, SearchSpace, costs
 from smt_nas.accuracy.capacity import PUBLISHED_TOP1, SHARE
