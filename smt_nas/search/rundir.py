@@ -31,9 +31,9 @@ from smt_nas.space import SearchSpace, SpaceConfig
 _VERSIONS = ("smt-nas", "torch", "numpy", "optuna", "pymoo", "scikit-learn", "fvcore", "thop")
 
 
-DEFAULT_EVALUATOR = "zero-cost"
+DEFAULT_EVALUATOR = "joint"
 TRAININGS = "trainings"
-_USUAL_N = {"joint": 48, "predictor": 48, "capacity": 48, "short-train": 24}
+_USUAL_N = {"joint": 32, "predictor": 32, "capacity": 32, "short-train": 24}
 
 
 class Settings(BaseModel):
