@@ -37,10 +37,11 @@ def check(document):
         assert set(entry["values"]) == set(entry["provenance"]) <= set(METRICS)
         assert all(isinstance(v, int | float) for v in entry["values"].values())
         assert entry["provenance"]["macs"] == "exact"
-        assert entry["provenance"]["score"] == "proxy"
+        assert entry["provenance"]["top1_pct"] == "predicted"
         assert entry["provenance"]["latency_ms"] == "predicted"
-        ends = entry["intervals"]["latency_ms"]
-        assert ends["low"] < entry["values"]["latency_ms"] < ends["high"]
+        for name in ("latency_ms", "top1_pct"):
+            ends = entry["intervals"][name]
+            assert ends["low"] < entry["values"][name] < ends["high"]
         assert entry["measured"] == {}  # not proved
 
 

@@ -100,7 +100,7 @@ def test_a_moved_run_goes_on(whole, tmp_path):
     assert front(tmp_path / "after") == front(whole)
 
 
-SMALL = ("--space", "smt_micro", "--budget", "10MMACs", "--no-prove")
+SMALL = ("--space", "smt_micro", "--budget", "10MMACs", "--no-prove", "--evaluator", "zero-cost")
 
 
 def alive(pattern):
