@@ -2,10 +2,11 @@
 
     top-1 = capacity(MACs, params, activations) + (spread_c / spread_b) * topology
 
-`topology` is what the predictor expects beyond costs, in points of the bench; `spread_b` is the
-spread of trained networks about their costs there, and `spread_c` that of published networks about
-the capacity law. So a topology that is one deviation better on the bench counts as one deviation
-of what capacity leaves open. That effects on small images carry over to ImageNet is assumed, not
+`topology` is what the predictor expects beyond costs, in points of the bench, less the same of the
+published pattern at these MACs, whose topology the level holds already; `spread_b` is the spread of
+trained networks about their costs there, and `spread_c` that of published networks about the
+capacity law. So a topology that is one deviation better on the bench counts as one deviation of
+what capacity leaves open. That effects on small images carry over to ImageNet is assumed, not
 measured.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from smt_nas.accuracy import capacity, evidence, features
 from smt_nas.accuracy.capacity import Capacity
 from smt_nas.accuracy.evaluator import Evaluation, Returned, attempt
 from smt_nas.accuracy.predictor import NORMAL_80, Predictor, fitted, shipped
-from smt_nas.arch import Architecture
+from smt_nas.arch import PRESETS, SMALL_PRESETS, Architecture
 from smt_nas.metrics import METRICS
 from smt_nas.space import Genes, SearchSpace
 
@@ -51,7 +52,8 @@ def joined(level: Capacity, rows: Floats, predictor: Predictor) -> Joint:
     """Add the topology of features (n, F) to the level of capacity, (n,)."""
     found = predictor.predict(rows)
     weight = capacity.spread() / predictor.spread
-    effect, doubt = weight * found.topology, weight * NORMAL_80 * found.std
+    effect = weight * (found.topology - _of_pattern(rows, predictor, level.relative))
+    doubt = weight * NORMAL_80 * found.std
     return Joint(
         top1_pct=level.top1_pct + effect,
         low=level.top1_pct + effect - np.hypot(level.top1_pct - level.low, doubt),
@@ -59,6 +61,19 @@ def joined(level: Capacity, rows: Floats, predictor: Predictor) -> Joint:
         topology=effect,
         outside=np.linalg.norm(found.outside, axis=1),
     )
+
+
+def _of_pattern(rows: Floats, predictor: Predictor, small: bool) -> Floats:
+    """Topology of the published networks at the MACs of features (n, F), in points, (n,)."""
+    known = _published(small)
+    at = features.NAMES.index("log_macs")
+    return np.interp(rows[:, at], known[:, at], predictor.predict(known).topology)
+
+
+@cache
+def _published(small: bool) -> Floats:
+    """Features of the published networks, or of their pattern for small images, by MACs."""
+    return features.of_archs(list((SMALL_PRESETS if small else PRESETS).values()))
 
 
 class JointEvaluator:

@@ -29,8 +29,27 @@ def test_it_is_the_sum_of_its_parts(predictor, genes):
     level, rows = capacity.of_genes(SMT, genes), features.of_genes(SMT, genes)
     found = joined(level, rows, predictor)
     np.testing.assert_allclose(found.top1_pct, level.top1_pct + found.topology)
+    assert found.topology.std() > 0.1
+
+
+def test_published_networks_are_what_capacity_says_of_them(predictor):
+    """Their topology is in the level already: it was laid through them."""
+    archs = [*PRESETS.values(), *SMALL_PRESETS.values()]
+    for found in JointEvaluator(predictor).evaluate(archs):
+        assert found.details["topology"] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_better_topology_than_the_published_one_is_worth_its_weight(predictor):
+    t = PRESETS["smt_t"]
+    few = t.model_copy(
+        update={"stages": tuple(s.model_copy(update={"kernels": (3,)}) for s in t.stages)}
+    )
+    rows = features.of_archs([t, few])
     weight = capacity.spread() / predictor.spread
-    np.testing.assert_allclose(found.topology, weight * predictor.predict(rows).topology)
+    own = predictor.predict(rows).topology
+    found = joined(capacity.of_arch(few), rows[1:], predictor).topology[0]
+    assert found == pytest.approx(weight * (own[1] - own[0]), abs=0.02)
+    assert found < 0
 
 
 def test_a_deviation_of_the_topology_weighs_as_one_of_what_capacity_leaves_open(predictor):
