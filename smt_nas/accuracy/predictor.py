@@ -38,7 +38,8 @@ class Prediction:
     Attributes:
         points: of top-1 on the bench above the published pattern, (n,).
         std: standard deviation of that; of the expected points, not of one training's, (n,).
-        topology: part of the points that costs do not explain, (n,).
+        topology: part of the points that costs do not explain, (n,); at most that of the best
+            network of the bench, which no other can be trusted to surpass.
         outside: how far each feature lies outside the bench, in widths of the bench, (n, F).
     """
 
@@ -61,6 +62,7 @@ class Predictor:
         lowest, highest: of each feature among the networks of the bench, (F,).
         regressor: from features to points of top-1.
         trend: coefficients of what costs alone explain; see `_level`.
+        seen: lowest and highest topology of the networks of the bench.
         zero: expected top-1 of the published pattern on the bench, in points.
         spread: standard deviation of what costs do not explain, in points.
         noise: that of the trainings it learnt from, in points.
@@ -70,6 +72,7 @@ class Predictor:
     highest: Floats
     regressor: Fitted
     trend: Floats
+    seen: tuple[float, float]
     zero: float
     spread: float
     noise: float
@@ -83,7 +86,8 @@ class Predictor:
         # a width outside, one knows no more than that it is some network of these costs
         std = np.sqrt(np.maximum(std**2 - self.noise**2, 0.0))
         doubt = np.hypot(std, self.spread * np.linalg.norm(outside, axis=1))
-        return Prediction(mean - self.zero, doubt, mean - _level(inside) @ self.trend, outside)
+        topology = (mean - _level(inside) @ self.trend).clip(*self.seen)
+        return Prediction(mean - self.zero, doubt, topology, outside)
 
 
 def _level(rows: Floats) -> Floats:
@@ -123,11 +127,13 @@ def fitted(
     pattern = features.of_archs([SMALL_PRESETS["smt_micro"]])
     pattern = pattern.clip(rows.min(axis=0), rows.max(axis=0))
     zero = regressor.predict(features.compact(pattern))[0]
+    topology = regressor.predict(features.compact(rows))[0] - _level(rows) @ trend
     return Predictor(
         lowest=rows.min(axis=0),
         highest=rows.max(axis=0),
         regressor=regressor,
         trend=trend,
+        seen=(float(topology.min()), float(topology.max())),
         zero=float(zero[0]),
         spread=float(np.std(top1 - _level(rows) @ trend)),
         noise=noise,

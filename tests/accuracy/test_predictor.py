@@ -66,6 +66,14 @@ def test_topology_is_what_costs_do_not_explain(predictor, fresh):
     assert abs(np.corrcoef(found.topology, rows[:, at])[0, 1]) < 0.3
 
 
+def test_no_topology_is_better_than_the_best_that_was_trained(predictor, known, fresh):
+    own = predictor.predict(known.features).topology
+    assert (own.min(), own.max()) == pytest.approx(predictor.seen)
+    rows = features.of_genes(SMT, SMT.sample(np.random.default_rng(0), 5000))
+    others = predictor.predict(rows).topology
+    assert own.min() <= others.min() and others.max() <= own.max()
+
+
 class TestOutsideTheEvidence:
     """A network that differs from all that was trained."""
 

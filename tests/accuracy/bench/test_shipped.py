@@ -18,7 +18,7 @@ from smt_nas.resources import folders
 from smt_nas.space import SearchSpace
 from smt_nas.train.recipe import load_recipe
 
-NETWORKS = 80
+NETWORKS = 85
 
 
 @pytest.fixture(scope="module")
