@@ -112,16 +112,7 @@ def fitted(
     Raises:
         ConfigError: too few networks, or all alike.
     """
-    if len(rows) < FEWEST:
-        raise ConfigError(
-            f"bench {name}: must have {FEWEST} networks to learn from (got {len(rows)}). Build "
-            "more with `smt-nas bench build --n`."
-        )
-    if np.ptp(top1) == 0:
-        raise ConfigError(
-            f"bench {name}: networks must differ in top-1 (got {top1[0]:g} % for all). Train them "
-            "longer, or on other data."
-        )
+    _check(rows, top1, name)
     regressor = fit(model, features.compact(rows), top1)
     trend = np.asarray(np.linalg.lstsq(_level(rows), top1, rcond=None)[0], dtype=float)
     pattern = features.of_archs([SMALL_PRESETS["smt_micro"]])
@@ -138,6 +129,19 @@ def fitted(
         spread=float(np.std(top1 - _level(rows) @ trend)),
         noise=noise,
     )
+
+
+def _check(rows: Floats, top1: Floats, name: str) -> None:
+    if len(rows) < FEWEST:
+        raise ConfigError(
+            f"bench {name}: must have {FEWEST} networks to learn from (got {len(rows)}). Build "
+            "more with `smt-nas bench build --n`."
+        )
+    if np.ptp(top1) == 0:
+        raise ConfigError(
+            f"bench {name}: networks must differ in top-1 (got {top1[0]:g} % for all). Train them "
+            "longer, or on other data."
+        )
 
 
 @cache
