@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,6 +163,21 @@ def _field_names(model: type[BaseModel]) -> Iterator[str]:
 def to_yaml(data: Any) -> str:
     """Dump plain values as YAML: fields in order, short lists on one line."""
     return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=100)
+
+
+@contextlib.contextmanager
+def working_directory() -> Iterator[None]:
+    """Let modules of the working directory be imported, as `python -m` does."""
+    here = os.getcwd()
+    if here in sys.path:
+        yield
+        return
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the user's code may have removed it
+            sys.path.remove(here)
 
 
 def check_writable(path: Path | None, flag: str) -> None:

@@ -12,13 +12,14 @@ import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from smt_nas.accuracy.evaluator import FunctionEvaluator, Returned, one_line
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError, did_you_mean
+from smt_nas.resources import working_directory
 
 _LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
 
@@ -70,7 +71,7 @@ def _loaded(name: str) -> Callable[[Architecture], Returned]:
 
 def _imported(name: str, module: str) -> Any:
     try:
-        with _working_directory(), contextlib.redirect_stdout(sys.stderr):
+        with working_directory(), contextlib.redirect_stdout(sys.stderr):
             return importlib.import_module(module)
     except (Exception, SystemExit) as error:  # an import runs the user's code
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
@@ -82,20 +83,6 @@ def _imported(name: str, module: str) -> Any:
             f"evaluator {name}: {module} must be importable (got {one_line(error)}; "
             f"{_line(error)}). Mend that line."
         ) from error
-
-
-@contextlib.contextmanager
-def _working_directory() -> Iterator[None]:
-    here = os.getcwd()
-    if here in sys.path:
-        yield
-        return
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):  # the user's code may have removed it
-            sys.path.remove(here)
 
 
 def _line(error: BaseException) -> str:

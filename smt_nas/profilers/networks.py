@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +15,11 @@ from smt_nas.errors import ConfigError, UnknownName, did_you_mean
 from smt_nas.models import SMT, build
 from smt_nas.models.smt import initial_values
 from smt_nas.models.vision import timm
-from smt_nas.resources import looks_like_path
+from smt_nas.resources import looks_like_path, working_directory
 
+_WAY_OUT = "A path to a model .yaml, timm:NAME and package.module:factory work too."
 _TIMM = "timm:"
 _SIZES = range(32, 8193)  # pixels, as Conditions allows
-_WAY_OUT = "A path to a model .yaml, timm:NAME and package.module:factory work too."
 _POOL = 1 << 18  # random numbers that cheap weights repeat
 
 
@@ -163,7 +160,7 @@ def _factory(spec: str, image_size: int | None) -> Network:
 
 def _found(spec: str, module: str, attribute: str) -> Callable[[], object]:
     try:
-        with torch.random.fork_rng(devices=[]), _working_directory():
+        with torch.random.fork_rng(devices=[]), working_directory():
             found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
@@ -181,23 +178,9 @@ def _found(spec: str, module: str, attribute: str) -> Callable[[], object]:
     return factory
 
 
-@contextmanager
-def _working_directory() -> Iterator[None]:
-    """Let modules of the working directory be imported, as `python -m` does."""
-    here = os.getcwd()
-    if here in sys.path:
-        yield
-        return
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        sys.path.remove(here)
-
-
 def _built(factory: Callable[[], object], spec: str) -> nn.Module:
     """Call a factory with a seed of its own, and judge what comes."""
-    with torch.random.fork_rng(devices=[]), _working_directory():
+    with torch.random.fork_rng(devices=[]), working_directory():
         torch.manual_seed(0)
         try:
             found = factory()
