@@ -17,11 +17,10 @@ from rich.table import Table
 
 from smt_nas.accuracy import features
 from smt_nas.accuracy.agreement import in_band_tau, kendall, partial_tau
-from smt_nas.accuracy.bench.known import Known
+from smt_nas.accuracy.bench.known import Known, folds
 from smt_nas.accuracy.bench.table import load_bench
 from smt_nas.accuracy.evidence import BENCH
 from smt_nas.accuracy.regressors import REGRESSORS, fit
-from smt_nas.accuracy.validate import folds
 from smt_nas.accuracy.zero_cost import MEASURES, measure
 from smt_nas.cli import console
 

@@ -13,7 +13,8 @@ a family that the law was not fitted to, four others of which are known. It wide
 is usual at its MACs.
 
 It is about 224 px and 1,000 classes. For small images (stem stride 2) the level means nothing:
-costs are taken relative to smt_micro's and applied to smt_t's, which ranks networks and no more;
+costs are taken relative to those of smt_t's like and applied to smt_t's, which ranks networks and
+no more;
 `Capacity.relative` says so.
 
 The fit takes some milliseconds, so it is made at first use, and cannot differ from its data.
@@ -30,7 +31,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from smt_nas import costs
-from smt_nas.accuracy import evidence
+from smt_nas.accuracy import evidence, pattern
 from smt_nas.accuracy.capacity_law import (
     KNOWN,
     LAW,
@@ -43,7 +44,7 @@ from smt_nas.accuracy.capacity_law import (
     outside,
 )
 from smt_nas.accuracy.evaluator import Evaluation, attempt
-from smt_nas.arch import PRESETS, SMALL_PRESETS, Architecture
+from smt_nas.arch import PRESETS, Architecture
 from smt_nas.metrics import METRICS
 from smt_nas.space import Genes, SearchSpace
 
@@ -180,11 +181,11 @@ def _rate(table: Floats, relative: bool = False) -> Capacity:
 
 def _of_stem(table: Floats, stride: int, image_size: int, num_classes: int) -> Capacity:
     """Rate costs (n, 3) of networks with this stem, for this input and these classes."""
-    if stride == 4:
+    if not pattern.is_small(stride):
         return _rate(table)
     size = {"image_size": image_size, "num_classes": num_classes}
-    micro = SMALL_PRESETS["smt_micro"].model_copy(update=size)
-    return _rate(table / _costs(micro) * _costs(PRESETS["smt_t"]), relative=True)
+    small = pattern.smallest(small=True).model_copy(update=size)
+    return _rate(table / _costs(small) * _costs(PRESETS["smt_t"]), relative=True)
 
 
 def _costs(arch: Architecture) -> Floats:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas import costs
-from smt_nas.arch import PRESETS, SMALL_PRESETS, Architecture, Mixer, mixers
+from smt_nas.accuracy import pattern
+from smt_nas.arch import Architecture, Mixer, mixers
 from smt_nas.costs.formulas import body
 from smt_nas.costs.networks import Networks, from_arch, from_genes
 from smt_nas.space import Genes, SearchSpace
@@ -75,7 +76,8 @@ def of_genes(space: SearchSpace, genes: Genes) -> Floats:
     found = costs.estimate(space, genes)
     places = [_places_of(space, genes, i) for i in range(4)]
     levels = (found.macs, found.params, found.activations)
-    return _features(net, levels, places, _reference(space.config.stem.stride, net.image_size))
+    small = pattern.is_small(space.config.stem.stride)
+    return _features(net, levels, places, _reference(small, net.image_size))
 
 
 def of_archs(archs: Sequence[Architecture]) -> Floats:
@@ -88,7 +90,8 @@ def _of_arch(arch: Architecture) -> Floats:
     net, found = from_arch(arch), costs.of(arch)
     places = [np.array([_place(stage.mixers)]) for stage in arch.stages]
     levels = tuple(np.array([v]) for v in (found.macs, found.params, found.activations))
-    return _features(net, levels, places, _reference(arch.stem.stride, net.image_size))
+    small = pattern.is_small(arch.stem.stride)
+    return _features(net, levels, places, _reference(small, net.image_size))
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,8 @@ class _Reference:
 
 
 @cache
-def _reference(stem_stride: int, image_size: tuple[int, int]) -> _Reference:
-    """SMT-T; for small images, which have another stem, its pattern at a quarter of the widths."""
-    arch = PRESETS["smt_t"] if stem_stride == 4 else SMALL_PRESETS["smt_micro"]
+def _reference(small: bool, image_size: tuple[int, int]) -> _Reference:
+    arch = pattern.smallest(small)
     found = costs.of(arch, image_size)
     return _Reference(
         levels=(found.macs, found.params, found.activations),

@@ -1,12 +1,13 @@
 """`joint`: expected ImageNet-1K top-1, from capacity for the level and the bench for the topology.
 
-    top-1 = capacity(MACs, params, activations) + (spread_c / spread_b) * topology
+    top-1 = capacity(MACs, params, activations) + slope * (spread_c / spread_b) * topology
 
 `topology` is what the predictor expects beyond costs, in points of the bench, less the same of the
 published pattern at these MACs, whose topology the level holds already; `spread_b` is the spread of
 trained networks about their costs there, and `spread_c` that of published networks about the
-capacity law. So a topology that is one deviation better on the bench counts as one deviation of
-what capacity leaves open. That effects on small images carry over to ImageNet is assumed, not
+capacity law; `slope` is what a point of predicted topology was worth in networks held out. So a
+topology that is one deviation better on the bench counts as one deviation of what capacity leaves
+open, as far as the bench shows that it can be foreseen. That effects on small images carry over to ImageNet is assumed, not
 measured.
 """
 
@@ -19,11 +20,11 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from smt_nas.accuracy import capacity, evidence, features
+from smt_nas.accuracy import capacity, evidence, features, pattern
 from smt_nas.accuracy.capacity import Capacity
 from smt_nas.accuracy.evaluator import Evaluation, Returned, attempt
 from smt_nas.accuracy.predictor import NORMAL_80, Predictor, fitted, shipped
-from smt_nas.arch import PRESETS, SMALL_PRESETS, Architecture
+from smt_nas.arch import Architecture
 from smt_nas.metrics import METRICS
 from smt_nas.space import Genes, SearchSpace
 
@@ -51,7 +52,7 @@ class Joint:
 def joined(level: Capacity, rows: Floats, predictor: Predictor) -> Joint:
     """Add the topology of features (n, F) to the level of capacity, (n,)."""
     found = predictor.predict(rows)
-    weight = capacity.spread() / predictor.spread
+    weight = predictor.held_out_slope * capacity.spread() / predictor.spread
     effect = weight * (found.topology - _of_pattern(rows, predictor, level.relative))
     doubt = weight * NORMAL_80 * found.std
     return Joint(
@@ -72,8 +73,8 @@ def _of_pattern(rows: Floats, predictor: Predictor, small: bool) -> Floats:
 
 @cache
 def _published(small: bool) -> Floats:
-    """Features of the published networks, or of their pattern for small images, by MACs."""
-    return features.of_archs(list((SMALL_PRESETS if small else PRESETS).values()))
+    """Features of the published networks, or of their like for small images, by MACs."""
+    return features.of_archs(pattern.published(small))
 
 
 class JointEvaluator:

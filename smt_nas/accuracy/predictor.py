@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smt_nas.accuracy import evidence, features
-from smt_nas.accuracy.bench.known import Known
+from smt_nas.accuracy import evidence, features, pattern
+from smt_nas.accuracy.bench.known import Known, folds
 from smt_nas.accuracy.bench.table import load_bench
 from smt_nas.accuracy.evaluator import Evaluation, Returned, attempt
 from smt_nas.accuracy.regressors import Fitted, fit
-from smt_nas.arch import SMALL_PRESETS, Architecture
+from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError
 from smt_nas.metrics import METRICS
 from smt_nas.space import Genes, SearchSpace
@@ -55,10 +55,37 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Learnt:
+    """What a predictor is fitted on.
+
+    Attributes:
+        rows: features of the networks, (n, F).
+        top1: of each, in points, (n,).
+        groups: networks with the same number are alike but for a detail, (n,).
+        model: of REGRESSORS.
+    """
+
+    rows: Floats
+    top1: Floats
+    groups: NDArray[np.int64]
+    model: str
+
+    def fit(self) -> tuple[Fitted, Floats]:
+        """The regressor, and the coefficients of what costs alone explain."""
+        trend = np.linalg.lstsq(_level(self.rows), self.top1, rcond=None)[0]
+        return fit(self.model, features.compact(self.rows), self.top1), np.asarray(trend)
+
+    def without(self, out: NDArray[np.bool_]) -> Learnt:
+        """The same without the networks of a mask (n,)."""
+        return replace(self, rows=self.rows[~out], top1=self.top1[~out], groups=self.groups[~out])
+
+
+@dataclass(frozen=True)
 class Predictor:
     """A regressor fitted on a bench. Made by `fitted`.
 
     Attributes:
+        learnt: what it was fitted on.
         lowest, highest: of each feature among the networks of the bench, (F,).
         regressor: from features to points of top-1.
         trend: coefficients of what costs alone explain; see `_level`.
@@ -68,6 +95,7 @@ class Predictor:
         noise: that of the trainings it learnt from, in points.
     """
 
+    learnt: Learnt
     lowest: Floats
     highest: Floats
     regressor: Fitted
@@ -89,6 +117,21 @@ class Predictor:
         topology = (mean - _level(inside) @ self.trend).clip(*self.seen)
         return Prediction(mean - self.zero, doubt, topology, outside)
 
+    @cached_property
+    def held_out_slope(self) -> float:
+        """Points that a point of topology is worth in networks held out, 0 to 1; takes a second.
+
+        By least squares, through ten folds. Below 1 where the topology is overfitted.
+        """
+        rows, top1 = self.learnt.rows, self.learnt.top1
+        topology = np.empty(len(top1))
+        for out in folds(self.learnt.groups, 0):
+            regressor, trend = self.learnt.without(out).fit()
+            found = regressor.predict(features.compact(rows[out]))[0]
+            topology[out] = found - _level(rows[out]) @ trend
+        beyond_costs = top1 - _level(rows) @ self.trend
+        return float(np.polyfit(topology, beyond_costs, 1)[0].clip(0.0, 1.0))
+
 
 def _level(rows: Floats) -> Floats:
     """What a trend by costs is linear in: a quadratic in log MACs and log params, (n, 6)."""
@@ -98,13 +141,19 @@ def _level(rows: Floats) -> Floats:
 
 
 def fitted(
-    rows: Floats, top1: Floats, noise: float = 0.0, model: str = MODEL, name: str = "bench"
+    rows: Floats,
+    top1: Floats,
+    groups: NDArray[np.int64] | None = None,
+    noise: float = 0.0,
+    model: str = MODEL,
+    name: str = "bench",
 ) -> Predictor:
     """Fit on features (n, F) and top-1 in points (n,).
 
     Args:
         rows: of the networks.
         top1: of each.
+        groups: networks with the same number are alike but for a detail, (n,); None: none are.
         noise: standard deviation of that about the expected top-1, where it is known.
         model: of REGRESSORS.
         name: how messages call the bench.
@@ -113,19 +162,19 @@ def fitted(
         ConfigError: too few networks, or all alike.
     """
     _check(rows, top1, name)
-    regressor = fit(model, features.compact(rows), top1)
-    trend = np.asarray(np.linalg.lstsq(_level(rows), top1, rcond=None)[0], dtype=float)
-    pattern = features.of_archs([SMALL_PRESETS["smt_micro"]])
-    pattern = pattern.clip(rows.min(axis=0), rows.max(axis=0))
-    zero = regressor.predict(features.compact(pattern))[0]
+    learnt = Learnt(rows, top1, np.arange(len(rows)) if groups is None else groups, model)
+    regressor, trend = learnt.fit()
+    lowest, highest = rows.min(axis=0), rows.max(axis=0)
+    published = features.of_archs([pattern.smallest(small=True)]).clip(lowest, highest)
     topology = regressor.predict(features.compact(rows))[0] - _level(rows) @ trend
     return Predictor(
-        lowest=rows.min(axis=0),
-        highest=rows.max(axis=0),
+        learnt=learnt,
+        lowest=lowest,
+        highest=highest,
         regressor=regressor,
         trend=trend,
         seen=(float(topology.min()), float(topology.max())),
-        zero=float(zero[0]),
+        zero=float(regressor.predict(features.compact(published))[0][0]),
         spread=float(np.std(top1 - _level(rows) @ trend)),
         noise=noise,
     )
@@ -148,7 +197,7 @@ def _check(rows: Floats, top1: Floats, name: str) -> None:
 def shipped(name: str = evidence.BENCH) -> Predictor:
     """The predictor of a shipped bench; the first call takes a second."""
     known = Known.of(load_bench(name))
-    return fitted(known.features, known.top1, known.noise, name=name)
+    return fitted(known.features, known.top1, known.groups, known.noise, name=name)
 
 
 class PredictorEvaluator:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas.accuracy.agreement import Agreement, Taus, agreement, ceiling, difference
-from smt_nas.accuracy.bench.known import Known
+from smt_nas.accuracy.bench.known import Known, folds
 from smt_nas.accuracy.bench.table import Bench
 from smt_nas.accuracy.evaluator import Evaluation, Evaluator
 from smt_nas.arch import Architecture
@@ -23,7 +23,6 @@ from smt_nas.arch import Architecture
 Floats = NDArray[np.float64]
 Rate = Callable[[Evaluator, Sequence[Architecture]], Sequence[Evaluation]]
 
-FOLDS = 10
 FEWEST_CEILING = 3  # networks with two seeds
 BASELINES = ("#params", "#MACs", "random")
 _SECONDS = "seconds"
@@ -148,13 +147,6 @@ def _held_out(
         for name, figures in _figures(taught, taught.evaluate(archs)).items():
             whole.setdefault(name, np.full(len(known.archs), np.nan))[out] = figures
     return whole
-
-
-def folds(groups: NDArray[np.int64], seed: int) -> list[NDArray[np.bool_]]:
-    """Ten parts that leave no group divided, as masks (n,)."""
-    rng = np.random.default_rng([seed, 1])
-    of_group = rng.permutation(groups.max() + 1) % FOLDS
-    return [of_group[groups] == fold for fold in range(FOLDS)]
 
 
 def _judged(

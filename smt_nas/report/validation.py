@@ -9,7 +9,8 @@ import numpy as np
 from rich.table import Table
 
 from smt_nas.accuracy.agreement import BAND, TOP, Estimate
-from smt_nas.accuracy.validate import BASELINES, FOLDS, REFERENCE, Judged, Validation
+from smt_nas.accuracy.bench.known import FOLDS
+from smt_nas.accuracy.validate import BASELINES, REFERENCE, Judged, Validation
 from smt_nas.report.shares import DASH, rounded
 
 _BAND = f"±{BAND:.0%}"

@@ -9,6 +9,7 @@ import pytest
 from benchmarks import capacity as laws
 from smt_nas import PRESETS, SearchSpace, costs
 from smt_nas.accuracy import capacity_law as law
+from smt_nas.accuracy import pattern
 from smt_nas.accuracy.capacity import (
     PUBLISHED_TOP1,
     CapacityEvaluator,
@@ -216,13 +217,13 @@ def test_many_at_once_equal_one_by_one(name):
 
 
 def test_small_images_are_rated_relative_to_their_reference():
-    micro, at_t = SMALL_PRESETS["smt_micro"], of_arch(PRESETS["smt_t"]).top1_pct
+    small, at_t = pattern.smallest(small=True), of_arch(PRESETS["smt_t"]).top1_pct
     for size, classes in ((32, 10), (64, 200)):
-        other = micro.model_copy(update={"image_size": size, "num_classes": classes})
+        other = small.model_copy(update={"image_size": size, "num_classes": classes})
         np.testing.assert_allclose(of_arch(other).top1_pct, at_t)
         assert of_arch(other).relative
-    wider = micro.stages[2].model_copy(update={"depth": 8})
-    deeper = micro.model_copy(update={"stages": (*micro.stages[:2], wider, micro.stages[3])})
+    wider = small.stages[2].model_copy(update={"depth": 8})
+    deeper = small.model_copy(update={"stages": (*small.stages[:2], wider, small.stages[3])})
     assert at_t < of_arch(deeper).top1_pct < at_t + 3
 
 

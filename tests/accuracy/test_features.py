@@ -5,11 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smt_nas.accuracy import features
+from smt_nas.accuracy import features, pattern
 from smt_nas.accuracy.features import NAMES, of_archs, of_genes
 from smt_nas.arch import PRESETS, SMALL_PRESETS, Stage
+from smt_nas.costs import of as costs_of
 from smt_nas.space import SearchSpace
 
+SMALL = pattern.smallest(small=True)
 SPACES = {name: SearchSpace.load(name) for name in ("smt", "smt_micro")}
 
 
@@ -26,7 +28,7 @@ def named(arch):
     return dict(zip(NAMES, of_archs([arch])[0], strict=True))
 
 
-@pytest.mark.parametrize("arch", [PRESETS["smt_t"], SMALL_PRESETS["smt_micro"]], ids=["t", "micro"])
+@pytest.mark.parametrize("arch", [PRESETS["smt_t"], SMALL], ids=["t", "small"])
 def test_the_published_pattern_lies_at_nought(arch):
     row = named(arch)
     for name in ("log_macs", "log_params", "log_activations", "log_depth", "log2_ffn_3"):
@@ -36,10 +38,18 @@ def test_the_published_pattern_lies_at_nought(arch):
     assert row["log2_kernels_1"] == 2 and row["log2_kernels_4"] == 0
 
 
-def test_micro_and_full_size_are_the_same_network_but_for_depth():
-    small, full = named(SMALL_PRESETS["smt_micro"]), named(PRESETS["smt_t"])
+def test_small_and_full_size_are_the_same_network_but_for_depth():
+    small, full = named(SMALL), named(PRESETS["smt_t"])
     same = [n for n in NAMES if not n.startswith(("depth_share", "macs_share", "attention_place"))]
     assert {n: small[n] for n in same} == pytest.approx({n: full[n] for n in same})
+
+
+def test_what_is_trained_lies_about_the_small_pattern_as_networks_for_images_lie_about_smt_t():
+    """5 to 40 MMACs, as 1 to 7.5 GMACs: from less than SMT-T to SMT-B."""
+    at = costs_of(SMALL).macs
+    assert costs_of(PRESETS["smt_t"]).macs / at * np.array([5e6, 40e6]) == pytest.approx(
+        [0.95e9, 7.6e9], rel=0.05
+    )
 
 
 @pytest.mark.parametrize("name", ["depth_share", "macs_share"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smt_nas.accuracy import capacity, features
+from smt_nas.accuracy import capacity, features, pattern
 from smt_nas.accuracy.bench.known import Known
 from smt_nas.accuracy.joint import JointEvaluator, joined
 from smt_nas.accuracy.predictor import fitted
@@ -34,7 +34,7 @@ def test_it_is_the_sum_of_its_parts(predictor, genes):
 
 def test_published_networks_are_what_capacity_says_of_them(predictor):
     """Their topology is in the level already: it was laid through them."""
-    archs = [*PRESETS.values(), *SMALL_PRESETS.values()]
+    archs = [*PRESETS.values(), pattern.smallest(small=True)]
     for found in JointEvaluator(predictor).evaluate(archs):
         assert found.details["topology"] == pytest.approx(0, abs=1e-9)
 
@@ -45,7 +45,7 @@ def test_a_better_topology_than_the_published_one_is_worth_its_weight(predictor)
         update={"stages": tuple(s.model_copy(update={"kernels": (3,)}) for s in t.stages)}
     )
     rows = features.of_archs([t, few])
-    weight = capacity.spread() / predictor.spread
+    weight = predictor.held_out_slope * capacity.spread() / predictor.spread
     own = predictor.predict(rows).topology
     found = joined(capacity.of_arch(few), rows[1:], predictor).topology[0]
     assert found == pytest.approx(weight * (own[1] - own[0]), abs=0.02)

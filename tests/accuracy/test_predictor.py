@@ -1,9 +1,12 @@
 """The predictor learns what there is to learn, doubts the rest, and wins nothing by leaving it."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 
-from smt_nas.accuracy import features
+from smt_nas.accuracy import features, pattern
 from smt_nas.accuracy.agreement import kendall
 from smt_nas.accuracy.bench.known import Known
 from smt_nas.accuracy.predictor import FEWEST, PredictorEvaluator, fitted
@@ -43,7 +46,7 @@ def test_every_regressor_learns_and_knows_its_doubt(name, known, fresh):
 
 
 def test_points_are_relative_to_the_published_pattern(predictor):
-    found = predictor.predict(features.of_archs([SMALL_PRESETS["smt_micro"]]))
+    found = predictor.predict(features.of_archs([pattern.smallest(small=True)]))
     assert found.points[0] == pytest.approx(0, abs=1e-9)
 
 
@@ -126,6 +129,40 @@ class TestEvaluator:
         learnt = PredictorEvaluator().learnt(known.features, known.top1)
         values = np.array([e.value for e in learnt.evaluate(known.archs[:20])])
         assert np.abs(values - known.top1[:20]).max() < 2
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Says of a network what it knows of the nearest one."""
+
+    rows: np.ndarray
+    top1: np.ndarray
+
+    def predict(self, rows):
+        nearest = cdist(rows, self.rows).argmin(axis=1)
+        return self.top1[nearest], np.ones(len(rows))
+
+
+class TestHeldOutSlope:
+    @pytest.fixture(autouse=True)
+    def memory(self, monkeypatch):
+        monkeypatch.setitem(REGRESSORS, "memory", Memory)
+
+    def test_a_topology_that_is_real_is_worth_itself(self, predictor):
+        assert 0.8 < predictor.held_out_slope <= 1
+
+    def test_noise_learnt_by_heart_is_worth_nothing(self, known):
+        noise = np.random.default_rng(0).standard_normal(len(known.top1))
+        assert 0 <= fitted(known.features, noise, model="memory").held_out_slope < 0.2
+
+    def test_networks_that_are_alike_are_held_out_together(self, known):
+        """Each twice, with a noise of its own: what is known of one is no foresight of the other."""
+        noise = np.random.default_rng(0).standard_normal(len(known.top1))
+        pairs = np.concatenate([np.arange(len(noise))] * 2)
+        rows, own = known.features[pairs], noise[pairs]
+        apart = fitted(rows, own, model="memory").held_out_slope
+        together = fitted(rows, own, pairs, model="memory").held_out_slope
+        assert together < 0.2 and apart > 0.6
 
 
 def test_too_few_networks_are_refused(known):

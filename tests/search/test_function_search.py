@@ -107,7 +107,8 @@ def test_one_that_always_fails_stops_the_search(n, workers):
         "error: evaluator own:never: must rate networks (got 8 failures in 8 calls; 8 times: "
         "RuntimeError: no room). Mend it, then search anew."
     )
-    assert FIRST <= len(Path("calls").read_text()) <= FIRST + workers
+    calls = len(Path("calls").read_text())  # of two workers one may be far ahead of the other
+    assert calls == FIRST if workers == 1 else calls >= FIRST
 
 
 @pytest.mark.slow

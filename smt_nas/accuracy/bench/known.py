@@ -16,6 +16,7 @@ from smt_nas.arch import Architecture
 
 Floats = NDArray[np.float64]
 
+FOLDS = 10
 _LARGEST = 0.75  # quantile of MACs above which a network is one of the largest
 
 
@@ -70,6 +71,13 @@ class Known:
     def large(self) -> NDArray[np.bool_]:
         """The largest quarter, (n,)."""
         return np.asarray(self.macs > np.quantile(self.macs, _LARGEST))
+
+
+def folds(groups: NDArray[np.int64], seed: int) -> list[NDArray[np.bool_]]:
+    """Ten parts that leave no group divided, as masks (n,)."""
+    rng = np.random.default_rng([seed, 1])
+    of_group = rng.permutation(groups.max() + 1) % FOLDS
+    return [of_group[groups] == fold for fold in range(FOLDS)]
 
 
 def seed_effects(networks: Sequence[Sequence[Row]]) -> dict[int, float]:
