@@ -196,6 +196,16 @@ def check_writable(path: Path | None, flag: str) -> None:
         )
 
 
+def make_folder(folder: Path, way_out: str) -> None:
+    """Make a folder and those above it. Raises StoreError, with the way out of a refusal."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{folder}: cannot be made a folder ({error.strerror}). {way_out}"
+        ) from error
+
+
 @contextlib.contextmanager
 def locked(folder: Path, way_out: str) -> Iterator[None]:
     """Hold a folder for writing, by its `.lock`; the lock goes with the process, however it ends.

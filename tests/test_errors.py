@@ -3,7 +3,7 @@
 import pytest
 
 from smt_nas import errors
-from smt_nas.errors import SmtNasError, UnknownName, did_you_mean
+from smt_nas.errors import SmtNasError, UnknownName, did_you_mean, one_line
 from smt_nas.metrics import METRICS, metric
 
 TREE = {
@@ -62,3 +62,11 @@ def test_metrics_are_found_by_name_and_shown_in_the_unit_of_their_heading():
     assert metric("latency") is METRICS["latency_ms"]  # the unit may be left out
     with pytest.raises(UnknownName, match="Did you mean 'latency_ms'"):
         metric("latencyms")
+
+
+def test_an_exception_in_one_line():
+    assert one_line(ValueError("a\n  b")) == "ValueError: a b"
+    assert one_line(KeyError()) == "KeyError"
+    long = one_line(RuntimeError("x" * 999))
+    assert len(long) <= 220
+    assert long.endswith("...")

@@ -21,13 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas.arch import Architecture
-from smt_nas.errors import ConfigError
+from smt_nas.errors import ConfigError, one_line
 from smt_nas.metrics import Metric, Provenance, metric
 from smt_nas.space import Genes, SearchSpace
 
 Returned = float | Mapping[str, float]
 STOPPED = "stopped"  # of reasons
-_LONGEST = 200  # characters of an error
 
 
 class _Unfit(ValueError):
@@ -113,15 +112,9 @@ def attempt(rate: Callable[[], Returned], objective: Metric, provenance: Provena
     try:
         value, details = _read(rate(), objective)
     except (Exception, SystemExit) as error:  # whatever a user's function does is one failed trial
-        return Evaluation(None, provenance, {}, time.perf_counter() - start, one_line(error))
+        reason = str(error) if isinstance(error, _Unfit) else one_line(error)
+        return Evaluation(None, provenance, {}, time.perf_counter() - start, reason)
     return Evaluation(value, provenance, details, time.perf_counter() - start)
-
-
-def one_line(error: BaseException) -> str:
-    """An exception in one short line."""
-    text = " ".join(str(error).split())
-    text = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
-    return text if isinstance(error, _Unfit) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
 def _read(returned: Returned, objective: Metric) -> tuple[float, dict[str, float]]:

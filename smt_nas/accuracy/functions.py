@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from smt_nas.accuracy.evaluator import FunctionEvaluator, Returned, one_line
+from smt_nas.accuracy.evaluator import FunctionEvaluator, Returned
 from smt_nas.arch import Architecture
-from smt_nas.errors import ConfigError, did_you_mean
+from smt_nas.errors import ConfigError, did_you_mean, one_line
 from smt_nas.resources import working_directory
 
 _LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")

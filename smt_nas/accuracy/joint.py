@@ -7,8 +7,8 @@ published pattern at these MACs, whose topology the level holds already; `spread
 trained networks about their costs there, and `spread_c` that of published networks about the
 capacity law; `slope` is what a point of predicted topology was worth in networks held out. So a
 topology that is one deviation better on the bench counts as one deviation of what capacity leaves
-open, as far as the bench shows that it can be foreseen. That effects on small images carry over to ImageNet is assumed, not
-measured.
+open, as far as the bench shows that it can be foreseen. That effects on small images carry over to
+ImageNet is assumed, not measured.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def rater_of(settings: Settings, listener: Listener, workers: int | None) -> Eva
             f"evaluator {SHORT_TRAIN}: needs data to train on (got no --data). E.g. --data digits."
         )
     from smt_nas.resources import validated
-    from smt_nas.train.short import ShortTrainEvaluator, ShortTraining
+    from smt_nas.train.short.evaluator import ShortTrainEvaluator, ShortTraining
 
     wanted = validated(ShortTraining, settings.training, "search")
     return ShortTrainEvaluator(wanted, workers=workers, listener=listener)

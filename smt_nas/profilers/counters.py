@@ -26,9 +26,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from smt_nas.arch import Architecture
 from smt_nas.devices.conditions import Conditions
-from smt_nas.errors import MeasurementError, UnknownName
+from smt_nas.errors import MeasurementError, UnknownName, one_line
 from smt_nas.models import SMT, build
-from smt_nas.profilers.networks import Network, one_line
+from smt_nas.profilers.networks import Network
 from smt_nas.profilers.switches import switched
 from smt_nas.profilers.uncounted import Unseen
 

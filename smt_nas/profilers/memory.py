@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 
 from smt_nas.devices.conditions import Conditions
-from smt_nas.errors import MeasurementError
+from smt_nas.errors import MeasurementError, one_line
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.figure import Figure, unknown
 from smt_nas.profilers.free_memory import field_mb
-from smt_nas.profilers.networks import Network, one_line
+from smt_nas.profilers.networks import Network
 from smt_nas.profilers.prepare import prepare
 
 PROC = Path("/proc/self")

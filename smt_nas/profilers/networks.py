@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from smt_nas.arch import PRESETS, SMALL_PRESETS, Architecture, load_arch
-from smt_nas.errors import ConfigError, UnknownName, did_you_mean
+from smt_nas.errors import ConfigError, UnknownName, did_you_mean, one_line
 from smt_nas.models import SMT, build
 from smt_nas.models.smt import initial_values
 from smt_nas.models.vision import timm
@@ -193,10 +193,3 @@ def _built(factory: Callable[[], object], spec: str) -> nn.Module:
             f"{spec}: the factory must return an nn.Module (got {type(found).__name__}). Mend it."
         )
     return found.eval()
-
-
-def one_line(error: BaseException) -> str:
-    """An exception in one line of at most 200 characters."""
-    text = " ".join(str(error).split())
-    text = text if len(text) <= 200 else text[:197] + "..."
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from smt_nas.devices.conditions import Conditions
-from smt_nas.errors import MeasurementError
+from smt_nas.errors import MeasurementError, one_line
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.free_memory import DoesNotFit, check_room, image_shape
-from smt_nas.profilers.networks import Network, one_line
+from smt_nas.profilers.networks import Network
 from smt_nas.profilers.switches import random_state_kept, switched
 from smt_nas.profilers.target import DTYPES, check, resolve
 

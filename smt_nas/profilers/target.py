@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from smt_nas.devices.conditions import Conditions, Precision
-from smt_nas.errors import MeasurementError
-from smt_nas.profilers.networks import one_line
+from smt_nas.errors import MeasurementError, one_line
 from smt_nas.profilers.switches import random_state_kept
 
 DTYPES: dict[Precision, torch.dtype] = {

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 import torch
 
 from smt_nas.devices.conditions import Conditions
-from smt_nas.errors import ConfigError, MeasurementError
+from smt_nas.errors import ConfigError, MeasurementError, one_line
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.clock import Clock, SystemClock
 from smt_nas.profilers.curve import Point, Sweep
 from smt_nas.profilers.figure import Figure, unknown
 from smt_nas.profilers.free_memory import MAX_SHARE, DoesNotFit, available_mb
 from smt_nas.profilers.memory import peak_memory
-from smt_nas.profilers.networks import Network, one_line
+from smt_nas.profilers.networks import Network
 from smt_nas.profilers.prepare import prepare
 from smt_nas.profilers.sustain import sustain
 from smt_nas.profilers.target import resolve

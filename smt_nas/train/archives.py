@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from smt_nas.errors import TrainingError
+from smt_nas.errors import TrainingError, one_line
 from smt_nas.models.vision import timm
-from smt_nas.profilers.networks import one_line
 from smt_nas.train.examples import IntArray, Source, decoded
 from smt_nas.train.folders import check_folder, listed, source_of, split_places
 

@@ -17,9 +17,9 @@ from smt_nas.accuracy.bench.plan import Planned, plan
 from smt_nas.accuracy.bench.store import append, begin, recovered
 from smt_nas.accuracy.bench.table import TABLE, BenchCard, Row
 from smt_nas.accuracy.bench.words import Input
-from smt_nas.errors import ConfigError, SmtNasError, StoreError
+from smt_nas.errors import ConfigError, SmtNasError
 from smt_nas.profilers.environment import environment
-from smt_nas.resources import locked
+from smt_nas.resources import locked, make_folder
 from smt_nas.search.listener import Listener
 from smt_nas.search.workers import Workers, available
 from smt_nas.space import SearchSpace
@@ -37,6 +37,7 @@ from smt_nas.units import parse_budget
 _SCHEMA = 1
 _SCRATCH = "trainings"
 _ON_A_GPU = 4  # small networks leave most of one idle
+_ANOTHER = "Choose another --out."
 _LICENCES = {
     "fashion-mnist": "Fashion-MNIST: MIT, Copyright (c) 2017 Zalando SE",
     "digits": "digits: UCI ML hand-written digits, as in scikit-learn (BSD-3-Clause)",
@@ -135,8 +136,8 @@ def build_bench(
     _check_classes(space, len(source.classes), wanted.data)
     planned = plan(space, wanted.n, wanted.low, wanted.high, wanted.seed)
     table = out / TABLE
-    _make(out)
-    with locked(out, "Choose another --out."):
+    make_folder(out, _ANOTHER)
+    with locked(out, _ANOTHER):
         begin(table, card)
         rows = list(recovered(table, card.input))
         tasks = _tasks(wanted, planned, rows, out / _SCRATCH, device)
@@ -242,15 +243,6 @@ def _check_classes(space: SearchSpace, classes: int, data: str) -> None:
             f"space {space.name}: num_classes must be that of the data (got "
             f"{space.config.num_classes}, {data} has {classes}). Change it in a copy of the YAML."
         )
-
-
-def _make(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"{out}: cannot be made a folder ({error.strerror}). Choose another --out."
-        ) from error
 
 
 def _tasks(

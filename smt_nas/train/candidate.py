@@ -14,8 +14,7 @@ import torch
 from smt_nas import costs
 from smt_nas.arch import Architecture
 from smt_nas.devices.conditions import Conditions
-from smt_nas.errors import SmtNasError, StoreError
-from smt_nas.profilers.networks import one_line
+from smt_nas.errors import SmtNasError, StoreError, one_line
 from smt_nas.profilers.switches import switched
 from smt_nas.train.begin import Asked, start
 from smt_nas.train.listener import Moment, Silence

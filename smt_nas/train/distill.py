@@ -14,9 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smt_nas.arch import Architecture
-from smt_nas.errors import TrainingError, did_you_mean
+from smt_nas.errors import TrainingError, did_you_mean, one_line
 from smt_nas.models.vision import timm
-from smt_nas.profilers.networks import one_line
 from smt_nas.train.recipe import Distill
 from smt_nas.train.weights import network, read_weights
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from smt_nas.profilers.networks import one_line
+from smt_nas.errors import one_line
 
 IntArray = NDArray[np.int64]
 ByteArray = NDArray[np.uint8]

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from smt_nas.errors import TrainingError
-from smt_nas.profilers.networks import one_line
+from smt_nas.errors import TrainingError, one_line
 from smt_nas.train.examples import IntArray, Source
 from smt_nas.train.folders import SPLITS, source_of
 

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from smt_nas.errors import TrainingError
-from smt_nas.profilers.networks import one_line
+from smt_nas.errors import TrainingError, one_line
 from smt_nas.train.examples import Examples, IntArray
 from smt_nas.train.folders import listed
 from smt_nas.train.order import ImageKey, Order

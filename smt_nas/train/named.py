@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from smt_nas.errors import TrainingError
+from smt_nas.errors import TrainingError, one_line
 from smt_nas.models.vision import torchvision
-from smt_nas.profilers.networks import one_line
 from smt_nas.train.examples import ArrayExamples, ByteArray, IntArray, Source, statistics
 from smt_nas.train.folders import check_folder, listed
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.profilers.environment import environment
-from smt_nas.resources import locked, read_yaml, to_yaml, validated, write_atomic
+from smt_nas.resources import locked, make_folder, read_yaml, to_yaml, validated, write_atomic
 from smt_nas.train.recipe import Recipe
 from smt_nas.train.settings import Settings
 
@@ -118,12 +118,7 @@ def held(path: Path) -> Iterator[None]:
     Raises:
         StoreError: another process holds it, or it cannot be made or written.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be made a folder ({error.strerror}). {_ANOTHER}"
-        ) from error
+    make_folder(path, _ANOTHER)
     with locked(path, _ANOTHER):
         try:
             yield

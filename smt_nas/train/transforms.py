@@ -15,9 +15,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from smt_nas.errors import ConfigError, TrainingError
+from smt_nas.errors import ConfigError, TrainingError, one_line
 from smt_nas.models.vision import timm
-from smt_nas.profilers.networks import one_line
 from smt_nas.train.examples import Source
 from smt_nas.train.recipe import Augment, Evaluation, Recipe
 

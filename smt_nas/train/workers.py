@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from smt_nas.errors import SmtNasError, TrainingError
-from smt_nas.profilers.networks import one_line
+from smt_nas.errors import SmtNasError, TrainingError, one_line
 
 _SHARED = Path("/dev/shm")
 _FULL = ("shared memory", "no space left on device", "bus error")  # a full /dev/shm, by any name

@@ -17,8 +17,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from smt_nas.errors import SmtNasError, TrainingError
-from smt_nas.profilers.networks import one_line
+from smt_nas.errors import SmtNasError, TrainingError, one_line
 from smt_nas.profilers.target import resolve
 
 _T = TypeVar("_T")

@@ -16,8 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from smt_nas.errors import TrainingError
-from smt_nas.profilers.networks import one_line
+from smt_nas.errors import TrainingError, one_line
 from smt_nas.resources import write_atomic
 from smt_nas.train.progress import Row
 from smt_nas.train.rundir import is_run, read_settings

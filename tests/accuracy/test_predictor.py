@@ -156,7 +156,7 @@ class TestHeldOutSlope:
         assert 0 <= fitted(known.features, noise, model="memory").held_out_slope < 0.2
 
     def test_networks_that_are_alike_are_held_out_together(self, known):
-        """Each twice, with a noise of its own: what is known of one is no foresight of the other."""
+        """Each twice, with its own noise: what is known of one is no foresight of the other."""
         noise = np.random.default_rng(0).standard_normal(len(known.top1))
         pairs = np.concatenate([np.arange(len(noise))] * 2)
         rows, own = known.features[pairs], noise[pairs]

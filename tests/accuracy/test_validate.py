@@ -5,9 +5,8 @@ import pytest
 
 from smt_nas import costs
 from smt_nas.accuracy import FunctionEvaluator
-from smt_nas.accuracy.bench.known import Known
+from smt_nas.accuracy.bench.known import FOLDS, Known, folds
 from smt_nas.accuracy.predictor import PredictorEvaluator
-from smt_nas.accuracy.bench.known import FOLDS, folds
 from smt_nas.accuracy.validate import BASELINES, validate
 from smt_nas.errors import ConfigError
 from tests.fakes.benches import bench, by_size_and_kernels

@@ -17,8 +17,8 @@ from smt_nas.accuracy import (
 )
 from smt_nas.metrics import METRICS
 from smt_nas.space import SearchSpace
-from smt_nas.train import short
-from smt_nas.train.short import ShortTrainEvaluator, ShortTraining
+from smt_nas.train.short import evaluator as short
+from smt_nas.train.short.evaluator import ShortTrainEvaluator, ShortTraining
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ from torch import nn
 from smt_nas.arch import PRESETS, Architecture, Stage
 from smt_nas.errors import ConfigError, UnknownName
 from smt_nas.models import SMT, build
-from smt_nas.profilers import networks, subject
-from smt_nas.profilers.networks import load_network, network_of, one_line
+from smt_nas.profilers.networks import load_network, network_of
 
 TINY = Architecture(
     image_size=32,
@@ -231,12 +230,3 @@ def test_a_factory_that_cannot_be_used(factories, spec, reason):
     said = refusal(spec)
     assert said.startswith(f"{spec}: ")
     assert reason in said
-
-
-def test_an_exception_in_one_line():
-    assert one_line(ValueError("a\n  b")) == "ValueError: a b"
-    assert one_line(KeyError()) == "KeyError"
-    assert subject.one_line is networks.one_line
-    long = one_line(RuntimeError("x" * 999))
-    assert len(long) <= 220
-    assert long.endswith("...")

@@ -21,8 +21,8 @@ from smt_nas.search.listener import Silence
 from smt_nas.space import SearchSpace
 from smt_nas.train import candidate
 from smt_nas.train.learner import Learner
-from smt_nas.train.race import Race
-from smt_nas.train.short import ShortTrainEvaluator, ShortTraining
+from smt_nas.train.short.evaluator import ShortTrainEvaluator, ShortTraining
+from smt_nas.train.short.race import Race
 from smt_nas.train.sources import load_source
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,7 +173,8 @@ def test_a_failure_is_recorded_and_spares_the_others(
 
 
 def test_a_worker_that_dies_is_a_failure(monkeypatch, tmp_path):
-    monkeypatch.setattr("smt_nas.train.short.trained", os._exit)  # an error there, so it ends
+    # an error there, so it ends
+    monkeypatch.setattr("smt_nas.train.short.evaluator.trained", os._exit)
     found = ShortTrainEvaluator(TINY, tmp_path, 2).evaluate(CHEAP[:2])
     assert all("its worker process" in e.reason for e in found)
 

@@ -23,10 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.accuracy import Evaluation
 from smt_nas.arch import Architecture
-from smt_nas.errors import StoreError
 from smt_nas.metrics import METRICS
 from smt_nas.profilers.switches import all_threads
-from smt_nas.resources import locked
+from smt_nas.resources import locked, make_folder
 from smt_nas.search.listener import Listener, Silence
 from smt_nas.search.workers import Workers, available
 from smt_nas.space import Genes, SearchSpace
@@ -34,11 +33,11 @@ from smt_nas.train.assemble import check
 from smt_nas.train.begin import Asked, default_recipe
 from smt_nas.train.candidate import Job, trained
 from smt_nas.train.checkpoint import FOLDER as CHECKPOINTS
-from smt_nas.train.halving import rungs
-from smt_nas.train.judged import read_judged, write_judged
-from smt_nas.train.race import Race
 from smt_nas.train.recipe import load_recipe
 from smt_nas.train.settings import How
+from smt_nas.train.short.halving import rungs
+from smt_nas.train.short.judged import read_judged, write_judged
+from smt_nas.train.short.race import Race
 from smt_nas.train.sources import Source, load_source, split
 from smt_nas.train.world import joined
 
@@ -181,12 +180,7 @@ class ShortTrainEvaluator:
             with TemporaryDirectory(prefix="smt-nas-") as folder:
                 yield Path(folder)
             return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"{self.folder}: cannot be made a folder ({error.strerror}). {_WAY_OUT}"
-            ) from error
+        make_folder(self.folder, _WAY_OUT)
         with locked(self.folder, _WAY_OUT):
             yield self.folder
 

@@ -11,7 +11,7 @@ from smt_nas.accuracy.evaluator import STOPPED
 from smt_nas.errors import StoreError
 from smt_nas.search.listener import Listener
 from smt_nas.train.candidate import Answer, Arrived, Job, arrived
-from smt_nas.train.halving import dominators, kept, ranked
+from smt_nas.train.short.halving import dominators, kept, ranked
 
 Train = Callable[[Sequence[Job]], Iterable[Answer]]
 """Trains each job up to where it says; answers in the same order."""

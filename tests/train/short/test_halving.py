@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smt_nas.train.halving import dominators, kept, ranked, rungs
+from smt_nas.train.short.halving import dominators, kept, ranked, rungs
 
 POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=1, max_size=25)
 

@@ -13,8 +13,8 @@ from smt_nas.space import SearchSpace
 from smt_nas.train.begin import Asked
 from smt_nas.train.candidate import Job
 from smt_nas.train.outcome import Finished
-from smt_nas.train.race import Race
 from smt_nas.train.settings import How
+from smt_nas.train.short.race import Race
 
 SPACE = SearchSpace.load("smt_micro")
 GENES = SPACE.sample(np.random.default_rng(3), 12)

@@ -1,0 +1,1 @@
+"""The `short-train` evaluator: many networks trained for a few epochs, few of them to the end."""
