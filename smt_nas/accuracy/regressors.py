@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 from sklearn.linear_model import BayesianRidge
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
@@ -35,35 +36,22 @@ class Fitted(Protocol):
 
 
 @dataclass(frozen=True)
-class _Ridge:
-    scaler: StandardScaler
-    model: BayesianRidge
+class _Bayesian:
+    pipeline: Pipeline  # the model at its end knows its doubt
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
-        mean, std = self.model.predict(self.scaler.transform(features), return_std=True)
+        mean, std = self.pipeline.predict(features, return_std=True)
         return mean, std
 
 
 def ridge(features: Floats, figures: Floats) -> Fitted:
     """Linear, with a Gaussian prior on the weights whose width is learnt (MacKay 1992)."""
-    scaler = StandardScaler().fit(features)
-    model = BayesianRidge(max_iter=1000).fit(scaler.transform(features), figures)
-    return _Ridge(scaler, model)
-
-
-@dataclass(frozen=True)
-class _Process:
-    scaler: StandardScaler
-    model: GaussianProcessRegressor
-
-    def predict(self, features: Floats) -> tuple[Floats, Floats]:
-        mean, std = self.model.predict(self.scaler.transform(features), return_std=True)
-        return mean, std
+    pipeline = make_pipeline(StandardScaler(), BayesianRidge(max_iter=1000))
+    return _Bayesian(pipeline.fit(features, figures))
 
 
 def process(features: Floats, figures: Floats) -> Fitted:
     """A Gaussian process: a linear trend and smooth deviations from it."""
-    scaler = StandardScaler().fit(features)
     width = float(np.sqrt(features.shape[1]))
     kernel = (
         ConstantKernel(0.1, (1e-4, 1e2)) * DotProduct(1.0, "fixed")
@@ -74,8 +62,7 @@ def process(features: Floats, figures: Floats) -> Fitted:
     with warnings.catch_warnings():
         # a width at its bound is a fine answer for so few points
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(scaler.transform(features), figures)
-    return _Process(scaler, model)
+        return _Bayesian(make_pipeline(StandardScaler(), model).fit(features, figures))
 
 
 @dataclass(frozen=True)

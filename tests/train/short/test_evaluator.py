@@ -270,7 +270,7 @@ def test_a_folder_is_of_one_kind_of_training(found, trainings, tmp_path):
 
 SCRIPT = """
 from pathlib import Path
-from tests.train.test_short import CHEAP, TINY, ShortTrainEvaluator
+from tests.train.short.test_evaluator import CHEAP, TINY, ShortTrainEvaluator
 ShortTrainEvaluator(TINY, Path({folder!r}), 2).evaluate(CHEAP)
 """
 
