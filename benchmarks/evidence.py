@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+
 from smt_nas.accuracy import EVALUATORS, make_evaluator
 from smt_nas.accuracy.bench.table import load_bench
 from smt_nas.accuracy.evidence import BENCH
-from smt_nas.accuracy.features import NAMES
+from smt_nas.accuracy.features import NAMES, ranges
 from smt_nas.accuracy.validate import Validation, validate
 from smt_nas.cli import console
 from smt_nas.report.validation import validation_notes, validation_table
@@ -20,7 +22,7 @@ from smt_nas.resources import folders, write_atomic
 def document(found: Validation) -> dict[str, object]:
     """What `smt_nas.accuracy.evidence` reads."""
     rows = {
-        row.name.strip(): {
+        row.name: {
             "tau": _rounded(row.agreement.kendall.value),
             "in_band": _rounded(row.agreement.in_band.value),
             "beats_params": row.beats_params,
@@ -28,15 +30,16 @@ def document(found: Validation) -> dict[str, object]:
         }
         for row in found.rows
     }
-    x = found.known.features
+    low, high = ranges(found.known.features)
     return {
         "bench": found.bench.name,
         "networks": len(found.known.archs),
         "ceiling": None if found.ceiling is None else found.ceiling.kendall.value,
         "rows": rows,
         "features": {
-            name: [round(float(low), 6), round(float(high), 6)]
-            for name, low, high in zip(NAMES, x.min(axis=0), x.max(axis=0), strict=True)
+            name: [round(float(a), 6), round(float(b), 6)]
+            for name, a, b in zip(NAMES, low, high, strict=True)
+            if np.isfinite(a)
         },
     }
 

@@ -5,13 +5,15 @@ python -m benchmarks.paper [BENCH]
 SMT (Lin et al., ICCV 2023) found on ImageNet-1K: four kernels are best among 1, 2, 4, 6 and 8; SAM
 and MSA in turn in the third stage with an MSA last stage is better than SAM only or MSA only; SAM
 first and MSA second by halves is not better than in turn. Each base is a network varied in that one
-point; differences are between variants of the same base, in points of validation top-1. Nothing
-here is fitted to the answer.
+point; differences are between variants of the same base, in points of validation top-1, each with
+its own 95 % interval: of nine comparisons one may be clear of 0 by chance. A finding agrees where
+all its comparisons do, and disagrees where one does. Nothing here is fitted to the answer.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,21 +29,22 @@ from smt_nas.accuracy.evidence import BENCH
 from smt_nas.accuracy.predictor import fitted
 from smt_nas.arch import PRESETS, Architecture
 from smt_nas.cli import console
+from smt_nas.report.shares import DASH
 from smt_nas.space import SearchSpace
 
 Floats = NDArray[np.float64]
 
-_CLAIMS = (  # axis, what the paper chose, what it found no better
-    ("heads", "4", "1"),
-    ("heads", "4", "2"),
-    ("heads", "4", "6"),
-    ("heads", "4", "8"),
-    ("mixers", "alternate+msa", "sam+msa"),
-    ("mixers", "alternate+msa", "msa+msa"),
-    ("mixers", "alternate+msa", "sam+sam"),
-    ("mixers", "alternate+msa", "alternate+sam"),
-    ("mixers", "alternate+msa", "halves+msa"),
-)
+Claim = tuple[str, str, str]
+"""Axis, what the paper chose, what it found no better."""
+
+_FINDINGS: dict[str, tuple[Claim, ...]] = {
+    "four kernels are best": tuple(("heads", "4", other) for other in ("1", "2", "6", "8")),
+    "in turn with MSA last is better than SAM only or MSA only": tuple(
+        ("mixers", "alternate+msa", other)
+        for other in ("sam+msa", "msa+msa", "sam+sam", "alternate+sam")
+    ),
+    "halves are not better than in turn": (("mixers", "alternate+msa", "halves+msa"),),
+}
 _MIXERS = {  # third stage, last stage
     "alternate+msa": "in turn, MSA last",
     "sam+msa": "SAM only, MSA last",
@@ -51,7 +54,8 @@ _MIXERS = {  # third stage, last stage
     "halves+msa": "halves, MSA last",
 }
 _PRESETS = ("smt_t", "smt_s")
-_RESAMPLES = 40
+_RESAMPLES = 200
+_UNDECIDED, _UNSEEN = "undecided", "not seen"  # by want of a feature
 
 
 @dataclass(frozen=True)
@@ -69,19 +73,16 @@ class Difference:
             return "agrees"
         if self.high < 0:
             return "disagrees"
-        return "undecided"
+        return _UNDECIDED
 
 
 def trained(bench: Bench, axis: str, better: str, other: str) -> Floats:
     """Differences of trained top-1 between two variants, in points, one a base that has both."""
     space = SearchSpace.load(bench.card.space)
-    top1 = {
-        key: 100 * float(np.mean([row.figures["val_top1"] for row in rows]))
-        for key, rows in bench.networks.items()
-    }
     pairs = [ablation(space, base)[axis] for base in bases()]
     keys = [(p[better].key, p[other].key) for p in pairs]  # equal where a stage has two blocks
-    return np.array([top1[a] - top1[b] for a, b in keys if a != b and {a, b} <= top1.keys()])
+    there = [(a, b) for a, b in keys if a != b and {a, b} <= bench.networks.keys()]
+    return np.array([100 * (bench.top1(a) - bench.top1(b)) for a, b in there])
 
 
 def interval(differences: Floats) -> Difference | None:
@@ -126,6 +127,7 @@ def predicted(bench: Bench, networks: list[dict[str, dict[str, Architecture]]]) 
     """Predictions of every variant, by predictors learnt from resampled networks of the bench."""
     known = Known.of(bench)
     rng = np.random.default_rng(0)
+    members = [np.flatnonzero(known.groups == g) for g in np.unique(known.groups)]
     rows = {
         (i, axis, name): features.of_archs([arch])
         for i, axes in enumerate(networks)
@@ -135,10 +137,9 @@ def predicted(bench: Bench, networks: list[dict[str, dict[str, Architecture]]]) 
     table = np.concatenate(list(rows.values()))
     found = []
     for i in range(1 + _RESAMPLES):
-        n = len(known.top1)
-        drawn = np.arange(n) if i == 0 else rng.integers(0, n, n)
-        learnt = fitted(known.features[drawn], known.top1[drawn])
-        found.append(learnt.predict(table).points)
+        drawn = rng.integers(0, len(members), len(members)) if i else range(len(members))
+        at = np.concatenate([members[g] for g in drawn])
+        found.append(fitted(known.drawn(at)).predict(table).points)
     return Predicted(tuple(rows), np.array(found))
 
 
@@ -149,38 +150,56 @@ class Predicted:
     names: tuple[tuple[int, str, str], ...]
     points: Floats  # (1 + resamples, variants)
 
-    def difference(self, base: int, axis: str, better: str, other: str) -> Difference:
-        """Points between two variants, with the percentiles of resamples."""
+    def difference(self, base: int, axis: str, better: str, other: str) -> Difference | None:
+        """Points between two variants, with the percentiles of resamples.
+
+        None where no resample tells them apart: the predictor has no feature for it.
+        """
         a, b = (self.names.index((base, axis, name)) for name in (better, other))
         each = self.points[:, a] - self.points[:, b]
+        if not each.any():
+            return None
         low, high = np.quantile(each[1:], (0.025, 0.975))
         return Difference(float(each[0]), float(low), float(high))
 
 
+def overall(found: Sequence[Difference | None]) -> str:
+    """The verdict on a finding by all its comparisons."""
+    verdicts = [_UNDECIDED if d is None else d.verdict for d in found]
+    if "disagrees" in verdicts:
+        return "disagrees"
+    return "agrees" if set(verdicts) == {"agrees"} else _UNDECIDED
+
+
 def main() -> None:
-    """Print both tables."""
+    """Print a row a comparison, then the verdict on each finding."""
     bench = load_bench(sys.argv[1] if len(sys.argv) > 1 else BENCH)
-    table = Table(show_edge=False, pad_edge=False)
-    table.add_column("the paper's choice", no_wrap=True)
-    table.add_column("against", no_wrap=True)
-    table.add_column("of", no_wrap=True)
-    for heading in ("bases", "points", "95 % interval"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
     ahead = predicted(bench, full_size(SearchSpace.load(bench.card.space)))
-    for axis, better, other in _CLAIMS:
-        differences = trained(bench, axis, better, other)
-        found = interval(differences)
-        table.add_row(
-            *_words(axis, better, other), "trained", str(len(differences)), *_cells(found)
-        )
-        for i, preset in enumerate(_PRESETS):
-            difference = ahead.difference(i, axis, better, other)
-            table.add_row("", "", f"predicted, {preset}", "", *_cells(difference))
-    console.show(table)
+    each = Table(show_edge=False, pad_edge=False, collapse_padding=True)
+    for heading in ("the paper's choice", "against", "of"):
+        each.add_column(heading, no_wrap=True)
+    for heading in ("bases", "points", "95 % interval"):
+        each.add_column(heading, justify="right", no_wrap=True)
+    each.add_column("verdict", no_wrap=True)
+    verdicts = Table(show_edge=False, pad_edge=False)
+    for heading in ("finding", "trained", *(f"predicted,\n{p}" for p in _PRESETS)):
+        verdicts.add_column(heading, no_wrap=True)
+    for finding, claims in _FINDINGS.items():
+        by_source: list[list[Difference | None]] = [[] for _ in (None, *_PRESETS)]
+        for claim in claims:
+            differences = trained(bench, *claim)
+            by_source[0].append(interval(differences))
+            cells = _cells(by_source[0][-1])
+            each.add_row(*_words(*claim), "trained", str(len(differences)), *cells)
+            for i, preset in enumerate(_PRESETS):
+                by_source[i + 1].append(ahead.difference(i, *claim))
+                each.add_row("", "", preset, "", *_cells(by_source[i + 1][-1], _UNSEEN))
+        verdicts.add_row(finding, *map(overall, by_source))
+    console.show(each)
+    console.show(verdicts)
     console.show_text(
-        "trained: paired by base, Student's interval. predicted: the predictor at full size, "
-        f"percentiles over {_RESAMPLES} resamples of the bench. verdict: on the whole interval."
+        "trained: paired by base, Student's interval. smt_t, smt_s: the predictor at full size, "
+        f"percentiles over {_RESAMPLES} resamples of the bench. A verdict is by the whole interval."
     )
 
 
@@ -190,9 +209,9 @@ def _words(axis: str, better: str, other: str) -> tuple[str, str]:
     return _MIXERS[better], _MIXERS[other]
 
 
-def _cells(found: Difference | None) -> tuple[str, str, str]:
+def _cells(found: Difference | None, missing: str = _UNDECIDED) -> tuple[str, str, str]:
     if found is None:
-        return "-", "-", "undecided"
+        return DASH, DASH, missing
     return f"{found.value:+.2f}", f"{found.low:+.2f} to {found.high:+.2f}", found.verdict
 
 

@@ -4,10 +4,10 @@ A figure is better when it is higher; `truth` is the trained accuracy. A figure 
 (None, NaN) is a network that failed: it is left out. A statistic that is undefined, such as the tau
 of figures that are all alike, is None.
 
-Intervals are percentiles over resamples of networks, in which copies of one make no pair. Where a
-network has few others at its MACs, those of taus in band are too wide (in simulation by a third at
-60 networks over a tenfold range of MACs, by a sixth at 200); those of a regret, which hangs on few
-networks, are somewhat narrow.
+Intervals are percentiles over resamples of networks, in which copies of one make no pair; networks
+of a group, alike but for a detail, are drawn together. Where a network has few others at its MACs,
+those of taus in band are too wide (in simulation by a third at 60 networks over a tenfold range of
+MACs, by a sixth at 200); those of a regret, which hangs on few networks, are somewhat narrow.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ TOP = 10
 RESAMPLES = 1000
 _LEVELS = (0.025, 0.975)
 _DEFINED = 0.9  # share of resamples that must define a statistic for it to have an interval
-_FEWEST = 3  # networks to say anything of
+FEWEST = 3  # networks to say anything of
+_MOST = 3000  # networks whose pairs, once a resample, are still a matter of minutes
 
 
 @dataclass(frozen=True)
@@ -150,16 +151,27 @@ def agreement(
     params: ArrayLike,
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
+    groups: ArrayLike | None = None,
 ) -> Agreement:
     """Compare figures (n,) with truth (n,) of networks of macs (n,) and params (n,).
 
+    Args:
+        figures: higher is better.
+        truth: trained accuracy.
+        macs: of each.
+        params: of each.
+        rng: of the resamples.
+        resamples: how many.
+        groups: networks with the same number are resampled together, (n,); None: each alone.
+
     Raises:
-        ConfigError: fewer than three networks have a figure, or all of those the same truth.
+        ConfigError: fewer than three networks have a figure, or all of those the same truth, or
+            they are too many.
     """
-    x, y, macs, params = _finite(figures, truth, macs, params)
+    x, y, macs, params, groups = _finite(figures, truth, macs, params, _groups(groups, figures))
     failed = np.size(figures) - x.size
     _check(y, failed)
-    w = _resampled(x.size, resamples, rng)
+    w = _resampled(groups, resamples, rng)
     s, t, band = signs(x), signs(y), order.in_band(macs, BAND)
     return Agreement(
         kendall=_estimate(order.tau(s, t, w)),
@@ -181,17 +193,19 @@ def difference(
     macs: ArrayLike,
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
+    groups: ArrayLike | None = None,
 ) -> Taus:
     """Tau of figures (n,) less tau of other figures (n,), on the same networks and resamples.
 
-    Only networks with both figures count. An interval clear of 0 is a difference.
+    Only networks with both figures count. An interval clear of 0 is a difference. Arguments are
+    those of `agreement`.
 
     Raises:
         ConfigError: as `agreement`.
     """
-    a, b, y, macs = _finite(figures, other, truth, macs)
+    a, b, y, macs, groups = _finite(figures, other, truth, macs, _groups(groups, figures))
     _check(y, np.size(figures) - a.size)
-    w = _resampled(a.size, resamples, rng)
+    w = _resampled(groups, resamples, rng)
     t = signs(y)
 
     def less(pairs: Bools | None) -> Floats:
@@ -217,13 +231,13 @@ def ceiling(
     """
     seeds = np.array(list(zip_longest(*by_seed)), float).reshape(-1, len(by_seed))  # (seeds, n)
     kept = np.isfinite(seeds).sum(axis=0) > 1
-    if kept.sum() < _FEWEST:
+    if kept.sum() < FEWEST:
         raise ConfigError(
-            f"ceiling: needs {_FEWEST} networks trained with two seeds or more (got {kept.sum()})."
+            f"ceiling: needs {FEWEST} networks trained with two seeds or more (got {kept.sum()})."
             " Train more seeds."
         )
     seeds, band = seeds[:, kept], order.in_band(np.asarray(macs, float)[kept], BAND)
-    w = _resampled(len(band), resamples, rng)
+    w = _resampled(np.arange(len(band)), resamples, rng)
     return _taus(lambda pairs: _seed_to_seed(seeds, w, pairs), band)
 
 
@@ -234,15 +248,20 @@ def _finite(*columns: ArrayLike) -> list[Floats]:
 
 
 def _check(truth: Floats, failed: int) -> None:
-    if truth.size < _FEWEST:
+    if truth.size < FEWEST:
         raise ConfigError(
-            f"agreement: needs figures of {_FEWEST} networks or more (got {truth.size},"
+            f"agreement: needs figures of {FEWEST} networks or more (got {truth.size},"
             f" and {failed} that failed). Use another evaluator, or a larger bench."
         )
     if np.ptp(truth) == 0:
         raise ConfigError(
             f"agreement: trained accuracies must differ (got {truth[0]:g} for all {truth.size}"
             " networks). Use another bench."
+        )
+    if truth.size > _MOST:
+        raise ConfigError(
+            f"agreement: compares {_MOST} networks or fewer (got {truth.size}). Use a part of the "
+            "bench."
         )
 
 
@@ -254,9 +273,18 @@ def _once(x: Floats) -> Floats:
     return np.ones((1, len(x)))
 
 
-def _resampled(n: int, resamples: int, rng: np.random.Generator) -> Floats:
-    """Weights (1 + resamples, n): each network once, then counts of draws with replacement."""
-    return np.vstack([np.ones((1, n)), rng.multinomial(n, np.full(n, 1 / n), resamples)])
+def _groups(groups: ArrayLike | None, figures: ArrayLike) -> ArrayLike:
+    return np.arange(np.size(figures)) if groups is None else groups
+
+
+def _resampled(groups: ArrayLike, resamples: int, rng: np.random.Generator) -> Floats:
+    """Weights (1 + resamples, n): each network once, then counts of draws with replacement.
+
+    What is drawn are groups (n,).
+    """
+    kinds, of = np.unique(groups, return_inverse=True)
+    drawn = rng.multinomial(len(kinds), np.full(len(kinds), 1 / len(kinds)), resamples)
+    return np.vstack([np.ones((1, len(of))), drawn[:, of]])
 
 
 def _number(values: Floats) -> float | None:

@@ -12,10 +12,9 @@ a family that the law was not fitted to, four others of which are known. It wide
 1 + d for a network d log units outside the range of the four published SMTs' costs, or beyond what
 is usual at its MACs.
 
-It is about 224 px and 1,000 classes. For small images (stem stride 2) the level means nothing:
-costs are taken relative to those of smt_t's like and applied to smt_t's, which ranks networks and
-no more;
-`Capacity.relative` says so.
+It is about 224 px and 1,000 classes. For other images or classes the level means nothing: costs are
+taken relative to those of smt_t there (of its like, for small images) and applied to smt_t's, which
+ranks networks and no more; `Capacity.relative` says so.
 
 The fit takes some milliseconds, so it is made at first use, and cannot differ from its data.
 """
@@ -44,6 +43,7 @@ from smt_nas.accuracy.capacity_law import (
     outside,
 )
 from smt_nas.accuracy.evaluator import Evaluation, attempt
+from smt_nas.accuracy.pattern import Given
 from smt_nas.arch import PRESETS, Architecture
 from smt_nas.metrics import METRICS
 from smt_nas.space import Genes, SearchSpace
@@ -60,7 +60,8 @@ class Capacity:
     Attributes:
         top1_pct: expected ImageNet-1K top-1 in percent, (n,).
         low, high: the 80 % interval, (n,).
-        relative: for small images; the figures rank networks, their level means nothing.
+        relative: for other images or classes than ImageNet's; the figures rank networks, their
+            level means nothing.
     """
 
     top1_pct: Floats
@@ -89,14 +90,14 @@ def of_genes(space: SearchSpace, genes: Genes) -> Capacity:
     Raises:
         SpaceError: the genes do not belong to the space.
     """
-    found, config = costs.estimate(space, genes), space.config
+    found = costs.estimate(space, genes)
     table = np.stack([found.macs, found.params, found.activations], axis=-1) / _UNITS
-    return _of_stem(table, config.stem.stride, config.image_size, config.num_classes)
+    return _for_input(table, space.config)
 
 
 def of_arch(arch: Architecture) -> Capacity:
     """Rate one network."""
-    return _of_stem(_costs(arch)[None], arch.stem.stride, arch.image_size, arch.num_classes)
+    return _for_input(_costs(arch)[None], arch)
 
 
 def spread() -> float:
@@ -122,7 +123,7 @@ class CapacityEvaluator:
             "capacity: expected ImageNet-1K top-1 of a network of these MACs, params and "
             f"activations, from {fit.networks} published conv-attention networks of "
             f"{fit.families} families; mean error {fit.mean_error:.1f} points in a family left "
-            f"out, {KNOWN} members known; it knows nothing of the topology, and of small images "
+            f"out, {KNOWN} members known; it knows nothing of the topology, and for other images "
             f"it ranks only{found and f' (SMT-Bench-mini: {found})'}"
         )
 
@@ -179,13 +180,11 @@ def _rate(table: Floats, relative: bool = False) -> Capacity:
     return Capacity(LAW.percent(at), LAW.percent(at - half), LAW.percent(at + half), relative)
 
 
-def _of_stem(table: Floats, stride: int, image_size: int, num_classes: int) -> Capacity:
-    """Rate costs (n, 3) of networks with this stem, for this input and these classes."""
-    if not pattern.is_small(stride):
+def _for_input(table: Floats, given: Given) -> Capacity:
+    """Rate costs (n, 3) of networks for these images and classes."""
+    if pattern.is_imagenet(given):
         return _rate(table)
-    size = {"image_size": image_size, "num_classes": num_classes}
-    small = pattern.smallest(small=True).model_copy(update=size)
-    return _rate(table / _costs(small) * _costs(PRESETS["smt_t"]), relative=True)
+    return _rate(table / _costs(pattern.at(given)) * _costs(PRESETS["smt_t"]), relative=True)
 
 
 def _costs(arch: Architecture) -> Floats:

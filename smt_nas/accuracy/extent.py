@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from smt_nas.accuracy import evidence, features
 from smt_nas.arch import Architecture
 
@@ -54,14 +56,15 @@ class Beyond:
 
 def beyond(arch: Architecture) -> tuple[Beyond, ...]:
     """Features of a network that lie outside the shipped bench, the farthest first."""
-    row = features.of_archs([arch])[0]
+    ranges = evidence.ranges()
+    low, high = np.array([ranges.get(name, (np.nan, np.nan)) for name in features.NAMES]).T
+    row = features.of_archs([arch])
+    out = features.outside(row, low, high)[0]
     found = []
-    for name, (low, high) in evidence.ranges().items():
-        value = float(row[features.NAMES.index(name)])
-        out = max(low - value, value - high) / max(high - low, features.NARROW)
-        if out > _LEAST:
-            show = _shown(name)
-            found.append(Beyond(name, _words(name), show(value), show(low), show(high), out))
+    for i in np.flatnonzero(out > _LEAST):  # NaN, where nothing is known, is not
+        name = features.NAMES[i]
+        value, least, most = (_shown(name)(float(v)) for v in (row[0, i], low[i], high[i]))
+        found.append(Beyond(name, _words(name), value, least, most, float(out[i])))
     return tuple(sorted(found, key=lambda b: -b.widths))
 
 

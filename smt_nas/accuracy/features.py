@@ -7,6 +7,7 @@ MACs and of attention, the number of kernels. No feature is an absolute width or
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -42,14 +43,16 @@ NAMES = (
 """Names of the features, (F,)."""
 
 _KEPT = ("log_", "log2_width", "attention_share", "macs_share")
-_AVERAGED = ("log2_ffn", "log2_kernels", "log2_kernel_size", "log2_expand")  # over the stages
+_OF_SAM = ("log2_kernels", "log2_kernel_size", "log2_expand")
+_AVERAGED = ("log2_ffn", *_OF_SAM)  # over the stages
 
 
 def compact(rows: Floats) -> Floats:
     """What a few hundred networks can teach of features (n, F): fewer, (n, K).
 
     What tells the stages apart is kept of widths, MACs and attention, and averaged of kernels, FFN
-    and expand ratios; shares of depth say little beside those of MACs.
+    and expand ratios; shares of depth say little beside those of MACs. Where the attention stands
+    within a stage is left out: with it, held-out orders were worse.
     """
     groups = [_of(name) for name in _AVERAGED]
     kept = [i for start in _KEPT for i in _of(start)]
@@ -66,6 +69,34 @@ def _of(start: str) -> list[int]:
     ]
 
 
+def ranges(rows: Floats) -> tuple[Floats, Floats]:
+    """Lowest and highest of each feature (F,) among networks (n, F) that have what it tells of.
+
+    NaN where none has. Kernels and their expand ratios are of SAM blocks.
+    """
+    there = np.where(_has(rows), rows, np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of columns where none has
+        return np.nanmin(there, axis=0), np.nanmax(there, axis=0)
+
+
+def outside(rows: Floats, low: Floats, high: Floats) -> Floats:
+    """How far features (n, F) lie outside a range, in widths of it; 0 where a network has none."""
+    beyond = np.maximum(np.maximum(low - rows, rows - high), 0.0)
+    found: Floats = np.where(_has(rows), beyond / np.maximum(high - low, NARROW), 0.0)
+    return found
+
+
+def _has(rows: Floats) -> NDArray[np.bool_]:
+    """Whether a network has what a feature tells of, (n, F)."""
+    has = np.ones(rows.shape, dtype=bool)
+    for stage in range(1, 5):
+        without = rows[:, NAMES.index(f"attention_share_{stage}")] == 1
+        for name in _OF_SAM:
+            has[without, NAMES.index(f"{name}_{stage}")] = False
+    return has
+
+
 NARROW = 0.05  # width taken for a feature that hardly varies in a bench
 
 
@@ -76,8 +107,7 @@ def of_genes(space: SearchSpace, genes: Genes) -> Floats:
     found = costs.estimate(space, genes)
     places = [_places_of(space, genes, i) for i in range(4)]
     levels = (found.macs, found.params, found.activations)
-    small = pattern.is_small(space.config.stem.stride)
-    return _features(net, levels, places, _reference(small, net.image_size))
+    return _features(net, levels, places, _reference(pattern.at(space.config)))
 
 
 def of_archs(archs: Sequence[Architecture]) -> Floats:
@@ -90,13 +120,12 @@ def _of_arch(arch: Architecture) -> Floats:
     net, found = from_arch(arch), costs.of(arch)
     places = [np.array([_place(stage.mixers)]) for stage in arch.stages]
     levels = tuple(np.array([v]) for v in (found.macs, found.params, found.activations))
-    small = pattern.is_small(arch.stem.stride)
-    return _features(net, levels, places, _reference(small, net.image_size))
+    return _features(net, levels, places, _reference(pattern.at(arch)))
 
 
 @dataclass(frozen=True)
 class _Reference:
-    """The published pattern at an input.
+    """The published pattern for an input.
 
     Attributes:
         levels: MACs, params, activations.
@@ -110,9 +139,8 @@ class _Reference:
 
 
 @cache
-def _reference(small: bool, image_size: tuple[int, int]) -> _Reference:
-    arch = pattern.smallest(small)
-    found = costs.of(arch, image_size)
+def _reference(arch: Architecture) -> _Reference:
+    found = costs.of(arch)
     return _Reference(
         levels=(found.macs, found.params, found.activations),
         depth=sum(s.depth for s in arch.stages),

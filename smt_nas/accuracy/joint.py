@@ -20,10 +20,11 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from smt_nas.accuracy import capacity, evidence, features, pattern
+from smt_nas.accuracy import capacity, features, pattern
+from smt_nas.accuracy.bench.known import Known
 from smt_nas.accuracy.capacity import Capacity
 from smt_nas.accuracy.evaluator import Evaluation, Returned, attempt
-from smt_nas.accuracy.predictor import NORMAL_80, Predictor, fitted, shipped
+from smt_nas.accuracy.predictor import NORMAL_80, Predictor, fitted, shipped, source
 from smt_nas.arch import Architecture
 from smt_nas.metrics import METRICS
 from smt_nas.space import Genes, SearchSpace
@@ -49,12 +50,13 @@ class Joint:
     outside: Floats
 
 
-def joined(level: Capacity, rows: Floats, predictor: Predictor) -> Joint:
-    """Add the topology of features (n, F) to the level of capacity, (n,)."""
+def joined(level: Capacity, rows: Floats, predictor: Predictor, small: bool) -> Joint:
+    """Add the topology of features (n, F), of networks for small images or not, to the level."""
     found = predictor.predict(rows)
-    weight = predictor.held_out_slope * capacity.spread() / predictor.spread
-    effect = weight * (found.topology - _of_pattern(rows, predictor, level.relative))
-    doubt = weight * NORMAL_80 * found.std
+    scale = capacity.spread() / predictor.spread
+    beyond = found.topology - _of_pattern(rows, predictor, small)
+    effect = predictor.held_out_slope * scale * beyond
+    doubt = NORMAL_80 * scale * found.std
     return Joint(
         top1_pct=level.top1_pct + effect,
         low=level.top1_pct + effect - np.hypot(level.top1_pct - level.low, doubt),
@@ -95,11 +97,10 @@ class JointEvaluator:
     @property
     def evidence(self) -> str:
         """What the figure is and what it rests on, in one line."""
-        found = evidence.words(self.name)
         return (
             "joint: expected ImageNet-1K top-1, predicted: the level by capacity, from published "
-            "networks; the topology by networks trained on small images (SMT-Bench-mini"
-            f"{found and f': {found}'}); that this carries over is assumed"
+            "networks; the topology by networks trained on small images "
+            f"({source(self._predictor, self.name)}); that this carries over is assumed"
         )
 
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
@@ -111,12 +112,12 @@ class JointEvaluator:
 
     def figures(self, space: SearchSpace, genes: Genes) -> Floats:
         """Rate (n, G) genes at once, (n,)."""
-        rows = features.of_genes(space, genes)
-        return joined(capacity.of_genes(space, genes), rows, self._topology).top1_pct
+        level, rows = capacity.of_genes(space, genes), features.of_genes(space, genes)
+        return joined(level, rows, self._topology, pattern.is_small(space.config)).top1_pct
 
-    def learnt(self, rows: Floats, top1: Floats) -> JointEvaluator:
-        """The same, its topology learnt from features (n, F) and top-1 in points (n,)."""
-        return JointEvaluator(fitted(rows, top1))
+    def learnt(self, known: Known) -> JointEvaluator:
+        """The same, its topology learnt from other networks."""
+        return JointEvaluator(fitted(known))
 
     @property
     def _topology(self) -> Predictor:
@@ -124,7 +125,8 @@ class JointEvaluator:
 
     def _of(self, arch: Architecture) -> Returned:
         level = capacity.of_arch(arch)
-        found = joined(level, features.of_archs([arch]), self._topology)
+        small = pattern.is_small(arch)
+        found = joined(level, features.of_archs([arch]), self._topology, small)
         columns = {
             "top1_pct": found.top1_pct,
             "low": found.low,

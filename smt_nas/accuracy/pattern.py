@@ -5,11 +5,20 @@ from __future__ import annotations
 from functools import cache
 
 from smt_nas.arch import PRESETS, Architecture, Stage, Stem
+from smt_nas.space import SpaceConfig
+
+Given = Architecture | SpaceConfig
+"""What says which images and classes a network is for."""
 
 
-def is_small(stem_stride: int) -> bool:
-    """Whether a network with this stem is for small images."""
-    return stem_stride == 2
+def is_small(given: Given) -> bool:
+    """Whether a network is for small images: those have another stem."""
+    return given.stem.stride == 2
+
+
+def is_imagenet(given: Given) -> bool:
+    """Whether a network is for what the published ones were trained on."""
+    return not is_small(given) and (given.image_size, given.num_classes) == (224, 1000)
 
 
 def published(small: bool) -> tuple[Architecture, ...]:
@@ -20,6 +29,14 @@ def published(small: bool) -> tuple[Architecture, ...]:
 def smallest(small: bool) -> Architecture:
     """SMT-T, or its like for small images."""
     return published(small)[0]
+
+
+def at(given: Given) -> Architecture:
+    """SMT-T, or its like for small images, for such images and classes."""
+    base = smallest(is_small(given))
+    return base.model_copy(
+        update={name: getattr(given, name) for name in ("image_size", "num_classes", "in_channels")}
+    )
 
 
 @cache

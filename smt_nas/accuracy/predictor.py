@@ -55,47 +55,22 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """What a predictor is fitted on.
-
-    Attributes:
-        rows: features of the networks, (n, F).
-        top1: of each, in points, (n,).
-        groups: networks with the same number are alike but for a detail, (n,).
-        model: of REGRESSORS.
-    """
-
-    rows: Floats
-    top1: Floats
-    groups: NDArray[np.int64]
-    model: str
-
-    def fit(self) -> tuple[Fitted, Floats]:
-        """The regressor, and the coefficients of what costs alone explain."""
-        trend = np.linalg.lstsq(_level(self.rows), self.top1, rcond=None)[0]
-        return fit(self.model, features.compact(self.rows), self.top1), np.asarray(trend)
-
-    def without(self, out: NDArray[np.bool_]) -> Learnt:
-        """The same without the networks of a mask (n,)."""
-        return replace(self, rows=self.rows[~out], top1=self.top1[~out], groups=self.groups[~out])
-
-
-@dataclass(frozen=True)
 class Predictor:
     """A regressor fitted on a bench. Made by `fitted`.
 
     Attributes:
-        learnt: what it was fitted on.
+        known: the networks that it was fitted on.
+        model: of REGRESSORS.
         lowest, highest: of each feature among the networks of the bench, (F,).
         regressor: from features to points of top-1.
         trend: coefficients of what costs alone explain; see `_level`.
         seen: lowest and highest topology of the networks of the bench.
         zero: expected top-1 of the published pattern on the bench, in points.
         spread: standard deviation of what costs do not explain, in points.
-        noise: that of the trainings it learnt from, in points.
     """
 
-    learnt: Learnt
+    known: Known
+    model: str
     lowest: Floats
     highest: Floats
     regressor: Fitted
@@ -103,19 +78,24 @@ class Predictor:
     seen: tuple[float, float]
     zero: float
     spread: float
-    noise: float
 
     def predict(self, rows: Floats) -> Prediction:
         """Predict from features (n, F)."""
         inside = rows.clip(self.lowest, self.highest)
         mean, std = self.regressor.predict(features.compact(inside))
-        width = np.maximum(self.highest - self.lowest, features.NARROW)
-        outside = np.abs(rows - inside) / width
+        outside = features.outside(rows, *self.ranges)
         # a width outside, one knows no more than that it is some network of these costs
-        std = np.sqrt(np.maximum(std**2 - self.noise**2, 0.0))
+        std = np.sqrt(np.maximum(std**2 - self.known.noise**2, 0.0))
         doubt = np.hypot(std, self.spread * np.linalg.norm(outside, axis=1))
-        topology = (mean - _level(inside) @ self.trend).clip(*self.seen)
-        return Prediction(mean - self.zero, doubt, topology, outside)
+        level = _level(inside) @ self.trend
+        topology = (mean - level).clip(*self.seen)
+        return Prediction(level + topology - self.zero, doubt, topology, outside)
+
+    @cached_property
+    def ranges(self) -> tuple[Floats, Floats]:
+        """Of each feature, where networks of the bench have what it tells of; see `features`."""
+        low, high = features.ranges(self.known.features)
+        return np.nan_to_num(low, nan=-np.inf), np.nan_to_num(high, nan=np.inf)
 
     @cached_property
     def held_out_slope(self) -> float:
@@ -123,13 +103,13 @@ class Predictor:
 
         By least squares, through ten folds. Below 1 where the topology is overfitted.
         """
-        rows, top1 = self.learnt.rows, self.learnt.top1
-        topology = np.empty(len(top1))
-        for out in folds(self.learnt.groups, 0):
-            regressor, trend = self.learnt.without(out).fit()
-            found = regressor.predict(features.compact(rows[out]))[0]
-            topology[out] = found - _level(rows[out]) @ trend
-        beyond_costs = top1 - _level(rows) @ self.trend
+        known, topology = self.known, np.empty(len(self.known.top1))
+        for out in folds(known.groups, 0):
+            learnt = fitted(known.without(out), self.model)
+            topology[out] = learnt.predict(known.features[out]).topology
+        beyond_costs = known.top1 - _level(known.features) @ self.trend
+        if np.ptp(topology) == 0:  # nothing was foreseen
+            return 0.0
         return float(np.polyfit(topology, beyond_costs, 1)[0].clip(0.0, 1.0))
 
 
@@ -140,64 +120,58 @@ def _level(rows: Floats) -> Floats:
     return np.column_stack([np.ones(len(rows)), macs, params, macs**2, macs * params, params**2])
 
 
-def fitted(
-    rows: Floats,
-    top1: Floats,
-    groups: NDArray[np.int64] | None = None,
-    noise: float = 0.0,
-    model: str = MODEL,
-    name: str = "bench",
-) -> Predictor:
-    """Fit on features (n, F) and top-1 in points (n,).
-
-    Args:
-        rows: of the networks.
-        top1: of each.
-        groups: networks with the same number are alike but for a detail, (n,); None: none are.
-        noise: standard deviation of that about the expected top-1, where it is known.
-        model: of REGRESSORS.
-        name: how messages call the bench.
+def fitted(known: Known, model: str = MODEL) -> Predictor:
+    """Fit one of REGRESSORS on networks that were trained.
 
     Raises:
-        ConfigError: too few networks, or all alike.
+        ConfigError: they are too few, or all alike.
     """
-    _check(rows, top1, name)
-    learnt = Learnt(rows, top1, np.arange(len(rows)) if groups is None else groups, model)
-    regressor, trend = learnt.fit()
-    lowest, highest = rows.min(axis=0), rows.max(axis=0)
-    published = features.of_archs([pattern.smallest(small=True)]).clip(lowest, highest)
-    topology = regressor.predict(features.compact(rows))[0] - _level(rows) @ trend
-    return Predictor(
-        learnt=learnt,
-        lowest=lowest,
-        highest=highest,
+    _check(known)
+    rows, small = known.features, features.compact(known.features)
+    regressor = fit(model, small, known.top1)
+    trend = np.asarray(np.linalg.lstsq(_level(rows), known.top1, rcond=None)[0], dtype=float)
+    topology = regressor.predict(small)[0] - _level(rows) @ trend
+    found = Predictor(
+        known=known,
+        model=model,
+        lowest=rows.min(axis=0),
+        highest=rows.max(axis=0),
         regressor=regressor,
         trend=trend,
         seen=(float(topology.min()), float(topology.max())),
-        zero=float(regressor.predict(features.compact(published))[0][0]),
-        spread=float(np.std(top1 - _level(rows) @ trend)),
-        noise=noise,
+        zero=0.0,
+        spread=float(np.std(known.top1 - _level(rows) @ trend)),
     )
+    published = features.of_archs([pattern.smallest(small=True)])
+    return replace(found, zero=float(found.predict(published).points[0]))
 
 
-def _check(rows: Floats, top1: Floats, name: str) -> None:
-    if len(rows) < FEWEST:
+def _check(known: Known) -> None:
+    n = len(known.top1)
+    if n < FEWEST:
         raise ConfigError(
-            f"bench {name}: must have {FEWEST} networks to learn from (got {len(rows)}). Build "
-            "more with `smt-nas bench build --n`."
+            f"{known.name}: must have {FEWEST} networks to learn from (got {n}). Build more with "
+            "`smt-nas bench build --n`."
         )
-    if np.ptp(top1) == 0:
+    if np.ptp(known.top1) == 0:
         raise ConfigError(
-            f"bench {name}: networks must differ in top-1 (got {top1[0]:g} % for all). Train them "
-            "longer, or on other data."
+            f"{known.name}: networks must differ in top-1 (got {known.top1[0]:g} % for all). Train "
+            "them longer, or on other data."
         )
 
 
 @cache
 def shipped(name: str = evidence.BENCH) -> Predictor:
     """The predictor of a shipped bench; the first call takes a second."""
-    known = Known.of(load_bench(name))
-    return fitted(known.features, known.top1, known.groups, known.noise, name=name)
+    return fitted(Known.of(load_bench(name)))
+
+
+def source(own: Predictor | None, name: str) -> str:
+    """What the figures of an evaluator with this predictor, or the shipped one, rest on."""
+    if own is not None:
+        return f"{own.known.name}, {len(own.known.top1)} networks"
+    found = evidence.words(name)
+    return f"SMT-Bench-mini{found and f': {found}'}"
 
 
 class PredictorEvaluator:
@@ -222,10 +196,9 @@ class PredictorEvaluator:
     @property
     def evidence(self) -> str:
         """What the figure is and what it rests on, in one line."""
-        found = evidence.words(self.name)
         return (
-            f"predictor: points of top-1 above the published pattern, predicted from networks "
-            f"trained on small images (SMT-Bench-mini{found and f': {found}'})"
+            "predictor: points of top-1 above the published pattern, predicted from networks "
+            f"trained on small images ({source(self._predictor, self.name)})"
         )
 
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
@@ -236,12 +209,12 @@ class PredictorEvaluator:
         """Predict (n, G) genes at once, (n,)."""
         return self.predictor.predict(features.of_genes(space, genes)).points
 
-    def learnt(self, rows: Floats, top1: Floats) -> PredictorEvaluator:
-        """The same, fitted on features (n, F) and top-1 in points (n,).
+    def learnt(self, known: Known) -> PredictorEvaluator:
+        """The same, fitted on other networks.
 
-        Its figures are of that top-1 itself, so that several of these can be compared.
+        Its figures are of their top-1 itself, so that several of these can be compared.
         """
-        return PredictorEvaluator(replace(fitted(rows, top1), zero=0.0))
+        return PredictorEvaluator(replace(fitted(known), zero=0.0))
 
     def _of(self, arch: Architecture) -> Returned:
         found = self.predictor.predict(features.of_archs([arch]))

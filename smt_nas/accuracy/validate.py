@@ -2,7 +2,8 @@
 
 Whatever learnt from the bench is judged by figures of networks that were held out: in ten folds,
 and, as the honest test of extrapolation, on the largest quarter after learning from the others.
-Networks that differ in one detail only (the ablations of one base) are in one fold.
+The ablations of one base, which differ in one detail only, are in one fold, and are resampled
+together.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from smt_nas.accuracy.agreement import Agreement, Taus, agreement, ceiling, difference
+from smt_nas.accuracy.agreement import FEWEST, Agreement, Taus, agreement, ceiling, difference
 from smt_nas.accuracy.bench.known import Known, folds
 from smt_nas.accuracy.bench.table import Bench
 from smt_nas.accuracy.evaluator import Evaluation, Evaluator
 from smt_nas.arch import Architecture
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 Rate = Callable[[Evaluator, Sequence[Architecture]], Sequence[Evaluation]]
 
-FEWEST_CEILING = 3  # networks with two seeds
 BASELINES = ("#params", "#MACs", "random")
 _SECONDS = "seconds"
 REFERENCE = BASELINES[0]  # what every figure must beat
@@ -33,8 +34,8 @@ REFERENCE = BASELINES[0]  # what every figure must beat
 class Learns(Protocol):
     """An evaluator that learns from networks that were trained."""
 
-    def learnt(self, rows: Floats, top1: Floats) -> Evaluator:
-        """The same, from features (n, F) and top-1 in points (n,) instead of the shipped bench."""
+    def learnt(self, known: Known) -> Evaluator:
+        """The same, from these networks instead of the shipped bench."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +47,19 @@ class Judged:
         figures: one a network, (n,); NaN where it failed.
         agreement: with trained accuracy.
         above: in-band and overall tau, less those of #params; None for #params itself.
-        largest: tau among the largest quarter of the networks, by MACs; of what learnt, after
-            learning from the others.
+        largest: among the largest quarter of the networks, by MACs; of what learnt, after learning
+            from the others. None where fewer than three of them have a figure.
+        above_largest: the taus of that, less those of #params; None as `above` and `largest`.
         learnt: it learnt from the bench; its figures are of networks held out.
-        seconds: what one network costs; None for baselines.
+        seconds: what one network costs, the median; None for baselines.
     """
 
     name: str
     figures: Floats
     agreement: Agreement
     above: Taus | None
-    largest: Agreement
+    largest: Agreement | None
+    above_largest: Taus | None
     learnt: bool
     seconds: float | None
 
@@ -113,7 +116,7 @@ def _rows(evaluator: Evaluator, known: Known, rate: Rate, seed: int) -> list[Jud
         beyond = _held_out(evaluator, known, [known.large])
     else:
         everywhere = beyond = _figures(evaluator, rate(evaluator, known.archs))
-    seconds = float(np.mean(everywhere.pop(_SECONDS)))
+    seconds = float(np.median(everywhere.pop(_SECONDS)))
     return [
         _judged(name, figures, beyond[name], known, seed, learns, seconds)
         for name, figures in everywhere.items()
@@ -142,7 +145,7 @@ def _held_out(
     """
     whole: dict[str, Floats] = {}
     for out in held:
-        taught = evaluator.learnt(known.features[~out], known.top1[~out])
+        taught = evaluator.learnt(known.without(out))
         archs = [arch for arch, tested in zip(known.archs, out, strict=True) if tested]
         for name, figures in _figures(taught, taught.evaluate(archs)).items():
             whole.setdefault(name, np.full(len(known.archs), np.nan))[out] = figures
@@ -158,19 +161,27 @@ def _judged(
     learnt: bool = False,
     seconds: float | None = None,
 ) -> Judged:
-    rng = np.random.default_rng([seed, 2])  # the same resamples for every row
-    large = known.large
-    above = None
-    if name != REFERENCE:
-        above = difference(figures, known.params, known.top1, known.macs, rng)
+    def alike(figures: Floats, at: Bools) -> Agreement:
+        rng = np.random.default_rng([seed, 2])  # the same resamples for every row
+        columns = (figures[at], known.top1[at], known.macs[at], known.params[at])
+        return agreement(*columns, rng, groups=known.groups[at])
+
+    def above(figures: Floats, at: Bools) -> Taus | None:
+        if name == REFERENCE:
+            return None
+        rng = np.random.default_rng([seed, 3])
+        columns = (figures[at], known.params[at], known.top1[at], known.macs[at])
+        return difference(*columns, rng, groups=known.groups[at])
+
+    everywhere, large = np.ones(len(known.top1), dtype=bool), known.large
+    some = np.isfinite(beyond[large]).sum() >= FEWEST and np.ptp(known.top1[large]) > 0
     return Judged(
         name=name,
         figures=figures,
-        agreement=agreement(figures, known.top1, known.macs, known.params, rng),
-        above=above,
-        largest=agreement(
-            beyond[large], known.top1[large], known.macs[large], known.params[large], rng
-        ),
+        agreement=alike(figures, everywhere),
+        above=above(figures, everywhere),
+        largest=alike(beyond, large) if some else None,
+        above_largest=above(beyond, large) if some else None,
         learnt=learnt,
         seconds=seconds,
     )
@@ -178,7 +189,9 @@ def _judged(
 
 def _ceiling(bench: Bench, known: Known, seed: int) -> Taus | None:
     """Seed-to-seed tau, where there are seeds to compare."""
-    by_seed = [[row.figures["val_top1"] for row in rows] for rows in bench.networks.values()]
-    if sum(len(accuracies) > 1 for accuracies in by_seed) < FEWEST_CEILING:
+    seeds = sorted(bench.seed_effects)
+    each = [{row.seed: row.figures["val_top1"] for row in rows} for rows in bench.networks.values()]
+    if sum(len(found) > 1 for found in each) < FEWEST:
         return None
+    by_seed = [[found.get(s) for s in seeds] for found in each]
     return ceiling(by_seed, known.macs, np.random.default_rng([seed, 2]))

@@ -9,7 +9,8 @@ import numpy as np
 from rich.table import Table
 
 from smt_nas import costs
-from smt_nas.accuracy.bench.table import Bench, Row
+from smt_nas.accuracy.bench.rows import Row
+from smt_nas.accuracy.bench.table import Bench
 from smt_nas.arch import Architecture
 from smt_nas.report.shares import percent
 from smt_nas.resources import names
@@ -29,12 +30,13 @@ def bench_table(bench: Bench, top: int) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("widths", no_wrap=True)
     table.add_column("blocks", no_wrap=True)
-    best = sorted(bench.networks.items(), key=lambda item: _mean(item[1], "val_top1") or 0.0)
-    for key, rows in best[: -top - 1 : -1]:
+    best = sorted(bench.networks, key=bench.top1, reverse=True)
+    for key in best[:top]:
+        rows = bench.networks[key]
         arch, found = rows[0].arch, costs.of(rows[0].arch)
         table.add_row(
             key,
-            percent(_mean(rows, "val_top1")),
+            percent(bench.top1(key)),
             percent(_mean(rows, "test_top1")),
             str(len(rows)),
             f"{found.macs / 1e6:.1f}",
@@ -61,21 +63,21 @@ def bench_notes(bench: Bench) -> list[str]:
     macs = [costs.of(rows[0].arch).macs / 1e6 for rows in bench.networks.values()]
     hours = sum(row.figures["seconds"] for row in bench.rows) / 3600
     recipe = card.recipe
-    images = recipe["images"] or "all"
+    images, epochs = recipe.get("images") or "all", recipe.get("epochs", "unknown")
     lines = [
         f"{bench.name}: {n} {card.description}; {trainings} trainings, {hours:.1f} hours of them.",
         f"Networks: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}; "
         f"{min(macs):.1f} to {max(macs):.1f} MMACs. S: SAM block, A: attention block.",
-        f"Trained from scratch on {images} images, {recipe['epochs']} epochs; validation images "
+        f"Trained from scratch on {images} images, {epochs} epochs; validation images "
         "are held out of the training split, test is the official split.",
         f"Data: {card.licence}. Made with {', '.join(sorted({r.versions for r in bench.rows}))} "
         f"on {', '.join(sorted({r.device for r in bench.rows}))}.",
         *card.limits,
     ]
-    return [*lines, *_other_space(bench), f"Next: smt-nas validate predictor --on {bench.name}"]
+    return [*lines, *other_space(bench), f"Next: smt-nas validate predictor --on {bench.name}"]
 
 
-def _other_space(bench: Bench) -> list[str]:
+def other_space(bench: Bench) -> list[str]:
     """Say where the space has changed since the bench was built."""
     card = bench.card
     if card.space not in names("search_spaces"):

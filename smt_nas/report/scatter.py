@@ -47,7 +47,7 @@ def _title(row: Judged) -> str:
     tau, band = row.agreement.kendall.value, row.agreement.in_band.value
     words = [f"{t:.2f}" if t is not None else "-" for t in (tau, band)]
     held = ", held out" if row.learnt else ""
-    return f"{row.name.strip()}{held}: tau {words[0]}, at equal MACs {words[1]}"
+    return f"{row.name}{held}: tau {words[0]}, at equal MACs {words[1]}"
 
 
 def _page(found: Validation, rows: Sequence[Judged]) -> str:
@@ -73,7 +73,7 @@ def _page(found: Validation, rows: Sequence[Judged]) -> str:
             "<br>trained %{y:.2f} %<extra></extra>",
         )
         figure.add_trace(points, row=i, col=1)
-        figure.update_xaxes(title_text=row.name.strip(), row=i, col=1)
+        figure.update_xaxes(title_text=row.name, row=i, col=1)
         figure.update_yaxes(title_text="trained top-1 %", row=i, col=1)
     figure.update_layout(
         title=f"Predicted against trained, {found.bench.name}",
@@ -101,7 +101,7 @@ def _picture(found: Validation, rows: Sequence[Judged]) -> bytes:
         points = panel.scatter(
             row.figures, known.top1, c=known.macs / 1e6, cmap="viridis", norm=colors.LogNorm(), s=16
         )
-        panel.set(xlabel=row.name.strip(), ylabel="trained top-1 %", title=_title(row))
+        panel.set(xlabel=row.name, ylabel="trained top-1 %", title=_title(row))
         figure.colorbar(points, ax=panel, label="MMACs")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)

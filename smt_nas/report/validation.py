@@ -2,50 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from rich.console import Group
 from rich.table import Table
 
-from smt_nas.accuracy.agreement import BAND, TOP, Estimate
+from smt_nas.accuracy.agreement import BAND, TOP, Estimate, Taus
 from smt_nas.accuracy.bench.known import FOLDS
 from smt_nas.accuracy.validate import BASELINES, REFERENCE, Judged, Validation
-from smt_nas.report.shares import DASH, rounded
+from smt_nas.report.bench import other_space
+from smt_nas.report.shares import DASH
 
 _BAND = f"±{BAND:.0%}"
 
 
-def validation_table(found: Validation) -> Table:
-    """A row a figure, then the baselines, then the ceiling."""
+def validation_table(found: Validation) -> Group:
+    """A row a figure, then the baselines, then the ceiling: of orders; then of picks and costs."""
+    orders = ("tau", "rho", f"tau in\n{_BAND} MACs", "partial\ntau")
+    picks = (f"top-{TOP}\nrecall", "regret\npoints", "tau in\nlargest 1/4", "ms a\nnetwork")
+    first, second = _table(found, orders, _orders), _table(found, picks, _picks)
+    if found.ceiling is not None:
+        first.add_section()
+        c = found.ceiling
+        first.add_row("seed to seed", _ranged(c.kendall), "", _ranged(c.in_band) + " ", "")
+    return Group(first, "", second)
+
+
+def _table(
+    found: Validation, headings: Sequence[str], cells: Callable[[Judged], tuple[str, ...]]
+) -> Table:
     table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column("", no_wrap=True)
-    headings = ["tau", f"tau in\n{_BAND} MACs", "partial\ntau", f"top-{TOP}\nrecall"]
-    headings += ["regret\npoints", "tau in\nlargest", "ms a\nnetwork"]
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in found.rows:
         if row.name == REFERENCE:
             table.add_section()
-        table.add_row(row.name, *_cells(row), style="dim" if row.name in BASELINES else None)
-    if found.ceiling is not None:
-        table.add_section()
-        c = found.ceiling
-        table.add_row("seed to seed", _ranged(c.kendall), _ranged(c.in_band) + " ", *[""] * 5)
+        table.add_row(row.name, *cells(row), style="dim" if row.name in BASELINES else None)
     return table
 
 
-def _cells(row: Judged) -> tuple[str, ...]:
+def _orders(row: Judged) -> tuple[str, ...]:
     a = row.agreement
-    return (
-        _ranged(a.kendall),
-        _ranged(a.in_band) + _mark(row),
-        rounded(a.partial.value, 2),
-        rounded(a.top_recall.value, 2),
-        rounded(a.regret.value, 2),
-        rounded(row.largest.kendall.value, 2),
-        DASH if row.seconds is None else f"{1e3 * row.seconds:.3g}",
-    )
+    band = _ranged(a.in_band) + _mark(row.above)
+    return _ranged(a.kendall), _ranged(a.spearman), band, _ranged(a.partial)
+
+
+def _picks(row: Judged) -> tuple[str, ...]:
+    a = row.agreement
+    largest = DASH if row.largest is None else _ranged(row.largest.kendall)
+    mark = " " if row.above_largest is None else _sign(row.above_largest.kendall)
+    cost = DASH if row.seconds is None else f"{1e3 * row.seconds:.3g}"
+    return _ranged(a.top_recall), _ranged(a.regret), largest + mark, cost
 
 
 def _ranged(e: Estimate) -> str:
@@ -56,11 +67,16 @@ def _ranged(e: Estimate) -> str:
     return f"{e.value:.2f} ±{(e.high - e.low) / 2:.2f}"
 
 
-def _mark(row: Judged) -> str:
+def _mark(above: Taus | None) -> str:
     """Whether it orders networks of equal MACs better or worse than #params, beyond doubt."""
-    if row.above is None or row.above.in_band.low is None or row.above.in_band.high is None:
+    return " " if above is None else _sign(above.in_band)
+
+
+def _sign(difference: Estimate) -> str:
+    """`+` or `-` where the interval of a difference is clear of 0."""
+    if difference.low is None or difference.high is None:
         return " "
-    return "+" if row.above.in_band.low > 0 else "-" if row.above.in_band.high < 0 else " "
+    return "+" if difference.low > 0 else "-" if difference.high < 0 else " "
 
 
 def validation_notes(found: Validation) -> list[str]:
@@ -69,7 +85,7 @@ def validation_notes(found: Validation) -> list[str]:
     lines = [
         f"On {found.bench.name}: {len(known.archs)} networks, trained top-1 "
         f"{known.top1.min():.1f} to {known.top1.max():.1f} %, mean of its seeds for each; ±: half "
-        "of a 95 % bootstrap interval."
+        "of a 95 % bootstrap interval, ablations of one base drawn together."
     ]
     if any(row.learnt for row in found.rows):
         lines.append(
@@ -78,7 +94,8 @@ def validation_notes(found: Validation) -> list[str]:
         )
     lines.append(
         f"In {_BAND} MACs: pairs of networks of about equal MACs, which a size alone cannot order. "
-        f"+ or -: above or below {REFERENCE} there, the interval of the difference clear of 0."
+        f"Partial: beyond MACs and params. + or -: above or below {REFERENCE}, the interval of the "
+        "difference clear of 0."
     )
     lines += [_verdict(row) for row in found.rows if row.name not in BASELINES]
     lines += [
@@ -93,19 +110,22 @@ def validation_notes(found: Validation) -> list[str]:
             f"Seed to seed: what training once more would score, on {found.ceiling.n} networks; "
             "a figure that knows the expected accuracy may score a little more."
         )
-    return lines
+    return [*lines, *other_space(found.bench)]
 
 
 def _verdict(row: Judged) -> str:
-    name = row.name.strip()
     if row.above is None or row.above.in_band.value is None:
-        return f"{name}: cannot be compared with {REFERENCE} at equal MACs."
-    d = row.above.in_band
-    if row.beats_params:
-        word = f"orders networks of equal MACs better than {REFERENCE}"
-    else:
-        word = f"does not beat {REFERENCE} at equal MACs"
-    return f"{name}: {word} (tau {_signed(d.value)}, {_signed(d.low)} to {_signed(d.high)})."
+        return f"{row.name}: cannot be compared with {REFERENCE} at equal MACs."
+    word = "better than" if row.beats_params else "no better than"
+    line = f"{row.name}: at equal MACs {word} {REFERENCE} (tau {_apart(row.above.in_band)})"
+    if row.above_largest is None or row.above_largest.kendall.value is None:
+        return f"{line}."
+    return f"{line}; among the largest quarter tau {_apart(row.above_largest.kendall)}."
+
+
+def _apart(difference: Estimate) -> str:
+    low, high = _signed(difference.low), _signed(difference.high)
+    return f"{_signed(difference.value)}, {low} to {high}"
 
 
 def _signed(value: float | None) -> str:
@@ -134,7 +154,7 @@ def _row_document(row: Judged) -> dict[str, Any]:
         "agreement": asdict(row.agreement),
         "above_params": None if row.above is None else asdict(row.above),
         "beats_params": row.beats_params,
-        "largest_quarter": asdict(row.largest),
+        "largest_quarter": None if row.largest is None else asdict(row.largest),
         "seconds_a_network": row.seconds,
         "figures": [float(f) if np.isfinite(f) else None for f in row.figures],
     }

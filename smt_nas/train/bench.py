@@ -14,8 +14,9 @@ from pathlib import Path
 
 from smt_nas import __version__
 from smt_nas.accuracy.bench.plan import Planned, plan
+from smt_nas.accuracy.bench.rows import Row
 from smt_nas.accuracy.bench.store import append, begin, recovered
-from smt_nas.accuracy.bench.table import TABLE, BenchCard, Row
+from smt_nas.accuracy.bench.table import TABLE, BenchCard
 from smt_nas.accuracy.bench.words import Input
 from smt_nas.errors import ConfigError, SmtNasError
 from smt_nas.profilers.environment import environment
@@ -34,7 +35,6 @@ from smt_nas.train.sources import load_source
 from smt_nas.train.world import World, joined
 from smt_nas.units import parse_budget
 
-_SCHEMA = 1
 _SCRATCH = "trainings"
 _ON_A_GPU = 4  # small networks leave most of one idle
 _ANOTHER = "Choose another --out."
@@ -219,7 +219,7 @@ def _lost(reason: str) -> Row | str | None:
 def _card(wanted: Wanted, space: SearchSpace) -> BenchCard:
     config, kind = space.config, wanted.data.partition(":")[0]
     return BenchCard(
-        schema_version=_SCHEMA,
+        schema_version=1,
         description=f"networks of space {space.name}, trained on {kind} by recipe {wanted.recipe}",
         space=space.name,
         space_digest=space.digest,

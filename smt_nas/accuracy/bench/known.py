@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas import costs
 from smt_nas.accuracy import features
-from smt_nas.accuracy.bench.table import Bench, Row
+from smt_nas.accuracy.bench.table import Bench
 from smt_nas.arch import Architecture
+from smt_nas.errors import ConfigError
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 FOLDS = 10
 _LARGEST = 0.75  # quantile of MACs above which a network is one of the largest
@@ -25,83 +25,88 @@ class Known:
     """The networks of a bench, each once.
 
     Attributes:
+        name: of the bench, for messages.
         archs: n networks.
         top1: validation top-1 in points, mean over seeds, less what the seed does to all, (n,).
+        groups: networks with the same number are alike but for a detail, (n,).
+        features: (n, F).
+        macs, params: each (n,).
         noise: standard deviation of one training about its network's expected top-1, in points;
             0 where no network has two seeds.
-        groups: networks with the same number are alike but for a detail, (n,).
     """
 
+    name: str
     archs: tuple[Architecture, ...]
     top1: Floats
-    noise: float
     groups: NDArray[np.int64]
+    features: Floats
+    macs: Floats
+    params: Floats
+    noise: float
 
     @classmethod
     def of(cls, bench: Bench) -> Known:
         """The networks of a bench."""
-        each = list(bench.networks.values())
-        effect = seed_effects(each)
-        top1 = [
-            100 * np.mean([row.figures["val_top1"] - effect[row.seed] for row in rows])
-            for rows in each
-        ]
-        names = [_group(rows[0].group, rows[0].arch.key) for rows in each]
-        groups = np.unique(names, return_inverse=True)[1]
+        first = [rows[0] for rows in bench.networks.values()]
+        archs = tuple(row.arch for row in first)
+        found = [costs.of(arch) for arch in archs]
+        names = [_group(row.group, row.arch.key) for row in first]
         return cls(
-            tuple(rows[0].arch for rows in each), np.array(top1), seed_noise(each, effect), groups
+            name=f"bench {bench.name}",
+            archs=archs,
+            top1=np.array([100 * bench.top1(key) for key in bench.networks]),
+            groups=np.unique(names, return_inverse=True)[1],
+            features=features.of_archs(archs),
+            macs=np.array([float(c.macs) for c in found]),
+            params=np.array([float(c.params) for c in found]),
+            noise=seed_noise(bench),
         )
 
-    @cached_property
-    def features(self) -> Floats:
-        """(n, F)."""
-        return features.of_archs(self.archs)
+    def without(self, out: Bools) -> Known:
+        """The same less the networks of a mask (n,)."""
+        name = f"{self.name} less {int(out.sum())} networks held out"
+        return replace(self.drawn(np.flatnonzero(~out)), name=name)
 
-    @cached_property
-    def macs(self) -> Floats:
-        """(n,)."""
-        return np.array([float(costs.of(arch).macs) for arch in self.archs])
-
-    @cached_property
-    def params(self) -> Floats:
-        """(n,)."""
-        return np.array([float(costs.of(arch).params) for arch in self.archs])
+    def drawn(self, at: NDArray[np.int64]) -> Known:
+        """Networks by their numbers (m,), which may come more than once."""
+        return replace(
+            self,
+            archs=tuple(self.archs[i] for i in at),
+            top1=self.top1[at],
+            groups=self.groups[at],
+            features=self.features[at],
+            macs=self.macs[at],
+            params=self.params[at],
+        )
 
     @property
-    def large(self) -> NDArray[np.bool_]:
+    def large(self) -> Bools:
         """The largest quarter, (n,)."""
         return np.asarray(self.macs > np.quantile(self.macs, _LARGEST))
 
 
-def folds(groups: NDArray[np.int64], seed: int) -> list[NDArray[np.bool_]]:
-    """Ten parts that leave no group divided, as masks (n,)."""
-    rng = np.random.default_rng([seed, 1])
-    of_group = rng.permutation(groups.max() + 1) % FOLDS
-    return [of_group[groups] == fold for fold in range(FOLDS)]
+def folds(groups: NDArray[np.int64], seed: int) -> list[Bools]:
+    """Ten parts, or one a group where they are fewer, that leave no group divided: masks (n,).
 
-
-def seed_effects(networks: Sequence[Sequence[Row]]) -> dict[int, float]:
-    """What a seed does to the validation top-1 of all networks alike, against the first seed.
-
-    All trainings of a seed see the images in the same order, which is better or worse for all. It
-    must not tell a network trained with three seeds from one trained with the first alone.
+    Raises:
+        ConfigError: all networks are of one group.
     """
-    differences: dict[int, list[float]] = {}
-    for rows in networks:
-        first = rows[0].figures["val_top1"]
-        for row in rows[1:]:
-            differences.setdefault(row.seed, []).append(row.figures["val_top1"] - first)
-    seeds = {row.seed for rows in networks for row in rows}
-    found = {seed: float(np.mean(differences.get(seed, [0.0]))) for seed in seeds}
-    found[min(seeds)] = 0.0
-    return found
+    of = np.unique(groups, return_inverse=True)[1]
+    n = int(of.max()) + 1
+    if n < 2:
+        raise ConfigError(
+            f"bench: must have networks of two groups or more to hold one out (got {n}). Build a "
+            "larger one with `smt-nas bench build --n`."
+        )
+    fold = np.random.default_rng([seed, 1]).permutation(n) % FOLDS
+    return [fold[of] == f for f in range(min(n, FOLDS))]
 
 
-def seed_noise(networks: Sequence[Sequence[Row]], effect: Mapping[int, float]) -> float:
+def seed_noise(bench: Bench) -> float:
     """Standard deviation among the seeds of a network, in points, beside what they do to all."""
     squares, free = 0.0, 0
-    for rows in networks:
-        points = [100 * (row.figures["val_top1"] - effect[row.seed]) for row in rows]
+    for rows in bench.networks.values():
+        points = [100 * (r.figures["val_top1"] - bench.seed_effects[r.seed]) for r in rows]
         squares += float(np.var(points)) * len(points)
         free += len(points) - 1
     return float(np.sqrt(squares / free)) if free else 0.0

@@ -7,14 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from smt_nas.accuracy.bench.table import (
-    BenchCard,
-    Row,
-    card_of,
-    csv_text,
-    read_card,
-    read_rows,
-)
+from smt_nas.accuracy.bench.rows import Row, csv_text, read_rows
+from smt_nas.accuracy.bench.table import BenchCard, card_of, read_card
 from smt_nas.accuracy.bench.words import Input
 from smt_nas.errors import StoreError
 from smt_nas.resources import to_yaml, write_atomic
@@ -28,14 +22,17 @@ def begin(table: Path, card: BenchCard) -> None:
     """
     if card_of(table).is_file():
         there, asked = (_settings(c) for c in (read_card(table), card))
-        for field, old in there.items():
-            if old != asked[field]:
+        for field in there | asked:
+            old, new = there.get(field), asked.get(field)
+            if old != new:
                 raise StoreError(
-                    f"{table.parent}: holds a bench with {field} {old} (got {asked[field]}). "
-                    "Repeat it with those settings, or choose another --out."
+                    f"{table.parent}: holds a bench with {field} {old} (got {new}). Repeat it with "
+                    "those settings, or choose another --out."
                 )
-    elif any(not p.name.startswith(".") for p in table.parent.iterdir()):
-        raise StoreError(f"{table.parent}: must be empty or new. Choose another --out.")
+    elif other := sorted(p.name for p in table.parent.iterdir() if not p.name.startswith(".")):
+        raise StoreError(
+            f"{table.parent}: must be empty or new (got {other[0]}). Choose another --out."
+        )
     else:
         write_atomic(card_of(table), to_yaml(card.model_dump(mode="json")))
     if not table.is_file():

@@ -26,6 +26,7 @@ class Input(BaseModel):
     num_classes: int
     in_channels: int
     stem_stride: int
+    layer_scale: float | None = None
 
 
 def genes(arch: Architecture) -> dict[str, str]:
@@ -36,14 +37,20 @@ def genes(arch: Architecture) -> dict[str, str]:
         words |= {
             f"stage{i}.dim": str(stage.dim),
             f"stage{i}.depth": str(stage.depth),
-            f"stage{i}.mlp_ratio": f"{stage.mlp_ratio:g}",
+            f"stage{i}.mlp_ratio": _number(stage.mlp_ratio),
             f"stage{i}.expand_ratio": str(stage.expand_ratio) if sam else "",
             f"stage{i}.kernels": " ".join(map(str, stage.kernels)) if sam else "",
-            f"stage{i}.attention_ratio": f"{stage.attention_ratio:g}",
+            f"stage{i}.attention_ratio": _number(stage.attention_ratio),
             f"stage{i}.stacking": stage.stacking,
             f"stage{i}.head_dim": str(stage.head_dim) if msa else "",
         }
     return words
+
+
+def _number(value: float) -> str:
+    """The shortest text that reads as the same number."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def architecture(words: Mapping[str, str], common: Input) -> Architecture:
@@ -60,6 +67,7 @@ def architecture(words: Mapping[str, str], common: Input) -> Architecture:
         "num_classes": common.num_classes,
         "in_channels": common.in_channels,
         "stem": {"kernel": int(words["stem.kernel"]), "stride": common.stem_stride},
+        "layer_scale": common.layer_scale,
         "stages": stages,
     }
     return validated(Architecture, values, "network")
