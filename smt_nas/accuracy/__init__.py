@@ -81,5 +81,6 @@ def make_evaluator(name: str) -> Evaluator:
     if ":" in name:
         return NamedFunction(name)
     if name not in EVALUATORS:
-        raise UnknownName("evaluator", name, EVALUATORS, "Or your own function: mypkg.mymod:fn.")
+        way_out = "Or your own function: mypkg.mymod:fn. With --data, a search knows short-train."
+        raise UnknownName("evaluator", name, EVALUATORS, way_out, also=["short-train"])
     return EVALUATORS[name]()

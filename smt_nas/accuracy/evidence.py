@@ -51,6 +51,14 @@ def words(name: str) -> str:
     return f"{own.words()} (#params {_two(reference.tau)}, {_two(reference.in_band)})"
 
 
+def leads(name: str) -> bool:
+    """Whether none of the evaluators that need no data agreed better over all networks."""
+    from smt_nas.accuracy import EVALUATORS
+
+    taus = {key: found.tau for key in EVALUATORS if (found := agreed(key)) and found.tau}
+    return name in taus and taus[name] == max(taus.values())
+
+
 def ranges() -> dict[str, tuple[float, float]]:
     """Lowest and highest of each feature among the networks of the shipped bench, by its name."""
     found = _document().get("features", {})

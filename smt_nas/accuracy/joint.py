@@ -20,7 +20,7 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from smt_nas.accuracy import capacity, features, pattern
+from smt_nas.accuracy import capacity, evidence, features, pattern
 from smt_nas.accuracy.bench.known import Known
 from smt_nas.accuracy.capacity import Capacity
 from smt_nas.accuracy.evaluator import Evaluation, Returned, attempt
@@ -97,10 +97,12 @@ class JointEvaluator:
     @property
     def evidence(self) -> str:
         """What the figure is and what it rests on, in one line."""
+        leads = self._predictor is None and evidence.leads(self.name)
+        best = ", the highest of what needs no data" if leads else ""
         return (
             "joint: expected ImageNet-1K top-1, predicted: the level by capacity, from published "
             "networks; the topology by networks trained on small images "
-            f"({source(self._predictor, self.name)}); that this carries over is assumed"
+            f"({source(self._predictor, self.name)}{best}); that this carries over is assumed"
         )
 
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:

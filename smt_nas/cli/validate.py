@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ import typer
 
 from smt_nas.cli import console
 from smt_nas.cli.app import app
+from smt_nas.errors import ConfigError
 
 if TYPE_CHECKING:
     from smt_nas.accuracy import Evaluation, Evaluator
@@ -58,6 +60,8 @@ def validate(
         validation_table,
     )
 
+    if timeout is not None and not 0 < timeout < math.inf:
+        raise ConfigError(f"--timeout: must be seconds, more than 0 (got {timeout:g}). E.g. 60.")
     drawable(plot)
     found = [make_evaluator(name) for name in dict.fromkeys(evaluators)]
     bench = load_bench(on)

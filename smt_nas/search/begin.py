@@ -12,6 +12,7 @@ from smt_nas.search.engine import Search
 from smt_nas.search.listener import Listener, Silence
 from smt_nas.search.problem import COST_OBJECTIVES, Problem
 from smt_nas.search.quantities import FROM_LATENCY
+from smt_nas.search.rate import runs_elsewhere
 from smt_nas.search.rundir import DEFAULT_EVALUATOR, TRAININGS, RunDirectory, Settings
 from smt_nas.search.strategies import make_strategy
 from smt_nas.search.study import Study
@@ -155,7 +156,19 @@ def _wanted(
         objectives = (rater.objective.name, *COST_OBJECTIVES)
     problem = Problem.of(space, settings.budgets, objectives, settings.device)
     make_strategy(settings.strategy, problem)
-    return problem, _rater(problem, rater or settings.evaluator)
+    found = _rater(problem, rater or settings.evaluator)
+    if found is None and settings.training is not None:
+        raise ConfigError(
+            "--data: candidates are trained where an objective asks how good they are (got "
+            f"{', '.join(q.name for q in problem.objectives)}). Drop it, or add --objective "
+            "val_top1."
+        )
+    if settings.timeout is not None and (found is None or not runs_elsewhere(found)):
+        raise ConfigError(
+            "--timeout: is for your own function, mypkg.mymod:fn, and zero-cost (got "
+            f"{'no evaluator' if found is None else found.name}). Drop it."
+        )
+    return problem, found
 
 
 def _rater(problem: Problem, wanted: Evaluator | str | None) -> Evaluator | None:

@@ -18,6 +18,18 @@ from smt_nas.search.workers import Workers
 FIRST = 8  # calls of a user's function; where all of them fail, so will the rest
 
 
+def runs_elsewhere(evaluator: Evaluator) -> bool:
+    """Whether an evaluator runs in worker processes, where a network that takes long can be left.
+
+    A user's function does, known by its name; so does one of EVALUATORS that is slow.
+    """
+    if isinstance(evaluator, NamedFunction):
+        return True
+    known = EVALUATORS.get(evaluator.name)
+    quick = isinstance(evaluator, Foresees) and evaluator.exact
+    return known is not None and type(evaluator) is type(known()) and not quick
+
+
 class Rater:
     """Rates the networks of one run.
 
@@ -27,8 +39,8 @@ class Rater:
     Args:
         evaluator: None where formulas suffice.
         workers: where it runs, if it has a name by which they can make it.
-        timeout: seconds for one network; None for any. Of no effect where there is no such name.
-        earlier: ratings that the run holds already.
+        timeout: seconds for one network; None for any. Of effect for what `runs_elsewhere`.
+        earlier: ratings that the run holds already; a success among them proves a function.
     """
 
     def __init__(
@@ -43,6 +55,8 @@ class Rater:
         self._timeout = timeout
         self._metrics = next((e.details.keys() for e in earlier if e.reason is None), None)
         self._first: list[str | None] = []  # reasons
+        if self._metrics is not None:
+            self._first = [None] * FIRST
 
     def rate(self, archs: Sequence[Architecture]) -> Iterator[Evaluation]:
         """Rate networks, in order.
@@ -62,7 +76,7 @@ class Rater:
         )
         if whole:
             return iter(evaluator.evaluate(archs))
-        if name in EVALUATORS:
+        if runs_elsewhere(evaluator):
             return self._elsewhere(name, archs, provenance, timeout)
         return (evaluator.evaluate([arch])[0] for arch in archs)
 
@@ -102,7 +116,7 @@ def _check(name: str, reasons: Sequence[str | None]) -> None:
     [(reason, times)] = Counter(reasons).most_common(1)
     raise ConfigError(
         f"evaluator {name}: must rate networks (got {FIRST} failures in {FIRST} calls; {times} "
-        f"times: {reason}). Mend it, then search anew."
+        f"times: {reason}). Mend it, and start anew."
     )
 
 

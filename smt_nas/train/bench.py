@@ -1,24 +1,28 @@
 """Building a bench: every network of a plan trained by one recipe, one row of the table each.
 
-A build may be stopped in any way and goes on where it was: rows are appended as they come, and a
-training that was under way goes on from its checkpoint.
+A build may be stopped in any way and goes on where it was: rows are appended in the order of
+the plan, and a training that is whole or under way, but has no row yet, goes on in its folder.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+
+import numpy as np
 
 from smt_nas import __version__
 from smt_nas.accuracy.bench.plan import Planned, plan
-from smt_nas.accuracy.bench.rows import Row
+from smt_nas.accuracy.bench.rows import NUMBERS, Row
 from smt_nas.accuracy.bench.store import append, begin, recovered
 from smt_nas.accuracy.bench.table import TABLE, BenchCard
 from smt_nas.accuracy.bench.words import Input
-from smt_nas.errors import ConfigError, SmtNasError
+from smt_nas.errors import ConfigError, SmtNasError, StoreError, one_line
 from smt_nas.profilers.environment import environment
 from smt_nas.resources import locked, make_folder
 from smt_nas.search.listener import Listener
@@ -26,12 +30,12 @@ from smt_nas.search.workers import Workers, available
 from smt_nas.space import SearchSpace
 from smt_nas.train.assess import Question, assess
 from smt_nas.train.begin import Asked
-from smt_nas.train.candidate import Job, alone, trained
+from smt_nas.train.candidate import Job, alone, readers, trained
 from smt_nas.train.listener import Silence
 from smt_nas.train.outcome import Finished
 from smt_nas.train.recipe import load_recipe
 from smt_nas.train.settings import How
-from smt_nas.train.sources import load_source
+from smt_nas.train.sources import Source, load_source
 from smt_nas.train.world import World, joined
 from smt_nas.units import parse_budget
 
@@ -73,14 +77,19 @@ class Wanted:
         """Read the range of MACs, e.g. `5..40MMACs`. Raises ConfigError."""
         budget = parse_budget(macs)
         if budget.metric != "macs" or budget.low is None or budget.high is None:
-            raise ConfigError(f"--macs {macs}: must be a range of MACs. E.g. --macs 5..40MMACs.")
+            raise ConfigError(f"--macs: must be a range of MACs (got {macs}). E.g. 5..40MMACs.")
         return cls(space, data, recipe, n, budget.low, budget.high, seed)
 
 
 def default_folder(wanted: Wanted) -> Path:
     """`runs/bench-SPACE-DATA`; a build that is there goes on."""
-    words = (Path(wanted.space).stem, Path(wanted.data.partition(":")[0]).name)
+    words = (Path(wanted.space).stem, _kind(wanted.data))
     return Path("runs") / "-".join(("bench", *words))
+
+
+def _kind(data: str) -> str:
+    """Data without their place on a disk: `fashion-mnist`, or the name of a folder."""
+    return Path(data.partition(":")[0]).name
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,7 @@ def build_bench(
     """
     space = SearchSpace.load(wanted.space)
     source = load_source(wanted.data)
-    card = _card(wanted, space)
+    card = _card(wanted, space, source)
     _check_classes(space, len(source.classes), wanted.data)
     planned = plan(space, wanted.n, wanted.low, wanted.high, wanted.seed)
     table = out / TABLE
@@ -140,8 +149,9 @@ def build_bench(
     with locked(out, _ANOTHER):
         begin(table, card)
         rows = list(recovered(table, card.input))
-        tasks = _tasks(wanted, planned, rows, out / _SCRATCH, device)
-        return _train(tasks, table, len(rows), workers or _workers(device), listener)
+        processes, how = _placed(device, workers)
+        tasks = _tasks(wanted, planned, rows, out / _SCRATCH, how)
+        return _train(tasks, table, len(rows), processes, listener)
 
 
 def _train(
@@ -155,6 +165,8 @@ def _train(
             for task, answer in zip(tasks, pool.map(judged, tasks, _lost), strict=True):
                 if answer is None:
                     raise KeyboardInterrupt
+                if isinstance(answer, StoreError):
+                    raise answer  # a full disk is no fault of the network
                 if isinstance(answer, Row):
                     append(table, answer)
                     shutil.rmtree(task.job.folder, ignore_errors=True)
@@ -168,21 +180,27 @@ def _train(
     return Built(table, done, total, failed)
 
 
-def judged(task: Task) -> Row | str | None:
+def judged(task: Task) -> Row | StoreError | str | None:
     """Train a network and judge it by validation and test images.
 
     Returns: its row; why it failed; None where it was told to stop.
     """
     answer = trained(task.job)
     if not isinstance(answer, Finished):
-        return str(answer)
+        return answer
     if answer.asked_to_stop:
         return None
     try:
         with alone(task.job) as world:
-            return _row(task, answer, world)
+            row = _row(task, answer, world)
+    except StoreError as error:
+        return error
     except SmtNasError as error:
         return str(error)
+    except Exception as error:  # e.g. out of memory: one failed training
+        return one_line(error)
+    lacking = [name for name in NUMBERS if not math.isfinite(row.figures.get(name, math.nan))]
+    return f"its {lacking[0]} is no finite number" if lacking else row
 
 
 def _row(task: Task, done: Finished, world: World) -> Row:
@@ -207,17 +225,20 @@ def _row(task: Task, done: Finished, world: World) -> Row:
     )
 
 
-def _workers(device: str | None) -> int:
+def _placed(device: str | None, workers: int | None) -> tuple[int, How]:
+    """How many train at once, and where each does."""
     with joined(device) as world:
-        return available() if world.device.type == "cpu" else _ON_A_GPU
+        usual = available() if world.device.type == "cpu" else _ON_A_GPU
+        processes = workers or usual
+        return processes, How(device=device, workers=readers(world.device, processes))
 
 
-def _lost(reason: str) -> Row | str | None:
+def _lost(reason: str) -> Row | StoreError | str | None:
     return reason
 
 
-def _card(wanted: Wanted, space: SearchSpace) -> BenchCard:
-    config, kind = space.config, wanted.data.partition(":")[0]
+def _card(wanted: Wanted, space: SearchSpace, source: Source) -> BenchCard:
+    config, kind = space.config, _kind(wanted.data)
     return BenchCard(
         schema_version=1,
         description=f"networks of space {space.name}, trained on {kind} by recipe {wanted.recipe}",
@@ -228,13 +249,22 @@ def _card(wanted: Wanted, space: SearchSpace) -> BenchCard:
             num_classes=config.num_classes,
             in_channels=config.in_channels,
             stem_stride=config.stem.stride,
+            layer_scale=config.layer_scale,
         ),
         data=kind,
+        data_digest=_digest(source),
         licence=_LICENCES.get(kind, "of the data: see where they come from"),
         recipe_name=wanted.recipe,
         recipe=load_recipe(wanted.recipe).model_dump(mode="json"),
         plan={"low_macs": wanted.low, "high_macs": wanted.high, "seed": wanted.seed},
     )
+
+
+def _digest(source: Source) -> str:
+    """Of the classes and labels of the training split: another order or choice has another."""
+    labels = np.asarray([] if source.train is None else source.train.labels, "<i8")
+    text = "\n".join(source.classes).encode() + labels.tobytes()
+    return sha256(text).hexdigest()[:12]
 
 
 def _check_classes(space: SearchSpace, classes: int, data: str) -> None:
@@ -250,7 +280,7 @@ def _tasks(
     planned: Sequence[Planned],
     rows: Sequence[Row],
     scratch: Path,
-    device: str | None,
+    how: How,
 ) -> list[Task]:
     """Trainings that are missing, in the order of the plan."""
     done = {(row.arch.key, row.seed) for row in rows}
@@ -260,6 +290,6 @@ def _tasks(
             if (p.arch.key, seed) not in done:
                 asked = Asked(p.arch.key, wanted.data, recipe=wanted.recipe, seed=seed)
                 folder = scratch / f"{p.arch.key}-{seed}"
-                job = Job(p.arch, asked, How(device=device), folder, os.getpid())
+                job = Job(p.arch, asked, how, folder, os.getpid())
                 tasks.append(Task(job, p.group))
     return tasks

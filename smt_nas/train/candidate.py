@@ -1,4 +1,4 @@
-"""A network of a short training: trained up to an epoch, in some process, and what that gave."""
+"""One of many networks to train: up to an epoch, in some process, and what that gave."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from smt_nas import costs
 from smt_nas.arch import Architecture
 from smt_nas.devices.conditions import Conditions
 from smt_nas.errors import SmtNasError, StoreError, one_line
-from smt_nas.profilers.switches import switched
+from smt_nas.profilers.switches import all_threads, switched
 from smt_nas.train.begin import Asked, start
 from smt_nas.train.listener import Moment, Silence
 from smt_nas.train.outcome import Finished
@@ -115,6 +115,12 @@ class _Led(Silence):
     def _look(self) -> None:
         if self._leader not in (os.getpid(), os.getppid()):
             sys.exit(1)
+
+
+def readers(device: torch.device, processes: int) -> int | None:
+    """Processes that read images, of each that trains; those on one GPU share the cores."""
+    shared = device.type == "cuda" and processes > 1
+    return max(1, all_threads() // processes) if shared else None
 
 
 def arrived(job: Job, epoch: int, finished: Finished) -> Arrived | str:

@@ -17,7 +17,7 @@ SMT = SearchSpace.load("smt")
 @pytest.fixture(scope="module")
 def predictor():
     known = Known.of(bench(160))
-    return fitted(known.features, known.top1)
+    return fitted(known)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def genes():
 
 def test_it_is_the_sum_of_its_parts(predictor, genes):
     level, rows = capacity.of_genes(SMT, genes), features.of_genes(SMT, genes)
-    found = joined(level, rows, predictor)
+    found = joined(level, rows, predictor, small=False)
     np.testing.assert_allclose(found.top1_pct, level.top1_pct + found.topology)
     assert found.topology.std() > 0.1
 
@@ -47,7 +47,7 @@ def test_a_better_topology_than_the_published_one_is_worth_its_weight(predictor)
     rows = features.of_archs([t, few])
     weight = predictor.held_out_slope * capacity.spread() / predictor.spread
     own = predictor.predict(rows).topology
-    found = joined(capacity.of_arch(few), rows[1:], predictor).topology[0]
+    found = joined(capacity.of_arch(few), rows[1:], predictor, small=False).topology[0]
     assert found == pytest.approx(weight * (own[1] - own[0]), abs=0.02)
     assert found < 0
 
@@ -55,13 +55,13 @@ def test_a_better_topology_than_the_published_one_is_worth_its_weight(predictor)
 def test_a_deviation_of_the_topology_weighs_as_one_of_what_capacity_leaves_open(predictor):
     known = Known.of(bench(160))
     level = capacity.capacity(*np.full((3, 160), 1e9))
-    effect = joined(level, known.features, predictor).topology
+    effect = joined(level, known.features, predictor, small=True).topology
     assert effect.std() == pytest.approx(capacity.spread(), rel=0.25)
 
 
 def test_the_interval_holds_that_of_capacity_and_grows_outside(predictor, genes):
     level, rows = capacity.of_genes(SMT, genes), features.of_genes(SMT, genes)
-    found = joined(level, rows, predictor)
+    found = joined(level, rows, predictor, small=False)
     assert (found.high - found.low >= level.high - level.low).all()
     extra = (found.high - found.low) - (level.high - level.low)
     far = found.outside > np.median(found.outside)
@@ -90,5 +90,5 @@ def test_learnt_anew_it_uses_what_it_was_taught(genes):
         )
         for k in ((3,), (3, 5, 7, 9))
     )
-    taught = JointEvaluator().learnt(known.features, known.top1).evaluate([few, many])
+    taught = JointEvaluator().learnt(known).evaluate([few, many])
     assert taught[0].details["topology"] > taught[1].details["topology"]

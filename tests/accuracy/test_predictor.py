@@ -1,6 +1,6 @@
 """The predictor learns what there is to learn, doubts the rest, and wins nothing by leaving it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def known():
 
 @pytest.fixture(scope="module")
 def predictor(known):
-    return fitted(known.features, known.top1)
+    return fitted(known)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ class TestOutsideTheEvidence:
     """A network that differs from all that was trained."""
 
     def beyond(self, known, name, widths):
-        rows = np.repeat(known.features.mean(axis=0)[None], 2, axis=0)
+        rows = known.features[[0, 0]]
         at = features.NAMES.index(name)
         span = known.features[:, at].max() - known.features[:, at].min()
         rows[0, at] = known.features[:, at].max()
@@ -99,6 +99,16 @@ class TestOutsideTheEvidence:
         ]
         assert widths == sorted(widths) and widths[0] < widths[1] < widths[-1]
         assert widths[2] >= predictor.spread  # a width outside nothing but the costs is known
+
+    def test_kernels_are_those_of_networks_that_have_some(self, predictor, known):
+        """A stage of one small kernel is no stage of attention, which has none: it is outside."""
+        at = features.NAMES.index("log2_kernel_size_3")
+        share = features.NAMES.index("attention_share_3")
+        assert known.features[:, at].min() == 0  # of stages of attention alone
+        rows = known.features[[0, 0]]
+        rows[:, share], rows[:, at] = (0.5, 1.0), 0.0
+        found = predictor.predict(rows).outside[:, at]
+        assert found[0] > 0.2 and found[1] == 0
 
     def test_how_far_is_told(self, predictor, known):
         found = predictor.predict(self.beyond(known, "log_depth", 2.0)).outside
@@ -126,7 +136,7 @@ class TestEvaluator:
         assert np.isfinite(PredictorEvaluator(predictor).figures(SMT, genes)).all()
 
     def test_what_learnt_anew_speaks_of_top1_itself(self, known):
-        learnt = PredictorEvaluator().learnt(known.features, known.top1)
+        learnt = PredictorEvaluator().learnt(known)
         values = np.array([e.value for e in learnt.evaluate(known.archs[:20])])
         assert np.abs(values - known.top1[:20]).max() < 2
 
@@ -153,23 +163,23 @@ class TestHeldOutSlope:
 
     def test_noise_learnt_by_heart_is_worth_nothing(self, known):
         noise = np.random.default_rng(0).standard_normal(len(known.top1))
-        assert 0 <= fitted(known.features, noise, model="memory").held_out_slope < 0.2
+        assert 0 <= fitted(replace(known, top1=noise), "memory").held_out_slope < 0.2
 
     def test_networks_that_are_alike_are_held_out_together(self, known):
         """Each twice, with its own noise: what is known of one is no foresight of the other."""
         noise = np.random.default_rng(0).standard_normal(len(known.top1))
         pairs = np.concatenate([np.arange(len(noise))] * 2)
-        rows, own = known.features[pairs], noise[pairs]
-        apart = fitted(rows, own, model="memory").held_out_slope
-        together = fitted(rows, own, pairs, model="memory").held_out_slope
+        twice = replace(known, top1=noise).drawn(pairs)
+        together = fitted(twice, "memory").held_out_slope
+        apart = fitted(replace(twice, groups=np.arange(len(pairs))), "memory").held_out_slope
         assert together < 0.2 and apart > 0.6
 
 
 def test_too_few_networks_are_refused(known):
     with pytest.raises(ConfigError, match=rf"must have {FEWEST} networks .*\(got 20\)"):
-        fitted(known.features[:20], known.top1[:20], name="mine")
+        fitted(known.drawn(np.arange(20)))
 
 
 def test_networks_that_are_all_alike_are_refused(known):
     with pytest.raises(ConfigError, match=r"must differ in top-1 \(got 90 % for all\)"):
-        fitted(known.features, np.full(len(known.top1), 90.0))
+        fitted(replace(known, top1=np.full(len(known.top1), 90.0)))

@@ -1,5 +1,7 @@
 """Validation finds good figures good, useless ones useless, and does not ask of what was learnt."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from smt_nas.accuracy.bench.known import FOLDS, Known, folds
 from smt_nas.accuracy.predictor import PredictorEvaluator
 from smt_nas.accuracy.validate import BASELINES, validate
 from smt_nas.errors import ConfigError
-from tests.fakes.benches import bench, by_size_and_kernels
+from tests.fakes.benches import bench, by_size_and_kernels, planned
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def test_the_predictor_is_judged_by_what_it_has_not_seen(found, made_up):
     judged = row(found, "predictor")
     assert judged.learnt and judged.agreement.failed == 0
     known = Known.of(made_up)
-    seen = PredictorEvaluator().learnt(known.features, known.top1).evaluate(known.archs)
+    seen = PredictorEvaluator().learnt(known).evaluate(known.archs)
     own = np.abs(np.array([e.value for e in seen]) - known.top1).mean()
     assert np.abs(judged.figures - known.top1).mean() > own
 
@@ -83,8 +85,6 @@ def test_folds_leave_no_group_divided_and_hold_out_everything_once():
 
 def test_ablations_of_one_base_are_one_group(made_up):
     rows = [r for r in made_up.rows if r.seed == 0][:4]
-    from dataclasses import replace
-
     names = ("heads:3:1", "mixers:3:sam+sam", "heads:2:1", "band:3")
     renamed = tuple(replace(r, group=g) for r, g in zip(rows, names, strict=True))
     groups = Known.of(replace(made_up, rows=renamed)).groups
@@ -100,6 +100,72 @@ def test_failures_are_counted_and_left_out(made_up):
     judged = row(validate([FunctionEvaluator(fails_on_some, name="f")], made_up), "f")
     assert 0 < judged.agreement.failed < 100
     assert judged.agreement.n + judged.agreement.failed == 120
+
+
+def test_one_that_fails_on_all_large_networks_is_judged_by_the_others(made_up):
+    most = np.quantile(Known.of(made_up).macs, 0.7)
+
+    def fails_on_large(arch):
+        return 1 / 0 if costs.of(arch).macs > most else by_size_and_kernels(arch)
+
+    judged = row(validate([FunctionEvaluator(fails_on_large, name="f")], made_up), "f")
+    assert judged.agreement.n == 84 and judged.agreement.kendall.value > 0.9
+    assert judged.largest is None and judged.above_largest is None
+
+
+def test_the_ceiling_compares_seeds_that_are_the_same(made_up):
+    """Two networks whose first training failed: their second is not compared with others' first."""
+    gone = {r.arch.key for r in made_up.rows if r.seed == 1}
+    gone = set(sorted(gone)[:2])
+    left = [r for r in made_up.rows if not (r.seed == 0 and r.arch.key in gone)]
+    far = [
+        replace(r, figures={**r.figures, "val_top1": r.figures["val_top1"] - 0.3 * (r.seed > 0)})
+        for r in left
+    ]
+    found = validate([], replace(made_up, rows=tuple(far))).ceiling
+    assert found.n == 24 and found.kendall.value > 0.7
+
+
+def test_ablations_are_resampled_together():
+    """A bench of ablations has wider intervals than its networks each alone would have."""
+    whole = planned(80)
+    apart = replace(whole, rows=tuple(replace(r, group="band:0") for r in whole.rows))
+    widths = []
+    for made in (whole, apart):
+        tau = row(validate([], made), "#params").agreement.kendall
+        widths.append(tau.high - tau.low)
+    assert len(set(Known.of(whole).groups)) < 70 and widths[0] > 1.1 * widths[1]
+
+
+def test_what_learns_is_taught_with_groups_and_noise(made_up):
+    taught = []
+
+    class Learner:
+        name, objective = "l", PredictorEvaluator.objective
+
+        def learnt(self, known):
+            taught.append(known)
+            return FunctionEvaluator(by_size_and_kernels, name="l")
+
+        def evaluate(self, archs):
+            raise AssertionError("asked of what it was not taught")
+
+    validate([Learner()], made_up)
+    known = Known.of(made_up)
+    assert len(taught) == FOLDS + 1 and len(taught[-1].archs) == 90
+    for one in taught:
+        assert one.noise == known.noise > 0 and len(one.groups) == len(one.archs) < 120
+        assert one.name.endswith("networks held out")
+
+
+def test_a_bench_of_one_group_is_refused(made_up):
+    alike = tuple(replace(r, group="heads:0:1") for r in made_up.rows)
+    with pytest.raises(ConfigError, match="two groups or more"):
+        validate([PredictorEvaluator()], replace(made_up, rows=alike))
+
+
+def test_few_groups_are_as_many_folds():
+    assert len(folds(np.array([3, 3, 5, 5, 9]), 0)) == 3
 
 
 def test_an_evaluator_that_always_fails_is_told_so(made_up):

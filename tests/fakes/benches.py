@@ -3,8 +3,10 @@
 import numpy as np
 
 from smt_nas import costs
+from smt_nas.accuracy.bench.plan import plan
+from smt_nas.accuracy.bench.rows import Row, csv_text
 from smt_nas.accuracy.bench.store import begin
-from smt_nas.accuracy.bench.table import TABLE, Bench, BenchCard, Row, csv_text
+from smt_nas.accuracy.bench.table import TABLE, Bench, BenchCard
 from smt_nas.accuracy.bench.words import Input
 from smt_nas.space import SearchSpace
 
@@ -40,6 +42,18 @@ def rows(n, rule=by_size_and_kernels, noise=0.002, seed=0, seeds=1):
             figures = {"val_top1": top1, "val_loss": 1 - top1, "test_top1": top1, "seconds": 1.0}
             made.append(Row(arch, f"band:{i % 6}", s, figures, "a CPU", "smt-nas 0"))
     return made
+
+
+def planned(n, rule=by_size_and_kernels, noise=0.002):
+    """A bench of the networks that a build would train, ablations among them."""
+    rng = np.random.default_rng(0)
+    made = []
+    for p in plan(MICRO, n, 5e6, 40e6):
+        for s in p.seeds:
+            top1 = float(rule(p.arch) + noise * rng.standard_normal())
+            figures = {"val_top1": top1, "val_loss": 1 - top1, "test_top1": top1, "seconds": 1.0}
+            made.append(Row(p.arch, p.group, s, figures, "a CPU", "smt-nas 0"))
+    return Bench("planned", CARD, tuple(made))
 
 
 def bench(n=120, **how):

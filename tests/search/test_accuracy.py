@@ -31,7 +31,7 @@ ASKED = {"space": "smt_micro", "budgets": ("15MMACs",), "prove": False}
 @pytest.fixture(scope="module")
 def rater():
     known = Known.of(bench(160))
-    return PredictorEvaluator(fitted(known.features, known.top1))
+    return PredictorEvaluator(fitted(known))
 
 
 @pytest.fixture(scope="module")

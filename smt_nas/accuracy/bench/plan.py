@@ -11,7 +11,7 @@ A longer plan begins with the shorter one's networks, so a bench can grow.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,6 +79,8 @@ class Planned:
 def plan(space: SearchSpace, n: int, low: float, high: float, seed: int = 0) -> list[Planned]:
     """The first n networks to train, kinds and sizes mixed, so that any beginning is a sample.
 
+    Patterns and ablations have the widths of small networks; those outside the range are left out.
+
     Args:
         space: gives the image size, the classes and the networks of the bands.
         n: networks.
@@ -89,9 +91,9 @@ def plan(space: SearchSpace, n: int, low: float, high: float, seed: int = 0) -> 
     Raises:
         ConfigError: the space has too few networks in one of the bands.
     """
-    bands = _bands(space, low, high, seed)
     fixed = {"pattern": iter(_patterns(space)), "ablation": iter(_ablations(space))}
     seen, found = set[str](), list[Planned]()
+    bands = _bands(space, low, high, seed, seen)
     for kind in itertools.cycle(_TURNS):
         if len(found) == n:
             break
@@ -107,32 +109,39 @@ def plan(space: SearchSpace, n: int, low: float, high: float, seed: int = 0) -> 
 
 
 def _bands(
-    space: SearchSpace, low: float, high: float, seed: int
+    space: SearchSpace, low: float, high: float, seed: int, seen: Set[str]
 ) -> Iterator[tuple[str, Architecture]]:
-    """Networks of the space, one of each band in turn, without end."""
+    """Networks of the space whose keys were not seen, one of each band in turn, without end."""
     edges = np.geomspace(low, high, BANDS + 1)
     streams = [
-        _band(space, edges[i], edges[i + 1], np.random.default_rng([seed, i])) for i in range(BANDS)
+        _band(space, edges[i], edges[i + 1], np.random.default_rng([seed, i]), seen)
+        for i in range(BANDS)
     ]
     for i in itertools.cycle(range(BANDS)):
         yield f"band:{i}", next(streams[i])
 
 
 def _band(
-    space: SearchSpace, low: float, high: float, rng: np.random.Generator
+    space: SearchSpace, low: float, high: float, rng: np.random.Generator, seen: Set[str]
 ) -> Iterator[Architecture]:
-    """Networks of so many MACs, as `SearchSpace.sample` draws them."""
-    dry = 0
+    """New networks of so many MACs, as `SearchSpace.sample` draws them."""
+    dry, tried = 0, set[bytes]()
     while dry < _MOST_DRAWS:
         genes = space.sample(rng, _DRAW)
         macs = costs.estimate(space, genes).macs
-        inside = genes[(low <= macs) & (macs < high)]
-        dry = 0 if len(inside) else dry + 1
-        for row in inside:
-            yield space.decode(row[None])[0]
+        dry += 1
+        for row in genes[(low <= macs) & (macs < high)]:
+            if row.tobytes() in tried:
+                continue
+            tried.add(row.tobytes())
+            arch = space.decode(row[None])[0]
+            if arch.key not in seen:
+                dry = 0
+                yield arch
     raise ConfigError(
-        f"space {space.name}: must have networks of {low / 1e6:.3g} to {high / 1e6:.3g} MMACs "
-        "(got none in millions drawn). Choose another --macs."
+        f"space {space.name}: must have more networks of {low / 1e6:.3g} to {high / 1e6:.3g} MMACs "
+        f"(got no other than {len(tried)} in millions drawn). Ask for fewer with --n, or choose "
+        "another --macs."
     )
 
 

@@ -24,7 +24,7 @@ def begin(table: Path, card: BenchCard) -> None:
         there, asked = (_settings(c) for c in (read_card(table), card))
         for field in there | asked:
             old, new = there.get(field), asked.get(field)
-            if old != new:
+            if old != new and (field != "data_digest" or field in there):
                 raise StoreError(
                     f"{table.parent}: holds a bench with {field} {old} (got {new}). Repeat it with "
                     "those settings, or choose another --out."
@@ -43,6 +43,8 @@ def _settings(card: BenchCard) -> dict[str, Any]:
     """What must be the same for rows to stand in one table; words need not be."""
     words = {"description", "source"}
     values = card.model_dump(mode="json", exclude={"description", "limits", "licence", "recipe"})
+    if card.data_digest is None:
+        values.pop("data_digest")
     return values | {f"recipe.{k}": v for k, v in card.recipe.items() if k not in words}
 
 

@@ -31,6 +31,7 @@ class BenchCard(BaseModel):
         space_digest: of what that space allowed.
         input: what its networks share.
         data: the data set, without its place on a disk.
+        data_digest: of its classes and training labels; None in cards of before.
         licence: of the data.
         recipe_name: of the recipe.
         recipe: its values.
@@ -46,6 +47,7 @@ class BenchCard(BaseModel):
     space_digest: str
     input: Input
     data: str
+    data_digest: str | None = None
     licence: str
     recipe_name: str
     recipe: dict[str, Any]

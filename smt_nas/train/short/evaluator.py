@@ -21,17 +21,16 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from smt_nas.accuracy import Evaluation
+from smt_nas.accuracy import Evaluation, evidence
 from smt_nas.arch import Architecture
 from smt_nas.metrics import METRICS
-from smt_nas.profilers.switches import all_threads
 from smt_nas.resources import locked, make_folder
 from smt_nas.search.listener import Listener, Silence
 from smt_nas.search.workers import Workers, available
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.train.assemble import check
 from smt_nas.train.begin import Asked, default_recipe
-from smt_nas.train.candidate import Job, trained
+from smt_nas.train.candidate import Job, readers, trained
 from smt_nas.train.checkpoint import FOLDER as CHECKPOINTS
 from smt_nas.train.recipe import load_recipe
 from smt_nas.train.settings import How
@@ -134,11 +133,14 @@ class ShortTrainEvaluator:
         recipe = load_recipe(name, settings.changes)
         seed = settings.seed if recipe.split_seed is None else recipe.split_seed
         n = len(split(self._source, recipe.validation, seed, recipe.images).train)
-        halving = f"successive halving at epochs {', '.join(map(str, settings.rungs))}"
+        epochs = ", ".join(map(str, settings.rungs))
+        halving = f"successive halving by accuracy and MACs at epochs {epochs}"
         every = halving if len(settings.rungs) > 1 else "every network to the end"
+        guess = evidence.words("predictor")
         return (
             f"{self.name}: val top-1 after {settings.epochs} epochs on {settings.data} ({n:,} "
-            f"images), {every}; trained, but short: the order may change in a full training."
+            f"images), {every}; trained, but short: the order may change in a full training. The "
+            f"predictor chooses the first networks{guess and f' (SMT-Bench-mini: {guess})'}"
         )
 
     def figures(self, space: SearchSpace, genes: Genes) -> NDArray[np.float64]:
@@ -188,7 +190,7 @@ class ShortTrainEvaluator:
         settings = self.settings
         device = self._checked(archs[0])
         processes = self._processes(device)
-        how = How(device=settings.device, workers=_readers(device, processes), keep=1)
+        how = How(device=settings.device, workers=readers(device, processes), keep=1)
         jobs = [
             Job(arch, settings.asked(arch), how, folder / arch.key, os.getpid()) for arch in archs
         ]
@@ -209,9 +211,3 @@ class ShortTrainEvaluator:
         if self.workers is not None:
             return self.workers
         return 1 if device.type == "cuda" else available()
-
-
-def _readers(device: torch.device, processes: int) -> int | None:
-    """Processes that read images, of each that trains; those on one GPU share the cores."""
-    shared = device.type == "cuda" and processes > 1
-    return max(1, all_threads() // processes) if shared else None

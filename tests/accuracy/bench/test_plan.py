@@ -92,5 +92,16 @@ def test_every_variant_can_be_built():
 
 def test_a_space_without_such_networks_says_so(monkeypatch):
     monkeypatch.setattr("smt_nas.accuracy.bench.plan._MOST_DRAWS", 3)
-    with pytest.raises(ConfigError, match=r"space smt: must have networks of .* MMACs"):
+    with pytest.raises(ConfigError, match=r"space smt: must have more networks of .* than 0 in"):
         plan(SearchSpace.load("smt"), 5, LOW, HIGH)
+
+
+def test_a_space_that_is_used_up_says_so(monkeypatch):
+    monkeypatch.setattr("smt_nas.accuracy.bench.plan._MOST_DRAWS", 3)
+    few = MICRO.config.model_dump(mode="json")
+    for stage in few["stages"]:
+        stage.update({k: v[:1] for k, v in stage.items() if isinstance(v, list)})
+    few["stages"][2]["dim"] = [64, 96]
+    space = SearchSpace(type(MICRO.config).model_validate(few))
+    with pytest.raises(ConfigError, match=r"must have more networks"):
+        plan(space, 200, 5e6, 40e6)
