@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from smt_nas import costs
 from smt_nas.accuracy import capacity, features, pattern
 from smt_nas.accuracy.bench.known import Known
 from smt_nas.accuracy.joint import JointEvaluator, joined
@@ -76,6 +77,18 @@ def test_details_tell_both_parts_and_that_small_images_have_no_level(predictor):
         assert parts["low"] < found.value < parts["high"]
     assert "relative" not in full.details and small.details["relative"] == 1
     assert 80 < full.details["capacity"] < 84
+
+
+def test_what_it_likes_best_is_no_corner():
+    """Of what fits 2.4 GMACs, by the shipped evidence: networks that an engineer would build."""
+    genes = SMT.sample(np.random.default_rng(0), 50_000)
+    genes = genes[costs.estimate(SMT, genes).macs < 2.4e9]
+    best = SMT.decode(genes[np.argsort(-JointEvaluator().figures(SMT, genes))[:50]])
+    for arch in best:
+        parts = costs.by_part(arch)
+        by_stage = [sum(p.macs for p in parts if f"stages.{i}." in p.name) for i in range(4)]
+        assert sum(s.depth for s in arch.stages) >= 8
+        assert max(by_stage) < 0.8 * sum(by_stage)
 
 
 def test_learnt_anew_it_uses_what_it_was_taught(genes):

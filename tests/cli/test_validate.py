@@ -88,6 +88,9 @@ def test_from_the_command_line(table, tmp_path, monkeypatch):
         (("validate", "capacity", "--on", "/nowhere/x.csv"), "is no bench"),
         (("validate", "capacity", "--plot", "x.pdf"), "must end in .html or .png"),
         (("validate", "nomodule:fn"), "must name a module"),
+        (("validate", "capacity", "--timeout", "0"), "--timeout: must be seconds, more than 0"),
+        (("validate", "capacity", "--timeout", "nan"), "--timeout: must be seconds, more than 0"),
+        (("validate", "short-trian"), "Did you mean 'short-train'"),
     ],
 )
 def test_refusals_are_one_line(words, said):

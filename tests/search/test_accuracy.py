@@ -162,6 +162,12 @@ class TestShortTraining:
             (("--image-size", 64), "--image-size: is about"),
             (("--evaluator", "short-train"), "needs data to train on"),
             (("--evaluator", "capacity", "--data", "digits"), "is for evaluator short-train"),
+            (
+                ("--data", "digits", "--objective", "macs"),
+                "--data: candidates are trained where an",
+            ),
+            (("--evaluator", "capacity", "--timeout", 5), "--timeout: is for your own function"),
+            (("--data", "digits", "--timeout", 5), "--timeout: is for your own function"),
             (("--data", "digits", "--epochs", 0), "epochs must be"),
             (("--data", "/nowhere"), "/nowhere"),
             (("--data", "digits", "--recipe", "smal"), "No recipe named 'smal'"),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,35 @@ def test_a_training_that_fails_is_told_and_tried_again(recipe, tmp_path, monkeyp
     assert (found.trainings, found.failed) == (3, {})
 
 
+def test_a_full_disk_is_no_failed_network(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "trained", lambda job: StoreError("disk: is full"))
+    with pytest.raises(StoreError, match="disk: is full"):
+        build_bench(wanted(recipe, n=2), tmp_path, "cpu", 1, Silence())
+    assert lines(tmp_path / TABLE) == []
+
+
+@pytest.mark.parametrize("loss", [None, float("nan")])
+def test_a_training_without_a_figure_is_a_failure_and_no_row(recipe, tmp_path, monkeypatch, loss):
+    """A row that could not be read again would lose the whole table."""
+    real = bench._row
+
+    def without(*asked):
+        row = real(*asked)
+        figures = {k: v for k, v in row.figures.items() if k != "val_loss"}
+        return replace(row, figures=figures if loss is None else {**figures, "val_loss": loss})
+
+    monkeypatch.setattr(bench, "_row", without)
+    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, Silence())
+    assert set(found.failed.values()) == {"its val_loss is no finite number"}
+    assert lines(found.table) == []
+
+
+def test_what_goes_wrong_in_judging_is_one_failed_training(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "_row", lambda *asked: [].pop())
+    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, Silence())
+    assert set(found.failed.values()) == {"IndexError: pop from empty list"}
+
+
 def test_an_interrupted_training_gives_no_row(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "judged", lambda task: None)
     found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, Silence())
@@ -138,6 +168,11 @@ class TestBadInput:
         asked = Wanted(str(other), "digits", recipe, 2, 5e6, 7e6)
         with pytest.raises(StoreError, match="holds a bench with space_digest"):
             build_bench(asked, built.table.parent, "cpu", 1, Silence())
+
+    def test_other_labels_are_other_data(self, built, recipe, monkeypatch):
+        monkeypatch.setattr(bench, "_digest", lambda source: "000000000000")
+        with pytest.raises(StoreError, match="holds a bench with data_digest"):
+            build_bench(wanted(recipe), built.table.parent, "cpu", 1, Silence())
 
     def test_data_of_another_number_of_classes_is_refused(self, recipe, tmp_path):
         asked = Wanted("smt", "digits", recipe, 2, 5e8, 7e8)
