@@ -7,7 +7,6 @@ the plan, and a training that is whole or under way, but has no row yet, goes on
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -290,6 +289,5 @@ def _tasks(
             if (p.arch.key, seed) not in done:
                 asked = Asked(p.arch.key, wanted.data, recipe=wanted.recipe, seed=seed)
                 folder = scratch / f"{p.arch.key}-{seed}"
-                job = Job(p.arch, asked, how, folder, os.getpid())
-                tasks.append(Task(job, p.group))
+                tasks.append(Task(Job(p.arch, asked, how, folder), p.group))
     return tasks

@@ -152,6 +152,7 @@ def test_a_build_that_is_stopped_goes_on_to_the_same_rows(built, recipe, tmp_pat
     while time.monotonic() < deadline and (not table.is_file() or len(lines(table)) < 1):
         time.sleep(0.05)
     before = table.read_text()
+    assert 1 <= len(lines(table)) < 4
     os.killpg(process.pid, how)
     process.wait(60)
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)

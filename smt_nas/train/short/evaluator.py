@@ -6,7 +6,6 @@ the last epoch, with the learning rate run down; it is trained, but short.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -191,9 +190,7 @@ class ShortTrainEvaluator:
         device = self._checked(archs[0])
         processes = self._processes(device)
         how = How(device=settings.device, workers=readers(device, processes), keep=1)
-        jobs = [
-            Job(arch, settings.asked(arch), how, folder / arch.key, os.getpid()) for arch in archs
-        ]
+        jobs = [Job(arch, settings.asked(arch), how, folder / arch.key) for arch in archs]
         with Workers(processes) as pool:
             train = partial(pool.map, trained, lost=str)
             return Race(settings.rungs, settings.eta, train, self.listener).run(jobs)

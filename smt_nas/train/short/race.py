@@ -6,15 +6,42 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from smt_nas import costs
 from smt_nas.accuracy import Evaluation
 from smt_nas.accuracy.evaluator import STOPPED
 from smt_nas.errors import StoreError
 from smt_nas.search.listener import Listener
-from smt_nas.train.candidate import Answer, Arrived, Job, arrived
+from smt_nas.train.candidate import Answer, Job
+from smt_nas.train.outcome import Finished
+from smt_nas.train.progress import Row
 from smt_nas.train.short.halving import dominators, kept, ranked
 
 Train = Callable[[Sequence[Job]], Iterable[Answer]]
 """Trains each job up to where it says; answers in the same order."""
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A network that was trained up to a rung.
+
+    Attributes:
+        job: its training.
+        rows: of the epochs up to the rung.
+        macs: of the network as trained.
+        top1: share of the validation split, after the last of these epochs.
+        images_per_s: of its training so far.
+    """
+
+    job: Job
+    rows: tuple[Row, ...]
+    macs: int
+    top1: float
+    images_per_s: float | None
+
+    @property
+    def seconds(self) -> float:
+        """What its epochs took, without evaluating and saving."""
+        return sum(row["seconds"] or 0.0 for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -82,7 +109,7 @@ class Race:
             elif answer.asked_to_stop:
                 raise KeyboardInterrupt
             else:
-                yield job, arrived(job, epoch, answer)
+                yield job, _arrived(job, epoch, answer)
 
     def _stopped(self, i: int, rung: Sequence[Arrived], epoch: int) -> Evaluation:
         """The i-th best of a rung, which did not go on, and why."""
@@ -124,3 +151,13 @@ def _figures(at: Arrived) -> str:
 
 def _networks(n: int) -> str:
     return f"{n} network{'s' * (n != 1)}"
+
+
+def _arrived(job: Job, epoch: int, finished: Finished) -> Arrived | str:
+    """A training at a rung, or why it cannot be compared there."""
+    rows = finished.history[:epoch]
+    top1 = rows[-1]["val_top1"]
+    if top1 is None:
+        return f"epoch {epoch}: no image of the validation split could be read."
+    macs = costs.of(finished.arch).macs
+    return Arrived(job, rows, macs, top1, finished.images_per_s)

@@ -64,8 +64,7 @@ class Stadium:
     def __init__(self, tmp_path, answer, n=12, rungs=(1, 3, 9)):
         self.answer, self.trained, self.told = answer, [], Told()
         self.jobs = [
-            Job(arch, Asked(arch.key, "digits"), How(), tmp_path / arch.key, 0)
-            for arch in ARCHS[:n]
+            Job(arch, Asked(arch.key, "digits"), How(), tmp_path / arch.key) for arch in ARCHS[:n]
         ]
         self.race = Race(rungs, 3, self.train, self.told)
 
