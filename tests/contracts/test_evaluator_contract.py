@@ -134,7 +134,7 @@ class TestShortTrain(EvaluatorContract):
     provenance = "trained"
 
     def make(self, archs):
-        changes = ("images=400", "batch_size=40")
+        changes = ("images=120", "batch_size=40")
         return ShortTrainEvaluator(
             ShortTraining(data="digits", epochs=1, changes=changes), workers=1
         )

@@ -139,7 +139,7 @@ class ShortTrainEvaluator:
         return (
             f"{self.name}: val top-1 after {settings.epochs} epochs on {settings.data} ({n:,} "
             f"images), {every}; trained, but short: the order may change in a full training. The "
-            f"predictor chooses the first networks{guess and f' (SMT-Bench-mini: {guess})'}"
+            f"predictor chooses the first networks{guess and f' (SMT-Bench-mini: {guess})'}."
         )
 
     def figures(self, space: SearchSpace, genes: Genes) -> NDArray[np.float64]:

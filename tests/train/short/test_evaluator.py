@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from smt_nas import costs
+from smt_nas.accuracy import evidence
 from smt_nas.accuracy.evaluator import STOPPED
 from smt_nas.arch import load_arch
 from smt_nas.errors import ConfigError, SmtNasError, StoreError
@@ -215,8 +216,10 @@ def test_the_recipe_is_shortened_in_proportion():
 
 def test_evidence():
     assert ShortTrainEvaluator(TINY).evidence == (
-        "short-train: val top-1 after 3 epochs on digits (150 images), successive halving at "
-        "epochs 1, 3; trained, but short: the order may change in a full training."
+        "short-train: val top-1 after 3 epochs on digits (150 images), successive halving by "
+        "accuracy and MACs at epochs 1, 3; trained, but short: the order may change in a full "
+        "training. The predictor chooses the first networks (SMT-Bench-mini: "
+        f"{evidence.words('predictor')})."
     )
     plain = ShortTrainEvaluator(ShortTraining(data="digits", epochs=2)).evidence
     assert "(1,297 images), every network to the end; trained, but short" in plain
