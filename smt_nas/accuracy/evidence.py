@@ -14,6 +14,7 @@ from smt_nas.resources import folders
 
 BENCH = "smt-bench-mini"
 REFERENCE = "#params"
+_SAME = 0.02  # of a tau: other folds move it as much
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ def words(name: str) -> str:
 
 
 def leads(name: str) -> bool:
-    """Whether none of the evaluators that need no data agreed better over all networks."""
+    """Whether no evaluator that needs no data agreed clearly better over all networks."""
     from smt_nas.accuracy import EVALUATORS
 
     taus = {key: found.tau for key in EVALUATORS if (found := agreed(key)) and found.tau}
-    return name in taus and taus[name] == max(taus.values())
+    return name in taus and taus[name] >= max(taus.values()) - _SAME
 
 
 def ranges() -> dict[str, tuple[float, float]]:

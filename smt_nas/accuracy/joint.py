@@ -98,7 +98,7 @@ class JointEvaluator:
     def evidence(self) -> str:
         """What the figure is and what it rests on, in one line."""
         leads = self._predictor is None and evidence.leads(self.name)
-        best = ", the highest of what needs no data" if leads else ""
+        best = "; nothing that needs no data has a clearly higher one" if leads else ""
         return (
             "joint: expected ImageNet-1K top-1, predicted: the level by capacity, from published "
             "networks; the topology by networks trained on small images "

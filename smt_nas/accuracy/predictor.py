@@ -26,7 +26,7 @@ from smt_nas.space import Genes, SearchSpace
 
 Floats = NDArray[np.float64]
 
-MODEL = "ridge+gp"  # of REGRESSORS; chosen by `python -m benchmarks.predictor`
+MODEL = "gp"  # of REGRESSORS; chosen by `python -m benchmarks.predictor`
 FEWEST = 30  # networks to learn from: more than the features that are learnt from
 NORMAL_80 = 1.2815515655446004  # an 80 % interval is so many standard deviations to each side
 
