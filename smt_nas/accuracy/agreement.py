@@ -20,28 +20,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from smt_nas.accuracy import order
+from smt_nas.accuracy.bootstrap import Estimate, apart, estimate, number, resampled
 from smt_nas.accuracy.order import Bools, Floats, signs
 from smt_nas.errors import ConfigError
 
 BAND = 0.10  # MACs that count as equal: the larger at most 10 % above the smaller
 TOP = 10
 RESAMPLES = 1000
-_LEVELS = (0.025, 0.975)
-_DEFINED = 0.9  # share of resamples that must define a statistic for it to have an interval
 FEWEST = 3  # networks to say anything of
 _MOST = 3000  # networks whose pairs, once a resample, are still a matter of minutes
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A statistic of n networks, with its 95 % bootstrap interval (percentiles, over networks).
-
-    None: undefined; for the bounds also where over a tenth of the resamples leave it undefined.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -83,13 +70,13 @@ class Taus:
 def kendall(figures: ArrayLike, truth: ArrayLike) -> float | None:
     """Kendall's tau-b (Kendall 1945) of figures (n,) and truth (n,)."""
     x, y = _finite(figures, truth)
-    return _number(order.tau(signs(x), signs(y), _once(x)))
+    return number(order.tau(signs(x), signs(y), _once(x)))
 
 
 def spearman(figures: ArrayLike, truth: ArrayLike) -> float | None:
     """Spearman's rho of figures (n,) and truth (n,); ties have the mean of their ranks."""
     x, y = _finite(figures, truth)
-    return _number(order.rho(signs(x), signs(y), _once(x)))
+    return number(order.rho(signs(x), signs(y), _once(x)))
 
 
 def in_band_tau(
@@ -103,7 +90,7 @@ def in_band_tau(
     """
     x, y, macs = _finite(figures, truth, macs)
     band = order.in_band(macs, share)
-    return _number(order.tau(signs(x), signs(y), _once(x), band)), _pairs(band)
+    return number(order.tau(signs(x), signs(y), _once(x), band)), _pairs(band)
 
 
 def partial_tau(figures: ArrayLike, truth: ArrayLike, controls: ArrayLike) -> float | None:
@@ -119,7 +106,7 @@ def partial_tau(figures: ArrayLike, truth: ArrayLike, controls: ArrayLike) -> fl
     two per term of the quadratic.
     """
     x, y, *given = map(signs, _finite(figures, truth, *np.asarray(controls, float).T))
-    return _number(order.partial_tau(x, y, given, _once(x)))
+    return number(order.partial_tau(x, y, given, _once(x)))
 
 
 def top_recall(figures: ArrayLike, truth: ArrayLike, k: int = TOP) -> float | None:
@@ -128,7 +115,7 @@ def top_recall(figures: ArrayLike, truth: ArrayLike, k: int = TOP) -> float | No
     Expected, where ties at either edge are broken by lot. None where there are no more than k.
     """
     x, y = _finite(figures, truth)
-    return _number(order.recall(signs(x), signs(y), _once(x), k))
+    return number(order.recall(signs(x), signs(y), _once(x), k))
 
 
 def equal_macs_regret(
@@ -141,7 +128,7 @@ def equal_macs_regret(
     the result is the mean over bands of three or more. None where there is none.
     """
     x, y, macs = _finite(figures, truth, macs)
-    return _number(order.regret(x, y, order.in_band(macs, share), _once(x)))
+    return number(order.regret(x, y, order.in_band(macs, share), _once(x)))
 
 
 def agreement(
@@ -168,18 +155,18 @@ def agreement(
         ConfigError: fewer than three networks have a figure, or all of those the same truth, or
             they are too many.
     """
-    x, y, macs, params, groups = _finite(figures, truth, macs, params, _groups(groups, figures))
+    x, y, macs, params, groups = _finite(figures, truth, macs, params, apart(groups, figures))
     failed = np.size(figures) - x.size
     _check(y, failed)
-    w = _resampled(groups, resamples, rng)
+    w = resampled(groups, resamples, rng)
     s, t, band = signs(x), signs(y), order.in_band(macs, BAND)
     return Agreement(
-        kendall=_estimate(order.tau(s, t, w)),
-        spearman=_estimate(order.rho(s, t, w)),
-        in_band=_estimate(order.tau(s, t, w, band)),
-        partial=_estimate(order.partial_tau(s, t, [signs(macs), signs(params)], w)),
-        top_recall=_estimate(order.recall(s, t, w, TOP)),
-        regret=_estimate(order.regret(x, y, band, w)),
+        kendall=estimate(order.tau(s, t, w)),
+        spearman=estimate(order.rho(s, t, w)),
+        in_band=estimate(order.tau(s, t, w, band)),
+        partial=estimate(order.partial_tau(s, t, [signs(macs), signs(params)], w)),
+        top_recall=estimate(order.recall(s, t, w, TOP)),
+        regret=estimate(order.regret(x, y, band, w)),
         n=x.size,
         pairs=_pairs(band),
         failed=failed,
@@ -203,9 +190,9 @@ def difference(
     Raises:
         ConfigError: as `agreement`.
     """
-    a, b, y, macs, groups = _finite(figures, other, truth, macs, _groups(groups, figures))
+    a, b, y, macs, groups = _finite(figures, other, truth, macs, apart(groups, figures))
     _check(y, np.size(figures) - a.size)
-    w = _resampled(groups, resamples, rng)
+    w = resampled(groups, resamples, rng)
     t = signs(y)
 
     def less(pairs: Bools | None) -> Floats:
@@ -237,7 +224,7 @@ def ceiling(
             " Train more seeds."
         )
     seeds, band = seeds[:, kept], order.in_band(np.asarray(macs, float)[kept], BAND)
-    w = _resampled(np.arange(len(band)), resamples, rng)
+    w = resampled(np.arange(len(band)), resamples, rng)
     return _taus(lambda pairs: _seed_to_seed(seeds, w, pairs), band)
 
 
@@ -273,35 +260,8 @@ def _once(x: Floats) -> Floats:
     return np.ones((1, len(x)))
 
 
-def _groups(groups: ArrayLike | None, figures: ArrayLike) -> ArrayLike:
-    return np.arange(np.size(figures)) if groups is None else groups
-
-
-def _resampled(groups: ArrayLike, resamples: int, rng: np.random.Generator) -> Floats:
-    """Weights (1 + resamples, n): each network once, then counts of draws with replacement.
-
-    What is drawn are groups (n,).
-    """
-    kinds, of = np.unique(groups, return_inverse=True)
-    drawn = rng.multinomial(len(kinds), np.full(len(kinds), 1 / len(kinds)), resamples)
-    return np.vstack([np.ones((1, len(of))), drawn[:, of]])
-
-
-def _number(values: Floats) -> float | None:
-    return float(values[0]) if np.isfinite(values[0]) else None
-
-
-def _estimate(values: Floats) -> Estimate:
-    """Of the values (1 + r,) at the weights of `_resampled`."""
-    value, drawn = _number(values), values[1:][np.isfinite(values[1:])]
-    if value is None or drawn.size < max(1, _DEFINED * (values.size - 1)):
-        return Estimate(value, None, None)
-    low, high = np.quantile(drawn, _LEVELS)
-    return Estimate(value, float(low), float(high))
-
-
 def _taus(tau: Callable[[Bools | None], Floats], band: Bools) -> Taus:
-    return Taus(_estimate(tau(None)), _estimate(tau(band)), len(band), _pairs(band))
+    return Taus(estimate(tau(None)), estimate(tau(band)), len(band), _pairs(band))
 
 
 def _seed_to_seed(seeds: Floats, w: Floats, pairs: Bools | None) -> Floats:
