@@ -46,12 +46,20 @@ CHEAPER = {
     ),
     "smt-nas search --space smt_micro --data digits --evaluator short-train --n 12": (
         "smt-nas search --space smt_micro --data digits --evaluator short-train --n 3 --epochs 1 "
-        "--no-prove"
+        "--no-prove --recipe quick.yaml"
     ),
     "smt-nas calibrate --device cpu --space smt_micro --minutes 10": (
         "smt-nas calibrate --device cpu --space smt_micro --minutes 0.1"
     ),
 }
+QUICK = """
+epochs: 1
+batch_size: 50
+images: 100
+optimizer: {lr: 1.0e-3, lr_per: null, warmup_lr: 0, min_lr: 0}
+augment: {crop_scale: null, flip: 0.0, label_smoothing: 0.0}
+evaluation: {resize: direct}
+"""
 TRAINED = "runs/train-"  # in code that uses what the commands trained
 TARGETS = ("search", "test")
 
@@ -101,7 +109,9 @@ def assert_parses(line):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("readme")
+    made = tmp_path_factory.mktemp("readme")
+    (made / "quick.yaml").write_text(QUICK)
+    return made
 
 
 def test_readme_opens_with_the_two_commands():
