@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from smt_nas import SearchSpace
+from tests.fakes.recipes import quick
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -52,14 +53,6 @@ CHEAPER = {
         "smt-nas calibrate --device cpu --space smt_micro --minutes 0.1"
     ),
 }
-QUICK = """
-epochs: 1
-batch_size: 50
-images: 100
-optimizer: {lr: 1.0e-3, lr_per: null, warmup_lr: 0, min_lr: 0}
-augment: {crop_scale: null, flip: 0.0, label_smoothing: 0.0}
-evaluation: {resize: direct}
-"""
 TRAINED = "runs/train-"  # in code that uses what the commands trained
 TARGETS = ("search", "test")
 
@@ -110,7 +103,7 @@ def assert_parses(line):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("readme")
-    (made / "quick.yaml").write_text(QUICK)
+    (made / "quick.yaml").write_text(quick(images=100))
     return made
 
 

@@ -14,7 +14,7 @@ _MOST, _NAMED = 6, 8  # features, and members of each, that are told; the JSON h
 
 
 def outside_notes(members: Sequence[Result]) -> list[str]:
-    """One line for all that lies inside, or one a feature with the members that leave it."""
+    """A line a feature with the members that leave the bench in it; none where all lie inside."""
     by_feature: dict[str, list[tuple[str, Beyond]]] = {}
     leaving = set()
     for r in members:

@@ -15,16 +15,9 @@ from smt_nas.errors import ConfigError
 from smt_nas.report.front import as_document, front_notes, front_table
 from smt_nas.search.strategies import Foresight, History, SurrogateNSGA2
 from tests.fakes.benches import MICRO, bench
+from tests.fakes.recipes import quick
 from tests.fakes.terminal import invoke, printed
 
-RECIPE = """
-epochs: 3
-batch_size: 50
-images: 200
-optimizer: {lr: 1.0e-3, lr_per: null, warmup_lr: 0, min_lr: 0}
-augment: {crop_scale: null, flip: 0.0, label_smoothing: 0.0}
-evaluation: {resize: direct}
-"""
 ASKED = {"space": "smt_micro", "budgets": ("15MMACs",), "prove": False}
 
 
@@ -119,7 +112,7 @@ class TestWhatIsTold:
 @pytest.fixture
 def recipe(tmp_path):
     path = tmp_path / "quick.yaml"
-    path.write_text(RECIPE)
+    path.write_text(quick(epochs=3))
     return path
 
 

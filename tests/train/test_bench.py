@@ -17,25 +17,16 @@ from smt_nas.errors import ConfigError, StoreError
 from smt_nas.search.listener import Silence
 from smt_nas.train import bench
 from smt_nas.train.bench import Wanted, build_bench, judged
+from tests.fakes.recipes import quick
 from tests.fakes.terminal import invoke
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPE = """
-epochs: 1
-batch_size: 50
-images: 200
-split_seed: 0
-validation: 0.1
-optimizer: {lr: 1.0e-3, lr_per: null, warmup_lr: 0, min_lr: 0}
-augment: {crop_scale: null, flip: 0.0, label_smoothing: 0.0}
-evaluation: {resize: direct}
-"""
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     path = tmp_path_factory.mktemp("recipe") / "quick.yaml"
-    path.write_text(RECIPE)
+    path.write_text(quick(more="split_seed: 0\nvalidation: 0.1"))
     return str(path)
 
 
