@@ -19,6 +19,10 @@ Data = Annotated[str, typer.Option(help="As of `smt-nas train`, e.g. fashion-mni
 Recipe = Annotated[str, typer.Option(help="A name of `smt-nas recipes`, or a YAML.")]
 Macs = Annotated[str, typer.Option(help="MACs of the networks, from..to.")]
 Seed = Annotated[int, typer.Option(min=0, help="Another seed plans other networks.")]
+Trainings = Annotated[
+    int,
+    typer.Option("--seeds", min=1, max=3, help="Trainings of each network; a fifth has 3 anyway."),
+]
 Out = Annotated[Path | None, typer.Option(help="Folder. Default: runs/bench-SPACE-DATA.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: this machine.")]
 Workers = Annotated[
@@ -35,6 +39,7 @@ def build(
     recipe: Recipe = "bench",
     macs: Macs = "5..40MMACs",
     seed: Seed = 0,
+    seeds: Trainings = 1,
     out: Out = None,
     device: Device = None,
     workers: Workers = None,
@@ -47,7 +52,7 @@ def build(
     from smt_nas.report.bench import built_document, built_notes
     from smt_nas.train.bench import Wanted, build_bench, default_folder
 
-    wanted = Wanted.read(space, data, recipe, n, macs, seed)
+    wanted = Wanted.read(space, data, recipe, n, macs, seed, seeds)
     with console.talk() as talk:
         built = build_bench(wanted, out or default_folder(wanted), device, workers, talk)
     if as_json:

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from smt_nas import __version__
 from smt_nas.arch import Architecture
 from smt_nas.devices import host
 from smt_nas.devices.conditions import Conditions, Mode, Precision
@@ -33,7 +34,6 @@ from smt_nas.profilers.schedule import Plan, Schedule, Visit, as_line, of_line
 from smt_nas.profilers.target import check, resolve
 from smt_nas.space import SearchSpace
 
-_VERSIONS = ("smt-nas", "torch", "numpy")
 _WATCH_S = 2.0  # between two looks at what others do
 VISITS = {"cpu": 30, "gpu": 5}  # of every part and network: a CPU's times scatter more
 DEFAULTS: dict[str, tuple[tuple[int, ...], tuple[Precision, ...], tuple[Mode, ...]]] = {
@@ -146,7 +146,7 @@ def _header(plan: Plan, sheet: Sheet) -> Line:
         "conditions": [c.model_dump(mode="json") for c in plan.conditions],
         "seed": plan.seed,
         "visits": plan.visits,
-        "torch": metadata.version("torch"),
+        "torch": torch.__version__,
     }
 
 
@@ -207,7 +207,6 @@ def _table(
         calibrated(plan, number, [line for line in visits if line["c"] == number])
         for number in range(len(plan.conditions))
     ]
-    versions = {name: metadata.version(name) for name in _VERSIONS}
     evidence = Evidence(
         schema=1,
         device=sheet.key,
@@ -218,7 +217,11 @@ def _table(
         seconds=round(seconds, 1),
         complete=done,
         seed=plan.seed,
-        versions=versions,
+        versions={
+            "smt-nas": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
         load=_seen_load(lines),
         calibrations=tuple(calibration for calibration, _ in found),
     )

@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -124,15 +125,24 @@ class _Prepared:
             torch.cuda.synchronize()
             start, graph = time.perf_counter(), torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
-                kept = eager(image)  # its memory is the graph's, as long as it is referred to
+                logits = eager(image)
             self.compile_ms = (time.perf_counter() - start) * 1e3
+        self._step = _Replay(graph, image, logits, eager)
 
-        def replay(fresh: Tensor) -> object:
-            image.copy_(fresh)
-            graph.replay()
-            return kept
 
-        self._step = replay
+@dataclass(frozen=True)
+class _Replay:
+    """A captured step. The graph knows addresses alone: what lies there must be kept by us."""
+
+    graph: torch.cuda.CUDAGraph
+    image: Tensor
+    logits: object
+    eager: Callable[[Tensor], object]  # has the weights
+
+    def __call__(self, fresh: Tensor) -> object:
+        self.image.copy_(fresh)
+        self.graph.replay()
+        return self.logits
 
 
 def _closed(image: Tensor) -> object:

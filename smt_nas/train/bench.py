@@ -1,7 +1,7 @@
 """Building a bench: every network of a plan trained by one recipe, one row of the table each.
 
 A build may be stopped in any way and goes on where it was: rows are appended in the order of
-the plan, and a training that is whole or under way, but has no row yet, goes on in its folder.
+the tasks, and a training that is whole or under way, but has no row yet, goes on in its folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from smt_nas import __version__
-from smt_nas.accuracy.bench.plan import Planned, plan
+from smt_nas.accuracy.bench.plan import SEEDS, Planned, plan
 from smt_nas.accuracy.bench.rows import NUMBERS, Row
 from smt_nas.accuracy.bench.store import append, begin, recovered
 from smt_nas.accuracy.bench.table import TABLE, BenchCard
@@ -61,6 +61,7 @@ class Wanted:
         low: fewest MACs of one.
         high: most MACs of one.
         seed: of the plan; trainings have seeds of their own.
+        trainings: of every network, at least.
     """
 
     space: str
@@ -70,14 +71,17 @@ class Wanted:
     low: float = 5e6
     high: float = 40e6
     seed: int = 0
+    trainings: int = 1
 
     @classmethod
-    def read(cls, space: str, data: str, recipe: str, n: int, macs: str, seed: int) -> Wanted:
+    def read(
+        cls, space: str, data: str, recipe: str, n: int, macs: str, seed: int, trainings: int
+    ) -> Wanted:
         """Read the range of MACs, e.g. `5..40MMACs`. Raises ConfigError."""
         budget = parse_budget(macs)
         if budget.metric != "macs" or budget.low is None or budget.high is None:
             raise ConfigError(f"--macs: must be a range of MACs (got {macs}). E.g. 5..40MMACs.")
-        return cls(space, data, recipe, n, budget.low, budget.high, seed)
+        return cls(space, data, recipe, n, budget.low, budget.high, seed, trainings)
 
 
 def default_folder(wanted: Wanted) -> Path:
@@ -142,7 +146,7 @@ def build_bench(
     source = load_source(wanted.data)
     card = _card(wanted, space, source)
     _check_classes(space, len(source.classes), wanted.data)
-    planned = plan(space, wanted.n, wanted.low, wanted.high, wanted.seed)
+    planned = plan(space, wanted.n, wanted.low, wanted.high, wanted.seed, wanted.trainings)
     table = out / TABLE
     make_folder(out, _ANOTHER)
     with locked(out, _ANOTHER):
@@ -281,12 +285,12 @@ def _tasks(
     scratch: Path,
     how: How,
 ) -> list[Task]:
-    """Trainings that are missing, in the order of the plan."""
+    """Trainings that are missing: each network once, in the order of the plan, before any again."""
     done = {(row.arch.key, row.seed) for row in rows}
     tasks = []
-    for p in planned:
-        for seed in p.seeds:
-            if (p.arch.key, seed) not in done:
+    for seed in SEEDS:
+        for p in planned:
+            if seed in p.seeds and (p.arch.key, seed) not in done:
                 asked = Asked(p.arch.key, wanted.data, recipe=wanted.recipe, seed=seed)
                 folder = scratch / f"{p.arch.key}-{seed}"
                 tasks.append(Task(Job(p.arch, asked, how, folder), p.group))

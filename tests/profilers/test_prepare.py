@@ -1,6 +1,9 @@
 """A network made ready under conditions: what runs, what is refused, what is left as it was."""
 
+import gc
 import time
+import weakref
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -371,6 +374,59 @@ def test_a_compiler_that_fails_is_one_line(monkeypatch):
     with pytest.raises(MeasurementError, match=r"tiny b1 fp32 compile on cpu: .*no g\+\+") as e:
         call.first()
     assert "\n" not in str(e.value)
+
+
+class Stream:
+    def wait_stream(self, other):
+        pass
+
+
+class Graph:
+    def replay(self):
+        pass
+
+
+def test_a_captured_step_keeps_the_weights_that_its_graph_reads(monkeypatch):
+    """A graph knows their addresses alone: freed weights are an illegal access, or wrong times."""
+    fakes = {
+        "Stream": lambda device: Stream(),
+        "current_stream": lambda device=None: Stream(),
+        "CUDAGraph": Graph,
+        "synchronize": lambda: None,
+        **dict.fromkeys(("device", "stream", "graph"), lambda held: nullcontext()),
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    built = []
+
+    def build():
+        module = nn.Conv2d(3, 2, 3)
+        built.append(weakref.ref(module))
+        return module
+
+    call = prepare(Network("net", "net", None, 8, 3, build), Conditions())
+    call._capture()
+    gc.collect()
+    assert built[0]() is not None
+    call()
+    call.close()
+    gc.collect()
+    assert built[0]() is None
+
+
+@gpu
+@needs_gpu
+def test_a_captured_network_runs_on_when_others_have_given_memory_back():
+    call = prepare(TINY, Conditions(batch=2, mode="graph"), "cuda")
+    call.first()
+    before = call._step(call._images[0]).clone()
+    other = prepare(TINY, Conditions(batch=64), "cuda")
+    other.first()
+    other.close()
+    after = call._step(call._images[0])
+    torch.cuda.synchronize()
+    torch.testing.assert_close(after, before)
+    call.close()
 
 
 @gpu

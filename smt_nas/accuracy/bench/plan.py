@@ -23,7 +23,7 @@ from smt_nas.errors import ConfigError
 from smt_nas.space import SearchSpace
 
 BANDS = 6  # of MACs, each as wide as the others on a log scale
-_EVERY = 5  # one network in so many is trained with all seeds
+_EVERY = 5  # one network in so many is trained with all seeds, the others with as many as asked
 SEEDS = (0, 1, 2)
 _HEADS = 4
 _DRAW, _MOST_DRAWS = 20_000, 200
@@ -76,7 +76,9 @@ class Planned:
     seeds: tuple[int, ...]
 
 
-def plan(space: SearchSpace, n: int, low: float, high: float, seed: int = 0) -> list[Planned]:
+def plan(
+    space: SearchSpace, n: int, low: float, high: float, seed: int = 0, trainings: int = 1
+) -> list[Planned]:
     """The first n networks to train, kinds and sizes mixed, so that any beginning is a sample.
 
     Patterns and ablations have the widths of small networks; those outside the range are left out.
@@ -87,6 +89,7 @@ def plan(space: SearchSpace, n: int, low: float, high: float, seed: int = 0) -> 
         low: fewest MACs of one.
         high: most MACs of one.
         seed: of the draw.
+        trainings: of every network, at least; a fifth of them has three anyway.
 
     Raises:
         ConfigError: the space has too few networks in one of the bands.
@@ -103,7 +106,7 @@ def plan(space: SearchSpace, n: int, low: float, high: float, seed: int = 0) -> 
             if a.key not in seen and low <= costs.of(a).macs <= high
         )
         seen.add(arch.key)
-        seeds = SEEDS if len(found) % _EVERY == 0 else SEEDS[:1]
+        seeds = SEEDS if len(found) % _EVERY == 0 else SEEDS[:trainings]
         found.append(Planned(arch, group, seeds))
     return found
 

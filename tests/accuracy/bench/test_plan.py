@@ -53,6 +53,12 @@ def test_a_fifth_is_trained_with_three_seeds(planned):
     assert {p.seeds for p in planned} == {SEEDS, SEEDS[:1]}
 
 
+def test_more_trainings_of_every_network_leave_the_plan_as_it_is(planned):
+    more = plan(MICRO, 40, LOW, HIGH, trainings=2)
+    assert [(p.arch, p.group) for p in more] == [(p.arch, p.group) for p in planned[:40]]
+    assert {p.seeds for p in more} == {SEEDS, SEEDS[:2]}
+
+
 def test_a_longer_plan_begins_with_the_shorter_and_any_beginning_is_mixed(planned):
     assert plan(MICRO, 40, LOW, HIGH) == planned[:40]
     assert min(kinds(planned[:36]).values()) >= 3
