@@ -29,6 +29,9 @@ CHEAPER = {
         "--out runs/demo"
     ),
     "smt-nas resume runs/demo --n 20": "smt-nas resume runs/demo --n 6",
+    "smt-nas profile smt_t --by block": (
+        "smt-nas profile smt_t --by block --threads 1 --seconds 0.2"
+    ),
     "smt-nas profile smt_t smt_s timm:swin_tiny_patch4_window7_224 --batch 1,8": (
         "smt-nas profile smt_t timm:resnet18 --batch 1 --threads 1 --seconds 0.2"
     ),
@@ -37,7 +40,7 @@ CHEAPER = {
     ),
     "smt-nas train smt_micro --data digits": "smt-nas train smt_micro --data digits --epochs 1",
     "smt-nas train --top 2 runs/demo --data digits": (
-        "smt-nas train --top 2 runs/demo --data digits --epochs 1 --set batch_size=400"
+        "smt-nas train --top 2 runs/demo --data digits --epochs 1 --recipe quick.yaml"
     ),
     "smt-nas validate predictor capacity joint --on smt-bench-mini": (
         "smt-nas validate capacity --on smt-bench-mini"

@@ -12,9 +12,8 @@ MACs, by a sixth at 200); those of a regret, which hangs on few networks, are so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations, zip_longest
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -198,34 +197,7 @@ def difference(
     def less(pairs: Bools | None) -> Floats:
         return order.tau(signs(a), t, w, pairs) - order.tau(signs(b), t, w, pairs)
 
-    return _taus(less, order.in_band(macs, BAND))
-
-
-def ceiling(
-    by_seed: Sequence[Sequence[float | None]],
-    macs: ArrayLike,
-    rng: np.random.Generator,
-    resamples: int = RESAMPLES,
-) -> Taus:
-    """Seed-to-seed tau: what training every network once more would score against one training.
-
-    `by_seed` holds n sequences, of a network's accuracies by seed; None, or a shorter sequence,
-    where it was not trained. Tau is the mean over pairs of seeds, each over the networks that have
-    both. Beyond it lies only what knows a network's expected accuracy better than one training.
-
-    Raises:
-        ConfigError: fewer than three networks have two seeds.
-    """
-    seeds = np.array(list(zip_longest(*by_seed)), float).reshape(-1, len(by_seed))  # (seeds, n)
-    kept = np.isfinite(seeds).sum(axis=0) > 1
-    if kept.sum() < FEWEST:
-        raise ConfigError(
-            f"ceiling: needs {FEWEST} networks trained with two seeds or more (got {kept.sum()})."
-            " Train more seeds."
-        )
-    seeds, band = seeds[:, kept], order.in_band(np.asarray(macs, float)[kept], BAND)
-    w = resampled(np.arange(len(band)), resamples, rng)
-    return _taus(lambda pairs: _seed_to_seed(seeds, w, pairs), band)
+    return taus(less, order.in_band(macs, BAND))
 
 
 def _finite(*columns: ArrayLike) -> list[Floats]:
@@ -260,16 +232,6 @@ def _once(x: Floats) -> Floats:
     return np.ones((1, len(x)))
 
 
-def _taus(tau: Callable[[Bools | None], Floats], band: Bools) -> Taus:
+def taus(tau: Callable[[Bools | None], Floats], band: Bools) -> Taus:
+    """Of taus (1 + r,) at the weights of `resampled`, over all pairs and over those in band."""
     return Taus(estimate(tau(None)), estimate(tau(band)), len(band), _pairs(band))
-
-
-def _seed_to_seed(seeds: Floats, w: Floats, pairs: Bools | None) -> Floats:
-    """Mean tau (r,) over the pairs of seeds (seeds, n) that define one."""
-    taus = []
-    for a, b in combinations(seeds, 2):
-        both = np.isfinite(a) & np.isfinite(b)
-        s, t = (np.nan_to_num(signs(np.where(both, x, np.nan))) for x in (a, b))
-        taus.append(order.tau(s, t, w, pairs))
-    defined = np.isfinite(taus).sum(axis=0)
-    return np.where(defined > 0, np.nansum(taus, axis=0) / np.maximum(defined, 1), np.nan)

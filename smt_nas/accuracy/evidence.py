@@ -14,7 +14,6 @@ from smt_nas.resources import folders
 
 BENCH = "smt-bench-mini"
 REFERENCE = "#params"
-_SAME = 0.02  # of a tau: other folds move it as much
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,14 @@ class Agreed:
         in_band: among pairs of about equal MACs.
         beats_params: it orders those better than #params do, beyond doubt.
         held_out: the figures are of networks that it did not learn from.
+        leads: no evaluator that needs no data has a higher tau beyond doubt.
     """
 
     tau: float | None
     in_band: float | None
     beats_params: bool
     held_out: bool
+    leads: bool
 
     def words(self) -> str:
         """For a sentence: `held-out Kendall tau 0.74, 0.48 at equal MACs`."""
@@ -50,14 +51,6 @@ def words(name: str) -> str:
     if own is None or reference is None:
         return ""
     return f"{own.words()} (#params {_two(reference.tau)}, {_two(reference.in_band)})"
-
-
-def leads(name: str) -> bool:
-    """Whether no evaluator that needs no data agreed clearly better over all networks."""
-    from smt_nas.accuracy import EVALUATORS
-
-    taus = {key: found.tau for key in EVALUATORS if (found := agreed(key)) and found.tau}
-    return name in taus and taus[name] >= max(taus.values()) - _SAME
 
 
 def ranges() -> dict[str, tuple[float, float]]:

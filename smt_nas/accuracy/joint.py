@@ -97,8 +97,9 @@ class JointEvaluator:
     @property
     def evidence(self) -> str:
         """What the figure is and what it rests on, in one line."""
-        leads = self._predictor is None and evidence.leads(self.name)
-        best = "; nothing that needs no data has a clearly higher one" if leads else ""
+        found = evidence.agreed(self.name)
+        leads = self._predictor is None and found is not None and found.leads
+        best = "; nothing that needs no data is better beyond doubt" if leads else ""
         return (
             "joint: expected ImageNet-1K top-1, predicted: the level by capacity, from published "
             "networks; the topology by networks trained on small images "

@@ -15,9 +15,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from smt_nas.accuracy.agreement import FEWEST, Agreement, Taus, agreement, ceiling, difference
+from smt_nas.accuracy.agreement import FEWEST, Agreement, Taus, agreement, difference
 from smt_nas.accuracy.bench.known import Known, folds
 from smt_nas.accuracy.bench.table import Bench
+from smt_nas.accuracy.ceiling import AtBest, at_best, ceiling
 from smt_nas.accuracy.evaluator import Evaluation, Evaluator
 from smt_nas.arch import Architecture
 
@@ -77,12 +78,14 @@ class Validation:
         bench: the bench.
         known: its networks.
         ceiling: seed-to-seed tau; None where fewer than three networks have two seeds.
+        at_best: what knowing the expected accuracy exactly would score; None where that is unknown.
         rows: evaluators and their parts, then the baselines.
     """
 
     bench: Bench
     known: Known
     ceiling: Taus | None
+    at_best: AtBest | None
     rows: tuple[Judged, ...]
 
 
@@ -106,7 +109,10 @@ def validate(
     baselines = (known.params, known.macs, rng.permutation(len(known.top1)).astype(float))
     for name, figures in zip(BASELINES, baselines, strict=True):
         rows.append(_judged(name, figures, figures, known, seed))
-    return Validation(bench, known, _ceiling(bench, known, seed), tuple(rows))
+    best = at_best(
+        known.top1, known.noise / np.sqrt(known.seeds), known.macs, np.random.default_rng([seed, 4])
+    )
+    return Validation(bench, known, _ceiling(bench, known, seed), best, tuple(rows))
 
 
 def _rows(evaluator: Evaluator, known: Known, rate: Rate, seed: int) -> list[Judged]:

@@ -6,10 +6,10 @@ A proxy, never an accuracy. Each measure is the sum over all weights w of
 - `snip`: |w dL/dw|, L the cross entropy on noise images with random labels (Lee et al. 2019)
 - `grad_norm`: sqrt(sum (dL/dw)^2) of the same L (Abdelfattah et al. 2021)
 
-None of them, nor their mean, beats #params at equal MACs: on the first 158 networks of
-SMT-Bench-mini their Kendall tau to trained accuracy, overall / among pairs within 10 % of MACs, is
-.49/.38, .51/.43 and .33/.31, and .47/.40 for the mean, beside .54/.34 for #params; no difference is
-clear of 0 (`smt-nas validate zero-cost` prints it anew). NASWOT and Zen, made for ReLU and
+None of them, nor their mean, beats #params at equal MACs: on the 200 networks of SMT-Bench-mini
+their Kendall tau to trained accuracy, overall / among pairs within 10 % of MACs, is .49/.37,
+.52/.42 and .33/.31, and .47/.38 for the mean, beside .55/.37 for #params; no difference is clear of
+0 (`smt-nas validate zero-cost` prints it anew). NASWOT and Zen, made for ReLU and
 BatchNorm, are left out: on 35 micro SMTs they pointed the wrong way (-.16, -.48).
 
 The score is the mean of the standardised logarithms. Mean and spread come from a shipped sample of

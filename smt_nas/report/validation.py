@@ -29,6 +29,10 @@ def validation_table(found: Validation) -> Group:
         first.add_section()
         c = found.ceiling
         first.add_row("seed to seed", _ranged(c.kendall), "", _ranged(c.in_band) + " ", "")
+    if found.at_best is not None:
+        taus = (found.at_best.kendall, found.at_best.in_band)
+        kendall, band = (DASH if tau is None else f"{tau:.2f}" for tau in taus)
+        first.add_row("at best", kendall, "", band, "")
     return Group(first, "", second)
 
 
@@ -108,8 +112,12 @@ def validation_notes(found: Validation) -> list[str]:
         lines.append("No ceiling: too few networks were trained with two seeds.")
     else:
         lines.append(
-            f"Seed to seed: what training once more would score, on {found.ceiling.n} networks; "
-            "a figure that knows the expected accuracy may score a little more."
+            f"Seed to seed: what training once more would score, on {found.ceiling.n} networks."
+        )
+    if found.at_best is not None:
+        lines.append(
+            "At best: what a figure that knew the expected top-1 of every network would score, as "
+            f"one training is off by {known.noise:.2f} points; simulated."
         )
     return [*lines, *other_space(found.bench)]
 
@@ -118,13 +126,14 @@ def _verdict(row: Judged) -> str:
     if row.above is None or row.above.in_band.value is None:
         return f"{row.name}: cannot be compared with {REFERENCE} at equal MACs."
     word = "better than" if row.beats_params else "no better than"
-    line = f"{row.name}: at equal MACs {word} {REFERENCE} (tau {_apart(row.above.in_band)})"
+    line = f"{row.name}: at equal MACs {word} {REFERENCE} (tau {apart(row.above.in_band)})"
     if row.above_largest is None or row.above_largest.kendall.value is None:
         return f"{line}."
-    return f"{line}; among the largest quarter tau {_apart(row.above_largest.kendall)}."
+    return f"{line}; among the largest quarter tau {apart(row.above_largest.kendall)}."
 
 
-def _apart(difference: Estimate) -> str:
+def apart(difference: Estimate) -> str:
+    """`+0.19, +0.09 to +0.27`: a difference with its interval."""
     low, high = _signed(difference.low), _signed(difference.high)
     return f"{_signed(difference.value)}, {low} to {high}"
 
@@ -141,6 +150,7 @@ def validation_document(found: Validation) -> dict[str, Any]:
         "bench": found.bench.name,
         "networks": len(known.archs),
         "ceiling": None if found.ceiling is None else asdict(found.ceiling),
+        "at_best": None if found.at_best is None else asdict(found.at_best),
         "rows": [_row_document(row) for row in found.rows],
         "keys": [arch.key for arch in known.archs],
         "macs": known.macs.astype(int).tolist(),

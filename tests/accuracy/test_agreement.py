@@ -15,7 +15,6 @@ from smt_nas.accuracy.agreement import (
     Agreement,
     Estimate,
     agreement,
-    ceiling,
     difference,
     equal_macs_regret,
     in_band_tau,
@@ -24,6 +23,7 @@ from smt_nas.accuracy.agreement import (
     spearman,
     top_recall,
 )
+from smt_nas.accuracy.ceiling import ceiling
 from smt_nas.errors import ConfigError
 
 FEW = st.lists(  # figures and truth with many ties; MACs some of which are equal to 10 %

@@ -31,6 +31,7 @@ class Known:
         groups: networks with the same number are alike but for a detail, (n,).
         features: (n, F).
         macs, params: each (n,).
+        seeds: trainings of each, (n,).
         noise: standard deviation of one training about its network's expected top-1, in points;
             0 where no network has two seeds.
     """
@@ -42,6 +43,7 @@ class Known:
     features: Floats
     macs: Floats
     params: Floats
+    seeds: NDArray[np.int64]
     noise: float
 
     @classmethod
@@ -59,6 +61,7 @@ class Known:
             features=features.of_archs(archs),
             macs=np.array([float(c.macs) for c in found]),
             params=np.array([float(c.params) for c in found]),
+            seeds=np.array([len(rows) for rows in bench.networks.values()]),
             noise=seed_noise(bench),
         )
 
@@ -77,6 +80,7 @@ class Known:
             features=self.features[at],
             macs=self.macs[at],
             params=self.params[at],
+            seeds=self.seeds[at],
         )
 
     @property
