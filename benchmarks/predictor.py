@@ -53,12 +53,12 @@ def feature_sets(known: Known) -> dict[str, Callable[[], Floats]]:
     }
 
 
-def held_out(model: str, rows: Floats, top1: Floats, masks: Masks) -> Floats:
+def held_out(model: str, rows: Floats, known: Known, masks: Masks) -> Floats:
     """Predictions of what each mask (n,) holds out, (n,)."""
-    found = np.full(len(top1), np.nan)
+    found = np.full(len(rows), np.nan)
     for out in masks:
         low, high = rows[~out].min(axis=0), rows[~out].max(axis=0)  # as the predictor clips
-        learnt = fit(model, rows[~out], top1[~out])
+        learnt = fit(model, rows[~out], known.top1[~out], known.off[~out])
         found[out] = learnt.predict(rows[out].clip(low, high))[0]
     return found
 
@@ -68,7 +68,7 @@ def row_of(model: str, rows: Floats, known: Known) -> Iterator[float | None]:
     controls = np.column_stack([known.macs, known.params])
     figures = list[tuple[float | None, ...]]()
     for seed in range(_SEEDS):
-        found = held_out(model, rows, known.top1, folds(known.groups, seed))
+        found = held_out(model, rows, known, folds(known.groups, seed))
         error = float(np.mean((found - known.top1) ** 2) / np.var(known.top1))
         figures.append(
             (
@@ -82,7 +82,7 @@ def row_of(model: str, rows: Floats, known: Known) -> Iterator[float | None]:
         there = [v for v in column if v is not None]
         yield float(np.mean(there)) if there else None
     large = known.large
-    yield kendall(held_out(model, rows, known.top1, [large])[large], known.top1[large])
+    yield kendall(held_out(model, rows, known, [large])[large], known.top1[large])
 
 
 def main() -> None:

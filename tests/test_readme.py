@@ -81,7 +81,8 @@ def made():
 
 
 def run(command, cwd):
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHONWARN", "MAKE"))}
+    ours = ("PYTHONWARN", "MAKE", "ARGS", "BUDGET", "SEED", "WORKERS")  # of `make test`, perhaps
+    env = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     env |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env)
 

@@ -85,7 +85,6 @@ class Predictor:
         mean, std = self.regressor.predict(features.compact(inside))
         outside = features.outside(rows, *self.ranges)
         # a width outside, one knows no more than that it is some network of these costs
-        std = np.sqrt(np.maximum(std**2 - self.known.noise**2, 0.0))
         doubt = np.hypot(std, self.spread * np.linalg.norm(outside, axis=1))
         level = _level(inside) @ self.trend
         topology = (mean - level).clip(*self.seen)
@@ -128,7 +127,7 @@ def fitted(known: Known, model: str = MODEL) -> Predictor:
     """
     _check(known)
     rows, small = known.features, features.compact(known.features)
-    regressor = fit(model, small, known.top1)
+    regressor = fit(model, small, known.top1, known.off)
     trend = np.asarray(np.linalg.lstsq(_level(rows), known.top1, rcond=None)[0], dtype=float)
     topology = regressor.predict(small)[0] - _level(rows) @ trend
     found = Predictor(

@@ -1,6 +1,7 @@
 """Regressors from features (n, F) to trained accuracy (n,), by scikit-learn; each with its doubt.
 
-Which one the predictor uses was chosen by cross-validation: `python -m benchmarks.predictor`.
+They are told how far each figure is off by chance: the noise (n,), standard deviations. Which one
+the predictor uses was chosen by cross-validation: `python -m benchmarks.predictor`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from threadpoolctl import threadpool_limits
 
 Floats = NDArray[np.float64]
 
+_EXACT = 1e-10  # variance of figures without noise, of theirs all; less is no stable solution
+
 
 class Fitted(Protocol):
     """Made by one of REGRESSORS."""
@@ -30,35 +33,39 @@ class Fitted(Protocol):
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
         """Expected figure (n,) of features (n, F), and its standard deviation (n,).
 
-        The deviation is that of a figure about the expected one: what was too little data to know,
-        what the model cannot express, and the noise of the figures that it learnt from.
+        The deviation is of what was too little data to know and what the model cannot express; the
+        noise of the figures that it learnt from is left out.
         """
 
 
 @dataclass(frozen=True)
 class _Bayesian:
     pipeline: Pipeline  # the model at its end knows its doubt
+    noise: float = 0.0  # variance in that doubt which is of the figures
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
         mean, std = self.pipeline.predict(features, return_std=True)
-        return mean, std
+        return mean, np.sqrt(std**2 - self.noise)
 
 
-def ridge(features: Floats, figures: Floats) -> Fitted:
+def ridge(features: Floats, figures: Floats, noise: Floats) -> Fitted:
     """Linear, with a Gaussian prior on the weights whose width is learnt (MacKay 1992)."""
     pipeline = make_pipeline(StandardScaler(), BayesianRidge(max_iter=1000))
-    return _Bayesian(pipeline.fit(features, figures))
+    pipeline.fit(features, figures)
+    scatter = 1 / pipeline[-1].alpha_  # of figures about the line: noise, and no line fits better
+    return _Bayesian(pipeline, min(float(np.mean(noise**2)), scatter))
 
 
-def process(features: Floats, figures: Floats) -> Fitted:
+def process(features: Floats, figures: Floats, noise: Floats) -> Fitted:
     """A Gaussian process: a linear trend and smooth deviations from it."""
     width = float(np.sqrt(features.shape[1]))
     kernel = (
         ConstantKernel(0.1, (1e-4, 1e2)) * DotProduct(1.0, "fixed")
         + ConstantKernel(1.0, (1e-3, 1e2)) * RBF(width, (0.3 * width, 10 * width))
-        + WhiteKernel(0.1, (1e-3, 2.0))
+        + WhiteKernel(0.1, (1e-3, 2.0))  # what is neither smooth nor noise
     )
-    model = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
+    known = np.maximum((noise / np.std(figures)) ** 2, _EXACT)
+    model = GaussianProcessRegressor(kernel, alpha=known, normalize_y=True, random_state=0)
     with warnings.catch_warnings():
         # a width at its bound is a fine answer for so few points
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -68,14 +75,14 @@ def process(features: Floats, figures: Floats) -> Fitted:
 @dataclass(frozen=True)
 class _Boosting:
     models: tuple[GradientBoostingRegressor, ...]
-    error: float  # of networks that a model has not seen
+    error: float  # of networks that a model has not seen, beside their noise
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
         every = np.array([model.predict(features) for model in self.models])
         return every.mean(axis=0), np.hypot(every.std(axis=0), self.error)
 
 
-def boosting(features: Floats, figures: Floats, members: int = 5) -> Fitted:
+def boosting(features: Floats, figures: Floats, noise: Floats, members: int = 5) -> Fitted:
     """Gradient boosting (Friedman 2001), a few on resampled networks; their spread is the doubt."""
     rng = np.random.default_rng(0)
     models, errors = [], []
@@ -87,7 +94,8 @@ def boosting(features: Floats, figures: Floats, members: int = 5) -> Fitted:
         models.append(model.fit(features[rows], figures[rows]))
         unseen = np.setdiff1d(np.arange(len(features)), rows)
         errors.append(model.predict(features[unseen]) - figures[unseen])
-    return _Boosting(tuple(models), float(np.sqrt(np.mean(np.concatenate(errors) ** 2))))
+    error = np.mean(np.concatenate(errors) ** 2) - np.mean(noise**2)
+    return _Boosting(tuple(models), float(np.sqrt(max(error, 0.0))))
 
 
 @dataclass(frozen=True)
@@ -104,10 +112,10 @@ class _Mean:
 
 def mean_of(makers: Sequence[Regressor]) -> Regressor:
     """The mean of several."""
-    return lambda features, figures: _Mean(tuple(make(features, figures) for make in makers))
+    return lambda *data: _Mean(tuple(make(*data) for make in makers))
 
 
-Regressor = Callable[[Floats, Floats], Fitted]
+Regressor = Callable[[Floats, Floats, Floats], Fitted]
 
 REGRESSORS: dict[str, Regressor] = {
     "ridge": ridge,
@@ -118,7 +126,7 @@ REGRESSORS: dict[str, Regressor] = {
 }
 
 
-def fit(name: str, features: Floats, figures: Floats) -> Fitted:
+def fit(name: str, features: Floats, figures: Floats, noise: Floats) -> Fitted:
     """Fit one of REGRESSORS, on one thread: sums over several differ in the last digits."""
     with threadpool_limits(1):
-        return REGRESSORS[name](features, figures)
+        return REGRESSORS[name](features, figures, noise)

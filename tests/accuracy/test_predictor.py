@@ -38,10 +38,14 @@ def fresh():
 @pytest.mark.parametrize("name", REGRESSORS)
 def test_every_regressor_learns_and_knows_its_doubt(name, known, fresh):
     truth = np.array([100 * by_size_and_kernels(a) for a in MICRO.decode(fresh)])
-    mean, std = fit(name, known.features, known.top1).predict(features.of_genes(MICRO, fresh))
+    mean, std = fit(name, known.features, known.top1, known.off).predict(
+        features.of_genes(MICRO, fresh)
+    )
     assert kendall(mean, truth) > 0.75
     assert (std >= 0).all() and np.isfinite(std).all()
-    again = fit(name, known.features, known.top1).predict(features.of_genes(MICRO, fresh))[0]
+    again = fit(name, known.features, known.top1, known.off).predict(
+        features.of_genes(MICRO, fresh)
+    )[0]
     np.testing.assert_array_equal(mean, again)
 
 
@@ -147,6 +151,7 @@ class Memory:
 
     rows: np.ndarray
     top1: np.ndarray
+    noise: np.ndarray
 
     def predict(self, rows):
         nearest = cdist(rows, self.rows).argmin(axis=1)

@@ -127,13 +127,13 @@ def wait_until(condition, seconds=90):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
 def test_sigkill_leaves_no_worker_and_resume_gives_the_same(tmp_path):
-    reference = command("search", *SMALL, "--n", 14, "--workers", 1, "--out", tmp_path / "one")
+    reference = command("search", *SMALL, "--n", 9, "--workers", 1, "--out", tmp_path / "one")
     reference.communicate(timeout=120)
     assert reference.returncode == 0
     mark = str(tmp_path).encode()
     killed = tmp_path / "killed"
-    words = ["search", *SMALL, "--n", 14, "--workers", 2, "--out", killed]
-    for trials in (1, 5, 13):
+    words = ["search", *SMALL, "--n", 9, "--workers", 2, "--out", killed]
+    for trials in (1, 7):
         child = command(*words, mark=tmp_path)
         wait_until(lambda t=trials: stored(killed) >= t)
         child.send_signal(signal.SIGKILL)

@@ -84,6 +84,11 @@ class Known:
         )
 
     @property
+    def off(self) -> Floats:
+        """Standard deviation of each top-1 about the expected one, by chance, in points, (n,)."""
+        return self.noise / np.sqrt(self.seeds)
+
+    @property
     def large(self) -> Bools:
         """The largest quarter, (n,)."""
         return np.asarray(self.macs > np.quantile(self.macs, _LARGEST))
