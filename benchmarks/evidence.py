@@ -10,15 +10,13 @@ import json
 import numpy as np
 
 from smt_nas.accuracy import EVALUATORS, make_evaluator
-from smt_nas.accuracy.agreement import Taus, difference
-from smt_nas.accuracy.bench.known import Known
 from smt_nas.accuracy.bench.table import load_bench
 from smt_nas.accuracy.ceiling import at_best
 from smt_nas.accuracy.evidence import BENCH
 from smt_nas.accuracy.features import NAMES, ranges
-from smt_nas.accuracy.validate import Judged, Validation, validate
+from smt_nas.accuracy.validate import Validation, above, validate
 from smt_nas.cli import console
-from smt_nas.report.validation import apart, validation_notes, validation_table
+from smt_nas.report.validation import difference_words, validation_notes, validation_table
 from smt_nas.resources import folders, write_atomic
 from smt_nas.search.rundir import DEFAULT_EVALUATOR
 
@@ -31,7 +29,7 @@ def document(found: Validation) -> dict[str, object]:
             "in_band": _rounded(row.agreement.in_band.value),
             "beats_params": row.beats_params,
             "held_out": row.learnt,
-            "leads": row.name in EVALUATORS and _leads(row, found),
+            "leads": row.name in EVALUATORS and not found.beaten(row.name),
         }
         for row in found.rows
     }
@@ -49,35 +47,21 @@ def document(found: Validation) -> dict[str, object]:
     }
 
 
-def above(row: Judged, other: Judged, known: Known) -> Taus:
-    """Taus of one figure less those of another."""
-    columns = (row.figures, other.figures, known.top1, known.macs)
-    return difference(*columns, np.random.default_rng(0), groups=known.groups)
-
-
-def _leads(row: Judged, found: Validation) -> bool:
-    """Whether no other evaluator has a higher tau, the interval of the difference clear of 0."""
-    others = [other for other in found.rows if other.name in EVALUATORS and other is not row]
-    gaps = [above(other, row, found.known).kendall for other in others]
-    return not any(gap.low is not None and gap.low > 0 for gap in gaps)
-
-
 def notes(found: Validation) -> list[str]:
     """The default beside the other evaluators, and what more trainings would allow."""
-    known, rows = found.known, {row.name: row for row in found.rows}
-    lines = []
+    known, lines = found.known, []
     for name in EVALUATORS:
         if name != DEFAULT_EVALUATOR:
-            gap = above(rows[DEFAULT_EVALUATOR], rows[name], known)
+            gap = above(known, found.row(DEFAULT_EVALUATOR), found.row(name))
             lines.append(
-                f"{DEFAULT_EVALUATOR} less {name}: tau {apart(gap.kendall)}; at equal MACs "
-                f"{apart(gap.in_band)}."
+                f"{DEFAULT_EVALUATOR} less {name}: tau {difference_words(gap.kendall)}; at equal "
+                f"MACs {difference_words(gap.in_band)}."
             )
     best = []
     for seeds in (1, 2, 3):
         noise = np.full(len(known.top1), known.noise / np.sqrt(seeds))
         at = at_best(known.top1, noise, known.macs, np.random.default_rng(0))
-        best.append("-" if at is None or at.kendall is None else f"{at.kendall:.2f}")
+        best.append("-" if at is None or at.kendall.value is None else f"{at.kendall.value:.2f}")
     lines.append(
         f"At best, were every network trained once, twice, three times: {', '.join(best)}."
     )

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from smt_nas.accuracy import features
@@ -26,7 +27,7 @@ from smt_nas.accuracy.bench.known import Known
 from smt_nas.accuracy.bench.plan import ablation, bases
 from smt_nas.accuracy.bench.table import Bench, load_bench
 from smt_nas.accuracy.evidence import BENCH
-from smt_nas.accuracy.predictor import fitted
+from smt_nas.accuracy.regressors import process
 from smt_nas.arch import PRESETS, Architecture
 from smt_nas.cli import console
 from smt_nas.report.shares import DASH
@@ -54,7 +55,6 @@ _MIXERS = {  # third stage, last stage
     "halves+msa": "halves, MSA last",
 }
 _PRESETS = ("smt_t", "smt_s")
-_HALVES = 200
 _UNDECIDED, _UNSEEN = "undecided", "not seen"  # by want of a feature
 
 
@@ -124,47 +124,41 @@ def _enlarged(small: Architecture, preset: str) -> Architecture:
 
 
 def predicted(bench: Bench, networks: list[dict[str, dict[str, Architecture]]]) -> Predicted:
-    """Predictions of every variant, by the predictor and by those of halves of the bench.
-
-    Copies in a bootstrap would pass for trainings without noise, so halves are drawn instead.
-    """
+    """What the predictor's Gaussian process expects of every variant, and how sure it is."""
     known = Known.of(bench)
-    rng = np.random.default_rng(0)
-    members = [np.flatnonzero(known.groups == g) for g in np.unique(known.groups)]
     rows = {
         (i, axis, name): features.of_archs([arch])
         for i, axes in enumerate(networks)
         for axis, variants in axes.items()
         for name, arch in variants.items()
     }
-    table = np.concatenate(list(rows.values()))
-    found = []
-    for i in range(1 + _HALVES):
-        drawn = rng.permutation(len(members))[: len(members) // 2] if i else range(len(members))
-        at = np.sort(np.concatenate([members[g] for g in drawn]))
-        found.append(fitted(known.drawn(at)).predict(table).points)
-    return Predicted(tuple(rows), np.array(found))
+    low, high = known.features.min(axis=0), known.features.max(axis=0)  # as the predictor clips
+    table = features.compact(np.concatenate(list(rows.values())).clip(low, high))
+    learnt = process(features.compact(known.features), known.top1, known.off)
+    return Predicted(tuple(rows), table, learnt.predict(table)[0], learnt.covariance(table))
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """Predictions of variants: of the predictor itself, then of those of halves."""
+    """Of n variants: their features (n, F), expected points (n,), and covariance (n, n)."""
 
     names: tuple[tuple[int, str, str], ...]
-    points: Floats  # (1 + halves, variants)
+    rows: Floats
+    points: Floats
+    covariance: Floats
 
     def difference(self, base: int, axis: str, better: str, other: str) -> Difference | None:
-        """Points between two variants; the interval is a delete-half jackknife's.
+        """Points between two variants, with the process's interval for that difference.
 
-        Halves scatter about their mean as the whole does about the truth (Shao & Wu 1989, Ann.
-        Stat. 17, 1176-1197). None where nothing tells the two apart: there is no feature for it.
+        None where it has no feature that tells the two apart.
         """
         a, b = (self.names.index((base, axis, name)) for name in (better, other))
-        each = self.points[:, a] - self.points[:, b]
-        if not each.any():
+        if (self.rows[a] == self.rows[b]).all():
             return None
-        low, high = each[0] + np.quantile(each[1:] - each[1:].mean(), (0.025, 0.975))
-        return Difference(float(each[0]), float(low), float(high))
+        value = float(self.points[a] - self.points[b])
+        variance = self.covariance[a, a] + self.covariance[b, b] - 2 * self.covariance[a, b]
+        half = float(norm.ppf(0.975) * np.sqrt(max(variance, 0.0)))
+        return Difference(value, value - half, value + half)
 
 
 def overall(found: Sequence[Difference | None]) -> str:
@@ -203,7 +197,7 @@ def main() -> None:
     console.show(verdicts)
     console.show_text(
         "trained: paired by base, Student's interval. smt_t, smt_s: the predictor at full size, "
-        f"by the scatter over {_HALVES} halves of the bench. A verdict is by the whole interval."
+        "its Gaussian process's interval. A verdict is by the whole interval."
     )
 
 

@@ -1,9 +1,8 @@
-"""What the noise of trainings leaves to be had: no figure agrees with them better than that."""
+"""What the noise of trainings leaves to be had: figures that agree better do so by luck."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations, zip_longest
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from smt_nas.accuracy import order
 from smt_nas.accuracy.agreement import BAND, FEWEST, RESAMPLES, Taus, taus
-from smt_nas.accuracy.bootstrap import number, resampled
+from smt_nas.accuracy.bootstrap import resampled
 from smt_nas.accuracy.order import Bools, Floats, signs
 from smt_nas.errors import ConfigError
 
@@ -45,50 +44,47 @@ def ceiling(
     return taus(lambda pairs: _seed_to_seed(seeds, w, pairs), band)
 
 
-@dataclass(frozen=True)
-class AtBest:
-    """Tau-b overall and in band; None where undefined."""
-
-    kendall: float | None
-    in_band: float | None
-
-
 def at_best(
     truth: ArrayLike, noise: ArrayLike, macs: ArrayLike, rng: np.random.Generator
-) -> AtBest | None:
-    """Expected taus, with trained accuracies, of a figure that knows the expected ones exactly.
+) -> Taus | None:
+    """What a figure that knows the expected accuracies would score against those trained.
 
-    Simulated: expected accuracies are spread as those trained are, less the noise, which is normal.
+    Simulated: expected accuracies lie about a quadratic in log MACs, spread as those trained are
+    less the noise, which is normal. Intervals are of what chance does to the trained ones.
 
     Args:
         truth: trained accuracy of n networks, (n,).
-        noise: standard deviation of each about its expected one, (n,).
+        noise: standard deviation of each about its expected one, (n,); all 0: it is not known.
         macs: of each.
         rng: of the draws.
 
-    Returns: None where there is no noise, or nothing else.
+    Returns: None where the noise is not known.
     """
-    trained, off = np.asarray(truth, float), np.asarray(noise, float)
-    left = 1 - np.mean(off**2) / np.var(trained)
-    if not off.any() or left <= 0:
+    trained, off, macs = (np.asarray(column, float) for column in (truth, noise, macs))
+    if not off.any():
         return None
-    expected = trained.mean() + np.sqrt(left) * (trained - trained.mean())
-    again = expected + off * rng.normal(size=(_DRAWS, len(expected)))
-    s, once = signs(expected), np.ones((1, len(expected)))
-    band = order.in_band(np.asarray(macs, float), BAND)
-    means = [
-        np.mean([order.tau(s, signs(each), once, pairs) for each in again], axis=0)
-        for pairs in (None, band)
-    ]
-    return AtBest(number(means[0]), number(means[1]))
+    size = np.log(macs / macs.mean())
+    trend = np.column_stack([np.ones(len(size)), size, size**2])
+    level = trend @ np.linalg.lstsq(trend, trained, rcond=None)[0]
+    beyond = trained - level
+    left = np.clip(1 - np.mean(off**2) / max(np.var(beyond), np.finfo(float).tiny), 0, 1)
+    expected = level + np.sqrt(left) * beyond
+    again = expected + off * rng.normal(size=(_DRAWS, len(off)))
+    s, once = signs(expected), np.ones((1, len(off)))
+
+    def mean_first(pairs: Bools | None) -> Floats:
+        each = np.array([order.tau(s, signs(one), once, pairs)[0] for one in again])
+        return np.array([each.mean(), *each])
+
+    return taus(mean_first, order.in_band(macs, BAND))
 
 
 def _seed_to_seed(seeds: Floats, w: Floats, pairs: Bools | None) -> Floats:
     """Mean tau (r,) over the pairs of seeds (seeds, n) that define one."""
-    taus = []
+    each = []
     for a, b in combinations(seeds, 2):
         both = np.isfinite(a) & np.isfinite(b)
         s, t = (np.nan_to_num(signs(np.where(both, x, np.nan))) for x in (a, b))
-        taus.append(order.tau(s, t, w, pairs))
-    defined = np.isfinite(taus).sum(axis=0)
-    return np.where(defined > 0, np.nansum(taus, axis=0) / np.maximum(defined, 1), np.nan)
+        each.append(order.tau(s, t, w, pairs))
+    defined = np.isfinite(each).sum(axis=0)
+    return np.where(defined > 0, np.nansum(each, axis=0) / np.maximum(defined, 1), np.nan)

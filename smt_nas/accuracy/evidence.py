@@ -25,7 +25,8 @@ class Agreed:
         in_band: among pairs of about equal MACs.
         beats_params: it orders those better than #params do, beyond doubt.
         held_out: the figures are of networks that it did not learn from.
-        leads: no evaluator that needs no data has a higher tau beyond doubt.
+        leads: no evaluator that needs no data is better beyond doubt, over all networks or at equal
+            MACs.
     """
 
     tau: float | None

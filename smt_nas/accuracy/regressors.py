@@ -1,7 +1,8 @@
 """Regressors from features (n, F) to trained accuracy (n,), by scikit-learn; each with its doubt.
 
-They are told how far each figure is off by chance: the noise (n,), standard deviations. Which one
-the predictor uses was chosen by cross-validation: `python -m benchmarks.predictor`.
+They are told how far each figure is off by chance: the noise (n,), standard deviations, 0 where
+that is not known. All leave it out of their doubt; the Gaussian process also trusts figures by it.
+Which one the predictor uses was chosen by cross-validation: `python -m benchmarks.predictor`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from threadpoolctl import threadpool_limits
 
 Floats = NDArray[np.float64]
 
-_EXACT = 1e-10  # variance of figures without noise, of theirs all; less is no stable solution
+_EXACT = 1e-10  # least variance of noise, as a share of the figures': for a stable solution
 
 
 class Fitted(Protocol):
@@ -34,18 +35,18 @@ class Fitted(Protocol):
         """Expected figure (n,) of features (n, F), and its standard deviation (n,).
 
         The deviation is of what was too little data to know and what the model cannot express; the
-        noise of the figures that it learnt from is left out.
+        noise of the figures that it learnt from is left out, where it is known.
         """
 
 
 @dataclass(frozen=True)
-class _Bayesian:
-    pipeline: Pipeline  # the model at its end knows its doubt
-    noise: float = 0.0  # variance in that doubt which is of the figures
+class _Line:
+    pipeline: Pipeline
+    variance: float  # in its doubt, that is of the figures
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
         mean, std = self.pipeline.predict(features, return_std=True)
-        return mean, np.sqrt(std**2 - self.noise)
+        return mean, np.sqrt(np.maximum(std**2 - self.variance, 0.0))
 
 
 def ridge(features: Floats, figures: Floats, noise: Floats) -> Fitted:
@@ -53,23 +54,40 @@ def ridge(features: Floats, figures: Floats, noise: Floats) -> Fitted:
     pipeline = make_pipeline(StandardScaler(), BayesianRidge(max_iter=1000))
     pipeline.fit(features, figures)
     scatter = 1 / pipeline[-1].alpha_  # of figures about the line: noise, and no line fits better
-    return _Bayesian(pipeline, min(float(np.mean(noise**2)), scatter))
+    return _Line(pipeline, min(float(np.mean(noise**2)), scatter))
 
 
-def process(features: Floats, figures: Floats, noise: Floats) -> Fitted:
+@dataclass(frozen=True)
+class Process:
+    """Made by `process`."""
+
+    pipeline: Pipeline
+
+    def predict(self, features: Floats) -> tuple[Floats, Floats]:
+        """See `Fitted`."""
+        mean, std = self.pipeline.predict(features, return_std=True)
+        return mean, std
+
+    def covariance(self, features: Floats) -> Floats:
+        """Covariance of the expected figures of features (n, F), (n, n)."""
+        found: Floats = self.pipeline.predict(features, return_cov=True)[1]
+        return found
+
+
+def process(features: Floats, figures: Floats, noise: Floats) -> Process:
     """A Gaussian process: a linear trend and smooth deviations from it."""
     width = float(np.sqrt(features.shape[1]))
     kernel = (
         ConstantKernel(0.1, (1e-4, 1e2)) * DotProduct(1.0, "fixed")
         + ConstantKernel(1.0, (1e-3, 1e2)) * RBF(width, (0.3 * width, 10 * width))
-        + WhiteKernel(0.1, (1e-3, 2.0))  # what is neither smooth nor noise
+        + WhiteKernel(0.1, (1e-3, 2.0))  # what is neither smooth nor known noise
     )
     known = np.maximum((noise / np.std(figures)) ** 2, _EXACT)
     model = GaussianProcessRegressor(kernel, alpha=known, normalize_y=True, random_state=0)
     with warnings.catch_warnings():
         # a width at its bound is a fine answer for so few points
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return _Bayesian(make_pipeline(StandardScaler(), model).fit(features, figures))
+        return Process(make_pipeline(StandardScaler(), model).fit(features, figures))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from smt_nas.accuracy.agreement import FEWEST, Agreement, Taus, agreement, difference
 from smt_nas.accuracy.bench.known import Known, folds
 from smt_nas.accuracy.bench.table import Bench
-from smt_nas.accuracy.ceiling import AtBest, at_best, ceiling
+from smt_nas.accuracy.ceiling import at_best, ceiling
 from smt_nas.accuracy.evaluator import Evaluation, Evaluator
 from smt_nas.arch import Architecture
 
@@ -78,15 +78,31 @@ class Validation:
         bench: the bench.
         known: its networks.
         ceiling: seed-to-seed tau; None where fewer than three networks have two seeds.
-        at_best: what knowing the expected accuracy exactly would score; None where that is unknown.
+        at_best: what knowing the expected accuracy exactly would score; None as `ceiling`.
         rows: evaluators and their parts, then the baselines.
     """
 
     bench: Bench
     known: Known
     ceiling: Taus | None
-    at_best: AtBest | None
+    at_best: Taus | None
     rows: tuple[Judged, ...]
+
+    def row(self, name: str) -> Judged:
+        """The row of a figure."""
+        return next(row for row in self.rows if row.name == name)
+
+    def beaten(self, name: str) -> bool:
+        """Whether another figure is better beyond doubt, over all networks or at equal MACs."""
+        others = (row.name for row in self.rows if row.name not in (name, *BASELINES))
+        gaps = (above(self.known, self.row(other), self.row(name)) for other in others)
+        return any((e.low or -1.0) > 0 for gap in gaps for e in (gap.kendall, gap.in_band))
+
+
+def above(known: Known, row: Judged, other: Judged) -> Taus:
+    """Taus of one figure less those of another, on the networks that have both."""
+    columns = (row.figures, other.figures, known.top1, known.macs)
+    return difference(*columns, np.random.default_rng(0), groups=known.groups)
 
 
 def validate(
@@ -109,8 +125,9 @@ def validate(
     baselines = (known.params, known.macs, rng.permutation(len(known.top1)).astype(float))
     for name, figures in zip(BASELINES, baselines, strict=True):
         rows.append(_judged(name, figures, figures, known, seed))
-    best = at_best(known.top1, known.off, known.macs, np.random.default_rng([seed, 4]))
-    return Validation(bench, known, _ceiling(bench, known, seed), best, tuple(rows))
+    again, rng = _ceiling(bench, known, seed), np.random.default_rng([seed, 4])
+    best = None if again is None else at_best(known.top1, known.off, known.macs, rng)
+    return Validation(bench, known, again, best, tuple(rows))
 
 
 def _rows(evaluator: Evaluator, known: Known, rate: Rate, seed: int) -> list[Judged]:
@@ -170,7 +187,7 @@ def _judged(
         columns = (figures[at], known.top1[at], known.macs[at], known.params[at])
         return agreement(*columns, rng, groups=known.groups[at])
 
-    def above(figures: Floats, at: Bools) -> Taus | None:
+    def ahead(figures: Floats, at: Bools) -> Taus | None:
         if name == REFERENCE:
             return None
         rng = np.random.default_rng([seed, 3])
@@ -183,9 +200,9 @@ def _judged(
         name=name,
         figures=figures,
         agreement=alike(figures, everywhere),
-        above=above(figures, everywhere),
+        above=ahead(figures, everywhere),
         largest=alike(beyond, large) if some else None,
-        above_largest=above(beyond, large) if some else None,
+        above_largest=ahead(beyond, large) if some else None,
         learnt=learnt,
         seconds=seconds,
     )

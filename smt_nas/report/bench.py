@@ -62,6 +62,8 @@ def bench_notes(bench: Bench) -> list[str]:
     kinds = Counter(rows[0].group.partition(":")[0] for rows in bench.networks.values())
     macs = [costs.of(rows[0].arch).macs / 1e6 for rows in bench.networks.values()]
     hours = sum(row.figures["seconds"] for row in bench.rows) / 3600
+    used = Counter(row.device for row in bench.rows).most_common()
+    devices = ", ".join(f"{name} ({count})" for name, count in used)
     recipe = card.recipe
     images, epochs = recipe.get("images") or "all", recipe.get("epochs", "unknown")
     lines = [
@@ -70,8 +72,8 @@ def bench_notes(bench: Bench) -> list[str]:
         f"{min(macs):.1f} to {max(macs):.1f} MMACs. S: SAM block, A: attention block.",
         f"Trained from scratch on {images} images, {epochs} epochs; validation images "
         "are held out of the training split, test is the official split.",
-        f"Data: {card.licence}. Made with {', '.join(sorted({r.versions for r in bench.rows}))} "
-        f"on {', '.join(sorted({r.device for r in bench.rows}))}.",
+        f"Data: {card.licence}. Trained on {devices} with "
+        f"{'; '.join(sorted({r.versions for r in bench.rows}))}.",
         *card.limits,
     ]
     return [*lines, *other_space(bench), f"Next: smt-nas validate predictor --on {bench.name}"]

@@ -27,12 +27,9 @@ def validation_table(found: Validation) -> Group:
     first, second = _table(found, orders, _orders), _table(found, picks, _picks)
     if found.ceiling is not None:
         first.add_section()
-        c = found.ceiling
-        first.add_row("seed to seed", _ranged(c.kendall), "", _ranged(c.in_band) + " ", "")
+        first.add_row("seed to seed", *_bounds(found.ceiling))
     if found.at_best is not None:
-        taus = (found.at_best.kendall, found.at_best.in_band)
-        kendall, band = (DASH if tau is None else f"{tau:.2f}" for tau in taus)
-        first.add_row("at best", kendall, "", band, "")
+        first.add_row("at best", *_bounds(found.at_best))
     return Group(first, "", second)
 
 
@@ -54,6 +51,10 @@ def _orders(row: Judged) -> tuple[str, ...]:
     a = row.agreement
     band = _ranged(a.in_band) + _mark(row.above)
     return _ranged(a.kendall), _ranged(a.spearman), band, _ranged(a.partial)
+
+
+def _bounds(found: Taus) -> tuple[str, ...]:
+    return _ranged(found.kendall), "", _ranged(found.in_band) + " ", ""
 
 
 def _picks(row: Judged) -> tuple[str, ...]:
@@ -117,7 +118,7 @@ def validation_notes(found: Validation) -> list[str]:
     if found.at_best is not None:
         lines.append(
             "At best: what a figure that knew the expected top-1 of every network would score, as "
-            f"one training is off by {known.noise:.2f} points; simulated."
+            f"one training is off by {known.noise:.2f} points; simulated, ± by its chance."
         )
     return [*lines, *other_space(found.bench)]
 
@@ -126,13 +127,15 @@ def _verdict(row: Judged) -> str:
     if row.above is None or row.above.in_band.value is None:
         return f"{row.name}: cannot be compared with {REFERENCE} at equal MACs."
     word = "better than" if row.beats_params else "no better than"
-    line = f"{row.name}: at equal MACs {word} {REFERENCE} (tau {apart(row.above.in_band)})"
+    line = (
+        f"{row.name}: at equal MACs {word} {REFERENCE} (tau {difference_words(row.above.in_band)})"
+    )
     if row.above_largest is None or row.above_largest.kendall.value is None:
         return f"{line}."
-    return f"{line}; among the largest quarter tau {apart(row.above_largest.kendall)}."
+    return f"{line}; among the largest quarter tau {difference_words(row.above_largest.kendall)}."
 
 
-def apart(difference: Estimate) -> str:
+def difference_words(difference: Estimate) -> str:
     """`+0.19, +0.09 to +0.27`: a difference with its interval."""
     low, high = _signed(difference.low), _signed(difference.high)
     return f"{_signed(difference.value)}, {low} to {high}"

@@ -26,7 +26,7 @@ def found(made_up):
 
 
 def row(found, name):
-    return next(r for r in found.rows if r.name == name)
+    return found.row(name)
 
 
 def test_the_truth_itself_is_found_good_and_better_than_params(found):
@@ -156,6 +156,23 @@ def test_what_learns_is_taught_with_groups_and_noise(made_up):
     for one in taught:
         assert one.noise == known.noise > 0 and len(one.groups) == len(one.archs) < 120
         assert one.name.endswith("networks held out")
+
+
+def test_what_is_clearly_worse_is_beaten_and_an_equal_is_not(made_up):
+    noisy = {key: i for i, key in enumerate(made_up.networks)}
+    good = FunctionEvaluator(by_size_and_kernels, name="good")
+    alike = FunctionEvaluator(lambda arch: 2 * by_size_and_kernels(arch), name="alike")
+    poor = FunctionEvaluator(lambda arch: float(noisy[arch.key] * 7 % 11), name="poor")
+    found = validate([good, alike, poor], made_up)
+    assert [found.beaten(name) for name in ("good", "alike", "poor")] == [False, False, True]
+
+
+def test_size_alone_is_beaten_at_equal_macs(made_up):
+    """Where size explains so much that over all networks nobody could tell."""
+    good = FunctionEvaluator(by_size_and_kernels, name="good")
+    size = FunctionEvaluator(lambda arch: float(costs.of(arch).macs), name="size")
+    found = validate([good, size], made_up)
+    assert found.beaten("size") and not found.beaten("good")
 
 
 def test_a_bench_of_one_group_is_refused(made_up):

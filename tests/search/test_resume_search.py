@@ -73,7 +73,7 @@ def test_the_same_seed_gives_the_same(whole, tmp_path):
     assert front(tmp_path / "other") != front(whole)
 
 
-@pytest.mark.parametrize("cut", [1, 20, 33, 65])
+@pytest.mark.parametrize("cut", [1, 33, 65])
 def test_interrupted_anywhere_and_resumed(whole, tmp_path, cut):
     path = tmp_path / "cut"
     stopped = start(Settings(**SETTINGS, n=70), path, rater=rater(fail_at=cut)).run()

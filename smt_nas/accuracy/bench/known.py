@@ -33,7 +33,7 @@ class Known:
         macs, params: each (n,).
         seeds: trainings of each, (n,).
         noise: standard deviation of one training about its network's expected top-1, in points;
-            0 where no network has two seeds.
+            0 where too few networks have two seeds to tell.
     """
 
     name: str
@@ -85,7 +85,10 @@ class Known:
 
     @property
     def off(self) -> Floats:
-        """Standard deviation of each top-1 about the expected one, by chance, in points, (n,)."""
+        """Standard deviation of each top-1 about the expected one, by chance, in points, (n,).
+
+        0 where the noise is not known.
+        """
         return self.noise / np.sqrt(self.seeds)
 
     @property
@@ -112,13 +115,18 @@ def folds(groups: NDArray[np.int64], seed: int) -> list[Bools]:
 
 
 def seed_noise(bench: Bench) -> float:
-    """Standard deviation among the seeds of a network, in points, beside what they do to all."""
-    squares, free = 0.0, 0
+    """Standard deviation among the seeds of a network, in points, beside what they do to all.
+
+    0 where the networks with two seeds are too few to tell it from what seeds do to all.
+    """
+    squares, free, effects = 0.0, 0, set[int]()
     for rows in bench.networks.values():
         points = [100 * (r.figures["val_top1"] - bench.seed_effects[r.seed]) for r in rows]
         squares += float(np.var(points)) * len(points)
         free += len(points) - 1
-    return float(np.sqrt(squares / free)) if free else 0.0
+        effects |= {r.seed for r in rows} if len(rows) > 1 else set()
+    free -= max(0, len(effects) - 1)  # which were estimated from the same networks
+    return float(np.sqrt(squares / free)) if free > 0 else 0.0
 
 
 def _group(group: str, key: str) -> str:

@@ -92,8 +92,14 @@ def plan(
         trainings: of every network, at least; a fifth of them has three anyway.
 
     Raises:
-        ConfigError: the space has too few networks in one of the bands.
+        ConfigError: the space has too few networks in one of the bands, or `trainings` is not 1, 2
+            or 3.
     """
+    if not 1 <= trainings <= len(SEEDS):
+        raise ConfigError(
+            f"plan: trainings of a network must be 1 to {len(SEEDS)} (got {trainings}). Choose "
+            "another --seeds."
+        )
     fixed = {"pattern": iter(_patterns(space)), "ablation": iter(_ablations(space))}
     seen, found = set[str](), list[Planned]()
     bands = _bands(space, low, high, seed, seen)

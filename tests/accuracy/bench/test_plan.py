@@ -59,6 +59,12 @@ def test_more_trainings_of_every_network_leave_the_plan_as_it_is(planned):
     assert {p.seeds for p in more} == {SEEDS, SEEDS[:2]}
 
 
+@pytest.mark.parametrize("trainings", [0, 4])
+def test_trainings_that_no_plan_has_are_refused(trainings):
+    with pytest.raises(ConfigError, match=rf"must be 1 to 3 \(got {trainings}\)"):
+        plan(MICRO, 5, LOW, HIGH, trainings=trainings)
+
+
 def test_a_longer_plan_begins_with_the_shorter_and_any_beginning_is_mixed(planned):
     assert plan(MICRO, 40, LOW, HIGH) == planned[:40]
     assert min(kinds(planned[:36]).values()) >= 3

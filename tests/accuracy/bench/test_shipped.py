@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from smt_nas import costs
-from smt_nas.accuracy import evidence
+from smt_nas.accuracy import EVALUATORS, evidence, make_evaluator
 from smt_nas.accuracy.bench.known import Known
 from smt_nas.accuracy.bench.plan import plan
 from smt_nas.accuracy.bench.table import load_bench
 from smt_nas.accuracy.features import NAMES, ranges
-from smt_nas.accuracy.predictor import PredictorEvaluator
 from smt_nas.accuracy.validate import validate
 from smt_nas.resources import folders
 from smt_nas.search.rundir import DEFAULT_EVALUATOR
@@ -35,7 +34,7 @@ def known(bench):
 
 @pytest.fixture(scope="module")
 def judged(bench):
-    found = validate([PredictorEvaluator()], bench)
+    found = validate([make_evaluator(name) for name in (DEFAULT_EVALUATOR, "predictor")], bench)
     return found, {row.name: row for row in found.rows}
 
 
@@ -108,8 +107,6 @@ def test_the_evidence_is_of_this_bench(known, judged):
 
 
 def test_every_evaluator_says_what_it_rests_on():
-    from smt_nas.accuracy import EVALUATORS, make_evaluator
-
     for name in EVALUATORS:
         assert evidence.agreed(name) is not None
         text = make_evaluator(name).evidence
@@ -124,6 +121,7 @@ def test_the_predictor_is_worth_having(judged):
     assert found.in_band.value > params.in_band.value
 
 
-def test_the_default_is_the_best_of_those_that_need_no_data():
+def test_the_default_is_not_clearly_beaten_by_what_needs_no_data(judged):
+    assert not judged[0].beaten(DEFAULT_EVALUATOR)
     assert evidence.agreed(DEFAULT_EVALUATOR).leads
     assert not evidence.agreed("zero-cost").leads
