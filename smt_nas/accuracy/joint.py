@@ -8,7 +8,8 @@ trained networks about their costs there, and `spread_c` that of published netwo
 capacity law; `slope` is what a point of predicted topology was worth in networks held out. So a
 topology that is one deviation better on the bench counts as one deviation of what capacity leaves
 open, as far as the bench shows that it can be foreseen. That effects on small images carry over to
-ImageNet is assumed, not measured.
+ImageNet is assumed, not measured; that SAM is better than attention in the last stage, as the bench
+has it, is the reverse of what the paper found there.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ class JointEvaluator:
         return (
             "joint: expected ImageNet-1K top-1, predicted: the level by capacity, from published "
             "networks; the topology by networks trained on small images "
-            f"({source(self._predictor, self.name)}{best}); that this carries over is assumed"
+            f"({source(self._predictor, self.name)}{best}); that this carries over is assumed, and "
+            "the paper found late attention better where small images favour SAM"
         )
 
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
