@@ -17,7 +17,8 @@ from smt_nas.resources import check_writable, write_atomic
 
 _KINDS = (".html", ".png")
 _COLOURS = "Viridis"
-_INCHES = 4.6  # of one panel's side
+_INCHES, _PIXELS = 4.6, 420  # of one panel's side
+_COLUMNS = 2  # of panels
 
 
 def drawable(path: Path | None) -> None:
@@ -54,13 +55,14 @@ def _page(found: Validation, rows: Sequence[Judged]) -> str:
     subplots = _library("plotly.subplots")
     objects = _library("plotly.graph_objects")
     known = found.known
+    down, across = _shape(rows)
     figure = subplots.make_subplots(
-        rows=len(rows), cols=1, subplot_titles=[_title(row) for row in rows]
+        rows=down, cols=across, subplot_titles=[_title(row) for row in rows]
     )
     mmacs = known.macs / 1e6
-    for i, row in enumerate(rows, 1):
+    for i, row in enumerate(rows):
         marker = {"color": np.log10(mmacs), "colorscale": _COLOURS, "size": 7}
-        if i == 1:
+        if i == 0:
             marker |= {"colorbar": _scale(mmacs)}
         points = objects.Scatter(
             x=row.figures,
@@ -72,13 +74,14 @@ def _page(found: Validation, rows: Sequence[Judged]) -> str:
             hovertemplate="%{text}<br>%{customdata[0]:.1f} MMACs, %{customdata[1]:.2f} Mparams"
             "<br>trained %{y:.2f} %<extra></extra>",
         )
-        figure.add_trace(points, row=i, col=1)
-        figure.update_xaxes(title_text=row.name, row=i, col=1)
-        figure.update_yaxes(title_text="trained top-1 %", row=i, col=1)
+        at = {"row": i // across + 1, "col": i % across + 1}
+        figure.add_trace(points, **at)
+        figure.update_xaxes(title_text=row.name, **at)
+        figure.update_yaxes(title_text="trained top-1 %", **at)
     figure.update_layout(
         title=f"Predicted against trained, {found.bench.name}",
-        height=120 + 420 * len(rows),
-        width=820,
+        height=120 + _PIXELS * down,
+        width=140 + _PIXELS * across,
         showlegend=False,
         template="plotly_white",
     )
@@ -86,23 +89,52 @@ def _page(found: Validation, rows: Sequence[Judged]) -> str:
     return text
 
 
+def _shape(rows: Sequence[Judged]) -> tuple[int, int]:
+    """Panels down and across."""
+    across = min(_COLUMNS, max(1, len(rows)))
+    return max(1, -(-len(rows) // across)), across
+
+
+def _ticks(mmacs: Any) -> list[float]:
+    """1, 2, 3, 5, 7, 10, ... in the range of the networks."""
+    low, high = (int(np.floor(np.log10(m))) for m in (mmacs.min(), mmacs.max()))
+    series = [t * 10.0**e for e in range(low, high + 1) for t in (1, 2, 3, 5, 7)]
+    return [t for t in series if mmacs.min() <= t <= mmacs.max()]
+
+
 def _scale(mmacs: Any) -> dict[str, Any]:
     """A colour bar in MMACs, though colours go by their logarithm."""
-    ticks = [t for t in (1, 2, 5, 10, 20, 40, 80) if mmacs.min() <= t <= mmacs.max()]
-    return {"title": "MMACs", "tickvals": np.log10(ticks), "ticktext": [str(t) for t in ticks]}
+    ticks = _ticks(mmacs)
+    return {
+        "title": "MMACs",
+        "tickvals": np.log10(ticks),
+        "ticktext": [f"{t:g}" for t in ticks],
+        "lenmode": "pixels",
+        "len": 0.7 * _PIXELS,
+        "y": 1,
+        "yanchor": "top",
+    }
 
 
 def _picture(found: Validation, rows: Sequence[Judged]) -> bytes:
     figures, colors = _library("matplotlib.figure"), _library("matplotlib.colors")
     known = found.known
-    figure = figures.Figure(figsize=(1.3 * _INCHES, _INCHES * len(rows)), layout="constrained")
-    panels = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
-    for panel, row in zip(panels, rows, strict=True):
+    down, across = _shape(rows)
+    size = (1.2 * _INCHES * across, _INCHES * down)
+    figure = figures.Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    mmacs = known.macs / 1e6
+    for panel, row in zip(panels, rows, strict=False):
         points = panel.scatter(
-            row.figures, known.top1, c=known.macs / 1e6, cmap="viridis", norm=colors.LogNorm(), s=16
+            row.figures, known.top1, c=mmacs, cmap="viridis", norm=colors.LogNorm(), s=16
         )
         panel.set(xlabel=row.name, ylabel="trained top-1 %", title=_title(row))
-        figure.colorbar(points, ax=panel, label="MMACs")
+    for panel in panels[len(rows) :]:
+        panel.set_axis_off()
+    bar = figure.colorbar(points, ax=panels, label="MMACs", shrink=0.7)
+    ticks = _ticks(mmacs)
+    bar.set_ticks(ticks, labels=[f"{t:g}" for t in ticks])
+    bar.minorticks_off()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
     return buffer.getvalue()
