@@ -14,6 +14,7 @@ from smt_nas.accuracy.bench.table import load_bench
 from smt_nas.accuracy.ceiling import at_best
 from smt_nas.accuracy.evidence import BENCH
 from smt_nas.accuracy.features import NAMES, ranges
+from smt_nas.accuracy.joint import JointEvaluator
 from smt_nas.accuracy.validate import Validation, above, validate
 from smt_nas.cli import console
 from smt_nas.report.validation import difference_words, validation_notes, validation_table
@@ -74,7 +75,8 @@ def _rounded(value: float | None) -> float | None:
 
 def main() -> None:
     """Validate all of them; takes a minute or two."""
-    found = validate([make_evaluator(name) for name in EVALUATORS], load_bench(BENCH))
+    evaluators = [*map(make_evaluator, EVALUATORS), JointEvaluator(attention=False)]
+    found = validate(evaluators, load_bench(BENCH))
     console.show(validation_table(found))
     for line in [*validation_notes(found), *notes(found)]:
         console.show_text(line)

@@ -47,12 +47,12 @@ _FINDINGS: dict[str, tuple[Claim, ...]] = {
     "halves are not better than in turn": (("mixers", "alternate+msa", "halves+msa"),),
 }
 _MIXERS = {  # third stage, last stage
-    "alternate+msa": "in turn, MSA last",
-    "sam+msa": "SAM only, MSA last",
-    "msa+msa": "MSA only, MSA last",
-    "sam+sam": "SAM only, SAM last",
-    "alternate+sam": "in turn, SAM last",
-    "halves+msa": "halves, MSA last",
+    "alternate+msa": "turns, MSA",
+    "sam+msa": "SAM, MSA",
+    "msa+msa": "MSA, MSA",
+    "sam+sam": "SAM, SAM",
+    "alternate+sam": "turns, SAM",
+    "halves+msa": "halves, MSA",
 }
 _PRESETS = ("smt_t", "smt_s")
 _UNDECIDED, _UNSEEN = "undecided", "not seen"  # by want of a feature
@@ -174,13 +174,14 @@ def main() -> None:
     bench = load_bench(sys.argv[1] if len(sys.argv) > 1 else BENCH)
     ahead = predicted(bench, full_size(SearchSpace.load(bench.card.space)))
     each = Table(show_edge=False, pad_edge=False, collapse_padding=True)
-    for heading in ("the paper's choice", "against", "of"):
+    for heading in ("the paper", "against", "of"):
         each.add_column(heading, no_wrap=True)
     for heading in ("bases", "points", "95 % interval"):
         each.add_column(heading, justify="right", no_wrap=True)
     each.add_column("verdict", no_wrap=True)
     verdicts = Table(show_edge=False, pad_edge=False)
-    for heading in ("finding", "trained", *(f"predicted,\n{p}" for p in _PRESETS)):
+    verdicts.add_column("finding")
+    for heading in ("trained", *(f"predicted,\n{p}" for p in _PRESETS)):
         verdicts.add_column(heading, no_wrap=True)
     for finding, claims in _FINDINGS.items():
         by_source: list[list[Difference | None]] = [[] for _ in (None, *_PRESETS)]
@@ -196,8 +197,9 @@ def main() -> None:
     console.show(each)
     console.show(verdicts)
     console.show_text(
-        "trained: paired by base, Student's interval. smt_t, smt_s: the predictor at full size, "
-        "its Gaussian process's interval. A verdict is by the whole interval."
+        "Mixers are of the third and of the last stage. trained: paired by base, Student's "
+        "interval. smt_t, smt_s: the predictor at full size, its Gaussian process's interval. A "
+        "verdict is by the whole interval."
     )
 
 

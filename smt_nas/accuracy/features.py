@@ -87,6 +87,23 @@ def outside(rows: Floats, low: Floats, high: Floats) -> Floats:
     return found
 
 
+def attention_as(rows: Floats, published: Floats) -> Floats:
+    """Features (n, F) with the attention of a published network's (F,), all else as it is.
+
+    Where the one has no SAM blocks in a stage, or the other, so have the kernels of the published.
+    """
+    found = rows.copy()
+    for stage in range(1, 5):
+        share = NAMES.index(f"attention_share_{stage}")
+        without = (rows[:, share] == 1) | (published[share] == 1)
+        for name in _OF_SAM:
+            at = NAMES.index(f"{name}_{stage}")
+            found[without, at] = published[at]
+        for at in (share, NAMES.index(f"attention_place_{stage}")):
+            found[:, at] = published[at]
+    return found
+
+
 def _has(rows: Floats) -> NDArray[np.bool_]:
     """Whether a network has what a feature tells of, (n, F)."""
     has = np.ones(rows.shape, dtype=bool)

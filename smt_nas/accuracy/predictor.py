@@ -150,7 +150,7 @@ def _check(known: Known) -> None:
     if n < FEWEST:
         raise ConfigError(
             f"{known.name}: must have {FEWEST} networks to learn from (got {n}). Build more with "
-            "`smt-nas bench build --n`."
+            "`smt-nas bench build --n 60`."
         )
     if np.ptp(known.top1) == 0:
         raise ConfigError(

@@ -35,9 +35,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document in
 def show(item: RenderableType) -> None:
     """Print a result to stdout."""
     if sys.stdout.isatty():
-        Console().print(item, highlight=False)
+        Console(emoji=False).print(item, highlight=False)
         return
-    console = Console(width=_PLAIN_WIDTH)
+    console = Console(width=_PLAIN_WIDTH, emoji=False)
     with console.capture() as captured:
         console.print(item, highlight=False)
     show_text("\n".join(line.rstrip() for line in captured.get().splitlines()))
@@ -64,12 +64,12 @@ def show_json(value: Any) -> None:
 
 def say(text: str) -> None:
     """Print one line of talk to stderr."""
-    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
+    Console(stderr=True, emoji=False).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """Print one line of error to stderr."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     console.print("error:", style="bold red", end=" ", highlight=False)
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
@@ -104,7 +104,7 @@ class Talk:
 @contextmanager
 def talk() -> Iterator[Talk]:
     """Progress bars on a terminal, plain lines elsewhere."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     progress = Progress(
         TextColumn("{task.description:<17}"),
         BarColumn(),
@@ -187,7 +187,7 @@ def training(shown: bool = True) -> Iterator[Listener]:
 
         yield Silence()
         return
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=8),

@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from smt_nas.train.bench import Built  # it needs torch
 
 _MIXERS = {"sam": "S", "msa": "A"}
+_LEARNABLE = (
+    60  # trainings; of fewer networks too few are left to learn from when some are held out
+)
 
 
 def bench_table(bench: Bench, top: int) -> Table:
     """The best networks by validation top-1."""
-    table = Table(show_edge=False, pad_edge=False)
+    table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column("network", no_wrap=True)
-    for heading in ("val top-1 %", "test %", "seeds", "MMACs", "Mparams"):
+    for heading in ("val\ntop-1 %", "test\n%", "seeds", "MMACs", "M\nparams"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("widths", no_wrap=True)
     table.add_column("blocks", no_wrap=True)
@@ -67,11 +70,11 @@ def bench_notes(bench: Bench) -> list[str]:
     recipe = card.recipe
     images, epochs = recipe.get("images") or "all", recipe.get("epochs", "unknown")
     lines = [
-        f"{bench.name}: {n} {card.description}; {trainings} trainings, {hours:.1f} hours of them.",
+        f"{bench.name}: {n} {card.description}; {trainings} trainings, {hours:.2g} hours of them.",
         f"Networks: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}; "
         f"{min(macs):.1f} to {max(macs):.1f} MMACs. S: SAM block, A: attention block.",
-        f"Trained from scratch on {images} images, {epochs} epochs; validation images "
-        "are held out of the training split, test is the official split.",
+        f"Trained from scratch on {images} images, epochs: {epochs}; validation images are held "
+        "out of the training split, test images are the data's own.",
         f"Data: {card.licence}. Trained on {devices} with "
         f"{'; '.join(sorted({r.versions for r in bench.rows}))}.",
         *card.limits,
@@ -121,7 +124,8 @@ def built_notes(built: Built) -> list[str]:
         lines.append(f"{len(built.failed)} failed, e.g. {name}: {reason}")
     if built.trainings < built.planned:
         return [*lines, "Next: the same command again goes on with what is missing."]
-    return [*lines, f"Next: smt-nas validate predictor --on {built.table.parent}"]
+    figure = "predictor" if built.planned >= _LEARNABLE else "capacity"
+    return [*lines, f"Next: smt-nas validate {figure} --on {built.table.parent}"]
 
 
 def built_document(built: Built) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from smt_nas.report.columns import Column, columns_of
 from smt_nas.report.latency import latency_notes
-from smt_nas.report.outside import outside_document, outside_notes
+from smt_nas.report.outside import edge_notes, outside_document, outside_notes
 from smt_nas.search import Outcome, Result, Trial
 
 WIDTH = 80  # of a terminal: the table fits it
@@ -60,7 +60,8 @@ def front_notes(outcome: Outcome, show_all: bool) -> list[str]:
             f"{len(outcome.front)} networks are on the front; {ROWS} are shown, spread over it. "
             f"All: smt-nas front {outcome.path} --all"
         )
-    lines += _provenance(outcome) + outside_notes(outcome.front) + latency_notes(outcome)
+    lines += _provenance(outcome) + outside_notes(outcome.front)
+    lines += edge_notes(outcome.problem.space, outcome.front) + latency_notes(outcome)
     lines += [f"Left out, its proof failed: {r.arch.key}: {r.reason}" for r in outcome.disproved]
     lines += _unrated(outcome)
     lines.append(_next(outcome))
@@ -122,7 +123,7 @@ def _title(outcome: Outcome) -> str:
 
 
 def _provenance(outcome: Outcome) -> list[str]:
-    lines = [] if outcome.evidence is None else [f"{outcome.evidence}."]
+    lines = [] if outcome.evidence is None else [f"{outcome.evidence.rstrip('.')}."]
     if outcome.taus:
         taus = ", ".join(f"{tau:.2f} to #{name}" for name, tau in outcome.taus.items())
         rated = outcome.problem.rated

@@ -1,4 +1,4 @@
-"""Where members of a front lie outside what was trained."""
+"""Where members of a front lie outside what was trained, or all at an edge of the space."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from typing import Any
 from smt_nas.accuracy.evidence import BENCH
 from smt_nas.accuracy.extent import Beyond, beyond
 from smt_nas.search import Result
+from smt_nas.space import SearchSpace
 
+_FRONT = 5  # members from which it tells something that all lie at an edge
+_EDGES = {
+    "depth": "depth",
+    "dim": "width",
+    "mlp_ratio": "FFN ratio",
+    "attention_ratio": "attention",
+}
 _MOST, _NAMED = 6, 8  # features, and members of each, that are told; the JSON has all
 
 
@@ -36,6 +44,24 @@ def outside_notes(members: Sequence[Result]) -> list[str]:
     if len(ordered) > _MOST:
         lines.append(f"  and {len(ordered) - _MOST} other features; --json has them.")
     return lines
+
+
+def edge_notes(space: SearchSpace, members: Sequence[Result]) -> list[str]:
+    """Options at whose least or greatest value every member lies: there the space is the limit."""
+    if len(members) < _FRONT:
+        return []
+    found = []
+    for i, options in enumerate(space.config.stages):
+        for field, words in _EDGES.items():
+            values = sorted(getattr(options, field))
+            for edge in {values[0], values[-1]} if len(values) > 1 else ():
+                if all(getattr(r.arch.stages[i], field) == edge for r in members):
+                    found.append(
+                        f"{words} of stage {i + 1} {edge:g} ({values[0]:g}..{values[-1]:g})"
+                    )
+    if not found:
+        return []
+    return [f"At an edge of the space in all {len(members)} members: {', '.join(found)}."]
 
 
 def outside_document(r: Result) -> dict[str, Any]:

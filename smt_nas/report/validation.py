@@ -113,7 +113,8 @@ def validation_notes(found: Validation) -> list[str]:
         lines.append("No ceiling: too few networks were trained with two seeds.")
     else:
         lines.append(
-            f"Seed to seed: what training once more would score, on {found.ceiling.n} networks."
+            f"Seed to seed: what one training more would score against one, on {found.ceiling.n} "
+            "networks; a mean of seeds is less off."
         )
     if found.at_best is not None:
         lines.append(

@@ -116,7 +116,7 @@ def _check(name: str, reasons: Sequence[str | None]) -> None:
     [(reason, times)] = Counter(reasons).most_common(1)
     raise ConfigError(
         f"evaluator {name}: must rate networks (got {FIRST} failures in {FIRST} calls; {times} "
-        f"times: {reason}). Mend it, and start anew."
+        f"times: {reason}). Mend it, and search anew with another --out."
     )
 
 

@@ -7,7 +7,7 @@ from smt_nas import costs
 from smt_nas.accuracy import capacity, features, pattern
 from smt_nas.accuracy.bench.known import Known
 from smt_nas.accuracy.joint import JointEvaluator, joined
-from smt_nas.accuracy.predictor import fitted
+from smt_nas.accuracy.predictor import fitted, shipped
 from smt_nas.arch import PRESETS, SMALL_PRESETS
 from smt_nas.space import SearchSpace
 from tests.fakes.benches import bench
@@ -77,6 +77,28 @@ def test_details_tell_both_parts_and_that_small_images_have_no_level(predictor):
         assert parts["low"] < found.value < parts["high"]
     assert "relative" not in full.details and small.details["relative"] == 1
     assert 80 < full.details["capacity"] < 84
+
+
+@pytest.mark.parametrize("share", [(0.0, 0.0), (1.0, 1.0), (0.0, 1.0)])
+def test_attention_counts_for_nothing_at_full_size_and_does_for_small_images(share):
+    """There the bench contradicts the paper; here it is the evidence."""
+    points = []
+    for base in (PRESETS["smt_t"], SMALL_PRESETS["smt_micro"]):
+        s1, s2, s3, s4 = base.stages
+        third, fourth = (
+            s.model_copy(update={"attention_ratio": a, "head_dim": s.dim // 4})
+            for s, a in zip((s3, s4), share, strict=True)
+        )
+        other = base.model_copy(update={"stages": (s1, s2, third, fourth)})
+        kept = features.of_archs([base, other])
+        level = capacity.capacity(*np.full((3, 2), 1e9))
+        costs_alike = kept.copy()  # attention has other costs, which do count
+        at = [i for i, n in enumerate(features.NAMES) if n.startswith(("log_", "macs_share"))]
+        costs_alike[1, at] = costs_alike[0, at]
+        small = pattern.is_small(base)
+        found = joined(level, costs_alike, shipped(), small).topology
+        points.append(abs(found[1] - found[0]))
+    assert points[0] == pytest.approx(0, abs=1e-9) and points[1] > 0.05
 
 
 def test_what_it_likes_best_is_no_corner():

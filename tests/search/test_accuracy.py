@@ -13,6 +13,7 @@ from smt_nas.accuracy.bench.known import Known
 from smt_nas.accuracy.predictor import PredictorEvaluator, fitted
 from smt_nas.errors import ConfigError
 from smt_nas.report.front import as_document, front_notes, front_table
+from smt_nas.report.outside import edge_notes
 from smt_nas.search.strategies import Foresight, History, SurrogateNSGA2
 from tests.fakes.benches import MICRO, bench
 from tests.fakes.recipes import quick
@@ -102,6 +103,16 @@ class TestWhatIsTold:
         rows = as_document(outcome)["front"]
         leaving = [r["name"] for r in rows if r["outside"]]
         assert leaving and f"{len(leaving)} of {len(rows)} members" in notes
+
+    def test_where_all_members_lie_at_an_edge_of_the_space_is_told(self, outcome):
+        least = min(MICRO.config.stages[2].depth)
+        members = [r for r in outcome.front if r.arch.stages[2].depth == least]
+        others = [r for r in outcome.front if r.arch.stages[2].depth != least]
+        many = (members * 5)[:5]
+        assert members and others
+        assert f"depth of stage 3 {least} ({least}.." in edge_notes(MICRO, many)[0]
+        assert not any("depth of stage 3" in n for n in edge_notes(MICRO, [*many, others[0]]))
+        assert edge_notes(MICRO, many[:4]) == []
 
     def test_an_objective_that_the_evaluator_does_not_rate_is_refused(self, rater, tmp_path):
         settings = search.Settings(**ASKED, objectives=("top1_pct", "macs"))

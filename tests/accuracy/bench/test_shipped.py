@@ -125,7 +125,7 @@ def test_the_predictor_is_worth_having(judged):
 def test_small_images_favour_sam_where_the_paper_has_attention_as_joint_says(bench):
     found = interval(trained(bench, "mixers", "alternate+msa", "alternate+sam"))
     assert found.verdict == "disagrees"
-    assert "late attention" in make_evaluator("joint").evidence
+    assert "small images contradict the paper" in make_evaluator("joint").evidence
 
 
 def test_the_default_is_not_clearly_beaten_by_what_needs_no_data(judged):
