@@ -78,8 +78,7 @@ def main() -> None:
     evaluators = [*map(make_evaluator, EVALUATORS), JointEvaluator(attention=False)]
     found = validate(evaluators, load_bench(BENCH))
     console.show(validation_table(found))
-    for line in [*validation_notes(found), *notes(found)]:
-        console.show_text(line)
+    console.show_notes([*validation_notes(found), *notes(found)])
     path = folders("bench")[0] / f"{BENCH}.evidence.json"
     write_atomic(path, json.dumps(document(found), indent=1) + "\n")
     console.say(f"Wrote {path.name}")

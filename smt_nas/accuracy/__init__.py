@@ -18,7 +18,7 @@ from smt_nas.accuracy.evaluator import (
     Trains,
 )
 from smt_nas.accuracy.functions import NamedFunction
-from smt_nas.errors import UnknownName
+from smt_nas.errors import ConfigError, UnknownName
 
 if TYPE_CHECKING:
     from smt_nas.accuracy.capacity import CapacityEvaluator
@@ -76,10 +76,15 @@ def make_evaluator(name: str) -> Evaluator:
 
     Raises:
         UnknownName: no such evaluator.
-        ConfigError: a function that cannot be imported.
+        ConfigError: a function that cannot be imported, or one that needs data.
     """
     if ":" in name:
         return NamedFunction(name)
+    if name == "short-train":
+        raise ConfigError(
+            "evaluator short-train: must have data to train on (got none). Use it in a search: "
+            "smt-nas search --data DATA."
+        )
     if name not in EVALUATORS:
         way_out = "Or your own function: mypkg.mymod:fn. With --data, a search knows short-train."
         raise UnknownName("evaluator", name, EVALUATORS, way_out, also=["short-train"])

@@ -58,8 +58,7 @@ def build(
     if as_json:
         console.show_json(built_document(built))
     else:
-        for line in built_notes(built):
-            console.show_text(line)
+        console.show_notes(built_notes(built))
     if built.interrupted:
         raise typer.Exit(INTERRUPTED)
     if built.failed:
@@ -86,5 +85,4 @@ def show(
         console.show_json(bench_document(found))
         return
     console.show(bench_table(found, top))
-    for line in bench_notes(found):
-        console.show_text(line)
+    console.show_notes(bench_notes(found))

@@ -73,8 +73,7 @@ def calibrate(
         console.show_json(as_document(found.evidence, found.path))
         return
     console.show(calibration_table(found.evidence))
-    for line in calibration_notes(found.evidence, found.path):
-        console.show_text(line)
+    console.show_notes(calibration_notes(found.evidence, found.path))
 
 
 def _conditions(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,6 +49,21 @@ def show_text(text: str) -> None:
     """Print text to stdout as it is: no wrapping, no markup."""
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
     sys.stdout.flush()
+
+
+def show_notes(lines: Iterable[str]) -> None:
+    """Print sentences to stdout; a terminal's lines end between words, but in a command to copy."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in lines:
+        whole = width is None or len(line) <= width or line.startswith("Next:")
+        show_text(line if whole else _wrapped(line, width or 0))
+
+
+def _wrapped(line: str, width: int) -> str:
+    indent = " " * (len(line) - len(line.lstrip()))
+    return textwrap.fill(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def abandon() -> None:

@@ -42,11 +42,9 @@ def show(
     if as_json:
         console.show_json({"schema": 1, **found})
         return
-    for line in sheet_lines(found):
-        console.show_text(line)
+    console.show_notes(sheet_lines(found))
     console.show(sheet_table(found))
-    for line in source_lines(found):
-        console.show_text(line)
+    console.show_notes(source_lines(found))
 
 
 @app.command()

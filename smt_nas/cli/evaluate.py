@@ -103,7 +103,6 @@ def _show(answer: Answer, per_class: bool | None, as_json: bool) -> None:
         console.show_json(score_document(answer))
         return
     console.show(score_table(answer))
-    for line in score_notes(answer):
-        console.show_text(line)
+    console.show_notes(score_notes(answer))
     if shows_classes(answer, per_class):
         console.show(class_table(answer))

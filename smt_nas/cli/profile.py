@@ -122,8 +122,7 @@ def compare(a: Document, b: Document, as_json: console.AsJson = False) -> None:
         console.show_json(pairs_document(*saved, found))
         return
     console.show(pairs_table(found))
-    for line in pairs_notes(*saved, found):
-        console.show_text(line)
+    console.show_notes(pairs_notes(*saved, found))
 
 
 def _networks(specs: Sequence[str], image_size: int | None) -> list[Network]:

@@ -180,7 +180,8 @@ def _show(outcome: Outcome, as_json: bool, show_all: bool, exit_code: bool = Tru
         console.show_json(as_document(outcome))
     else:
         console.show(front_table(outcome, show_all))
-        for line in front_notes(outcome, show_all):
-            console.show_text(line)
+        console.show_notes(front_notes(outcome, show_all))
     if exit_code and outcome.interrupted:
         raise typer.Exit(INTERRUPTED)
+    if exit_code and not outcome.front:
+        raise typer.Exit(1)

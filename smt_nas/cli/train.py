@@ -228,8 +228,7 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
         console.show_json(plan_document(plan))
         return
     console.show(plan_view(plan))
-    for line in plan_notes(plan):
-        console.show_text(line)
+    console.show_notes(plan_notes(plan))
 
 
 def _show(finished: Finished, as_json: bool) -> None:
@@ -239,8 +238,7 @@ def _show(finished: Finished, as_json: bool) -> None:
         console.show_json(finished_document(finished))
     else:
         console.show(finished_table(finished))
-        for line in finished_notes(finished):
-            console.show_text(line)
+        console.show_notes(finished_notes(finished))
     if finished.interrupted:
         raise typer.Exit(INTERRUPTED)
 
@@ -261,7 +259,6 @@ def _several(words: _Words, top: int, seeds: int, out: Path | None, as_json: boo
         console.show_json(document)
     else:
         console.show(compared_table(compared))
-        for line in [*compared_notes(compared), f"Written: {written}"]:
-            console.show_text(line)
+        console.show_notes([*compared_notes(compared), f"Written: {written}"])
     if compared.interrupted:
         raise typer.Exit(INTERRUPTED)

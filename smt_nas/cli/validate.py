@@ -70,8 +70,7 @@ def validate(
         console.show_json(validation_document(result))
     else:
         console.show(validation_table(result))
-        for line in validation_notes(result):
-            console.show_text(line)
+        console.show_notes(validation_notes(result))
     if plot is not None:
         draw(result, plot)
         console.say(f"Wrote {plot}")

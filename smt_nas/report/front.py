@@ -138,6 +138,8 @@ def _provenance(outcome: Outcome) -> list[str]:
 
 
 def _next(outcome: Outcome) -> str:
+    if not outcome.front and outcome.finished:
+        return "Nothing is on the front. Mend what failed, and search anew with another --out."
     if not outcome.front:
         return f"Nothing is on the front yet. Next: smt-nas resume {outcome.path}"
     if not outcome.finished:

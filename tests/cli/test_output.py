@@ -2,15 +2,18 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from rich.console import Group
 from typer.testing import CliRunner
 
 from smt_nas.arch import PRESETS
+from smt_nas.cli import console
 from smt_nas.cli.app import app
 from smt_nas.metrics import METRICS
 from smt_nas.report.costs import cost_rows, costs_table
@@ -119,3 +122,21 @@ def test_help_is_quick():
         assert command(["--help"], stdout=subprocess.DEVNULL).returncode == 0
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 2  # under 0.6 s on a quiet core
+
+
+def test_notes_end_between_words_on_a_terminal_but_commands_do_not(monkeypatch, capsys):
+    notes = ["  some words that are longer than that", "Next: smt-nas front runs/a-long-name --all"]
+    console.show_notes(notes)
+    assert capsys.readouterr().out.splitlines() == notes  # a pipe has no width
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((20, 50)))
+    console.show_notes(notes)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["  some words that", "  are longer than", "  that", notes[1]]
+
+
+def test_names_are_printed_as_they_are(capsys):
+    console.say("mymod:two [a] :fire: x")
+    console.show(Group("a:b:c"))
+    told = capsys.readouterr()
+    assert "mymod:two [a] :fire: x" in told.err and "a:b:c" in told.out

@@ -105,7 +105,7 @@ def test_one_that_always_fails_stops_the_search(n, workers):
     [line] = [x for x in result.stderr.splitlines() if x.startswith("error: ")]
     assert line == (
         "error: evaluator own:never: must rate networks (got 8 failures in 8 calls; 8 times: "
-        "RuntimeError: no room). Mend it, and start anew."
+        "RuntimeError: no room). Mend it, and search anew with another --out."
     )
     calls = len(Path("calls").read_text())  # of two workers one may be far ahead of the other
     assert calls == FIRST if workers == 1 else calls >= FIRST
