@@ -227,8 +227,8 @@ def test_only_one_process_talks(capsys):
 def test_on_a_terminal_the_bar_fits_80_columns(monkeypatch):
     made = []
 
-    def terminal(stderr):
-        assert stderr
+    def terminal(stderr, emoji):
+        assert stderr and not emoji
         made.append(Console(width=80, force_terminal=True, color_system=None, record=True))
         return made[-1]
 
