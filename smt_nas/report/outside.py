@@ -57,7 +57,7 @@ def edge_notes(space: SearchSpace, members: Sequence[Result]) -> list[str]:
             for edge in {values[0], values[-1]} if len(values) > 1 else ():
                 if all(getattr(r.arch.stages[i], field) == edge for r in members):
                     found.append(
-                        f"{words} of stage {i + 1} {edge:g} ({values[0]:g}..{values[-1]:g})"
+                        f"{words} of stage {i + 1} is {edge:g} (of {values[0]:g}..{values[-1]:g})"
                     )
     if not found:
         return []

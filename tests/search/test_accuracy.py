@@ -110,7 +110,7 @@ class TestWhatIsTold:
         others = [r for r in outcome.front if r.arch.stages[2].depth != least]
         many = (members * 5)[:5]
         assert members and others
-        assert f"depth of stage 3 {least} ({least}.." in edge_notes(MICRO, many)[0]
+        assert f"depth of stage 3 is {least} (of {least}.." in edge_notes(MICRO, many)[0]
         assert not any("depth of stage 3" in n for n in edge_notes(MICRO, [*many, others[0]]))
         assert edge_notes(MICRO, many[:4]) == []
 
