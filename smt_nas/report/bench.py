@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from smt_nas.train.bench import Built  # it needs torch
 
 _MIXERS = {"sam": "S", "msa": "A"}
-_LEARNABLE = (
-    60  # trainings; of fewer networks too few are left to learn from when some are held out
-)
+_LEARNABLE = 60  # networks; of fewer, too few are left to learn from when some are held out
 
 
 def bench_table(bench: Bench, top: int) -> Table:
@@ -124,7 +122,7 @@ def built_notes(built: Built) -> list[str]:
         lines.append(f"{len(built.failed)} failed, e.g. {name}: {reason}")
     if built.trainings < built.planned:
         return [*lines, "Next: the same command again goes on with what is missing."]
-    figure = "predictor" if built.planned >= _LEARNABLE else "capacity"
+    figure = "predictor" if built.networks >= _LEARNABLE else "capacity"
     return [*lines, f"Next: smt-nas validate {figure} --on {built.table.parent}"]
 
 

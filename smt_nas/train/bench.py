@@ -103,6 +103,7 @@ class Built:
         table: the CSV.
         trainings: rows of it.
         planned: rows of a whole one.
+        networks: of a whole one.
         failed: trainings that failed this time, with the reason; another build tries them again.
         interrupted: the user stopped it.
     """
@@ -110,6 +111,7 @@ class Built:
     table: Path
     trainings: int
     planned: int
+    networks: int
     failed: dict[str, str]
     interrupted: bool = False
 
@@ -154,11 +156,11 @@ def build_bench(
         rows = list(recovered(table, card.input))
         processes, how = _placed(device, workers)
         tasks = _tasks(wanted, planned, rows, out / _SCRATCH, how)
-        return _train(tasks, table, len(rows), processes, listener)
+        return _train(tasks, table, len(rows), wanted.n, processes, listener)
 
 
 def _train(
-    tasks: Sequence[Task], table: Path, done: int, workers: int, listener: Listener
+    tasks: Sequence[Task], table: Path, done: int, networks: int, workers: int, listener: Listener
 ) -> Built:
     """Add a row for each task that does not fail."""
     total, failed = done + len(tasks), dict[str, str]()
@@ -179,8 +181,8 @@ def _train(
                     listener.say(f"{task.name}: failed: {answer}")
                 listener.step("train", done + len(failed), total)
     except KeyboardInterrupt:
-        return Built(table, done, total, failed, interrupted=True)
-    return Built(table, done, total, failed)
+        return Built(table, done, total, networks, failed, interrupted=True)
+    return Built(table, done, total, networks, failed)
 
 
 def judged(task: Task) -> Row | StoreError | str | None:

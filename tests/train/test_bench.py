@@ -14,9 +14,10 @@ import pytest
 
 from smt_nas.accuracy.bench.table import TABLE, load_bench
 from smt_nas.errors import ConfigError, StoreError
+from smt_nas.report.bench import built_notes
 from smt_nas.search.listener import Silence
 from smt_nas.train import bench
-from smt_nas.train.bench import Wanted, build_bench, judged
+from smt_nas.train.bench import Built, Wanted, build_bench, judged
 from tests.fakes.recipes import quick
 from tests.fakes.terminal import invoke
 
@@ -150,6 +151,13 @@ def test_a_build_that_is_stopped_goes_on_to_the_same_rows(built, recipe, tmp_pat
     assert finished.returncode == 0, finished.stderr
     assert table.read_text().startswith(before)
     assert found_out(table) == found_out(built.table)
+
+
+@pytest.mark.parametrize(("networks", "figure"), [(59, "capacity"), (60, "predictor")])
+def test_what_to_run_next_works_on_so_many_networks(networks, figure):
+    """However many trainings they have."""
+    built = Built(Path("b/bench.csv"), 180, 180, networks, {})
+    assert built_notes(built)[-1] == f"Next: smt-nas validate {figure} --on b"
 
 
 class TestBadInput:
