@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.model import cpu_model
 from smt_nas.resources import write_atomic
+from smt_nas.runtime.progress import NullProgress
 from smt_nas.train.assess import Question, assess
 from smt_nas.train.begin import Asked, start
-from smt_nas.train.listener import Silence
 from smt_nas.train.outcome import Finished
 from smt_nas.train.settings import How
 from smt_nas.train.world import World, joined
@@ -32,7 +32,7 @@ from smt_nas.train.world import World, joined
 MINUTES = "minutes.json"  # in the folder of a training, written when it has ended
 
 
-class Said(Silence):
+class Said(NullProgress):
     """Prints a line an epoch, on stderr."""
 
     def epoch(self, row: dict[str, float | None]) -> None:
@@ -103,7 +103,9 @@ def table(trained: list[Trained], world: World) -> None:
     )
     found = []
     for one in trained:
-        score = assess(Question(weights=one.finished.run, split="test"), world, Silence()).score
+        score = assess(
+            Question(weights=one.finished.run, split="test"), world, NullProgress()
+        ).score
         found.append(100 * score.top1)
         best, rate, waited = (
             one.finished.best,

@@ -25,7 +25,7 @@ Trainings = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder. Default: runs/bench-SPACE-DATA.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: this machine.")]
-Workers = Annotated[
+WorkerCount = Annotated[
     int | None,
     typer.Option(min=1, help="Processes, also on one GPU. Default: cores, or 4 on a GPU."),
 ]
@@ -42,7 +42,7 @@ def build(
     seeds: Trainings = 1,
     out: Out = None,
     device: Device = None,
-    workers: Workers = None,
+    workers: WorkerCount = None,
     as_json: console.AsJson = False,
 ) -> None:
     """Train networks of a space, of all sizes, by one recipe; stop it at any time and go on.

@@ -26,8 +26,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from smt_nas.train.listener import Listener, Moment
-    from smt_nas.train.progress import Row
+    from smt_nas.runtime.progress import EpochMetrics, TrainingListener, TrainingStatus
 
 _PLAIN_WIDTH = 160  # of tables that go to a file or a pipe
 
@@ -101,7 +100,7 @@ _PHASES = {
 
 
 class Talk:
-    """What a search says and how far it is, on stderr. Hears a `search.Listener`'s events."""
+    """What a search says and how far it is, on stderr. Hears a `SearchListener`'s events."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -136,7 +135,7 @@ def talk() -> Iterator[Talk]:
 
 
 class TrainingTalk:
-    """What a training says and how far it is, on stderr. Hears a `train.Listener`'s events."""
+    """What a training says and how far it is, on stderr. Hears a `TrainingListener`'s events."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -148,19 +147,19 @@ class TrainingTalk:
         """One line, above the bar."""
         self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def update(self, moment: Moment) -> None:
+    def update(self, status: TrainingStatus) -> None:
         """Move the bar."""
         self._hide_evaluation()
-        self._epochs = moment.epochs
-        speed, memory = moment.images_per_s, moment.memory_mb
+        self._epochs = status.epochs
+        speed, memory = status.images_per_s, status.memory_mb
         words = [
             "" if speed is None else f"{speed:.0f} img/s",
-            "" if moment.loss is None else f"loss {moment.loss:.3f}",
-            f"lr {short_rate(moment.lr)}",
+            "" if status.loss is None else f"loss {status.loss:.3f}",
+            f"lr {short_rate(status.lr)}",
             "" if memory is None else f"{memory / 1e3:.1f} GB",
         ]
-        name, figures = f"epoch {moment.epoch}/{moment.epochs}", " ".join(w for w in words if w)
-        done, total = moment.done, moment.total
+        name, figures = f"epoch {status.epoch}/{status.epochs}", " ".join(w for w in words if w)
+        done, total = status.done, status.total
         if self._training is None:
             # begun where a resumed training goes on, or its speed would be far too high
             self._training = self._progress.add_task(
@@ -177,12 +176,12 @@ class TrainingTalk:
             self._evaluation = self._progress.add_task("evaluating", total=total, figures=figures)
         self._progress.update(self._evaluation, completed=done, total=total, figures=figures)
 
-    def epoch(self, row: Row) -> None:
+    def epoch(self, metrics: EpochMetrics) -> None:
         """One line."""
         from smt_nas.report.train import epoch_line
 
         self._hide_evaluation()
-        self.say(epoch_line(row, self._epochs))
+        self.say(epoch_line(metrics, self._epochs))
 
     def _hide_evaluation(self) -> None:
         if self._evaluation is not None:
@@ -197,12 +196,12 @@ def short_rate(lr: float) -> str:
 
 
 @contextmanager
-def training(shown: bool = True) -> Iterator[Listener]:
+def training(shown: bool = True) -> Iterator[TrainingListener]:
     """A bar that fits 80 columns on a terminal, plain lines elsewhere; nothing unless `shown`."""
     if not shown:
-        from smt_nas.train.listener import Silence
+        from smt_nas.runtime.progress import NullProgress
 
-        yield Silence()
+        yield NullProgress()
         return
     console = Console(stderr=True, emoji=False)
     progress = Progress(

@@ -32,7 +32,7 @@ Split = Annotated[
     ),
 ]
 BatchSize = Annotated[int, typer.Option(help="Images of one process at a time.")]
-Workers = Annotated[int, typer.Option(help="Processes that read images.")]
+WorkerCount = Annotated[int, typer.Option(help="Processes that read images.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: this machine.")]
 Precision = Annotated[str, typer.Option(help="fp32, tf32, amp-fp16 or amp-bf16.")]
 Resize = Annotated[
@@ -61,7 +61,7 @@ def evaluate(
     data: Data = None,
     split: Split = "auto",
     batch_size: BatchSize = 64,
-    workers: Workers = 0,
+    workers: WorkerCount = 0,
     device: Device = None,
     precision: Precision = "fp32",
     resize: Resize = None,

@@ -171,7 +171,7 @@ class _Asked:
 
 def _threads(text: str) -> list[int | None]:
     from smt_nas.errors import ConfigError
-    from smt_nas.profilers.switches import all_threads
+    from smt_nas.runtime.torch_settings import all_threads
 
     most, found = all_threads(), list[int | None]()
     for word in text.split(","):
@@ -252,7 +252,7 @@ class _Results:
 
     @cached_property
     def _stamp(self) -> dict[str, Any]:
-        from smt_nas.profilers.environment import environment
+        from smt_nas.runtime.environment import environment
 
         rows = self._found.rows
         return environment(self._found.where or "cpu", rows[0].conditions if rows else None)

@@ -8,7 +8,7 @@ from smt_nas.errors import ConfigError
 
 if TYPE_CHECKING:
     from smt_nas.accuracy import Evaluator
-    from smt_nas.search import Listener, Settings
+    from smt_nas.search import SearchListener, Settings
 
 SHORT_TRAIN = "short-train"
 
@@ -31,7 +31,7 @@ def training(
     return {"data": data, "seed": seed, **given}
 
 
-def rater_of(settings: Settings, listener: Listener, workers: int | None) -> Evaluator | None:
+def rater_of(settings: Settings, listener: SearchListener, workers: int | None) -> Evaluator | None:
     """The evaluator of a search that trains its candidates; None for any other.
 
     Raises:

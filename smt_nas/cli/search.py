@@ -112,12 +112,13 @@ def search(
     Example: smt-nas search --budget 2.4GFLOPs --budget 12Mparams --seed 1
     """
     from smt_nas.cli.raters import rater_of
-    from smt_nas.search import available, start
+    from smt_nas.runtime.process_pool import available_cores
+    from smt_nas.search import start
 
     with console.talk() as talk:
         settings = _settings(context.params)
         rater = rater_of(settings, talk, workers)
-        processes = workers or available()
+        processes = workers or available_cores()
         outcome = start(settings, out, rater=rater, listener=talk, workers=processes).run()
     _show(outcome, as_json, show_all)
 
@@ -152,11 +153,12 @@ def resume(
 ) -> None:
     """Go on with a search that was stopped, killed, or is to try more networks."""
     from smt_nas.cli.raters import rater_of
-    from smt_nas.search import available, recorded_settings, reopen
+    from smt_nas.runtime.process_pool import available_cores
+    from smt_nas.search import recorded_settings, reopen
 
     with console.talk() as talk:
         rater = rater_of(recorded_settings(run), talk, workers)
-        processes = workers or available()
+        processes = workers or available_cores()
         search = reopen(run, n=n, storage=storage, rater=rater, listener=talk, workers=processes)
         outcome = search.run()
     _show(outcome, as_json, show_all)

@@ -67,7 +67,7 @@ Top = Annotated[
 ]
 Seeds = Annotated[int, typer.Option(min=1, help="With --top: trainings of each network.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: this machine.")]
-Workers = Annotated[
+WorkerCount = Annotated[
     int | None, typer.Option(min=0, help="Processes that read images. Default: by the device.")
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="Use torch.compile.")]
@@ -108,7 +108,7 @@ def train(
     top: Top = None,
     seeds: Seeds = 1,
     device: Device = None,
-    workers: Workers = None,
+    workers: WorkerCount = None,
     compile: Compile = False,
     channels_last: ChannelsLast = False,
     grad_checkpointing: Checkpointing = False,

@@ -32,7 +32,7 @@ Plot = Annotated[
     Path | None, typer.Option(help="Draw predicted against trained: a .html or a .png.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Of folds and resamples.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: cores.")]
+WorkerCount = Annotated[int | None, typer.Option(min=1, help="Processes. Default: cores.")]
 Timeout = Annotated[float | None, typer.Option(help="Seconds that one network may take.")]
 
 
@@ -43,7 +43,7 @@ def validate(
     plot: Plot = None,
     seed: Seed = 0,
     timeout: Timeout = None,
-    workers: Workers = None,
+    workers: WorkerCount = None,
     as_json: console.AsJson = False,
 ) -> None:
     """Compare what evaluators say with what networks were trained to.
@@ -78,12 +78,12 @@ def validate(
 
 def _rate(timeout: float | None, workers: int | None) -> Rate:
     """Ask evaluators on all cores, with a bar."""
+    from smt_nas.runtime.process_pool import ProcessPool, available_cores
     from smt_nas.search.rate import Rater
-    from smt_nas.search.workers import Workers, available
 
     def ask(evaluator: Evaluator, archs: Sequence[Architecture]) -> list[Evaluation]:
         found = []
-        with console.talk() as talk, Workers(workers or available()) as pool:
+        with console.talk() as talk, ProcessPool(workers or available_cores()) as pool:
             for evaluation in Rater(evaluator, pool, timeout).rate(archs):
                 found.append(evaluation)
                 talk.step("evaluate", len(found), len(archs))

@@ -14,11 +14,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from smt_nas.devices.absent import Absent
-from smt_nas.devices.host import ROOT, foreign_share, host, open_rapl, sample, steal_share
-from smt_nas.devices.nvml import Gpu, GpuSample, open_gpu
 from smt_nas.devices.registry import cuda_gpus, here, local_sheet, tables_of
 from smt_nas.errors import MeasurementError
+from smt_nas.runtime.host import ROOT, foreign_share, host, open_rapl, sample, steal_share
+from smt_nas.runtime.nvml import Absent, Gpu, GpuSample, open_gpu
 
 State = Literal["ok", "missing", "unknown"]
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 
-from smt_nas.devices.host import Host
-from smt_nas.devices.nvml import Gpu
 from smt_nas.devices.sheet import PEAKS, Peak, Sheet
 from smt_nas.errors import MeasurementError
+from smt_nas.runtime.host import Host
+from smt_nas.runtime.nvml import Gpu
 
 TOLD = "told by this machine"
 _GBPS_PER_THREAD, _GBPS_AT_MOST = 10.0, 100.0  # a guess between a laptop and a server

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from smt_nas.devices import probe
-from smt_nas.devices.absent import Absent
-from smt_nas.devices.host import ROOT, host
-from smt_nas.devices.nvml import Gpu, gpus, open_gpu
 from smt_nas.devices.sheet import Sheet, SheetFile
 from smt_nas.errors import MeasurementError, UnknownName
 from smt_nas.resources import folders, looks_like_path, read_yaml, validated
+from smt_nas.runtime.host import ROOT, host
+from smt_nas.runtime.nvml import Absent, Gpu, gpus, open_gpu
 
 FOLDER = "profiles"
 _SHEET = re.compile(r"^kind:", re.MULTILINE)

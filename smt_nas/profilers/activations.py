@@ -17,7 +17,7 @@ from torch.func import functional_call
 from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from smt_nas.profilers.switches import random_state_kept
+from smt_nas.runtime.torch_settings import random_state_kept
 
 _TRIED = 2  # images; training with batch norm refuses a single one
 

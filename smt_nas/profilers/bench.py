@@ -31,7 +31,7 @@ from smt_nas.models.parts import part_module
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.networks import Network, fill_weights, network_of
 from smt_nas.profilers.prepare import prepare
-from smt_nas.profilers.target import resolve
+from smt_nas.runtime.torch_device import resolve
 
 Floats = NDArray[np.float64]
 _TIMED = 3  # calls a visit, after one that is not timed

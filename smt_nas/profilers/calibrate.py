@@ -20,7 +20,6 @@ import torch
 
 from smt_nas import __version__
 from smt_nas.arch import Architecture
-from smt_nas.devices import host
 from smt_nas.devices.conditions import Conditions, Mode, Precision
 from smt_nas.devices.evidence import Evidence, Load
 from smt_nas.devices.registry import local_sheet
@@ -31,7 +30,8 @@ from smt_nas.profilers.additivity import calibrated
 from smt_nas.profilers.bench import Bench, TorchBench
 from smt_nas.profilers.journal import Journal, Line, journal
 from smt_nas.profilers.schedule import Plan, Schedule, Visit, as_line, of_line
-from smt_nas.profilers.target import check, resolve
+from smt_nas.runtime import host
+from smt_nas.runtime.torch_device import check, resolve
 from smt_nas.space import SearchSpace
 
 _WATCH_S = 2.0  # between two looks at what others do

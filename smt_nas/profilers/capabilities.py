@@ -11,7 +11,7 @@ import torch
 from smt_nas.devices.conditions import Conditions, Precision
 from smt_nas.devices.doctor import Check
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.target import check, resolve
+from smt_nas.runtime.torch_device import check, resolve
 
 
 def torch_checks() -> list[Check]:

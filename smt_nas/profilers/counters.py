@@ -29,8 +29,8 @@ from smt_nas.devices.conditions import Conditions
 from smt_nas.errors import MeasurementError, UnknownName, one_line
 from smt_nas.models import SMT, build
 from smt_nas.profilers.networks import Network
-from smt_nas.profilers.switches import switched
 from smt_nas.profilers.uncounted import Unseen
+from smt_nas.runtime.torch_settings import switched
 
 ImageSize = int | tuple[int, int]
 """Pixels: of a square image, or (height, width)."""

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from smt_nas.devices.absent import Absent
 from smt_nas.errors import one_line
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.clock import Clock, SystemClock
 from smt_nas.profilers.figure import Figure, unknown
 from smt_nas.profilers.meters import Meter, meter_of
 from smt_nas.profilers.sustain import sustain
+from smt_nas.runtime.nvml import Absent
 
 
 @dataclass(frozen=True)

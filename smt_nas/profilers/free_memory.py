@@ -15,7 +15,7 @@ from smt_nas.devices.conditions import Conditions
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.activations import alive_mb
 from smt_nas.profilers.networks import Network
-from smt_nas.profilers.target import DTYPES
+from smt_nas.runtime.torch_device import DTYPES
 
 MAX_SHARE = 0.9  # of the memory that is left, which a batch may take
 _PER_INPUT = 1000  # images' bytes, which no usual network's activations are more than

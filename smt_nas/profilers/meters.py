@@ -9,9 +9,8 @@ from typing import Protocol
 
 import torch
 
-from smt_nas.devices.absent import Absent
-from smt_nas.devices.host import Rapl, open_rapl
-from smt_nas.devices.nvml import Gpu, open_gpu
+from smt_nas.runtime.host import Rapl, open_rapl
+from smt_nas.runtime.nvml import Absent, Gpu, open_gpu
 
 _PERIOD_S = 0.02  # between questions for the power
 

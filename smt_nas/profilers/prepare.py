@@ -26,8 +26,8 @@ from smt_nas.errors import MeasurementError, one_line
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.free_memory import DoesNotFit, check_room, image_shape
 from smt_nas.profilers.networks import Network
-from smt_nas.profilers.switches import random_state_kept, switched
-from smt_nas.profilers.target import DTYPES, check, resolve
+from smt_nas.runtime.torch_device import DTYPES, check, resolve
+from smt_nas.runtime.torch_settings import random_state_kept, switched
 
 _MIN_SETS, _MAX_INPUT_BYTES = 4, 1 << 30
 _COMPILED_FORMS = 1 << 16  # torch.compile falls back to eager, silently, after 8 networks of a kind

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import torch
 
-from smt_nas.devices.host import host
 from smt_nas.errors import MeasurementError, SmtNasError, one_line
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.clock import Clock
+from smt_nas.runtime.host import host
 
 TURN_MS = {"cpu": 10.0, "cuda": 50.0}
 """How long a turn should take. On a GPU a turn ends with a wait, so this also bounds how far the

@@ -23,8 +23,8 @@ from smt_nas.profilers.memory import peak_memory
 from smt_nas.profilers.networks import Network
 from smt_nas.profilers.prepare import prepare
 from smt_nas.profilers.sustain import sustain
-from smt_nas.profilers.target import resolve
 from smt_nas.profilers.watch import Watcher, watcher_of
+from smt_nas.runtime.torch_device import resolve
 from smt_nas.units import MAX_BATCH
 
 _RESOLUTION = 32  # the largest batch is found to a 32nd of it

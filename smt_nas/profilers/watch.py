@@ -15,10 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from smt_nas.devices.absent import Absent
-from smt_nas.devices.host import HostSample, foreign_share, sample, steal_share
-from smt_nas.devices.nvml import Gpu, GpuSample, open_gpu
 from smt_nas.profilers.measurement import Status
+from smt_nas.runtime.host import HostSample, foreign_share, sample, steal_share
+from smt_nas.runtime.nvml import Absent, Gpu, GpuSample, open_gpu
 
 MAX_FOREIGN = 0.05  # share of the machine's CPU time that others may use
 MAX_THROTTLED = 0.05  # share of readings in which the clocks may be held back

@@ -13,15 +13,15 @@ from rich.text import Text
 
 from smt_nas.metrics import METRICS
 from smt_nas.report.shares import DASH, interval, percent, rounded
+from smt_nas.runtime.progress import EpochMetrics
 from smt_nas.train.outcome import Compared, Entrant, Finished
-from smt_nas.train.progress import Row
 from smt_nas.train.score import wilson
 
 _NAMED = 3  # unreadable images that are listed
 _WAITING = 0.1  # share of the time from which it is worth a hint
 
 
-def epoch_line(row: Row, epochs: int | None = None) -> str:
+def epoch_line(row: EpochMetrics, epochs: int | None = None) -> str:
     """What an epoch's row says, in one line; what was not measured is left out."""
     of = "" if epochs is None else f"/{epochs}"
     words = [f"epoch {rounded(row.get('epoch'))}{of}:"]
@@ -239,6 +239,6 @@ def _unreadable(names: Mapping[str, str]) -> list[str]:
     return [f"{len(names)} images could not be read and were left out: {shown}{more}."]
 
 
-def _finite(row: Row) -> Row:
+def _finite(row: EpochMetrics) -> EpochMetrics:
     """JSON has no infinities: a loss that overflowed is no number there."""
     return {k: v if v is not None and math.isfinite(v) else None for k, v in row.items()}

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from smt_nas.search.begin import reopen, start
     from smt_nas.search.engine import Outcome, Search
     from smt_nas.search.front import Result
-    from smt_nas.search.listener import Listener
     from smt_nas.search.problem import Problem
     from smt_nas.search.quantities import Quantity
     from smt_nas.search.rundir import (
@@ -28,12 +27,10 @@ if TYPE_CHECKING:
     from smt_nas.search.strategies import STRATEGIES, Strategy
     from smt_nas.search.study import Study, Trial
     from smt_nas.search.targets import Target
-    from smt_nas.search.workers import available
 
 __all__ = [
     "DEFAULT_EVALUATOR",
     "STRATEGIES",
-    "Listener",
     "Outcome",
     "Problem",
     "Quantity",
@@ -44,7 +41,6 @@ __all__ = [
     "Study",
     "Target",
     "Trial",
-    "available",
     "recorded_settings",
     "reopen",
     "start",
@@ -55,14 +51,12 @@ _HOMES = {
     "begin": ("reopen", "start"),
     "engine": ("Outcome", "Search"),
     "front": ("Result",),
-    "listener": ("Listener",),
     "problem": ("Problem",),
     "quantities": ("Quantity",),
     "rundir": ("DEFAULT_EVALUATOR", "Settings", "recorded_settings", "usual_n"),
     "strategies": ("STRATEGIES", "Strategy"),
     "study": ("Study", "Trial"),
     "targets": ("Target",),
-    "workers": ("available",),
 }
 
 

@@ -8,8 +8,8 @@ from smt_nas.accuracy import Evaluator, Trains, make_evaluator
 from smt_nas.errors import ConfigError, MeasurementError, StoreError, UnknownName
 from smt_nas.metrics import METRICS
 from smt_nas.resources import validated
+from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.search.engine import Search
-from smt_nas.search.listener import Listener, Silence
 from smt_nas.search.problem import COST_OBJECTIVES, Problem
 from smt_nas.search.quantities import FROM_LATENCY
 from smt_nas.search.rate import runs_elsewhere
@@ -25,7 +25,7 @@ def start(
     out: Path | None = None,
     *,
     rater: Evaluator | None = None,
-    listener: Listener | None = None,
+    listener: SearchListener | None = None,
     workers: int = 1,
 ) -> Search:
     """Check everything, make the run directory and its study. Nothing is evaluated yet.
@@ -50,7 +50,7 @@ def start(
             "device": settings.device or problem.target.place.label,
         }
     )
-    listener = listener or Silence()
+    listener = listener or NullProgress()
     introduce(problem, listener)
     evidence = None if rater is None else rater.evidence
     directory = RunDirectory.create(out, settings, space, problem.records, evidence)
@@ -68,7 +68,7 @@ def reopen(
     storage: str | None = None,
     rater: Evaluator | None = None,
     read_only: bool = False,
-    listener: Listener | None = None,
+    listener: SearchListener | None = None,
     workers: int = 1,
 ) -> Search:
     """Open the search of a run directory, to go on or to read it.
@@ -100,7 +100,7 @@ def reopen(
         study = _create(problem, directory)  # killed between run.yaml and the study
     else:
         study = Study.load(problem, directory.storage, directory.study_name, directory.identity)
-    return Search(directory, problem, study, rater, listener or Silence(), workers)
+    return Search(directory, problem, study, rater, listener or NullProgress(), workers)
 
 
 _WITHOUT_EVALUATOR = [n for n, m in METRICS.items() if m.formula or n in FROM_LATENCY]

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from smt_nas.accuracy import Evaluation, Evaluator, Foresees, Trains
+from smt_nas.runtime.process_pool import ProcessPool
+from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.search.front import Result, pareto, result, write
-from smt_nas.search.listener import Listener, Silence
 from smt_nas.search.prediction_error import PredictionError, prediction_errors
 from smt_nas.search.presets import baselines
 from smt_nas.search.problem import Problem
@@ -25,7 +26,6 @@ from smt_nas.search.rate import Rater
 from smt_nas.search.rundir import RunDirectory, Settings
 from smt_nas.search.strategies import BATCH, Foresight, Strategy, make_strategy
 from smt_nas.search.study import Study, Trial, history
-from smt_nas.search.workers import Workers
 from smt_nas.space import Genes
 
 _COUNTED = ("params", "macs")  # what a score is compared with, so that nobody takes it for accuracy
@@ -82,7 +82,7 @@ class Search:
     problem: Problem
     study: Study
     evaluator: Evaluator | None
-    listener: Listener = field(default_factory=Silence)
+    listener: SearchListener = field(default_factory=NullProgress)
     workers: int = 1
 
     def run(self) -> Outcome:
@@ -95,7 +95,7 @@ class Search:
         with self.directory.lock():
             interrupted = False
             try:
-                with Workers(self.workers) as workers:
+                with ProcessPool(self.workers) as workers:
                     rater = self._rater(workers)
                     trials = self._evaluate(rater)
                     self._rate_baselines(rater)
@@ -129,7 +129,7 @@ class Search:
             finished=enough and (proved or not settings.prove),
         )
 
-    def _rater(self, workers: Workers) -> Rater:
+    def _rater(self, workers: ProcessPool) -> Rater:
         earlier = [t.evaluation for t in self.study.trials()]
         return Rater(self.evaluator, workers, self.directory.settings.timeout, earlier)
 
@@ -184,7 +184,7 @@ class Search:
             results.append(result(self.problem, name, arch, rating, predictions))
         return results
 
-    def _prove(self, trials: Sequence[Trial], workers: Workers) -> None:
+    def _prove(self, trials: Sequence[Trial], workers: ProcessPool) -> None:
         """Prove the front; a network that fails makes room for those it dominated."""
         proved: list[str] | None = None
         while True:

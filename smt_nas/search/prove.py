@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from smt_nas.errors import MeasurementError
+from smt_nas.runtime.process_pool import ProcessPool
+from smt_nas.runtime.progress import SearchListener
 from smt_nas.search.front import Result
-from smt_nas.search.listener import Listener
 from smt_nas.search.study import Study
 from smt_nas.search.targets import BEFORE_DEVICES, Target
-from smt_nas.search.workers import Workers
 
 GROUP = 12  # networks timed together, beside the reference: their weights are in memory together
 REFERENCE = "smt_t"
@@ -30,8 +30,8 @@ def prove(
     study: Study,
     members: Sequence[Result],
     baselines: Sequence[Result],
-    listener: Listener,
-    workers: Workers,
+    listener: SearchListener,
+    workers: ProcessPool,
 ) -> None:
     """Prove every network that is not proved yet; read the outcome with `proof`.
 
@@ -83,7 +83,9 @@ def _timed(target: Target, r: Result) -> str:
     return f"latency:{r.arch.key}{where}"
 
 
-def _count(study: Study, everyone: Sequence[Result], listener: Listener, workers: Workers) -> None:
+def _count(
+    study: Study, everyone: Sequence[Result], listener: SearchListener, workers: ProcessPool
+) -> None:
     from smt_nas.profilers.witness import witnessed
 
     notes = study.notes()

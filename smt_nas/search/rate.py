@@ -13,7 +13,7 @@ from smt_nas.accuracy.functions import NamedFunction
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError
 from smt_nas.metrics import Provenance
-from smt_nas.search.workers import Workers
+from smt_nas.runtime.process_pool import ProcessPool
 
 FIRST = 8  # calls of a user's function; where all of them fail, so will the rest
 
@@ -46,7 +46,7 @@ class Rater:
     def __init__(
         self,
         evaluator: Evaluator | None,
-        workers: Workers,
+        workers: ProcessPool,
         timeout: float | None = None,
         earlier: Iterable[Evaluation] = (),
     ) -> None:

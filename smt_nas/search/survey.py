@@ -11,7 +11,7 @@ from smt_nas.arch import PRESETS
 from smt_nas.costs.bounds import Range, extremes
 from smt_nas.errors import ConfigError
 from smt_nas.metrics import METRICS, Metric
-from smt_nas.search.listener import Listener
+from smt_nas.runtime.progress import SearchListener
 from smt_nas.search.presets import baselines
 from smt_nas.search.problem import Problem
 from smt_nas.search.quantities import Quantity, Requirement
@@ -66,7 +66,7 @@ def survey(problem: Problem) -> Survey:
     return Survey(ranges, medians, share)
 
 
-def introduce(problem: Problem, listener: Listener) -> None:
+def introduce(problem: Problem, listener: SearchListener) -> None:
     """Say what the space is, what the budgets mean and what they leave.
 
     Raises:

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from smt_nas.errors import ConfigError, TrainingError, did_you_mean
 from smt_nas.models import SMT
 from smt_nas.models.vision import timm
-from smt_nas.profilers.target import refusal
+from smt_nas.runtime.torch_device import refusal
 from smt_nas.train.distill import DistillLoss
 from smt_nas.train.learner import Learner, Loss
 from smt_nas.train.recipe import Augment, Recipe

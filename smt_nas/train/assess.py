@@ -14,14 +14,14 @@ from smt_nas.arch import Architecture, load_arch
 from smt_nas.devices.conditions import Conditions
 from smt_nas.errors import ConfigError, StoreError, TrainingError
 from smt_nas.models import SMT, build
-from smt_nas.profilers.switches import switched
-from smt_nas.profilers.target import refusal
+from smt_nas.runtime.progress import TrainingListener
+from smt_nas.runtime.torch_device import refusal
+from smt_nas.runtime.torch_settings import switched
 from smt_nas.train.card import Card
 from smt_nas.train.chosen import Chosen, SplitName, Wanted, chosen
 from smt_nas.train.evaluate import Tta, evaluate
 from smt_nas.train.examples import Source
 from smt_nas.train.learner import Batch
-from smt_nas.train.listener import Listener
 from smt_nas.train.loader import Loading, Unreadable, evaluation_batches
 from smt_nas.train.recipe import Evaluation, Precision
 from smt_nas.train.score import Score
@@ -118,7 +118,7 @@ class _Ready:
     image_size: int
 
 
-def assess(question: Question, world: World, listener: Listener) -> Answer:
+def assess(question: Question, world: World, listener: TrainingListener) -> Answer:
     """Judge weights by labelled images; every process calls this and gets the same answer.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any
 from smt_nas.arch import Architecture, load_arch
 from smt_nas.errors import ConfigError, TrainingError
 from smt_nas.resources import looks_like_path, validated
-from smt_nas.train.listener import Listener
+from smt_nas.runtime.progress import TrainingListener
 from smt_nas.train.loop import train
 from smt_nas.train.outcome import DryRun, Finished
 from smt_nas.train.plan import dry_run
@@ -89,7 +89,7 @@ def start(
     out: Path | None,
     resume: bool,
     world: World,
-    listener: Listener,
+    listener: TrainingListener,
     arch: Architecture | None = None,
 ) -> Finished:
     """Begin a training, or go on with it; every process calls this.
@@ -128,7 +128,7 @@ def planned(asked: Asked, how: How, world: World) -> DryRun:
     return world.together(lambda: dry_run(settings, how, source, world.size))
 
 
-def go_on(run: Path, how: How, world: World, listener: Listener) -> Finished:
+def go_on(run: Path, how: How, world: World, listener: TrainingListener) -> Finished:
     """Go on with the training of a folder, whatever it was asked for.
 
     Raises:
@@ -153,7 +153,7 @@ def _run(
     resume: bool,
     world: World,
     source: Source,
-    listener: Listener,
+    listener: TrainingListener,
 ) -> Finished:
     with _held(run, world):
         there = world.told(world.together(lambda: world.first and holds(run, settings, resume)))

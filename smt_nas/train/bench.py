@@ -22,15 +22,14 @@ from smt_nas.accuracy.bench.store import append, begin, recovered
 from smt_nas.accuracy.bench.table import TABLE, BenchCard
 from smt_nas.accuracy.bench.words import Input
 from smt_nas.errors import ConfigError, SmtNasError, StoreError, one_line
-from smt_nas.profilers.environment import environment
 from smt_nas.resources import locked, make_folder
-from smt_nas.search.listener import Listener
-from smt_nas.search.workers import Workers, available
+from smt_nas.runtime.environment import environment
+from smt_nas.runtime.process_pool import ProcessPool, available_cores
+from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.space import SearchSpace
 from smt_nas.train.assess import Question, assess
 from smt_nas.train.begin import Asked
 from smt_nas.train.candidate import Job, alone, readers, trained
-from smt_nas.train.listener import Silence
 from smt_nas.train.outcome import Finished
 from smt_nas.train.recipe import load_recipe
 from smt_nas.train.settings import How
@@ -130,7 +129,7 @@ class Task:
 
 
 def build_bench(
-    wanted: Wanted, out: Path, device: str | None, workers: int | None, listener: Listener
+    wanted: Wanted, out: Path, device: str | None, workers: int | None, listener: SearchListener
 ) -> Built:
     """Train what is missing of a bench.
 
@@ -160,13 +159,18 @@ def build_bench(
 
 
 def _train(
-    tasks: Sequence[Task], table: Path, done: int, networks: int, workers: int, listener: Listener
+    tasks: Sequence[Task],
+    table: Path,
+    done: int,
+    networks: int,
+    workers: int,
+    listener: SearchListener,
 ) -> Built:
     """Add a row for each task that does not fail."""
     total, failed = done + len(tasks), dict[str, str]()
     listener.step("train", done, total)
     try:
-        with Workers(workers) as pool:
+        with ProcessPool(workers) as pool:
             for task, answer in zip(tasks, pool.map(judged, tasks, _lost), strict=True):
                 if answer is None:
                     raise KeyboardInterrupt
@@ -217,7 +221,7 @@ def _row(task: Task, done: Finished, world: World) -> Row:
         "seconds": sum(row["seconds"] or 0.0 for row in done.history),
     }
     if load_source(task.job.asked.data).test is not None:
-        score = assess(Question(weights=done.weights, split="test"), world, Silence()).score
+        score = assess(Question(weights=done.weights, split="test"), world, NullProgress()).score
         figures |= {"test_top1": score.top1, "test_loss": score.loss}
     stamp = environment(str(world.device))
     return Row(
@@ -233,7 +237,7 @@ def _row(task: Task, done: Finished, world: World) -> Row:
 def _placed(device: str | None, workers: int | None) -> tuple[int, How]:
     """How many train at once, and where each does."""
     with joined(device) as world:
-        usual = available() if world.device.type == "cpu" else _ON_A_GPU
+        usual = available_cores() if world.device.type == "cpu" else _ON_A_GPU
         processes = workers or usual
         return processes, How(device=device, workers=readers(world.device, processes))
 

@@ -12,9 +12,9 @@ import torch
 from smt_nas.arch import Architecture
 from smt_nas.devices.conditions import Conditions
 from smt_nas.errors import SmtNasError, StoreError, one_line
-from smt_nas.profilers.switches import all_threads, switched
+from smt_nas.runtime.progress import NullProgress
+from smt_nas.runtime.torch_settings import all_threads, switched
 from smt_nas.train.begin import Asked, start
-from smt_nas.train.listener import Silence
 from smt_nas.train.outcome import Finished
 from smt_nas.train.settings import How
 from smt_nas.train.world import World, joined
@@ -51,7 +51,7 @@ def trained(job: Job) -> Answer:
     """
     try:
         with alone(job) as world:
-            return start(job.asked, job.how, job.folder, True, world, Silence(), job.arch)
+            return start(job.asked, job.how, job.folder, True, world, NullProgress(), job.arch)
     except StoreError as error:
         return error
     except SmtNasError as error:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from smt_nas.errors import TrainingError
+from smt_nas.runtime.progress import TrainingListener
 from smt_nas.train.learner import Batch, autocast
-from smt_nas.train.listener import Listener
 from smt_nas.train.recipe import Precision
 from smt_nas.train.score import Counts, Score, score_of
 from smt_nas.train.world import World
@@ -33,7 +33,7 @@ def evaluate(
     world: World,
     precision: Precision,
     tta: Tta = "none",
-    listener: Listener | None = None,
+    listener: TrainingListener | None = None,
     *,
     of: int | None = None,
     channels_last: bool = False,
@@ -74,7 +74,7 @@ def _bare(model: nn.Module) -> nn.Module:
 
 
 def _told(
-    batches: Iterable[Batch], total: int | None, listener: Listener | None
+    batches: Iterable[Batch], total: int | None, listener: TrainingListener | None
 ) -> Iterator[Batch]:
     """The batches; a listener hears of each when it is done."""
     done = 0

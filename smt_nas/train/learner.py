@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from smt_nas.models import SMT
-from smt_nas.profilers.target import DTYPES
+from smt_nas.runtime.torch_device import DTYPES
 from smt_nas.train.recipe import Recipe
 from smt_nas.train.world import World
 

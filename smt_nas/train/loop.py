@@ -17,14 +17,13 @@ import torch
 
 from smt_nas.devices.conditions import Conditions
 from smt_nas.errors import TrainingError
-from smt_nas.profilers.switches import switched
+from smt_nas.runtime.progress import EpochMetrics, TrainingListener, TrainingStatus
+from smt_nas.runtime.torch_settings import switched
 from smt_nas.train.checkpoint import save, save_weights
 from smt_nas.train.interrupts import Interrupts, interrupts
 from smt_nas.train.learner import Batch
-from smt_nas.train.listener import Listener, Moment
 from smt_nas.train.outcome import Finished
 from smt_nas.train.prepare import Parts, Prepared, prepare
-from smt_nas.train.progress import Row
 from smt_nas.train.randomness import UPDATE, generators_kept, seed_all
 from smt_nas.train.recipe import Recipe
 from smt_nas.train.score import Score
@@ -44,7 +43,7 @@ def train(
     world: World,
     source: Source,
     parts: Parts,
-    listener: Listener,
+    listener: TrainingListener,
 ) -> Finished:
     """Train a network from the folder's last checkpoint to its end, or to `how.until_epoch`.
 
@@ -86,7 +85,7 @@ class _Loop:
     settings: Settings
     how: How
     world: World
-    listener: Listener
+    listener: TrainingListener
     ready: Prepared
     heard: Interrupts
     said: set[str] = field(default_factory=set)
@@ -133,7 +132,7 @@ class _Loop:
     def _show(self) -> None:
         progress, now = self.ready.progress, self.ready.progress.epoch
         steps = self.ready.order.steps
-        moment = Moment(
+        moment = TrainingStatus(
             epoch=(progress.update - 1) // steps + 1,
             epochs=self.settings.recipe.epochs,
             done=progress.update,
@@ -176,7 +175,7 @@ class _Loop:
                 "--set optimizer.lr=…, or use --set precision=fp32; the last checkpoint is kept."
             )
 
-    def _row(self, number: int, score: Score | None) -> Row:
+    def _row(self, number: int, score: Score | None) -> EpochMetrics:
         progress, now = self.ready.progress, self.ready.progress.epoch
         return {
             "epoch": number,

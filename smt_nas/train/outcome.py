@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smt_nas.arch import Architecture
-from smt_nas.train.progress import Row
+from smt_nas.runtime.progress import EpochMetrics
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Finished:
     epochs: int
     updates: int
     skipped: int
-    best: Row | None
-    history: tuple[Row, ...]
+    best: EpochMetrics | None
+    history: tuple[EpochMetrics, ...]
     validation_n: int
     images_per_s: float | None
     waiting_share: float | None

@@ -14,7 +14,8 @@ from torch import nn
 
 from smt_nas import __version__
 from smt_nas.models import SMT, build
-from smt_nas.profilers.switches import all_threads
+from smt_nas.runtime.progress import EpochMetrics, TrainingListener
+from smt_nas.runtime.torch_settings import all_threads
 from smt_nas.train.assemble import assemble, check
 from smt_nas.train.card import Card, Carved
 from smt_nas.train.checkpoint import latest
@@ -22,7 +23,6 @@ from smt_nas.train.distill import load_teacher
 from smt_nas.train.evaluate import evaluate
 from smt_nas.train.initialise import initialise
 from smt_nas.train.learner import Batch, Learner
-from smt_nas.train.listener import Listener
 from smt_nas.train.loader import (
     Loading,
     Order,
@@ -30,7 +30,7 @@ from smt_nas.train.loader import (
     evaluation_batches,
     training_batches,
 )
-from smt_nas.train.progress import Progress, Row
+from smt_nas.train.progress import Progress
 from smt_nas.train.randomness import WEIGHTS, generator
 from smt_nas.train.resume import resumed
 from smt_nas.train.score import Score
@@ -94,7 +94,7 @@ class Prepared:
             self.unreadable,
         )
 
-    def evaluate(self, listener: Listener) -> Score:
+    def evaluate(self, listener: TrainingListener) -> Score:
         """Accuracy on the validation split, the images shared among the processes."""
         arch, recipe, source = self.settings.arch, self.settings.recipe, self.source
         model = self.learner.evaluated
@@ -147,7 +147,7 @@ class Prepared:
             versions={"smt_nas": __version__, "torch": torch.__version__},
         )
 
-    def write(self, row: Row) -> None:
+    def write(self, row: EpochMetrics) -> None:
         """Tell the writers of an epoch that ended."""
         for writer in self.writers:
             writer.row(row)
@@ -191,7 +191,7 @@ def prepare(
     world: World,
     source: Source,
     parts: Parts,
-    listener: Listener,
+    listener: TrainingListener,
 ) -> Prepared:
     """Set up a training, from its last checkpoint where there is one; see `loop.train`."""
     learner = assemble(parts.model, settings, how, world, parts.order.steps, parts.teacher)
@@ -228,7 +228,7 @@ class Parts(NamedTuple):
 
 
 def checked(
-    run: Path, settings: Settings, world: World, source: Source, listener: Listener
+    run: Path, settings: Settings, world: World, source: Source, listener: TrainingListener
 ) -> Parts:
     """Find all that may be wrong with a training, before anything of it is written.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-Row = dict[str, float | None]
+from smt_nas.runtime.progress import EpochMetrics
 
 
 @dataclass
@@ -44,8 +44,8 @@ class Progress:
     update: int = 0
     in_a_row: int = 0
     epoch: Epoch = field(default_factory=Epoch)
-    best: Row | None = None
-    history: list[Row] = field(default_factory=list)
+    best: EpochMetrics | None = None
+    history: list[EpochMetrics] = field(default_factory=list)
 
     def add(self, loss: float, made: bool, images: int, seconds: float, waited: float) -> None:
         """Count one update."""
@@ -59,7 +59,7 @@ class Progress:
         now.seconds += seconds
         now.waited += waited
 
-    def close(self, row: Row) -> bool:
+    def close(self, row: EpochMetrics) -> bool:
         """End the epoch with its row. Returns whether it is the best so far."""
         self.history.append(row)
         self.epoch = Epoch()

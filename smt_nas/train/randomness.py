@@ -16,7 +16,7 @@ from hashlib import blake2b
 import numpy as np
 import torch
 
-from smt_nas.profilers.switches import random_state_kept
+from smt_nas.runtime.torch_settings import random_state_kept
 
 ORDER, IMAGE, UPDATE, WEIGHTS, SPLIT = range(5)
 """What a key is for; the number after the seed, so that no two uses share a stream."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smt_nas.errors import StoreError, TrainingError
+from smt_nas.runtime.progress import TrainingListener
 from smt_nas.train.checkpoint import FOLDER, Checkpoint, latest
-from smt_nas.train.listener import Listener
 from smt_nas.train.progress import Progress
 from smt_nas.train.writers import Writer, open_writers
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from smt_nas.train.prepare import Prepared
 
 
-def resumed(run: Path, ready: Prepared, listener: Listener) -> Prepared:
+def resumed(run: Path, ready: Prepared, listener: TrainingListener) -> Prepared:
     """What goes on from the last checkpoint of a folder, or begins where there is none.
 
     Raises:
@@ -30,7 +30,7 @@ def resumed(run: Path, ready: Prepared, listener: Listener) -> Prepared:
     return found
 
 
-def _resumed(run: Path, ready: Prepared, listener: Listener) -> Prepared:
+def _resumed(run: Path, ready: Prepared, listener: TrainingListener) -> Prepared:
     """With the state of the last checkpoint, and the writers that go on from there."""
     found = latest(run, listener.say)
     progress = Progress()

@@ -10,8 +10,8 @@ from pathlib import Path
 from smt_nas import costs
 from smt_nas.arch import PRESETS, Architecture, load_arch
 from smt_nas.errors import TrainingError
+from smt_nas.runtime.progress import TrainingListener
 from smt_nas.train.begin import Asked, default_recipe, start
-from smt_nas.train.listener import Listener
 from smt_nas.train.outcome import Compared, Entrant, Finished
 from smt_nas.train.settings import How
 from smt_nas.train.world import World
@@ -42,7 +42,7 @@ def train_top(
     how: How,
     out: Path | None,
     world: World,
-    listener: Listener,
+    listener: TrainingListener,
 ) -> Compared:
     """Train the first members of a front and SMT-T, each with the same seeds.
 

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 
 from smt_nas.errors import SmtNasError, TrainingError, one_line
-from smt_nas.profilers.target import resolve
+from smt_nas.runtime.torch_device import resolve
 
 _T = TypeVar("_T")
 _PATIENCE = timedelta(minutes=30)  # for the slowest process: a first compile, a cold disk

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from smt_nas.errors import TrainingError, one_line
 from smt_nas.resources import write_atomic
-from smt_nas.train.progress import Row
+from smt_nas.runtime.progress import EpochMetrics
 from smt_nas.train.rundir import is_run, read_settings
 from smt_nas.train.settings import Log
 
@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 class Writer(Protocol):
     """Keeps the rows of a training."""
 
-    def row(self, values: Row) -> None:
+    def row(self, values: EpochMetrics) -> None:
         """Keep the row of an epoch; its `epoch` is the step, None is left out."""
 
     def close(self) -> None:
@@ -40,7 +40,7 @@ class Writer(Protocol):
 
 
 def open_writers(
-    log: Sequence[Log], run: Path, history: Sequence[Row], say: Say | None = None
+    log: Sequence[Log], run: Path, history: Sequence[EpochMetrics], say: Say | None = None
 ) -> list[Writer]:
     """Open metrics.csv and the writers asked for.
 
@@ -79,13 +79,13 @@ class CsvWriter:
     Columns stand in the order they are first seen in. An empty cell was not measured.
     """
 
-    def __init__(self, path: Path, history: Sequence[Row] = ()) -> None:
+    def __init__(self, path: Path, history: Sequence[EpochMetrics] = ()) -> None:
         self._path = path
         self._rows = list(history)
         if self._rows:
             self._write()
 
-    def row(self, values: Row) -> None:
+    def row(self, values: EpochMetrics) -> None:
         """Add a row. Raises StoreError where it cannot be written; the old file is kept."""
         self._rows.append(dict(values))
         self._write()
@@ -105,7 +105,7 @@ class CsvWriter:
 class TensorBoardWriter:
     """Event files in RUN/tensorboard."""
 
-    def __init__(self, run: Path, history: Sequence[Row]) -> None:
+    def __init__(self, run: Path, history: Sequence[EpochMetrics]) -> None:
         try:
             tensorboard: Any = importlib.import_module("torch.utils.tensorboard")
         except ImportError as error:
@@ -118,7 +118,7 @@ class TensorBoardWriter:
         for row in history if fresh else ():
             self.row(row)
 
-    def row(self, values: Row) -> None:
+    def row(self, values: EpochMetrics) -> None:
         """Add a point to each curve."""
         for name, value in _measured(values).items():
             self._writer.add_scalar(name, value, global_step=_epoch(values))
@@ -132,7 +132,7 @@ class TensorBoardWriter:
 class MlflowWriter:
     """A run of MLflow: in RUN/mlflow.db, or at MLFLOW_TRACKING_URI."""
 
-    def __init__(self, run: Path, history: Sequence[Row]) -> None:
+    def __init__(self, run: Path, history: Sequence[EpochMetrics]) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
         mlflow = _imported("mlflow")
         uri = os.environ.get("MLFLOW_TRACKING_URI")
@@ -149,7 +149,7 @@ class MlflowWriter:
         for row in history:
             self.row(row)
 
-    def row(self, values: Row) -> None:
+    def row(self, values: EpochMetrics) -> None:
         """Add a point to each curve, unless an earlier start did: MLflow would keep both."""
         step = _epoch(values)
         if step <= self._done:
@@ -181,7 +181,7 @@ class MlflowWriter:
 class WandbWriter:
     """A run of Weights & Biases in RUN/wandb, offline unless WANDB_MODE says otherwise."""
 
-    def __init__(self, run: Path, history: Sequence[Row]) -> None:
+    def __init__(self, run: Path, history: Sequence[EpochMetrics]) -> None:
         offline = "WANDB_MODE" not in os.environ
         if offline:
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # read when it is imported
@@ -203,7 +203,7 @@ class WandbWriter:
             for row in history:
                 self.row(row)
 
-    def row(self, values: Row) -> None:
+    def row(self, values: EpochMetrics) -> None:
         """Add a point to each curve."""
         self._run.log(_measured(values), step=_epoch(values))
 
@@ -219,7 +219,7 @@ class _Forgiving:
         self._name, self._writer, self._say = name, writer, say
         self._works = True
 
-    def row(self, values: Row) -> None:
+    def row(self, values: EpochMetrics) -> None:
         """Hand on a row."""
         self._try(lambda: self._writer.row(values))
 
@@ -240,7 +240,7 @@ class _Forgiving:
             )
 
 
-_WRITERS: Mapping[Log, Callable[[Path, Sequence[Row]], Writer]] = {
+_WRITERS: Mapping[Log, Callable[[Path, Sequence[EpochMetrics]], Writer]] = {
     "tensorboard": TensorBoardWriter,
     "mlflow": MlflowWriter,
     "wandb": WandbWriter,
@@ -265,15 +265,15 @@ def _database(run: Path) -> str:
     return f"sqlite:///{(run / 'mlflow.db').resolve()}"
 
 
-def _epoch(values: Row) -> int:
+def _epoch(values: EpochMetrics) -> int:
     return int(values["epoch"] or 0)
 
 
-def _last_epoch(history: Sequence[Row]) -> int:
+def _last_epoch(history: Sequence[EpochMetrics]) -> int:
     return _epoch(history[-1]) if history else 0
 
 
-def _measured(values: Row) -> dict[str, float]:
+def _measured(values: EpochMetrics) -> dict[str, float]:
     return {name: float(value) for name, value in values.items() if value is not None}
 
 

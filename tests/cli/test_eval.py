@@ -146,9 +146,9 @@ def test_tables_fit_80_columns(tmp_path):
 
 
 def assess_listener():
-    from smt_nas.train.listener import Silence
+    from smt_nas.runtime.progress import NullProgress
 
-    return Silence()
+    return NullProgress()
 
 
 def test_unreadable_images_are_left_out_and_told(tmp_path, photos):

@@ -19,7 +19,7 @@ from smt_nas.report.train import (
     finished_notes,
     finished_table,
 )
-from smt_nas.train.listener import Moment
+from smt_nas.runtime.progress import TrainingStatus
 from smt_nas.train.outcome import Compared, DryRun, Entrant, Finished
 from smt_nas.train.score import wilson
 from tests.fakes.terminal import printed
@@ -194,7 +194,7 @@ def test_the_document_of_a_comparison():
 def act(talk):
     talk.say("begun")
     for done in (200_000, 200_400):
-        moment = Moment(
+        moment = TrainingStatus(
             epoch=160,
             epochs=300,
             done=done,

@@ -1,4 +1,4 @@
-"""A machine laid out as files: what `smt_nas.devices.host` reads below its root."""
+"""A machine laid out as files: what `smt_nas.runtime.host` reads below its root."""
 
 from pathlib import Path
 

@@ -2,11 +2,10 @@
 
 import pytest
 
-from smt_nas.devices.absent import Absent
-from smt_nas.devices.nvml import open_gpu
 from smt_nas.profilers import energy as energy_module
 from smt_nas.profilers.energy import Windows, energy, measure_energy
 from smt_nas.profilers.meters import GpuCounter, GpuPower, gpu_meter
+from smt_nas.runtime.nvml import Absent, open_gpu
 from tests.fakes import nvml
 from tests.fakes.clock import FakeCall, FakeClock
 

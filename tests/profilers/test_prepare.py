@@ -17,7 +17,7 @@ from smt_nas.profilers import prepare as prepare_module
 from smt_nas.profilers.free_memory import DoesNotFit
 from smt_nas.profilers.networks import Network, network_of
 from smt_nas.profilers.prepare import first_tensor, prepare
-from smt_nas.profilers.switches import switched
+from smt_nas.runtime.torch_settings import switched
 
 TINY = network_of(
     Architecture(

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from smt_nas.devices.host import HostSample
-from smt_nas.devices.nvml import open_gpu
 from smt_nas.profilers.watch import Blind, GpuWatcher, HostWatcher, Seen, watcher_of
+from smt_nas.runtime.host import HostSample
+from smt_nas.runtime.nvml import open_gpu
 from tests.fakes import nvml as fakes
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from smt_nas.accuracy import FunctionEvaluator
 from smt_nas.report.front import front_notes
+from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.search import Settings, reopen, start
-from smt_nas.search.workers import Workers
 
 N = 40
 
@@ -82,7 +82,7 @@ def test_a_measure_that_fails(tmp_path, monkeypatch):
 @pytest.mark.parametrize("count", [2, 3])
 def test_a_killed_worker_costs_one_answer(count):
     """`signal.raise_signal` is what a worker can import; it stands for the kernel's OOM killer."""
-    with Workers(count) as workers:
+    with ProcessPool(count) as workers:
         found = workers.map(_signal, [0, 0, signal.SIGKILL, 0, 0], str.upper)
         answers = list(found)
     assert answers[:2] + answers[3:] == [None] * 4

@@ -13,9 +13,9 @@ import pytest
 
 from smt_nas.accuracy import Evaluation, make_evaluator
 from smt_nas.errors import ConfigError
+from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.search import Settings, reopen
 from smt_nas.search.rate import FIRST, Rater
-from smt_nas.search.workers import Workers
 from tests.fakes.terminal import invoke
 from tests.search.test_resume_search import alive, command, front, wait_until
 
@@ -202,13 +202,13 @@ class TestWorkers:
 
     def test_late_ones_are_replaced_and_the_order_stays(self):
         naps = [0.0, 60.0, 0.1, 60.0, 0.0]
-        with Workers(2) as workers:
+        with ProcessPool(2) as workers:
             answers = list(workers.map(time.sleep, naps, str.upper, timeout=1))
         late = "TOOK MORE THAN 1 S; --TIMEOUT ALLOWS MORE"
         assert answers == [None, late, None, late, None]
 
     def test_any_time_is_yet_elsewhere(self):
-        with Workers(1) as workers:
+        with ProcessPool(1) as workers:
             [found] = workers.map(eval, ["__import__('os').getpid()"], str, timeout=math.inf)
             [died] = workers.map(os._exit, [3], str, timeout=math.inf)
         assert found != os.getpid()
@@ -216,12 +216,12 @@ class TestWorkers:
 
     def test_preparing_is_off_the_clock(self):
         slow = partial(time.sleep, 1)
-        with Workers(2) as workers:
+        with ProcessPool(2) as workers:
             assert list(workers.map(abs, [-1, -2], str, 0.5, slow)) == [1, 2]
 
     def test_what_a_late_one_started_ends_with_it(self, tmp_path):
         nap = f"sleep 600 & echo $! > {tmp_path}/pid; wait"
-        with Workers(1) as workers:
+        with ProcessPool(1) as workers:
             [late] = workers.map(os.system, [nap], str, timeout=1)
         assert "took more" in late
         grandchild = int((tmp_path / "pid").read_text())
@@ -229,6 +229,6 @@ class TestWorkers:
             wait_until(partial(os.kill, grandchild, 0), 5)
 
     def test_a_map_that_was_given_up_leaves_no_answers(self):
-        with Workers(2) as workers:
+        with ProcessPool(2) as workers:
             assert next(workers.map(abs, [-1, -2, -3, -4], str)) == 1
             assert list(workers.map(abs, [-5, -6], str)) == [5, 6]

@@ -6,8 +6,8 @@ from smt_nas import PRESETS
 from smt_nas.accuracy import FunctionEvaluator, make_evaluator
 from smt_nas.accuracy.functions import NamedFunction
 from smt_nas.errors import ConfigError
+from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.search.rate import FIRST, Rater, runs_elsewhere
-from smt_nas.search.workers import Workers
 
 ARCHS = [PRESETS["smt_t"]] * (FIRST + 2)
 
@@ -24,7 +24,7 @@ def never(tmp_path, monkeypatch):
 def test_a_function_of_that_name_is_asked_itself(name):
     own = FunctionEvaluator(lambda arch: 1.0, make_evaluator(name).objective.name, name=name)
     assert not runs_elsewhere(own)
-    with Workers(2) as pool:
+    with ProcessPool(2) as pool:
         assert [e.value for e in Rater(own, pool).rate(ARCHS[:2])] == [1.0, 1.0]
 
 
@@ -37,7 +37,7 @@ def test_slow_ones_and_functions_run_in_workers_and_quick_ones_here(never):
 def test_a_function_that_once_succeeded_is_not_given_up(never):
     """As in an unbroken run: the calls before a resume count too."""
     [earlier] = FunctionEvaluator(lambda arch: 1.0).evaluate(ARCHS[:1])
-    with Workers(1) as pool:
+    with ProcessPool(1) as pool:
         found = list(Rater(never, pool, earlier=[earlier]).rate(ARCHS))
         assert [e.reason for e in found] == ["RuntimeError: no"] * len(ARCHS)
         with pytest.raises(ConfigError, match="8 failures in 8 calls"):

@@ -7,8 +7,8 @@ import torch
 
 from smt_nas.arch import PRESETS, preset
 from smt_nas.errors import ConfigError, SmtNasError, StoreError, TrainingError
+from smt_nas.runtime.progress import NullProgress
 from smt_nas.train.begin import Asked, fitted, go_on, planned, start
-from smt_nas.train.listener import Silence
 from smt_nas.train.recipe import load_recipe
 from smt_nas.train.rundir import FILE, held, read_settings
 from smt_nas.train.settings import How
@@ -58,19 +58,19 @@ def test_fewer_epochs_than_the_warm_up_shorten_it(few_images):
 
 def test_a_folder_is_for_one_training(tmp_path):
     run = tmp_path / "run"
-    start(ASKED, How(), run, False, ALONE, Silence())
+    start(ASKED, How(), run, False, ALONE, NullProgress())
     assert read_settings(run).arch == preset("smt_micro")
     with pytest.raises(StoreError, match="holds this very training already"):
-        start(ASKED, How(), run, False, ALONE, Silence())
+        start(ASKED, How(), run, False, ALONE, NullProgress())
     with pytest.raises(StoreError, match=r"a training with recipe.epochs 1 \(got 2\)"):
-        start(replace(ASKED, epochs=2), How(), run, True, ALONE, Silence())
+        start(replace(ASKED, epochs=2), How(), run, True, ALONE, NullProgress())
     with held(run), pytest.raises(StoreError, match="another process is working in it"):
-        go_on(run, How(), ALONE, Silence())
+        go_on(run, How(), ALONE, NullProgress())
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").write_text("years of work")
     with pytest.raises(StoreError, match=r"must be empty or new \(got thesis.tex\)"):
-        start(ASKED, How(), other, False, ALONE, Silence())
+        start(ASKED, How(), other, False, ALONE, NullProgress())
 
 
 @pytest.mark.parametrize(
@@ -79,14 +79,14 @@ def test_a_folder_is_for_one_training(tmp_path):
 def test_what_is_found_wrong_before_leaves_no_folder(tmp_path, change):
     run = tmp_path / "run"
     with pytest.raises(SmtNasError):
-        start(replace(ASKED, **change), How(), run, False, ALONE, Silence())
+        start(replace(ASKED, **change), How(), run, False, ALONE, NullProgress())
     assert not run.exists()
 
 
 def test_a_training_that_diverges_is_no_success(tmp_path):
     wild = replace(ASKED, changes=("batch_size=40", "optimizer.lr=1e9", "warmup_epochs=0"))
     with pytest.raises(TrainingError, match="most gradients must be finite"):
-        start(replace(wild, epochs=9), How(), tmp_path / "run", False, ALONE, Silence())
+        start(replace(wild, epochs=9), How(), tmp_path / "run", False, ALONE, NullProgress())
 
 
 @pytest.mark.parametrize("change", [{"head_map": "rows.txt"}, {"init_shared": True}])
@@ -97,35 +97,35 @@ def test_words_about_first_weights_need_them(few_images, change):
 
 def test_where_no_checkpoint_is_whole_nothing_is_begun_anew(tmp_path):
     run = tmp_path / "run"
-    start(ASKED, How(), run, False, ALONE, Silence())
+    start(ASKED, How(), run, False, ALONE, NullProgress())
     for state in run.glob("checkpoints/*/state.safetensors"):
         state.write_bytes(state.read_bytes()[:100])
     with pytest.raises(StoreError, match=r"one checkpoint must be whole \(got none\)"):
-        go_on(run, How(), ALONE, Silence())
+        go_on(run, How(), ALONE, NullProgress())
     assert (run / "best.safetensors").is_file()
 
 
 def test_a_damaged_train_yaml_is_told(tmp_path):
     run = tmp_path / "run"
-    start(ASKED, How(), run, False, ALONE, Silence())
+    start(ASKED, How(), run, False, ALONE, NullProgress())
     (run / FILE).write_text("schema: 1\n")
     with pytest.raises(StoreError, match=f"{FILE}.*Restore that file"):
-        go_on(run, How(), ALONE, Silence())
+        go_on(run, How(), ALONE, NullProgress())
 
 
 def test_the_images_of_an_update_may_be_divided_anew(tmp_path):
     run = tmp_path / "run"
-    start(ASKED, How(), run, False, ALONE, Silence())
+    start(ASKED, How(), run, False, ALONE, NullProgress())
     accumulated = replace(ASKED, changes=("batch_size=20", "accumulation=2"))
-    assert start(accumulated, How(), run, True, ALONE, Silence()).updates == 3
+    assert start(accumulated, How(), run, True, ALONE, NullProgress()).updates == 3
 
 
 def test_accumulation_adds_up_to_the_same_gradients_but_for_batch_norm(tmp_path):
     """Both see the same images an update; running statistics are of other batches."""
     plain, parts = tmp_path / "plain", tmp_path / "parts"
-    a = start(ASKED, How(), plain, False, ALONE, Silence())
+    a = start(ASKED, How(), plain, False, ALONE, NullProgress())
     accumulated = replace(ASKED, changes=("batch_size=20", "accumulation=2"))
-    b = start(accumulated, How(), parts, False, ALONE, Silence())
+    b = start(accumulated, How(), parts, False, ALONE, NullProgress())
     assert a.updates == b.updates
     losses = [f.history[0]["train_loss"] for f in (a, b)]
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
@@ -133,9 +133,9 @@ def test_accumulation_adds_up_to_the_same_gradients_but_for_batch_norm(tmp_path)
 
 
 def test_recomputed_blocks_give_the_same_training(tmp_path):
-    plain = start(ASKED, How(), tmp_path / "a", False, ALONE, Silence())
+    plain = start(ASKED, How(), tmp_path / "a", False, ALONE, NullProgress())
     how = How(grad_checkpointing=True)
-    recomputed = start(ASKED, how, tmp_path / "b", False, ALONE, Silence())
+    recomputed = start(ASKED, how, tmp_path / "b", False, ALONE, NullProgress())
     names = ("train_loss", "val_loss")
     a, b = ([f.history[0][n] for n in names] for f in (plain, recomputed))
     assert a == pytest.approx(b, rel=1e-4)
@@ -143,10 +143,10 @@ def test_recomputed_blocks_give_the_same_training(tmp_path):
 
 @pytest.mark.parametrize("precision", ["amp-bf16", "amp-fp16"])
 def test_mixed_precision_trains_like_fp32(tmp_path, precision):
-    plain = start(replace(ASKED, epochs=2), How(), tmp_path / "a", False, ALONE, Silence())
+    plain = start(replace(ASKED, epochs=2), How(), tmp_path / "a", False, ALONE, NullProgress())
     changes = (*ASKED.changes, f"precision={precision}")
     amp = replace(ASKED, epochs=2, changes=changes)
-    mixed = start(amp, How(), tmp_path / "b", False, ALONE, Silence())
+    mixed = start(amp, How(), tmp_path / "b", False, ALONE, NullProgress())
     assert mixed.skipped <= 2  # a scaler may begin too high
     assert mixed.history[1]["train_loss"] < mixed.history[0]["train_loss"]
     a, b = (f.history[0]["train_loss"] for f in (plain, mixed))
@@ -155,7 +155,9 @@ def test_mixed_precision_trains_like_fp32(tmp_path, precision):
 
 def test_a_dry_run_counts_what_a_training_does(tmp_path):
     plan = planned(replace(ASKED, epochs=3), How(), ALONE)
-    finished = start(replace(ASKED, epochs=3), How(), tmp_path / "run", False, ALONE, Silence())
+    finished = start(
+        replace(ASKED, epochs=3), How(), tmp_path / "run", False, ALONE, NullProgress()
+    )
     assert plan.updates == finished.updates == 3 * plan.updates_an_epoch
     assert plan.validation_n == finished.validation_n
     rates = dict(plan.curve)
@@ -174,7 +176,7 @@ def test_the_best_of_a_front_and_smt_t_are_trained_once(tmp_path):
     micro.model_copy(update={"stages": (*micro.stages[:3], wider)}).save(front / "1.yaml")
     micro.save(front / "10.yaml")
     asked = replace(ASKED, name=str(tmp_path / "search"))
-    compared = train_top(asked, 2, 1, How(), None, ALONE, Silence())
+    compared = train_top(asked, 2, 1, How(), None, ALONE, NullProgress())
     assert [(e.name, e.baseline) for e in compared.entrants] == [
         ("0", False),
         ("1", False),
@@ -183,8 +185,8 @@ def test_the_best_of_a_front_and_smt_t_are_trained_once(tmp_path):
     assert all(e.top1[0] is not None for e in compared.entrants)
     assert read_settings(compared.entrants[2].runs[0]).arch.image_size == 32
     stamps = {p: p.stat().st_mtime_ns for e in compared.entrants for p in e.runs[0].glob("*.csv")}
-    again = train_top(asked, 2, 1, How(), None, ALONE, Silence())
+    again = train_top(asked, 2, 1, How(), None, ALONE, NullProgress())
     assert [e.top1 for e in again.entrants] == [e.top1 for e in compared.entrants]
     assert {p.parent for p in stamps} == {e.runs[0] for e in again.entrants}
     with pytest.raises(TrainingError, match=r"its front must have 4 networks \(got 3\)"):
-        train_top(asked, 4, 1, How(), None, ALONE, Silence())
+        train_top(asked, 4, 1, How(), None, ALONE, NullProgress())

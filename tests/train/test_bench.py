@@ -15,7 +15,7 @@ import pytest
 from smt_nas.accuracy.bench.table import TABLE, load_bench
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.report.bench import built_notes
-from smt_nas.search.listener import Silence
+from smt_nas.runtime.progress import NullProgress
 from smt_nas.train import bench
 from smt_nas.train.bench import Built, Wanted, build_bench, judged
 from tests.fakes.recipes import quick
@@ -39,7 +39,7 @@ def wanted(recipe, n=2, **changes):
 def built(recipe, tmp_path_factory):
     """Two networks, of which the first has three seeds."""
     out = tmp_path_factory.mktemp("bench")
-    return build_bench(wanted(recipe), out, "cpu", 1, Silence())
+    return build_bench(wanted(recipe), out, "cpu", 1, NullProgress())
 
 
 def lines(table):
@@ -75,11 +75,11 @@ def test_the_card_says_what_it_is(built):
 
 def test_a_whole_bench_is_left_alone_and_a_larger_one_goes_on(built, recipe, monkeypatch):
     before = built.table.read_text()
-    again = build_bench(wanted(recipe), built.table.parent, "cpu", 1, Silence())
+    again = build_bench(wanted(recipe), built.table.parent, "cpu", 1, NullProgress())
     assert again.trainings == 4 and built.table.read_text() == before
     asked = []
     monkeypatch.setattr(bench, "judged", lambda task: asked.append(task) or "not now")
-    larger = build_bench(wanted(recipe, n=3), built.table.parent, "cpu", 1, Silence())
+    larger = build_bench(wanted(recipe, n=3), built.table.parent, "cpu", 1, NullProgress())
     assert larger.planned == 5 and len(asked) == 1 and list(larger.failed.values()) == ["not now"]
     assert built.table.read_text() == before
 
@@ -87,17 +87,17 @@ def test_a_whole_bench_is_left_alone_and_a_larger_one_goes_on(built, recipe, mon
 def test_a_training_that_fails_is_told_and_tried_again(recipe, tmp_path, monkeypatch):
     real = judged
     monkeypatch.setattr(bench, "judged", lambda t: "diverged" if t.job.asked.seed == 1 else real(t))
-    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, Silence())
+    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
     assert found.trainings == 2 and list(found.failed.values()) == ["diverged"]
     monkeypatch.undo()
-    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, Silence())
+    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
     assert (found.trainings, found.failed) == (3, {})
 
 
 def test_a_full_disk_is_no_failed_network(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "trained", lambda job: StoreError("disk: is full"))
     with pytest.raises(StoreError, match="disk: is full"):
-        build_bench(wanted(recipe, n=2), tmp_path, "cpu", 1, Silence())
+        build_bench(wanted(recipe, n=2), tmp_path, "cpu", 1, NullProgress())
     assert lines(tmp_path / TABLE) == []
 
 
@@ -112,20 +112,20 @@ def test_a_training_without_a_figure_is_a_failure_and_no_row(recipe, tmp_path, m
         return replace(row, figures=figures if loss is None else {**figures, "val_loss": loss})
 
     monkeypatch.setattr(bench, "_row", without)
-    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, Silence())
+    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
     assert set(found.failed.values()) == {"its val_loss is no finite number"}
     assert lines(found.table) == []
 
 
 def test_what_goes_wrong_in_judging_is_one_failed_training(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "_row", lambda *asked: [].pop())
-    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, Silence())
+    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
     assert set(found.failed.values()) == {"IndexError: pop from empty list"}
 
 
 def test_an_interrupted_training_gives_no_row(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "judged", lambda task: None)
-    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, Silence())
+    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
     assert found.interrupted and found.trainings == 0 and lines(found.table) == []
 
 
@@ -167,17 +167,17 @@ class TestBadInput:
         other.write_text(text.replace("dim: [16, 32]", "dim: [16, 48]"))
         asked = Wanted(str(other), "digits", recipe, 2, 5e6, 7e6)
         with pytest.raises(StoreError, match="holds a bench with space_digest"):
-            build_bench(asked, built.table.parent, "cpu", 1, Silence())
+            build_bench(asked, built.table.parent, "cpu", 1, NullProgress())
 
     def test_other_labels_are_other_data(self, built, recipe, monkeypatch):
         monkeypatch.setattr(bench, "_digest", lambda source: "000000000000")
         with pytest.raises(StoreError, match="holds a bench with data_digest"):
-            build_bench(wanted(recipe), built.table.parent, "cpu", 1, Silence())
+            build_bench(wanted(recipe), built.table.parent, "cpu", 1, NullProgress())
 
     def test_data_of_another_number_of_classes_is_refused(self, recipe, tmp_path):
         asked = Wanted("smt", "digits", recipe, 2, 5e8, 7e8)
         with pytest.raises(ConfigError, match=r"num_classes must be that of the data \(got 1000"):
-            build_bench(asked, tmp_path / "b", "cpu", 1, Silence())
+            build_bench(asked, tmp_path / "b", "cpu", 1, NullProgress())
         assert not (tmp_path / "b").exists()
 
     @pytest.mark.parametrize("macs", ["5MMACs", "5..40Mparams", "soon"])
@@ -188,7 +188,7 @@ class TestBadInput:
     def test_a_folder_of_something_else_is_refused(self, recipe, tmp_path):
         (tmp_path / "mine.txt").write_text("x")
         with pytest.raises(StoreError, match="must be empty or new"):
-            build_bench(wanted(recipe), tmp_path, "cpu", 1, Silence())
+            build_bench(wanted(recipe), tmp_path, "cpu", 1, NullProgress())
 
 
 def test_show_tells_what_a_bench_is(built):

@@ -10,9 +10,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from smt_nas.errors import TrainingError
 from smt_nas.models import build
+from smt_nas.runtime.progress import NullProgress
 from smt_nas.train import evaluate as module
 from smt_nas.train.evaluate import evaluate, moved
-from smt_nas.train.listener import Silence
 from smt_nas.train.world import World
 from tests.fakes.weights import TINY
 
@@ -180,7 +180,7 @@ def test_precision_memory_format_and_progress():
             self.dtype = y.dtype
             return y
 
-    steps, heard = [], Silence()
+    steps, heard = [], NullProgress()
     heard.evaluated = lambda done, total: steps.append((done, total))
     network, x, y = Convolution(), torch.randn(5, 3, 4, 4), torch.arange(5)
     evaluate(network, batches(x, y), NAMES, ALONE, "amp-bf16", listener=heard, of=5)

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from smt_nas.errors import StoreError, TrainingError
+from smt_nas.runtime.progress import NullProgress
 from smt_nas.train import begin
 from smt_nas.train.begin import Asked, go_on, start
 from smt_nas.train.examples import Subset
-from smt_nas.train.listener import Silence
 from smt_nas.train.resume import _check_shared
 from smt_nas.train.settings import How
 from smt_nas.train.world import World
@@ -30,25 +30,25 @@ def few_images():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     run = tmp_path_factory.mktemp("own") / "run"
-    start(ASKED, How(), run, False, ALONE, Silence())
+    start(ASKED, How(), run, False, ALONE, NullProgress())
     return run
 
 
 def test_a_checkpoint_of_another_network_is_refused(run, tmp_path):
     other = tmp_path / "other"
     asked = replace(ASKED, changes=(*ASKED.changes, "layer_scale=1e-4"))
-    start(asked, How(), other, False, ALONE, Silence())
+    start(asked, How(), other, False, ALONE, NullProgress())
     shutil.rmtree(other / "checkpoints")
     shutil.copytree(run / "checkpoints", other / "checkpoints")
     with pytest.raises(StoreError, match=r"must be of this training's network.* Remove it"):
-        go_on(other, How(), ALONE, Silence())
+        go_on(other, How(), ALONE, NullProgress())
 
 
 def test_other_images_are_refused(run, monkeypatch, few_images):
     fewer = replace(few_images, train=Subset(few_images.train, np.arange(120)))
     monkeypatch.setattr(begin, "load_source", lambda spec: fewer)
     with pytest.raises(TrainingError, match=r"images that the training began with \(got 1"):
-        go_on(run, How(), ALONE, Silence())
+        go_on(run, How(), ALONE, NullProgress())
 
 
 def test_a_folder_that_not_all_processes_share_is_refused(run):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from smt_nas.runtime.progress import NullProgress
 from smt_nas.train import begin
 from smt_nas.train.begin import Asked, go_on, start
 from smt_nas.train.examples import Subset
 from smt_nas.train.interrupts import interrupts
-from smt_nas.train.listener import Silence
 from smt_nas.train.loader import Loading, Unreadable, evaluation_batches
 from smt_nas.train.settings import How
 from smt_nas.train.sources import load_source
@@ -35,7 +35,7 @@ def few_images():
         yield
 
 
-class Stopper(Silence):
+class Stopper(NullProgress):
     """Sends a signal to the training as an update ends."""
 
     def __init__(self, at):

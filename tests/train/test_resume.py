@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file
 
 from smt_nas.errors import TrainingError
+from smt_nas.runtime.progress import NullProgress
 from smt_nas.train.begin import Asked, go_on, start
 from smt_nas.train.learner import Learner
-from smt_nas.train.listener import Silence
 from smt_nas.train.settings import How
 from smt_nas.train.world import World
 from tests.fakes.images import few_digits
@@ -43,7 +43,7 @@ class Died(Exception):
     """Stands for SIGKILL: nothing runs after it."""
 
 
-class Killer(Silence):
+class Killer(NullProgress):
     """Ends a training at an update, as it hears of it."""
 
     def __init__(self, at):
@@ -76,7 +76,7 @@ def assert_same(a, b):
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     run = tmp_path_factory.mktemp("whole") / "run"
-    finished = start(SHORT, How(), run, False, ALONE, Silence())
+    finished = start(SHORT, How(), run, False, ALONE, NullProgress())
     assert (finished.updates, finished.epochs) == (12, 2)
     return run
 
@@ -89,7 +89,7 @@ def test_killed_at_any_update_and_resumed(unbroken, tmp_path, monkeypatch, worke
         with pytest.raises(Died):
             start(SHORT, how, run, True, ALONE, Killer(at))
     torch.manual_seed(7)  # whatever the caller did with the global generators
-    finished = go_on(run, how, ALONE, Silence())
+    finished = go_on(run, how, ALONE, NullProgress())
     assert not finished.interrupted
     assert_same(weights(unbroken), weights(run))
     rows = [(unbroken / "metrics.csv"), (run / "metrics.csv")]
@@ -104,14 +104,14 @@ def test_killed_at_any_update_and_resumed(unbroken, tmp_path, monkeypatch, worke
 @pytest.mark.parametrize("workers", [0, 1])
 def test_stopped_after_an_epoch_and_gone_on_with(unbroken, tmp_path, workers):
     run, how = tmp_path / "run", How(until_epoch=1, workers=workers)
-    stopped = start(SHORT, how, run, True, ALONE, Silence())
+    stopped = start(SHORT, how, run, True, ALONE, NullProgress())
     assert (stopped.updates, stopped.epochs, stopped.interrupted) == (6, 1, False)
-    again = start(SHORT, how, run, True, ALONE, Silence())
+    again = start(SHORT, how, run, True, ALONE, NullProgress())
     assert again.history == stopped.history
-    finished = start(SHORT, How(until_epoch=5, workers=workers), run, True, ALONE, Silence())
+    finished = start(SHORT, How(until_epoch=5, workers=workers), run, True, ALONE, NullProgress())
     assert (finished.updates, finished.epochs, finished.interrupted) == (12, 2, False)
     assert_same(weights(unbroken), weights(run))
-    earlier = start(SHORT, how, run, True, ALONE, Silence())
+    earlier = start(SHORT, how, run, True, ALONE, NullProgress())
     assert (earlier.history, earlier.interrupted) == (finished.history, False)
 
 
@@ -119,21 +119,21 @@ def test_the_callers_generators_are_left_alone(tmp_path):
     torch.manual_seed(3)
     random.seed(3)
     before = torch.get_rng_state(), random.getstate()
-    start(SHORT, How(), tmp_path / "run", False, ALONE, Silence())
+    start(SHORT, How(), tmp_path / "run", False, ALONE, NullProgress())
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1] == random.getstate()
 
 
 def test_another_seed_is_another_training(unbroken, tmp_path):
     run = tmp_path / "run"
-    start(replace(SHORT, seed=1), How(), run, False, ALONE, Silence())
+    start(replace(SHORT, seed=1), How(), run, False, ALONE, NullProgress())
     mine, other = weights(run)["model.safetensors"], weights(unbroken)["model.safetensors"]
     assert not torch.equal(mine["head.weight"], other["head.weight"])
 
 
 def test_a_finished_training_is_not_trained_again(unbroken):
     before = weights(unbroken)
-    finished = go_on(unbroken, How(), ALONE, Silence())
+    finished = go_on(unbroken, How(), ALONE, NullProgress())
     assert finished.updates == 12
     assert finished.weights is not None
     assert_same(before, weights(unbroken))
@@ -147,7 +147,7 @@ def test_gradients_that_stay_infinite_end_it_and_keep_the_checkpoint(tmp_path):
         epochs=2,
         changes=("batch_size=80", "max_nonfinite=1", "warmup_epochs=0"),
     )
-    start(wild, How(), run, False, ALONE, Silence())
+    start(wild, How(), run, False, ALONE, NullProgress())
 
     def broken(self, images, labels, last):
         value = self.model.head.weight.sum() * float("nan")
@@ -158,7 +158,7 @@ def test_gradients_that_stay_infinite_end_it_and_keep_the_checkpoint(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Learner, "_step", broken)
         with pytest.raises(TrainingError, match="gradients must be finite"):
-            start(wild, How(), other, False, ALONE, Silence())
+            start(wild, How(), other, False, ALONE, NullProgress())
 
 
 COMMAND = ["-m", "smt_nas", "train", "smt_micro", "--data", "digits", "--epochs", "1"]

@@ -24,8 +24,8 @@ from smt_nas.accuracy import Evaluation, evidence
 from smt_nas.arch import Architecture
 from smt_nas.metrics import METRICS
 from smt_nas.resources import locked, make_folder
-from smt_nas.search.listener import Listener, Silence
-from smt_nas.search.workers import Workers, available
+from smt_nas.runtime.process_pool import ProcessPool, available_cores
+from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.train.assemble import check
 from smt_nas.train.begin import Asked, default_recipe
@@ -113,7 +113,7 @@ class ShortTrainEvaluator:
     settings: ShortTraining
     folder: Path | None = None
     workers: int | None = None
-    listener: Listener = field(default_factory=Silence)
+    listener: SearchListener = field(default_factory=NullProgress)
 
     name = "short-train"
     objective = METRICS["val_top1"]
@@ -191,7 +191,7 @@ class ShortTrainEvaluator:
         processes = self._processes(device)
         how = How(device=settings.device, workers=readers(device, processes), keep=1)
         jobs = [Job(arch, settings.asked(arch), how, folder / arch.key) for arch in archs]
-        with Workers(processes) as pool:
+        with ProcessPool(processes) as pool:
             train = partial(pool.map, trained, lost=str)
             return Race(settings.rungs, settings.eta, train, self.listener).run(jobs)
 
@@ -207,4 +207,4 @@ class ShortTrainEvaluator:
     def _processes(self, device: torch.device) -> int:
         if self.workers is not None:
             return self.workers
-        return 1 if device.type == "cuda" else available()
+        return 1 if device.type == "cuda" else available_cores()

@@ -10,10 +10,9 @@ from smt_nas import costs
 from smt_nas.accuracy import Evaluation
 from smt_nas.accuracy.evaluator import STOPPED
 from smt_nas.errors import StoreError
-from smt_nas.search.listener import Listener
+from smt_nas.runtime.progress import EpochMetrics, SearchListener
 from smt_nas.train.candidate import Answer, Job
 from smt_nas.train.outcome import Finished
-from smt_nas.train.progress import Row
 from smt_nas.train.short.halving import dominators, kept, ranked
 
 Train = Callable[[Sequence[Job]], Iterable[Answer]]
@@ -33,7 +32,7 @@ class Arrived:
     """
 
     job: Job
-    rows: tuple[Row, ...]
+    rows: tuple[EpochMetrics, ...]
     macs: int
     top1: float
     images_per_s: float | None
@@ -58,7 +57,7 @@ class Race:
     rungs: tuple[int, ...]
     eta: int
     train: Train
-    listener: Listener
+    listener: SearchListener
 
     def run(self, jobs: Sequence[Job]) -> dict[str, Evaluation]:
         """Run it, and again among those that were stopped where all that went on failed.

@@ -18,7 +18,7 @@ from smt_nas.accuracy.evaluator import STOPPED
 from smt_nas.arch import load_arch
 from smt_nas.errors import ConfigError, SmtNasError, StoreError
 from smt_nas.resources import validated
-from smt_nas.search.listener import Silence
+from smt_nas.runtime.progress import NullProgress
 from smt_nas.space import SearchSpace
 from smt_nas.train import candidate
 from smt_nas.train.learner import Learner
@@ -104,7 +104,7 @@ def test_workers_do_not_matter(found, tmp_path):
     assert figures(several) == figures(found)
 
 
-class Killer(Silence):
+class Killer(NullProgress):
     """Dies as the second rung begins."""
 
     def say(self, text):

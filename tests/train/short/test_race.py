@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from smt_nas import costs
 from smt_nas.accuracy.evaluator import STOPPED
 from smt_nas.errors import StoreError
-from smt_nas.search.listener import Silence
+from smt_nas.runtime.progress import NullProgress
 from smt_nas.space import SearchSpace
 from smt_nas.train.begin import Asked
 from smt_nas.train.candidate import Job
@@ -47,7 +47,7 @@ def finished(job, top1, asked_to_stop=False):
     )
 
 
-class Told(Silence):
+class Told(NullProgress):
     def __init__(self):
         self.lines, self.steps = [], []
 
@@ -165,7 +165,7 @@ def test_a_full_disk_ends_it(tmp_path):
 def test_an_interrupt_ends_it(tmp_path, monkeypatch):
     stadium = Stadium(tmp_path, lambda place, epoch: 0.5)
     job = stadium.jobs[0].until(1)
-    race = Race((1, 3), 3, lambda jobs: [finished(job, 0.5, True)] * len(jobs), Silence())
+    race = Race((1, 3), 3, lambda jobs: [finished(job, 0.5, True)] * len(jobs), NullProgress())
     with pytest.raises(KeyboardInterrupt):
         race.run(stadium.jobs)
 

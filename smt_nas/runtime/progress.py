@@ -1,15 +1,25 @@
-"""How a training tells what it is doing; silent unless the caller listens."""
+"""How long work tells what it is doing; silent unless the caller listens."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
 
-from smt_nas.train.progress import Row
+EpochMetrics = dict[str, float | None]
+
+
+class SearchListener(Protocol):
+    """Hears what a search does."""
+
+    def say(self, text: str) -> None:
+        """One line that a user wants to read."""
+
+    def step(self, phase: str, done: int, total: int) -> None:
+        """`done` of `total` in a phase: `evaluate`, `count` or `time`."""
 
 
 @dataclass(frozen=True)
-class Moment:
+class TrainingStatus:
     """How far a training is.
 
     Attributes:
@@ -33,33 +43,36 @@ class Moment:
     memory_mb: float | None
 
 
-class Listener(Protocol):
+class TrainingListener(Protocol):
     """Hears what a training or an evaluation does."""
 
     def say(self, text: str) -> None:
         """One line that a user wants to read."""
 
-    def update(self, moment: Moment) -> None:
+    def update(self, status: TrainingStatus) -> None:
         """An update was made, or some since the last time."""
 
     def evaluated(self, done: int, total: int | None) -> None:
         """`done` images of an evaluation, of the `total` of this process where that is known."""
 
-    def epoch(self, row: Row) -> None:
+    def epoch(self, metrics: EpochMetrics) -> None:
         """An epoch ended, evaluated and saved; its row of metrics.csv."""
 
 
-class Silence:
-    """Hears and does nothing."""
+class NullProgress:
+    """Hears everything and does nothing."""
 
     def say(self, text: str) -> None:
         """Drop a line."""
 
-    def update(self, moment: Moment) -> None:
+    def step(self, phase: str, done: int, total: int) -> None:
+        """Drop a step."""
+
+    def update(self, status: TrainingStatus) -> None:
         """Drop an update."""
 
     def evaluated(self, done: int, total: int | None) -> None:
         """Drop a step."""
 
-    def epoch(self, row: Row) -> None:
-        """Drop a row."""
+    def epoch(self, metrics: EpochMetrics) -> None:
+        """Drop an epoch's metrics."""

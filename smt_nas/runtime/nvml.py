@@ -14,7 +14,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from smt_nas.devices.absent import Absent
+
+@dataclass(frozen=True)
+class Absent:
+    """Stands where an instrument would; `reason` is one sentence for the user."""
+
+    reason: str
+
+
+pass
 
 REASONS = {  # clock event reasons that hold a GPU back; others (idle, set clocks) do not
     0x4: "sw-power-cap",

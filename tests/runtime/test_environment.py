@@ -13,12 +13,12 @@ import torch
 
 import smt_nas
 from smt_nas.devices.conditions import Conditions
-from smt_nas.devices.nvml import open_gpu
-from smt_nas.profilers import environment as module
-from smt_nas.profilers.environment import environment
+from smt_nas.runtime import environment as module
+from smt_nas.runtime.environment import environment
+from smt_nas.runtime.nvml import open_gpu
 from tests.fakes.nvml import FakeNvml, GpuState, dying, without_counters, without_driver
 
-stamps = importlib.import_module("smt_nas.profilers.environment")
+stamps = importlib.import_module("smt_nas.runtime.environment")
 GPU = ("gpu", "gpu_uuid_hash", "gpu_driver", "gpu_power_limit_w", "gpu_other_processes")
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from smt_nas.devices.conditions import Conditions, Precision
 from smt_nas.errors import MeasurementError, one_line
-from smt_nas.profilers.switches import random_state_kept
+from smt_nas.runtime.torch_settings import random_state_kept
 
 DTYPES: dict[Precision, torch.dtype] = {
     "fp32": torch.float32,

@@ -7,7 +7,7 @@ import torch
 
 from smt_nas.devices.conditions import Conditions
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.target import check, resolve
+from smt_nas.runtime.torch_device import check, resolve
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 

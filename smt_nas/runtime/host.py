@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from smt_nas.devices.absent import Absent
+from smt_nas.runtime.nvml import Absent
 
 ROOT = Path("/")
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100  # of /proc, per second

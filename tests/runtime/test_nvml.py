@@ -5,8 +5,7 @@ import re
 
 import pytest
 
-from smt_nas.devices.absent import Absent
-from smt_nas.devices.nvml import REASONS, Gpu, gpus, open_gpu
+from smt_nas.runtime.nvml import REASONS, Absent, Gpu, gpus, open_gpu
 from tests.fakes import nvml as fakes
 from tests.fakes.nvml import FakeNvml, GpuState, NVMLError
 

@@ -16,11 +16,10 @@ from typing import Any
 import torch
 
 from smt_nas import __version__
-from smt_nas.devices.absent import Absent
 from smt_nas.devices.conditions import Conditions
-from smt_nas.devices.host import host, sample
-from smt_nas.devices.nvml import Gpu, open_gpu
-from smt_nas.profilers.switches import all_threads, switched
+from smt_nas.runtime.host import host, sample
+from smt_nas.runtime.nvml import Absent, Gpu, open_gpu
+from smt_nas.runtime.torch_settings import all_threads, switched
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _PER_ROW = "only where the precision is tf32"  # a stamp of several conditions

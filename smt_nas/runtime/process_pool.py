@@ -1,4 +1,4 @@
-"""Workers: functions of one argument on several processes of this machine.
+"""Process pool: functions of one argument on several processes of this machine.
 
 A worker is a plain child that reads (function, argument) from a socket and answers. When this
 process ends, however it ends, the worker ends too. A worker that dies (out of memory, a crash in a
@@ -26,13 +26,13 @@ _NAP_S = 3600.0  # the longest wait in one go: the system's own limit is some da
 _DYING_S = 5.0  # from the end of a worker's socket to the end of its process
 
 
-def available() -> int:
-    """Workers worth having: the cores this process may use, at most `MOST`."""
+def available_cores() -> int:
+    """Worker processes worth having: the cores this process may use, at most `MOST`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(MOST, cores or 1)
 
 
-class Workers:
+class ProcessPool:
     """A number of workers; with one, what can be trusted to end runs in this process.
 
     A context manager. Workers start when they are first needed.
@@ -44,7 +44,7 @@ class Workers:
         self._busy: dict[Connection, int] = {}  # with which argument
         self._began: dict[Connection, float] = {}  # at what time, once prepared
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> ProcessPool:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -95,7 +95,7 @@ class Workers:
 
     def _start(self) -> Connection:
         ours, theirs = Pipe()
-        serve = f"from smt_nas.search.workers import serve; serve({theirs.fileno()})"
+        serve = f"from smt_nas.runtime.process_pool import serve; serve({theirs.fileno()})"
         child = subprocess.Popen(
             [sys.executable, "-c", serve],
             pass_fds=[theirs.fileno()],

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from smt_nas.devices.absent import Absent
-from smt_nas.devices.host import foreign_share, host, open_rapl, sample, steal_share
+from smt_nas.runtime.host import foreign_share, host, open_rapl, sample, steal_share
+from smt_nas.runtime.nvml import Absent
 from tests.fakes import machine as laid
 
 
