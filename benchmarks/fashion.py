@@ -21,7 +21,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.model import cpu_model
-from smt_nas.resources import write_atomic
+from smt_nas.files import write_atomic
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.train.assess import Question, assess
 from smt_nas.train.begin import Asked, start

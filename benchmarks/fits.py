@@ -13,9 +13,12 @@ import numpy as np
 
 from benchmarks.measured import family, network_samples, op_samples
 from benchmarks.zoo import CACHE
-from smt_nas.devices import conditions, fit, fusion, kernels, ops, roofline
-from smt_nas.devices.fit import Fitted, Sample
+from smt_nas import conditions
+from smt_nas.costs import ops
+from smt_nas.devices import fusion, kernels, roofline
 from smt_nas.devices.kernels import Floats
+from tools import roofline_fit
+from tools.roofline_fit import Fitted, Sample
 
 GROUPS = 5  # of families
 
@@ -35,7 +38,9 @@ def without(device: str, group: int | None = None) -> Fitted:
             keep = [np.array([group_of(family(n)) != group for n in s.names]) for s in samples]
             samples = [s.only(k) for s, k in zip(samples, keep, strict=True)]
         start = None if group is None else without(device)
-        return fit.fit([*samples, *op_samples().values()], start, 30 if start is None else 8)
+        return roofline_fit.fit(
+            [*samples, *op_samples().values()], start, 30 if start is None else 8
+        )
 
     return _kept(f"{device}.{group}", make)
 
@@ -44,7 +49,7 @@ def without(device: str, group: int | None = None) -> Fitted:
 def ops_without(device: str) -> Fitted:
     """Fitted on single operators of all other devices."""
     samples = [s for (_, d), s in op_samples().items() if d != device]
-    return _kept(f"ops.{device}", lambda: fit.fit(samples))
+    return _kept(f"ops.{device}", lambda: roofline_fit.fit(samples))
 
 
 @functools.cache
@@ -52,13 +57,15 @@ def without_chips(prefixes: tuple[str, ...]) -> Fitted:
     """Fitted on all networks, and on operators of devices whose name starts otherwise."""
     samples = [s for (_, d), s in op_samples().items() if not d.startswith(prefixes)]
     name = f"chips.{'-'.join(prefixes)}"
-    return _kept(name, lambda: fit.fit([*network_samples().values(), *samples]))
+    return _kept(name, lambda: roofline_fit.fit([*network_samples().values(), *samples]))
 
 
 @functools.cache
 def of_all() -> Fitted:
     """Fitted on everything: what is shipped."""
-    return _kept("all", lambda: fit.fit([*network_samples().values(), *op_samples().values()]))
+    return _kept(
+        "all", lambda: roofline_fit.fit([*network_samples().values(), *op_samples().values()])
+    )
 
 
 def logs(fitted: Fitted, sample: Sample, known: bool = False) -> Floats:
@@ -92,7 +99,7 @@ def _kept(name: str, make: Callable[[], Fitted]) -> Fitted:
 @functools.cache
 def _digest() -> str:
     """Of the code that a fit depends on."""
-    files = [str(m.__file__) for m in (conditions, fit, fusion, kernels, ops, roofline)]
+    files = [str(m.__file__) for m in (conditions, roofline_fit, fusion, kernels, ops, roofline)]
     files += [str(Path(__file__).parent / f"{name}.py") for name in ("measured", "zoo")]
     text = b"".join(Path(f).read_bytes() for f in files)
     return hashlib.sha256(text).hexdigest()[:12]

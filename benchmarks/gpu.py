@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from smt_nas.arch import PRESETS
-from smt_nas.devices import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.devices.registry import local_sheet
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.limits import Limits

@@ -20,11 +20,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.zoo import BATCHES, CACHE, traces
-from smt_nas.devices.conditions import Conditions, Precision
+from smt_nas.conditions import Conditions, Precision
 from smt_nas.devices.device import hardware_of
-from smt_nas.devices.fit import Sample, joined
 from smt_nas.devices.kernels import CODE, Floats, Kernels, kernels
 from smt_nas.devices.registry import load_sheet
+from tools.roofline_fit import Sample, joined
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "benchmarks" / "data"

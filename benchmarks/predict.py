@@ -33,9 +33,9 @@ from benchmarks.measured import (
     readme_sample,
     timm_rows,
 )
-from smt_nas.devices.conditions import Conditions, Mode, Precision
-from smt_nas.devices.fit import Sample
+from smt_nas.conditions import Conditions, Mode, Precision
 from smt_nas.devices.latency import Floats
+from tools.roofline_fit import Sample
 
 REPEATS = 300  # choices of anchors at random
 MODES: tuple[Mode, ...] = ("eager", "compile")

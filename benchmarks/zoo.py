@@ -11,7 +11,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from smt_nas.devices.ops import Op
+from smt_nas.costs.ops import Op
 from smt_nas.models import vision
 from smt_nas.models.trace import trace
 

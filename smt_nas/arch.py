@@ -18,7 +18,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from smt_nas.errors import UnknownName
-from smt_nas.resources import looks_like_path, read_yaml, to_yaml, validated, write_atomic
+from smt_nas.files import looks_like_path, write_atomic
+from smt_nas.yaml import read_yaml, to_yaml, validated
 
 Mixer = Literal["sam", "msa"]
 Stacking = Literal["alternate", "tail"]

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from smt_nas.arch import PRESETS, Architecture, Stage, Stem, load_arch, mixers, preset
 from smt_nas.arch import published_drop_path as drop_path_rule
 from smt_nas.errors import ConfigError, StoreError, UnknownName
-from smt_nas.resources import validated
+from smt_nas.yaml import validated
 
 # Published code of arXiv 2307.08579: its model configs
 FACTS = {  # dims, depths, MLP ratios, stem kernel, head dim, drop path

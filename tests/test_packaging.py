@@ -52,7 +52,9 @@ def test_the_wheel_holds_the_package_and_its_data(wheels, source):
     data = {f"{SHIPPED}/{p.relative_to(ROOT)}" for p in itertools.chain(*folders)}
     assert f"{SHIPPED}/profiles/a100_80_sxm.yaml" in data
     assert package | data <= inside
-    assert not any(name.startswith(("tests/", "benchmarks/", "cli.py")) for name in inside)
+    assert not any(
+        name.startswith(("tests/", "benchmarks/", "tools/", "cli.py")) for name in inside
+    )
     assert not any("__pycache__" in name for name in inside)
 
 
@@ -70,10 +72,10 @@ def test_an_installed_wheel_finds_its_data(wheels, tmp_path):
     run("-m", "pip", "install", *options, wheels["sdist"])
     code = (
         f"import sys; sys.path.insert(0, {str(target)!r})\n"
-        "from smt_nas import resources\n"
-        "print(resources.__file__)\n"
-        "for name in resources.names('search_spaces'):\n"
-        "    print(resources.find_yaml('search_spaces', name, 'search space'))\n"
+        "from smt_nas import files\n"
+        "print(files.__file__)\n"
+        "for name in files.names('search_spaces'):\n"
+        "    print(files.find_yaml('search_spaces', name, 'search space'))\n"
     )
     module, *files = run("-c", code, cwd=tmp_path).splitlines()
     assert module.startswith(str(target))

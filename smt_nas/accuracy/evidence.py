@@ -1,6 +1,6 @@
 """What is known of the evaluators: how each agreed with the shipped bench, in a file beside it.
 
-`python -m benchmarks.evidence` writes the file; it says what `smt-nas validate` printed then.
+`python -m tools.evidence` writes the file; it says what `smt-nas validate` printed then.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from smt_nas.resources import folders
+from smt_nas.files import folders
 
 BENCH = "smt-bench-mini"
 REFERENCE = "#params"

@@ -19,7 +19,7 @@ from typing import Any
 from smt_nas.accuracy.evaluator import FunctionEvaluator, Returned
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError, did_you_mean, one_line
-from smt_nas.resources import working_directory
+from smt_nas.files import working_directory
 
 _LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
 

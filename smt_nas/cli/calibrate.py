@@ -11,7 +11,7 @@ from smt_nas.cli import console
 from smt_nas.cli.app import app
 
 if TYPE_CHECKING:
-    from smt_nas.devices.conditions import Conditions
+    from smt_nas.conditions import Conditions
 
 _STEPS = 1000  # of the progress bar
 
@@ -80,7 +80,7 @@ def _conditions(
     device: str, batch: str, precision: str, mode: str, threads: int
 ) -> tuple[Conditions, ...]:
     """Every combination of the comma-separated lists. Raises ConfigError."""
-    from smt_nas.devices.conditions import MODES, Precision
+    from smt_nas.conditions import MODES, Precision
     from smt_nas.devices.registry import local_sheet
     from smt_nas.profilers.calibrate import conditions_of
 

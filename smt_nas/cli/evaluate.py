@@ -77,9 +77,9 @@ def evaluate(
 
     Example: smt-nas eval runs/train-smt_micro-digits
     """
-    from smt_nas.resources import validated
     from smt_nas.train.assess import Question, assess
     from smt_nas.train.world import joined
+    from smt_nas.yaml import validated
 
     given = context.params  # by name: a dozen in a row would be mixed up one day
     asked = {name: given[name] for name in Question.model_fields}

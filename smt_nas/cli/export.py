@@ -25,7 +25,7 @@ def export(
     """
     from smt_nas.arch import load_arch
     from smt_nas.export import exported
-    from smt_nas.resources import write_atomic
+    from smt_nas.files import write_atomic
 
     text = exported(load_arch(arch), format, name=Path(arch).stem)
     if out is None:

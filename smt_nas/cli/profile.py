@@ -15,7 +15,7 @@ from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
 
 if TYPE_CHECKING:
-    from smt_nas.devices import Conditions
+    from smt_nas.conditions import Conditions
     from smt_nas.profilers.breakdown import Breakdown
     from smt_nas.profilers.limits import Limits
     from smt_nas.profilers.networks import Network
@@ -95,7 +95,7 @@ def profile(
 
     Example: smt-nas profile smt_b --gpu a100 --batch 1,64
     """
-    from smt_nas.resources import check_writable
+    from smt_nas.files import check_writable
 
     check_writable(csv, "--csv")
     check_writable(html, "--html")
@@ -161,8 +161,8 @@ class _Asked:
 
     def _conditions(self, batch: int, where: str | None) -> list[Conditions]:
         """One for each number of threads."""
-        from smt_nas.devices import Conditions
-        from smt_nas.resources import validated
+        from smt_nas.conditions import Conditions
+        from smt_nas.yaml import validated
 
         counts = _threads(self.threads) if where == "cpu" else [None]
         cases = [{**self.how, "batch": batch, "threads": n} for n in counts]
@@ -232,9 +232,9 @@ class _Results:
 
     def write(self, csv: Path | None, html: Path | None) -> None:
         """The files that were asked for."""
+        from smt_nas.files import write_atomic
         from smt_nas.report.document import as_csv
         from smt_nas.report.html import page
-        from smt_nas.resources import write_atomic
 
         if csv is not None:
             write_atomic(csv, as_csv(self._found))

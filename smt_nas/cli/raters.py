@@ -47,8 +47,8 @@ def rater_of(settings: Settings, listener: SearchListener, workers: int | None) 
         raise ConfigError(
             f"evaluator {SHORT_TRAIN}: needs data to train on (got no --data). E.g. --data digits."
         )
-    from smt_nas.resources import validated
     from smt_nas.train.short.evaluator import ShortTrainEvaluator, ShortTraining
+    from smt_nas.yaml import validated
 
     wanted = validated(ShortTraining, settings.training, "search")
     return ShortTrainEvaluator(wanted, workers=workers, listener=listener)

@@ -126,8 +126,8 @@ def search(
 def _settings(given: dict[str, Any]) -> Settings:
     """What the options ask for, by their names: a dozen in a row would be mixed up one day."""
     from smt_nas.cli.raters import SHORT_TRAIN, training
-    from smt_nas.resources import validated
     from smt_nas.search import DEFAULT_EVALUATOR, Settings, usual_n
+    from smt_nas.yaml import validated
 
     usual = DEFAULT_EVALUATOR if given["data"] is None else SHORT_TRAIN
     evaluator = given["evaluator"] or usual

@@ -12,7 +12,7 @@ import typer
 from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
 from smt_nas.errors import ConfigError
-from smt_nas.resources import write_atomic
+from smt_nas.files import write_atomic
 
 if TYPE_CHECKING:
     from smt_nas.train.begin import Asked
@@ -194,8 +194,8 @@ class _Words:
 
     def how(self) -> How:
         """How to train it."""
-        from smt_nas.resources import validated
         from smt_nas.train.settings import How
+        from smt_nas.yaml import validated
 
         values = {name: self._given[name] for name in How.model_fields if name in self._given}
         return validated(How, values | {"log": tuple(values["log"] or ())}, "train")

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
+from smt_nas.costs.parts import Floats, PartIndex
 from smt_nas.devices.latency import Latency
-from smt_nas.devices.parts import Floats, PartIndex
 
 
 @dataclass(frozen=True)

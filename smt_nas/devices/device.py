@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas.arch import Architecture
+from smt_nas.conditions import Conditions, Mode
+from smt_nas.costs.ops import Op
 from smt_nas.devices.blocks import BlockTable
-from smt_nas.devices.conditions import Conditions, Mode
 from smt_nas.devices.efficiency import Efficiency, load_efficiency
 from smt_nas.devices.kernels import Floats, Kernels, kernels
 from smt_nas.devices.latency import Latency
-from smt_nas.devices.ops import Op
 from smt_nas.devices.registry import load_sheet, local_sheet
 from smt_nas.devices.roofline import Hardware, Times, host_ms, kernel_times
 from smt_nas.devices.sheet import Sheet

@@ -13,10 +13,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from smt_nas.devices.conditions import Mode
+from smt_nas.conditions import Mode
 from smt_nas.devices.sheet import Kind
 from smt_nas.errors import ConfigError
-from smt_nas.resources import folders, validated
+from smt_nas.files import folders
+from smt_nas.yaml import validated
 
 FILE = "efficiency.json"
 

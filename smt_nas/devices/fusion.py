@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from smt_nas.devices.ops import Op
+from smt_nas.costs.ops import Op
 
 PRODUCTS = frozenset(("linear", "matmul", "attention", "conv", "depthwise", "grouped"))
 JOINS = frozenset(("cat", "stack"))

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
+from smt_nas.costs.ops import Op
 from smt_nas.devices.fusion import PRODUCTS, Merged, merged, readers_of, sources_of, with_biases
-from smt_nas.devices.ops import Op
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 
 Floats = NDArray[np.float64]
 COVERAGE = 0.8  # of an interval: this share of truths should lie in it

@@ -17,9 +17,10 @@ from typing import Any
 from smt_nas.devices import probe
 from smt_nas.devices.sheet import Sheet, SheetFile
 from smt_nas.errors import MeasurementError, UnknownName
-from smt_nas.resources import folders, looks_like_path, read_yaml, validated
+from smt_nas.files import folders, looks_like_path
 from smt_nas.runtime.host import ROOT, host
 from smt_nas.runtime.nvml import Absent, Gpu, gpus, open_gpu
+from smt_nas.yaml import read_yaml, validated
 
 FOLDER = "profiles"
 _SHEET = re.compile(r"^kind:", re.MULTILINE)

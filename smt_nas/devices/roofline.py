@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from smt_nas.devices.conditions import Mode
+from smt_nas.conditions import Mode
 from smt_nas.devices.fusion import PRODUCTS
 from smt_nas.devices.kernels import CODE, KINDS, Floats, Kernels
 

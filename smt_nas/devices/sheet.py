@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from smt_nas.devices.conditions import Precision
+from smt_nas.conditions import Precision
 
 Kind = Literal["gpu", "cpu"]
 Peak = Literal["fp32", "tf32", "fp16", "bf16"]

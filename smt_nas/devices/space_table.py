@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from smt_nas.conditions import Conditions
+from smt_nas.costs.parts import PartIndex
 from smt_nas.devices.blocks import BlockTable
-from smt_nas.devices.conditions import Conditions
-from smt_nas.devices.parts import PartIndex
 from smt_nas.devices.tables import find_table
 from smt_nas.space import SearchSpace
 

@@ -17,14 +17,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from smt_nas.conditions import Conditions
+from smt_nas.costs.parts import Floats, PartIndex
 from smt_nas.devices.blocks import BlockTable
-from smt_nas.devices.conditions import Conditions
 from smt_nas.devices.evidence import Calibration, Evidence
 from smt_nas.devices.latency import APART
-from smt_nas.devices.parts import Floats, PartIndex
 from smt_nas.errors import ConfigError
-from smt_nas.resources import folders, validated, write_atomic
+from smt_nas.files import folders, write_atomic
 from smt_nas.space import SearchSpace
+from smt_nas.yaml import validated
 
 FOLDER = "profiles"
 COLUMNS = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from smt_nas.arch import Architecture, Mixer, Stage
 from smt_nas.errors import ExportError
-from smt_nas.resources import to_yaml
+from smt_nas.yaml import to_yaml
 
 _NONE = -1  # the published code's word for "no heads of this kind"
 _LAYER_SCALE = 1e-4  # fixed there

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from smt_nas.devices.ops import Kind
+from smt_nas.costs.ops import Kind
 
 # autocast's lists for CUDA, of the operators that reach the dispatcher (torch.amp documentation)
 HALVED, WIDENED, PRODUCTS = (

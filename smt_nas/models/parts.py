@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from smt_nas.arch import Stage
 from smt_nas.arch import Stem as StemSpec
-from smt_nas.devices.ops import Op
-from smt_nas.devices.parts import Part, PartKind
+from smt_nas.costs.ops import Op
+from smt_nas.costs.parts import Part, PartKind
 from smt_nas.models.blocks import (
     BLOCK_EPS,
     FFN,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from smt_nas.devices.ops import Kind, Op
+from smt_nas.costs.ops import Kind, Op
 from smt_nas.models.operators import HALVED, WIDENED, Shape, kind_of, shape_of
 
 aten = torch.ops.aten

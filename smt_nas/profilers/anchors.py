@@ -21,13 +21,13 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from smt_nas.devices.conditions import Conditions, Mode, Precision
+from smt_nas.conditions import Conditions, Mode, Precision
 from smt_nas.devices.device import Correction, Device
 from smt_nas.devices.latency import COVERAGE
 from smt_nas.errors import ConfigError
 from smt_nas.profilers.breakdown import operators
 from smt_nas.profilers.networks import load_network
-from smt_nas.resources import validated
+from smt_nas.yaml import validated
 
 MOST = 64
 _FEWEST_SPREAD = 0.05  # of the logs, whatever few anchors say: networks differ

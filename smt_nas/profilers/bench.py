@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from smt_nas.arch import Architecture
-from smt_nas.devices.conditions import Conditions
-from smt_nas.devices.parts import Part
+from smt_nas.conditions import Conditions
+from smt_nas.costs.parts import Part
 from smt_nas.models.parts import part_module
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.networks import Network, fill_weights, network_of

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
+from smt_nas.costs.ops import Op
 from smt_nas.devices.device import Device, OpTimes
-from smt_nas.devices.ops import Op
 from smt_nas.metrics import Provenance
 from smt_nas.models import build
 from smt_nas.models.operators import kind_of

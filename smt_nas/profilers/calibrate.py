@@ -20,7 +20,7 @@ import torch
 
 from smt_nas import __version__
 from smt_nas.arch import Architecture
-from smt_nas.devices.conditions import Conditions, Mode, Precision
+from smt_nas.conditions import Conditions, Mode, Precision
 from smt_nas.devices.evidence import Evidence, Load
 from smt_nas.devices.registry import local_sheet
 from smt_nas.devices.sheet import Sheet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 
 
 class Call(Protocol):

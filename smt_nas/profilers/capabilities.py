@@ -8,7 +8,7 @@ from typing import get_args
 
 import torch
 
-from smt_nas.devices.conditions import Conditions, Precision
+from smt_nas.conditions import Conditions, Precision
 from smt_nas.devices.doctor import Check
 from smt_nas.errors import MeasurementError
 from smt_nas.runtime.torch_device import check, resolve

@@ -25,7 +25,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from smt_nas.arch import Architecture
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError, UnknownName, one_line
 from smt_nas.models import SMT, build
 from smt_nas.profilers.networks import Network

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.activations import alive_mb
 from smt_nas.profilers.networks import Network

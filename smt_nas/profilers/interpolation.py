@@ -14,7 +14,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from smt_nas.devices.parts import KINDS, Part
+from smt_nas.costs.parts import KINDS, Part
 from smt_nas.errors import MeasurementError
 from smt_nas.models.parts import trace_part
 

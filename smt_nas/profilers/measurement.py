@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError
 from smt_nas.profilers.stats import Summary, summarise
 

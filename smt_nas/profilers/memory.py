@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError, one_line
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.figure import Figure, unknown

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from smt_nas.arch import PRESETS, SMALL_PRESETS, Architecture, load_arch
 from smt_nas.errors import ConfigError, UnknownName, did_you_mean, one_line
+from smt_nas.files import looks_like_path, working_directory
 from smt_nas.models import SMT, build
 from smt_nas.models.smt import initial_values
 from smt_nas.models.vision import timm
-from smt_nas.resources import looks_like_path, working_directory
 
 _WAY_OUT = "A path to a model .yaml, timm:NAME and package.module:factory work too."
 _TIMM = "timm:"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.devices.device import Device
 from smt_nas.devices.latency import Latency
 from smt_nas.devices.registry import tables_of
 from smt_nas.devices.tables import find_table
 from smt_nas.errors import SmtNasError
+from smt_nas.files import names
 from smt_nas.profilers.breakdown import operators
 from smt_nas.profilers.figure import Figure, predicted_latency, unknown
 from smt_nas.profilers.networks import Network
-from smt_nas.resources import names
 from smt_nas.space import SearchSpace
 
 

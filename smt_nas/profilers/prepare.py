@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError, one_line
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.free_memory import DoesNotFit, check_room, image_shape

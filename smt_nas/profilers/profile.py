@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.devices.device import Device, load_device, local_device
 from smt_nas.devices.registry import is_here
 from smt_nas.errors import ConfigError, MeasurementError

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas import costs
-from smt_nas.devices.conditions import Conditions
-from smt_nas.devices.parts import PartIndex
+from smt_nas.conditions import Conditions
+from smt_nas.costs.parts import PartIndex
 from smt_nas.space import Genes, SearchSpace
 
 NETWORKS = 20  # that the additivity is fitted on, and as many others that check it

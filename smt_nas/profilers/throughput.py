@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.budgets import MAX_BATCH
+from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError, MeasurementError, one_line
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.clock import Clock, SystemClock
@@ -25,7 +26,6 @@ from smt_nas.profilers.prepare import prepare
 from smt_nas.profilers.sustain import sustain
 from smt_nas.profilers.watch import Watcher, watcher_of
 from smt_nas.runtime.torch_device import resolve
-from smt_nas.units import MAX_BATCH
 
 _RESOLUTION = 32  # the largest batch is found to a 32nd of it
 _FLAT = 2  # doublings without gain, after which a CPU's curve is over

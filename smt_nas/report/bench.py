@@ -12,8 +12,8 @@ from smt_nas import costs
 from smt_nas.accuracy.bench.rows import Row
 from smt_nas.accuracy.bench.table import Bench
 from smt_nas.arch import Architecture
+from smt_nas.files import names
 from smt_nas.report.shares import percent
-from smt_nas.resources import names
 from smt_nas.space import SearchSpace
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from smt_nas.devices import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError
 from smt_nas.profilers.compare import Verdict, verdict
 from smt_nas.profilers.measurement import Measurement

@@ -12,11 +12,11 @@ from rich.text import Text
 
 from smt_nas import costs
 from smt_nas.arch import Architecture
+from smt_nas.budgets import describe_macs
 from smt_nas.costs import PartCosts
 from smt_nas.metrics import METRICS
 from smt_nas.profilers import Count, count
 from smt_nas.profilers.networks import Network
-from smt_nas.units import describe_macs
 
 _LEFT_OUT = "everything that is no convolution, linear or attention product"
 _NARROW = {"attention_macs": "attn\nGMACs", "activations": "Mactiva-\ntions"}  # for 80 columns

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from smt_nas import costs
-from smt_nas.devices import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError
 from smt_nas.profilers.breakdown import Breakdown
 from smt_nas.profilers.measurement import Measurement

@@ -13,7 +13,7 @@ import numpy as np
 
 from smt_nas.accuracy.validate import BASELINES, Judged, Validation
 from smt_nas.errors import ConfigError, MeasurementError
-from smt_nas.resources import check_writable, write_atomic
+from smt_nas.files import check_writable, write_atomic
 
 _KINDS = (".html", ".png")
 _COLOURS = "Viridis"

@@ -10,8 +10,8 @@ import numpy as np
 from rich.table import Table
 
 from smt_nas import costs
+from smt_nas.files import names
 from smt_nas.metrics import METRICS
-from smt_nas.resources import names
 from smt_nas.space import SearchSpace
 
 SAMPLE = 20_000  # random networks that medians come from

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from smt_nas import __version__
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.runtime.host import host, sample
 from smt_nas.runtime.nvml import Absent, Gpu, open_gpu
 from smt_nas.runtime.torch_settings import all_threads, switched

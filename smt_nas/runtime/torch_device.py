@@ -8,7 +8,7 @@ import warnings
 import torch
 from torch import nn
 
-from smt_nas.devices.conditions import Conditions, Precision
+from smt_nas.conditions import Conditions, Precision
 from smt_nas.errors import MeasurementError, one_line
 from smt_nas.runtime.torch_settings import random_state_kept
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import torch
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 
 
 @contextmanager

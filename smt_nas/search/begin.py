@@ -7,7 +7,6 @@ from pathlib import Path
 from smt_nas.accuracy import Evaluator, Trains, make_evaluator
 from smt_nas.errors import ConfigError, MeasurementError, StoreError, UnknownName
 from smt_nas.metrics import METRICS
-from smt_nas.resources import validated
 from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.search.engine import Search
 from smt_nas.search.problem import COST_OBJECTIVES, Problem
@@ -18,6 +17,7 @@ from smt_nas.search.strategies import make_strategy
 from smt_nas.search.study import Study
 from smt_nas.search.survey import introduce
 from smt_nas.space import SearchSpace
+from smt_nas.yaml import validated
 
 
 def start(

@@ -19,7 +19,6 @@ from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.search.front import Result, pareto, result, write
 from smt_nas.search.prediction_error import PredictionError, prediction_errors
-from smt_nas.search.presets import baselines
 from smt_nas.search.problem import Problem
 from smt_nas.search.prove import Notes, proof, prove
 from smt_nas.search.rate import Rater
@@ -27,6 +26,7 @@ from smt_nas.search.rundir import RunDirectory, Settings
 from smt_nas.search.strategies import BATCH, Foresight, Strategy, make_strategy
 from smt_nas.search.study import Study, Trial, history
 from smt_nas.space import Genes
+from smt_nas.space.baselines import baselines
 
 _COUNTED = ("params", "macs")  # what a score is compared with, so that nobody takes it for accuracy
 

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.devices.device import Device
 from smt_nas.devices.latency import Latency
-from smt_nas.search.presets import baselines
 from smt_nas.search.targets import Target
 from smt_nas.space import SearchSpace
+from smt_nas.space.baselines import baselines
 
 Basis = Literal["sheet", "anchored", "table"]
 _PROBES = 200  # networks whose predictions the digest is of

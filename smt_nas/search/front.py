@@ -17,8 +17,8 @@ from smt_nas import costs
 from smt_nas.accuracy import Evaluation
 from smt_nas.arch import Architecture
 from smt_nas.errors import StoreError
+from smt_nas.files import write_atomic
 from smt_nas.metrics import METRICS
-from smt_nas.resources import write_atomic
 from smt_nas.search.problem import Problem
 from smt_nas.search.study import Trial
 

@@ -15,7 +15,6 @@ from smt_nas.devices.device import Device
 from smt_nas.errors import ConfigError
 from smt_nas.metrics import METRICS
 from smt_nas.search.forecast import Forecast, Record, forecast
-from smt_nas.search.presets import baselines
 from smt_nas.search.quantities import (
     Floats,
     Interval,
@@ -27,6 +26,7 @@ from smt_nas.search.quantities import (
 )
 from smt_nas.search.targets import Default, Devices, Find, Place, Target
 from smt_nas.space import Genes, SearchSpace
+from smt_nas.space.baselines import baselines
 
 COST_OBJECTIVES = ("latency_ms", "macs", "params")
 """What is wanted beside the evaluator's figure, where nothing else was said."""

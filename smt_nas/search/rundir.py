@@ -22,11 +22,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.errors import ConfigError, StoreError
-from smt_nas.resources import locked, read_yaml, to_yaml, validated, write_atomic
+from smt_nas.files import locked, write_atomic
 from smt_nas.search.forecast import Record
 from smt_nas.search.study import HIDDEN, check_url, file_url, hide_password
 from smt_nas.search.targets import BEFORE_DEVICES
 from smt_nas.space import SearchSpace, SpaceConfig
+from smt_nas.yaml import read_yaml, to_yaml, validated
 
 _VERSIONS = ("smt-nas", "torch", "numpy", "optuna", "pymoo", "scikit-learn", "fvcore", "thop")
 
@@ -200,7 +201,7 @@ class RunDirectory:
         return found | ({"predictions": forecasts} if forecasts else {})
 
     def lock(self) -> AbstractContextManager[None]:
-        """Hold the directory for writing; see `resources.locked`."""
+        """Hold the directory for writing; see `files.locked`."""
         return locked(self.path, f"`smt-nas front {self.path}` reads it.")
 
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from smt_nas.arch import PRESETS
 from smt_nas.errors import UnknownName
-from smt_nas.search.presets import baselines
 from smt_nas.search.problem import Problem
 from smt_nas.search.quantities import Floats
 from smt_nas.search.screen import by_formula, distinct, feasible_sample, screen
 from smt_nas.search.surrogate import Surrogate
 from smt_nas.space import Genes
+from smt_nas.space.baselines import baselines
 
 BATCH = 32  # proposals a round; a round sees all trials before it and none of its own
 _EXPLORE = 0.25  # share of a round drawn at random, so that the surrogate stays honest

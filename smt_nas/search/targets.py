@@ -8,11 +8,11 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
-from smt_nas.devices.conditions import Conditions, Precision
+from smt_nas.budgets import parse_target
+from smt_nas.conditions import Conditions, Precision
 from smt_nas.devices.device import Device, load_device, local_device
 from smt_nas.devices.registry import is_here
 from smt_nas.errors import ConfigError, MeasurementError
-from smt_nas.units import parse_target
 
 CPU, GPU = "cpu", "gpu"  # what this machine's own devices are called
 _LOCAL = {CPU: "cpu", GPU: "cuda:0"}

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from smt_nas.arch import Architecture, Stage, Stem, mixers, published_drop_path
 from smt_nas.errors import SpaceError
-from smt_nas.resources import find_yaml, read_yaml, validated
+from smt_nas.files import find_yaml
 from smt_nas.space.options import SpaceConfig, StageOptions
 from smt_nas.space.patterns import Genes, Patterns
+from smt_nas.yaml import read_yaml, validated
 
 
 @dataclass(frozen=True)

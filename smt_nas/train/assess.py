@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.arch import Architecture, load_arch
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError, StoreError, TrainingError
 from smt_nas.models import SMT, build
 from smt_nas.runtime.progress import TrainingListener

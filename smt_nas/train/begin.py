@@ -10,7 +10,7 @@ from typing import Any
 
 from smt_nas.arch import Architecture, load_arch
 from smt_nas.errors import ConfigError, TrainingError
-from smt_nas.resources import looks_like_path, validated
+from smt_nas.files import looks_like_path
 from smt_nas.runtime.progress import TrainingListener
 from smt_nas.train.loop import train
 from smt_nas.train.outcome import DryRun, Finished
@@ -21,6 +21,7 @@ from smt_nas.train.rundir import begin, free_folder, held, holds, read_settings
 from smt_nas.train.settings import How, Settings
 from smt_nas.train.sources import Source, load_source
 from smt_nas.train.world import World
+from smt_nas.yaml import validated
 
 _SMALL = 64  # pixels, up to which a network is trained by the recipe for small images
 

@@ -21,8 +21,9 @@ from smt_nas.accuracy.bench.rows import NUMBERS, Row
 from smt_nas.accuracy.bench.store import append, begin, recovered
 from smt_nas.accuracy.bench.table import TABLE, BenchCard
 from smt_nas.accuracy.bench.words import Input
+from smt_nas.budgets import parse_budget
 from smt_nas.errors import ConfigError, SmtNasError, StoreError, one_line
-from smt_nas.resources import locked, make_folder
+from smt_nas.files import locked, make_folder
 from smt_nas.runtime.environment import environment
 from smt_nas.runtime.process_pool import ProcessPool, available_cores
 from smt_nas.runtime.progress import NullProgress, SearchListener
@@ -35,7 +36,6 @@ from smt_nas.train.recipe import load_recipe
 from smt_nas.train.settings import How
 from smt_nas.train.sources import Source, load_source
 from smt_nas.train.world import World, joined
-from smt_nas.units import parse_budget
 
 _SCRATCH = "trainings"
 _ON_A_GPU = 4  # small networks leave most of one idle

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from smt_nas.arch import Architecture
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.errors import SmtNasError, StoreError, one_line
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.runtime.torch_settings import all_threads, switched

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError, StoreError
-from smt_nas.resources import validated
 from smt_nas.train.recipe import Evaluation
+from smt_nas.yaml import validated
 
 KEY = "smt_nas.card"
 _SCHEMA = 1

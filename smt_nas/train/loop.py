@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.errors import TrainingError
 from smt_nas.runtime.progress import EpochMetrics, TrainingListener, TrainingStatus
 from smt_nas.runtime.torch_settings import switched

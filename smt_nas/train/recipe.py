@@ -14,7 +14,8 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from smt_nas.errors import ConfigError
-from smt_nas.resources import find_yaml, names, read_yaml, to_yaml, validated
+from smt_nas.files import find_yaml, names
+from smt_nas.yaml import read_yaml, to_yaml, validated
 
 FOLDER = "train/recipes"
 

@@ -18,10 +18,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.errors import ConfigError, StoreError
-from smt_nas.resources import locked, make_folder, read_yaml, to_yaml, validated, write_atomic
+from smt_nas.files import locked, make_folder, write_atomic
 from smt_nas.runtime.environment import environment
 from smt_nas.train.recipe import Recipe
 from smt_nas.train.settings import Settings
+from smt_nas.yaml import read_yaml, to_yaml, validated
 
 FILE = "train.yaml"
 _ANOTHER = "Choose another --out."

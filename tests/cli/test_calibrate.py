@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from smt_nas.cli.app import app
 from smt_nas.profilers import calibrate
-from smt_nas.resources import to_yaml
+from smt_nas.yaml import to_yaml
 from tests.fakes.bench import SMALL, FakeBench
 
 ROOT = Path(__file__).resolve().parents[2]

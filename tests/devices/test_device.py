@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from smt_nas import PRESETS
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.devices.device import load_device
 from smt_nas.devices.efficiency import load_efficiency
 from smt_nas.devices.registry import all_sheets

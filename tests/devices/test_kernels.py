@@ -2,9 +2,9 @@
 
 import pytest
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
+from smt_nas.costs.ops import Op
 from smt_nas.devices.kernels import KINDS, kernels
-from smt_nas.devices.ops import Op
 
 COMPILED = Conditions(mode="compile", precision="fp16")
 

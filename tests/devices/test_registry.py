@@ -14,7 +14,7 @@ from smt_nas.devices.registry import (
     sheet_names,
 )
 from smt_nas.errors import ConfigError, MeasurementError, UnknownName
-from smt_nas.resources import folders
+from smt_nas.files import folders
 from tests.fakes import machine as laid
 from tests.fakes import nvml as fakes
 from tests.fakes.nvml import FakeNvml, GpuState

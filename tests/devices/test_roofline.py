@@ -6,10 +6,10 @@ import itertools
 import numpy as np
 import pytest
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
+from smt_nas.costs.ops import Op
 from smt_nas.devices.efficiency import load_efficiency
 from smt_nas.devices.kernels import kernels
-from smt_nas.devices.ops import Op
 from smt_nas.devices.roofline import Hardware, host_ms, kernel_times
 
 C = dict(load_efficiency("gpu").coefficients)

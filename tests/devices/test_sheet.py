@@ -3,11 +3,11 @@
 import pytest
 import yaml
 
+from smt_nas.budgets import parse_budget
 from smt_nas.devices.registry import all_sheets, load_sheet, sheet_names
 from smt_nas.devices.sheet import PEAKS, Sheet
 from smt_nas.errors import ConfigError, UnknownName
-from smt_nas.resources import folders
-from smt_nas.units import parse_budget
+from smt_nas.files import folders
 
 SHIPPED = all_sheets()
 GPUS = [s for s in SHIPPED if s.kind == "gpu"]

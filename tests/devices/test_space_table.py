@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from smt_nas import SearchSpace
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.devices.device import load_device
 from smt_nas.space import SpaceConfig
 

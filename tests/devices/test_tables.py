@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
+from smt_nas.costs.parts import PartIndex
 from smt_nas.devices.device import Device
 from smt_nas.devices.efficiency import load_efficiency
 from smt_nas.devices.evidence import Calibration, Evidence, Load, NetworkTime
-from smt_nas.devices.parts import PartIndex
 from smt_nas.devices.tables import (
     MeasuredTable,
     PartTimes,

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from smt_nas.devices.parts import parts_of
+from smt_nas.costs.parts import parts_of
 from smt_nas.devices.sheet import Sheet
 from smt_nas.profilers.bench import ChainTimes, NetworkSample
 from smt_nas.space import SearchSpace, SpaceConfig

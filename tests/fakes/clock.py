@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.profilers.watch import Seen
 
 

@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from smt_nas import PRESETS, SearchSpace, costs
-from smt_nas.devices.parts import Part, ordered_parts, parts_of
+from smt_nas.costs.parts import Part, ordered_parts, parts_of
 from smt_nas.models import build
 from smt_nas.models.parts import part_input, part_module
 

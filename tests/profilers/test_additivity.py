@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smt_nas.devices.parts import PartIndex
+from smt_nas.costs.parts import PartIndex
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.additivity import _additivity, _half_interval, errors, normalised
 from smt_nas.profilers.interpolation import features, filled

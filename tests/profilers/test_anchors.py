@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from smt_nas.devices import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.devices.device import load_device
 from smt_nas.errors import ConfigError, UnknownName
 from smt_nas.profilers.anchors import Anchor, anchored, read_anchors

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError
 from smt_nas.profilers.measurement import Measurement
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from smt_nas import PRESETS, costs
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers import memory
 from smt_nas.profilers.memory import peak_memory, resident_mb
@@ -33,7 +33,7 @@ def warmed(network, conditions, device="cpu"):
 ALONE = """
 import json
 from tests.profilers.test_memory import warmed
-from smt_nas.devices import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.profilers.networks import load_network
 found = [warmed(load_network("smt_t"), Conditions(batch=b, threads=1)) for b in (1, 4)]
 print(json.dumps([{name: vars(figure) for name, figure in one.items()} for one in found]))

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from smt_nas.arch import Architecture, Stage
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers import free_memory
 from smt_nas.profilers import prepare as prepare_module

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.profilers.networks import Network
 from smt_nas.profilers.prepare import prepare
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from smt_nas import SearchSpace, costs
-from smt_nas.devices.conditions import Conditions
-from smt_nas.devices.parts import PartIndex
+from smt_nas.conditions import Conditions
+from smt_nas.costs.parts import PartIndex
 from smt_nas.profilers.schedule import Plan, Schedule, as_line, of_line
 from smt_nas.space import SpaceConfig
 

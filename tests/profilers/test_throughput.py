@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError, MeasurementError
 from smt_nas.profilers import throughput
 from smt_nas.profilers.curve import Point, Sweep

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import smt_nas
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.runtime import environment as module
 from smt_nas.runtime.environment import environment
 from smt_nas.runtime.nvml import open_gpu

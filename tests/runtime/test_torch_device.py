@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError
 from smt_nas.runtime.torch_device import check, resolve
 

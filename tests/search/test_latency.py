@@ -9,12 +9,12 @@ from rich.console import Console
 
 from smt_nas import costs
 from smt_nas.accuracy import FunctionEvaluator
-from smt_nas.devices import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError, MeasurementError, StoreError, UnknownName
 from smt_nas.profilers import witness
 from smt_nas.report.front import as_document, front_notes, front_table
-from smt_nas.search import Problem, Settings, presets, prove, reopen, start, targets
-from smt_nas.space import SearchSpace
+from smt_nas.search import Problem, Settings, prove, reopen, start, targets
+from smt_nas.space import SearchSpace, baselines
 from tests.fakes import devices as fakes
 
 SPACE = SearchSpace.load("smt_micro")
@@ -104,7 +104,7 @@ def test_values_are_the_device_s(devices):
 
 def test_a_share_of_a_preset_s_latency(devices):
     (limit,) = problem("0.8*smt_t.latency@a100").limits
-    smt_t = presets.baselines(SPACE)["smt_t"]
+    smt_t = baselines.baselines(SPACE)["smt_t"]
     whole = float(devices["a100"].predict_arch(smt_t, Conditions()).ms[0])
     assert limit.high == pytest.approx(0.8 * whole)
 

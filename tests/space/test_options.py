@@ -6,8 +6,8 @@ import tracemalloc
 import pytest
 
 from smt_nas.errors import ConfigError
-from smt_nas.resources import to_yaml
 from smt_nas.space import SearchSpace, SpaceConfig
+from smt_nas.yaml import to_yaml
 
 STAGE = {"dim": 16, "depth": 1}
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from smt_nas import SearchSpace, build, costs
+from smt_nas.files import names
 from smt_nas.profilers import count
-from smt_nas.resources import names
 
 # a change of these numbers is a change of the space: say so in the changelog
 SIZES = {"smt": 929_769_487_073_280, "smt_micro": 16_413_081_600}

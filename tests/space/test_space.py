@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from smt_nas import PRESETS, SearchSpace
 from smt_nas.errors import ConfigError, SpaceError, UnknownName
+from smt_nas.files import names
 from smt_nas.models import build
-from smt_nas.resources import names, to_yaml
 from smt_nas.space import SpaceConfig
+from smt_nas.yaml import to_yaml
 
 TINY = {
     "image_size": 32,

@@ -11,7 +11,8 @@ from smt_nas.accuracy.bench.rows import Row, csv_text, read_rows
 from smt_nas.accuracy.bench.table import BenchCard, card_of, read_card
 from smt_nas.accuracy.bench.words import Input
 from smt_nas.errors import StoreError
-from smt_nas.resources import to_yaml, write_atomic
+from smt_nas.files import write_atomic
+from smt_nas.yaml import to_yaml
 
 
 def begin(table: Path, card: BenchCard) -> None:

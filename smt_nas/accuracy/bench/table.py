@@ -15,7 +15,8 @@ from smt_nas.accuracy.bench.rows import Row, read_rows
 from smt_nas.accuracy.bench.words import Input
 from smt_nas.accuracy.evaluator import ReplayEvaluator
 from smt_nas.errors import ConfigError, StoreError, UnknownName
-from smt_nas.resources import folders, read_yaml, validated
+from smt_nas.files import folders
+from smt_nas.yaml import read_yaml, validated
 
 SHIPPED = "bench"
 TABLE = "bench.csv"  # in a folder of `bench build`

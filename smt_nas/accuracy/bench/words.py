@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from smt_nas.arch import Architecture
-from smt_nas.resources import validated
+from smt_nas.yaml import validated
 
 _STAGE = ("dim", "depth", "mlp_ratio", "expand_ratio", "kernels", "attention_ratio", "stacking")
 GENES = (

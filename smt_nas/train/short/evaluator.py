@@ -22,8 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.accuracy import Evaluation, evidence
 from smt_nas.arch import Architecture
+from smt_nas.files import locked, make_folder
 from smt_nas.metrics import METRICS
-from smt_nas.resources import locked, make_folder
 from smt_nas.runtime.process_pool import ProcessPool, available_cores
 from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.space import Genes, SearchSpace
@@ -43,7 +43,7 @@ _WAY_OUT = "Choose another folder."
 
 
 class ShortTraining(BaseModel):
-    """What networks are trained for. Make it with `resources.validated` for errors in one line.
+    """What networks are trained for. Make it with `yaml.validated` for errors in one line.
 
     Attributes:
         data: as `load_source` takes it.

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from smt_nas.accuracy import Evaluation
 from smt_nas.errors import StoreError
-from smt_nas.resources import write_atomic
+from smt_nas.files import write_atomic
 
 FILE = "evaluations.json"
 

@@ -14,7 +14,7 @@ from smt_nas.accuracy.bench.plan import plan
 from smt_nas.accuracy.bench.table import load_bench
 from smt_nas.accuracy.features import NAMES, ranges
 from smt_nas.accuracy.validate import validate
-from smt_nas.resources import folders
+from smt_nas.files import folders
 from smt_nas.search.rundir import DEFAULT_EVALUATOR
 from smt_nas.space import SearchSpace
 from smt_nas.train.recipe import load_recipe

@@ -14,7 +14,7 @@ from smt_nas.accuracy.bench.store import append, begin, recovered
 from smt_nas.accuracy.bench.table import TABLE, bench_names, card_of, load_bench
 from smt_nas.accuracy.bench.words import architecture, genes
 from smt_nas.errors import ConfigError, StoreError, UnknownName
-from smt_nas.resources import to_yaml
+from smt_nas.yaml import to_yaml
 from tests.fakes.benches import CARD, MICRO, bench, rows, written
 
 

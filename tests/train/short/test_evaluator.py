@@ -17,7 +17,6 @@ from smt_nas.accuracy import evidence
 from smt_nas.accuracy.evaluator import STOPPED
 from smt_nas.arch import load_arch
 from smt_nas.errors import ConfigError, SmtNasError, StoreError
-from smt_nas.resources import validated
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.space import SearchSpace
 from smt_nas.train import candidate
@@ -25,6 +24,7 @@ from smt_nas.train.learner import Learner
 from smt_nas.train.short.evaluator import ShortTrainEvaluator, ShortTraining
 from smt_nas.train.short.race import Race
 from smt_nas.train.sources import load_source
+from smt_nas.yaml import validated
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = SearchSpace.load("smt_micro")

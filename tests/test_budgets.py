@@ -8,9 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smt_nas.arch import PRESETS
-from smt_nas.errors import ConfigError, SmtNasError
-from smt_nas.metrics import METRICS
-from smt_nas.units import (
+from smt_nas.budgets import (
     _UNITS,
     MAX_TEXT,
     PRECISIONS,
@@ -20,6 +18,8 @@ from smt_nas.units import (
     parse_budget,
     resolve,
 )
+from smt_nas.errors import ConfigError, SmtNasError
+from smt_nas.metrics import METRICS
 
 ABSOLUTE = {  # text -> metric, low, high
     "2.4GFLOPs": ("macs", None, 2_400_000_000),

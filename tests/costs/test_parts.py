@@ -8,7 +8,7 @@ import pytest
 from smt_nas import SearchSpace, costs
 from smt_nas.costs import formulas
 from smt_nas.costs.networks import StageColumns
-from smt_nas.devices.parts import KINDS, PartIndex, parts_of
+from smt_nas.costs.parts import KINDS, PartIndex, parts_of
 from smt_nas.space import SpaceConfig
 
 EDGES = {  # patterns that never hold a SAM, or an MSA; kernels that fit no width then

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from smt_nas.devices.conditions import Conditions
-from smt_nas.devices.fit import GUESSES, HOST, Sample, fit, joined
+from smt_nas.conditions import Conditions
+from smt_nas.costs.ops import Op
 from smt_nas.devices.kernels import kernels
-from smt_nas.devices.ops import Op
 from smt_nas.devices.roofline import Hardware
+from tools.roofline_fit import GUESSES, HOST, Sample, fit, joined
 
 TRUE = {**HOST, **{name: guess for name, (guess, _) in GUESSES.items()}} | {
     "bytes_elementwise": 0.7,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from smt_nas.units import MAX_BATCH
+from smt_nas.budgets import MAX_BATCH
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "amp-fp16", "amp-bf16"]
 Mode = Literal["eager", "compile", "graph"]

@@ -7,7 +7,8 @@ import stat
 import pytest
 
 from smt_nas.errors import ConfigError, StoreError, UnknownName
-from smt_nas.resources import find_yaml, names, read_yaml, to_yaml, write_atomic
+from smt_nas.files import find_yaml, names, write_atomic
+from smt_nas.yaml import read_yaml, to_yaml
 
 TEXTS = {  # content -> what the message says
     "a: 1\na: 2\n": "line 2: key 'a' stands twice",
@@ -32,7 +33,7 @@ TEXTS = {  # content -> what the message says
     "a: !!timestamp x\n": "is not valid YAML",
     f"a: {'9' * 5000}\n": "is not valid YAML",
 }
-MKSTEMP = "smt_nas.resources.tempfile.mkstemp"
+MKSTEMP = "smt_nas.files.tempfile.mkstemp"
 
 
 def leftovers(folder):
@@ -126,7 +127,7 @@ def test_a_full_disk_keeps_what_was_there(tmp_path, monkeypatch, call):
     def fail(*args):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(f"smt_nas.resources.os.{call}", fail)
+    monkeypatch.setattr(f"smt_nas.files.os.{call}", fail)
     with pytest.raises(StoreError, match=r"No space left on device.*what was there before is kept"):
         write_atomic(path, "new")
     assert path.read_text() == "old"

@@ -1,6 +1,6 @@
 """Validates the evaluators on the shipped bench, and writes what they rest on beside it.
 
-python -m benchmarks.evidence
+python -m tools.evidence
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from smt_nas.accuracy.features import NAMES, ranges
 from smt_nas.accuracy.joint import JointEvaluator
 from smt_nas.accuracy.validate import Validation, above, validate
 from smt_nas.cli import console
+from smt_nas.files import folders, write_atomic
 from smt_nas.report.validation import difference_words, validation_notes, validation_table
-from smt_nas.resources import folders, write_atomic
 from smt_nas.search.rundir import DEFAULT_EVALUATOR
 
 

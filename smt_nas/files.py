@@ -1,0 +1,148 @@
+"""Files: where shipped data lies, how a file is replaced, how a folder is held.
+
+A name is looked up in this order: the user's own path, the data shipped inside the package
+(`smt_nas/_shipped/`, filled when the wheel is built), the top-level folders of a checkout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from smt_nas.errors import StoreError, UnknownName
+
+_PACKAGE = Path(__file__).resolve().parent
+_ROOTS = (_PACKAGE / "_shipped", _PACKAGE.parent, _PACKAGE)
+
+
+def names(folder: str) -> list[str]:
+    """Names of the YAML files shipped in `folder` (`"search_spaces"`, `"profiles"`), sorted."""
+    return sorted({p.stem for root in _ROOTS for p in (root / folder).glob("*.yaml")})
+
+
+def folders(folder: str) -> list[Path]:
+    """Where the files of `folder` may lie: shipped with the package, and in a checkout."""
+    return [root / folder for root in _ROOTS]
+
+
+def find_yaml(folder: str, name_or_path: str | Path, kind: str) -> Path:
+    """Resolve a shipped name or a user's path to a YAML file.
+
+    Anything that ends in `.yaml`/`.yml`, or holds a path separator, is a path.
+
+    Raises:
+        UnknownName: no file of that name is shipped; `kind` is the noun used in the message.
+    """
+    text = str(name_or_path)
+    if looks_like_path(text):
+        return Path(text)
+    for root in _ROOTS:
+        shipped = root / folder / f"{text}.yaml"
+        if shipped.is_file():
+            return shipped
+    raise UnknownName(kind, text, names(folder), "A path to your own .yaml works too.")
+
+
+def looks_like_path(text: str) -> bool:
+    """Tell a path from a plain name: a YAML suffix or a path separator."""
+    return text.endswith((".yaml", ".yml")) or os.sep in text
+
+
+@contextlib.contextmanager
+def working_directory() -> Iterator[None]:
+    """Let modules of the working directory be imported, as `python -m` does."""
+    here = os.getcwd()
+    if here in sys.path:
+        yield
+        return
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the user's code may have removed it
+            sys.path.remove(here)
+
+
+def check_writable(path: Path | None, flag: str) -> None:
+    """Find out before long work that a result could not be written after it.
+
+    Raises:
+        StoreError: the folder is not there, is read-only, or `path` is a folder.
+    """
+    if path is None:
+        return
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        why = "is a folder" if path.is_dir() else f"{folder} cannot be written"
+        raise StoreError(
+            f"{flag} {path}: must be a file in a folder of yours ({why}). Name another."
+        )
+
+
+def make_folder(folder: Path, way_out: str) -> None:
+    """Make a folder and those above it. Raises StoreError, with the way out of a refusal."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{folder}: cannot be made a folder ({error.strerror}). {way_out}"
+        ) from error
+
+
+@contextlib.contextmanager
+def locked(folder: Path, way_out: str) -> Iterator[None]:
+    """Hold a folder for writing, by its `.lock`; the lock goes with the process, however it ends.
+
+    Args:
+        folder: it is there.
+        way_out: of a folder that cannot be written.
+
+    Raises:
+        StoreError: another process holds it, or it is read-only.
+    """
+    import filelock
+
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise StoreError(
+            f"{folder}: another process is working in it. Wait for it, or choose another --out."
+        ) from error
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written ({error.strerror}). {way_out}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Replace what is in `path`: temporary file beside it, fsync, rename.
+
+    Either the old or the new content is there, whenever the process dies.
+
+    Raises:
+        StoreError: the disk is full, or the folder cannot be written; the old file is kept.
+    """
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes 0600; results are for colleagues too
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise StoreError(
+            f"{path}: cannot be written ({error.strerror}). Free some space or choose another "
+            "folder; what was there before is kept."
+        ) from error
