@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from smt_nas import PRESETS, SearchSpace, costs
 from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import PartIndex
-from smt_nas.devices.blocks import BlockTable
+from smt_nas.devices.block_table import BlockTable
 from smt_nas.profilers import count
 
 GOAL = 200_000  # architectures a second on one core

@@ -20,9 +20,9 @@ from benchmarks.errors import mape, within
 from smt_nas import SearchSpace
 from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import PartIndex
+from smt_nas.devices.block_table import COVERAGE
 from smt_nas.devices.device import hardware_of
 from smt_nas.devices.kernels import kernels
-from smt_nas.devices.latency import COVERAGE
 from smt_nas.devices.registry import load_sheet
 from smt_nas.models.parts import trace_part
 from tools.roofline_fit import CPU_GUESSES, HOST, Sample, fit, joined

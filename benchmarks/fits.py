@@ -15,7 +15,7 @@ from benchmarks.measured import family, network_samples, op_samples
 from benchmarks.zoo import CACHE
 from smt_nas import conditions
 from smt_nas.costs import ops
-from smt_nas.devices import fusion, kernels, roofline
+from smt_nas.devices import kernels, roofline
 from smt_nas.devices.kernels import Floats
 from tools import roofline_fit
 from tools.roofline_fit import Fitted, Sample
@@ -99,7 +99,7 @@ def _kept(name: str, make: Callable[[], Fitted]) -> Fitted:
 @functools.cache
 def _digest() -> str:
     """Of the code that a fit depends on."""
-    files = [str(m.__file__) for m in (conditions, roofline_fit, fusion, kernels, ops, roofline)]
+    files = [str(m.__file__) for m in (conditions, roofline_fit, kernels, kernels, ops, roofline)]
     files += [str(Path(__file__).parent / f"{name}.py") for name in ("measured", "zoo")]
     text = b"".join(Path(f).read_bytes() for f in files)
     return hashlib.sha256(text).hexdigest()[:12]

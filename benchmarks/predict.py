@@ -34,7 +34,7 @@ from benchmarks.measured import (
     timm_rows,
 )
 from smt_nas.conditions import Conditions, Mode, Precision
-from smt_nas.devices.latency import Floats
+from smt_nas.costs.parts import Floats
 from tools.roofline_fit import Sample
 
 REPEATS = 300  # choices of anchors at random

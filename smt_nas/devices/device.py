@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,16 +12,70 @@ from numpy.typing import NDArray
 from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions, Mode
 from smt_nas.costs.ops import Op
-from smt_nas.devices.blocks import BlockTable
-from smt_nas.devices.efficiency import Efficiency, load_efficiency
+from smt_nas.costs.parts import PartIndex
+from smt_nas.devices.block_table import BlockTable, Latency
 from smt_nas.devices.kernels import Floats, Kernels, kernels
-from smt_nas.devices.latency import Latency
+from smt_nas.devices.measured_table import find_table
 from smt_nas.devices.registry import load_sheet, local_sheet
-from smt_nas.devices.roofline import Hardware, Times, host_ms, kernel_times
+from smt_nas.devices.roofline import (
+    Efficiency,
+    Hardware,
+    Times,
+    host_ms,
+    kernel_times,
+    load_efficiency,
+)
 from smt_nas.devices.sheet import Sheet
-from smt_nas.devices.space_table import table_of
 from smt_nas.errors import MeasurementError
 from smt_nas.space import SearchSpace
+
+_WHOLE = 5  # networks that are traced whole, where parts do not quite add up
+
+
+def table_of(device: Device, space: SearchSpace, conditions: Conditions) -> BlockTable:
+    """What predicts the networks of a space on a device.
+
+    Raises:
+        MeasurementError: the device cannot do this, or it is a training step.
+        ConfigError: there is a measured table, but it is damaged.
+    """
+    measured = find_table(device.sheet.key, space)
+    found = None if measured is None else measured.block_table(conditions)
+    return sheet_table(device, space, conditions) if found is None else found
+
+
+def sheet_table(device: Device, space: SearchSpace, conditions: Conditions) -> BlockTable:
+    """The same from the sheet alone. Raises MeasurementError, as `table_of`."""
+    from smt_nas.models.parts import trace_part
+
+    index = PartIndex.of(space, conditions.image_size)
+    batch, channels_last = conditions.batch, conditions.channels_last
+    costs = [device.cost(trace_part(p, batch, channels_last), conditions) for p in index.parts]
+    low, high = device.interval(conditions)
+    table = BlockTable(
+        index=index,
+        conditions=conditions,
+        ms=np.array([cost.device_ms for cost in costs]),
+        host_ms=np.array([cost.host_ms for cost in costs]),
+        factor=device.factor(conditions),
+        low=low,
+        high=high,
+        basis=device.basis(conditions),
+        notes=device.sheet.warnings,
+    )
+    return _merged(device, table) if conditions.mode == "compile" else table
+
+
+def _merged(device: Device, table: BlockTable) -> BlockTable:
+    """Correct for the kernels that a compiler merges across the border of two parts."""
+    genes = table.index.space.sample(np.random.default_rng(0), _WHOLE)
+    whole = [
+        device.predict_arch(arch, table.conditions).ms[0]
+        for arch in table.index.space.decode(genes)
+    ]
+    share = float(np.median(np.array(whole) / table.predict(genes).ms))
+    return replace(table, factor=table.factor * share)
+
 
 _UNSEEN = 0.35  # in log: how far off V100 and A100 were in FP32 and TF32 (benchmarks/RESULTS.md)
 _SMALL_BATCH = 16  # all truths are of larger ones; below, launching counts, which none tells apart

@@ -20,9 +20,8 @@ from scipy.optimize import nnls
 from scipy.stats import spearmanr
 
 from smt_nas import costs
-from smt_nas.devices.blocks import BlockTable
-from smt_nas.devices.evidence import Calibration, NetworkTime
-from smt_nas.devices.tables import PartTimes
+from smt_nas.devices.block_table import BlockTable
+from smt_nas.devices.measured_table import Calibration, NetworkTime, PartTimes
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.interpolation import filled
 from smt_nas.profilers.schedule import Plan

@@ -21,10 +21,16 @@ import torch
 from smt_nas import __version__
 from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions, Mode, Precision
-from smt_nas.devices.evidence import Evidence, Load
+from smt_nas.devices.measured_table import (
+    FOLDER,
+    Evidence,
+    Load,
+    MeasuredTable,
+    table_path,
+    write_table,
+)
 from smt_nas.devices.registry import local_sheet
 from smt_nas.devices.sheet import Sheet
-from smt_nas.devices.tables import FOLDER, MeasuredTable, table_path, write_table
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.additivity import calibrated
 from smt_nas.profilers.bench import Bench, TorchBench

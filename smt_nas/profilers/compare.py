@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from smt_nas.devices.latency import APART
+from smt_nas.devices.block_table import APART
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.call import Call
 from smt_nas.profilers.clock import Clock, SystemClock

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from smt_nas.devices.latency import Latency
+from smt_nas.devices.block_table import Latency
 from smt_nas.metrics import Provenance
 from smt_nas.profilers.measurement import Measurement, Status
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from smt_nas.conditions import Conditions
+from smt_nas.devices.block_table import Latency
 from smt_nas.devices.device import Device
-from smt_nas.devices.latency import Latency
+from smt_nas.devices.measured_table import find_table
 from smt_nas.devices.registry import tables_of
-from smt_nas.devices.tables import find_table
 from smt_nas.errors import SmtNasError
 from smt_nas.files import names
 from smt_nas.profilers.breakdown import operators

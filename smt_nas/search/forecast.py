@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from smt_nas.devices.block_table import Latency
 from smt_nas.devices.device import Device
-from smt_nas.devices.latency import Latency
 from smt_nas.search.targets import Target
 from smt_nas.space import SearchSpace
 from smt_nas.space.baselines import baselines

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from smt_nas.budgets import Budget, Limit, parse_budget, resolve
 from smt_nas.conditions import Precision
-from smt_nas.devices.latency import Latency
+from smt_nas.devices.block_table import Latency
 from smt_nas.errors import ConfigError
 from smt_nas.metrics import METRICS, Direction, Metric, metric
 from smt_nas.search.targets import Default, Find, Target, target

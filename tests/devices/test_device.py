@@ -6,8 +6,8 @@ import pytest
 from smt_nas import PRESETS
 from smt_nas.conditions import Conditions
 from smt_nas.devices.device import load_device
-from smt_nas.devices.efficiency import load_efficiency
 from smt_nas.devices.registry import all_sheets
+from smt_nas.devices.roofline import load_efficiency
 from smt_nas.errors import ConfigError, MeasurementError
 from smt_nas.models import build
 from smt_nas.models.trace import trace
@@ -109,6 +109,6 @@ def test_every_sheet_predicts_in_every_precision_it_has():
 def test_a_broken_set_of_coefficients_is_one_line(text, tmp_path, monkeypatch):
     if text is not None:
         (tmp_path / "efficiency.json").write_text(text)
-    monkeypatch.setattr("smt_nas.devices.efficiency.folders", lambda _: [tmp_path])
+    monkeypatch.setattr("smt_nas.devices.roofline.folders", lambda _: [tmp_path])
     with pytest.raises(ConfigError, match=r"efficiency\.json"):
         load_efficiency.__wrapped__("gpu")

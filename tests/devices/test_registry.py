@@ -85,10 +85,10 @@ def test_an_unlisted_gpu_is_probed():
 
 def test_the_probe_agrees_with_the_sheet():
     """An A100 that no sheet knew would be probed to what its data sheet says."""
-    from smt_nas.devices import probe
+    from smt_nas.devices import registry
     from smt_nas.runtime import nvml
 
-    probed, listed = probe.gpu_sheet(nvml.open_gpu(nvml=FakeNvml())), load_sheet("a100")
+    probed, listed = registry.gpu_sheet(nvml.open_gpu(nvml=FakeNvml())), load_sheet("a100")
     for field in ("sms", "boost_ghz", "bandwidth_gbps", "tensor_flops_per_clk_per_sm", "tdp_w"):
         assert getattr(probed, field) == pytest.approx(getattr(listed, field), rel=1e-3)
     for precision in ("fp32", "tf32", "fp16", "bf16"):

@@ -8,9 +8,8 @@ import pytest
 
 from smt_nas.conditions import Conditions
 from smt_nas.costs.ops import Op
-from smt_nas.devices.efficiency import load_efficiency
 from smt_nas.devices.kernels import kernels
-from smt_nas.devices.roofline import Hardware, host_ms, kernel_times
+from smt_nas.devices.roofline import Hardware, host_ms, kernel_times, load_efficiency
 
 C = dict(load_efficiency("gpu").coefficients)
 HW = Hardware(300, 20, 2000, 40, 108, tensor=True, half=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from smt_nas import costs
-from smt_nas.devices.latency import Latency
+from smt_nas.devices.block_table import Latency
 from smt_nas.devices.sheet import Sheet
 from smt_nas.errors import MeasurementError, UnknownName
 from smt_nas.search import targets

@@ -8,7 +8,7 @@ import pytest
 from smt_nas import SearchSpace
 from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import PartIndex, parts_of
-from smt_nas.devices.blocks import BlockTable
+from smt_nas.devices.block_table import BlockTable
 from smt_nas.errors import SpaceError
 
 SPACE = SearchSpace.load("smt")

@@ -8,16 +8,19 @@ import pytest
 from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import PartIndex
 from smt_nas.devices.device import Device
-from smt_nas.devices.efficiency import load_efficiency
-from smt_nas.devices.evidence import Calibration, Evidence, Load, NetworkTime
-from smt_nas.devices.tables import (
+from smt_nas.devices.measured_table import (
+    Calibration,
+    Evidence,
+    Load,
     MeasuredTable,
+    NetworkTime,
     PartTimes,
     find_table,
     load_table,
     table_path,
     write_table,
 )
+from smt_nas.devices.roofline import load_efficiency
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.space import SearchSpace
 from tests.fakes.bench import SHEET, SMALL
