@@ -26,10 +26,9 @@ from smt_nas.arch import PRESETS
 from smt_nas.conditions import Conditions
 from smt_nas.devices.registry import local_sheet
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.limits import Limits
-from smt_nas.profilers.measure import measure
 from smt_nas.profilers.networks import load_network
 from smt_nas.profilers.prepare import prepare
+from smt_nas.profilers.sampling import Limits, measure
 from smt_nas.runtime.environment import environment
 
 MODES = ("eager", "graph", "compile")  # compiling takes longest: last, so that a cap hits it

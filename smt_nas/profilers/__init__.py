@@ -2,9 +2,8 @@
 
 from smt_nas.profilers.compare import Verdict, interleave, verdict
 from smt_nas.profilers.counters import Count, count, count_by_module, runs_finite
-from smt_nas.profilers.limits import Limits
-from smt_nas.profilers.measure import measure
 from smt_nas.profilers.measurement import Measurement
+from smt_nas.profilers.sampling import Limits, measure
 from smt_nas.profilers.stats import Summary, summarise
 from smt_nas.runtime.environment import environment
 

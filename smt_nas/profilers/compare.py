@@ -10,11 +10,10 @@ import numpy as np
 
 from smt_nas.devices.block_table import APART
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.call import Call
 from smt_nas.profilers.clock import Clock, SystemClock
-from smt_nas.profilers.limits import MARGINS, Limits
 from smt_nas.profilers.measurement import Measurement, Status
-from smt_nas.profilers.rounds import MIN_ROUNDS, OnRound, by_round, run
+from smt_nas.profilers.runnable import Call
+from smt_nas.profilers.sampling import MARGINS, MIN_ROUNDS, Limits, OnRound, by_round, run
 from smt_nas.profilers.stats import ratio_interval
 from smt_nas.profilers.watch import Watcher, watcher_of
 

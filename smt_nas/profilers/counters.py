@@ -18,19 +18,78 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from smt_nas import costs
 from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError, UnknownName, one_line
 from smt_nas.models import SMT, build
+from smt_nas.models.trace import module_paths
 from smt_nas.profilers.networks import Network
-from smt_nas.profilers.uncounted import Unseen
 from smt_nas.runtime.torch_settings import switched
+
+PRODUCTS = frozenset(
+    (
+        *("linear", "bilinear", "matmul", "mm", "bmm", "mv", "dot", "einsum", "tensordot"),
+        *("addmm", "addbmm", "baddbmm", "addmv"),
+        *("conv1d", "conv2d", "conv3d"),
+        *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+        *("scaled_dot_product_attention", "multi_head_attention_forward"),
+    )
+)
+"""Functions of torch that multiply and accumulate."""
+
+
+class Unseen(TorchFunctionMode):
+    """While it lasts, notes products that a model computes outside of the modules that are known.
+
+    Args:
+        model: whose forward will run.
+        known: kinds of modules that are counted, by exact type.
+
+    Attributes:
+        products: names of the functions.
+    """
+
+    def __init__(self, model: nn.Module, known: frozenset[type]) -> None:
+        super().__init__()
+        self.products: set[str] = set()
+        self._kinds = {path: type(m) for path, m in model.named_modules()}
+        self._known, self._model, self._path = known, model, [""]
+        self._hooks = ExitStack()
+
+    def kinds(self) -> list[str]:
+        """Kinds of modules that hold weights of their own and are not known, e.g. `timm.Beit`."""
+        own = {
+            type(m) for m in self._model.modules() if next(m.parameters(False), None) is not None
+        }
+        return sorted(f"{k.__module__.partition('.')[0]}.{k.__name__}" for k in own - self._known)
+
+    def __enter__(self) -> Unseen:
+        self._hooks.enter_context(module_paths(self._model, self._path))
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]
+        self._hooks.close()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        """Any function of torch: done as it is."""
+        name = getattr(func, "__name__", "").strip("_").removeprefix("r")
+        if name in PRODUCTS and self._kinds[self._path[-1]] not in self._known:
+            self.products.add(name)
+        return func(*args, **(kwargs or {}))
+
 
 ImageSize = int | tuple[int, int]
 """Pixels: of a square image, or (height, width)."""
@@ -258,3 +317,22 @@ def _imported(module: str, distribution: str) -> ModuleType:
 
 def _on_meta(arch: Architecture) -> SMT:
     return build(arch, device="meta").eval()
+
+
+def witnessed(arch: Architecture) -> dict[str, Any]:
+    """What the witnesses say, as plain values.
+
+    Returns: `witnesses`, MACs by counter, and `reason`: None, or why the network is disproved: it
+    cannot be built or run, its logits are not finite, or torch counts other MACs than the formula.
+    """
+    try:
+        witnesses = {name: c.macs for name, c in count(arch).items()}
+        finite = runs_finite(arch)
+    except Exception as error:  # a network that cannot run is a finding, not our crash
+        return {"witnesses": {}, "reason": f"{type(error).__name__}: {error}"}
+    reason, formula = None, costs.of(arch).macs
+    if not finite:
+        reason = "its logits are not finite"
+    elif witnesses["torch"] != formula:
+        reason = f"torch counts {witnesses['torch']} MACs, the formula {formula}"
+    return {"witnesses": witnesses, "reason": reason}

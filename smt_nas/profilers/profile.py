@@ -16,22 +16,57 @@ from pathlib import Path
 import torch
 
 from smt_nas.conditions import Conditions
+from smt_nas.devices.block_table import Latency
 from smt_nas.devices.device import Device, load_device, local_device
-from smt_nas.devices.registry import is_here
-from smt_nas.errors import ConfigError, MeasurementError
+from smt_nas.devices.measured_table import find_table
+from smt_nas.devices.registry import is_here, tables_of
+from smt_nas.errors import ConfigError, MeasurementError, SmtNasError
+from smt_nas.files import names
 from smt_nas.profilers.anchors import anchored, read_anchors
-from smt_nas.profilers.call import Call
+from smt_nas.profilers.breakdown import operators
 from smt_nas.profilers.compare import Verdict, interleave, verdict
-from smt_nas.profilers.curve import Point, Sweep
 from smt_nas.profilers.energy import energy
-from smt_nas.profilers.figure import Figure, as_throughput, measured_latency, unknown
-from smt_nas.profilers.limits import Limits
+from smt_nas.profilers.figure import (
+    Figure,
+    as_throughput,
+    measured_latency,
+    predicted_latency,
+    unknown,
+)
 from smt_nas.profilers.measurement import Measurement
-from smt_nas.profilers.memory import peak_memory
 from smt_nas.profilers.networks import Network
-from smt_nas.profilers.predict import prediction
+from smt_nas.profilers.peak_memory import peak_memory
 from smt_nas.profilers.prepare import prepare
-from smt_nas.profilers.throughput import sweep
+from smt_nas.profilers.runnable import Call
+from smt_nas.profilers.sampling import Limits
+from smt_nas.profilers.throughput import Point, Sweep, sweep
+from smt_nas.space import SearchSpace
+
+
+def prediction(network: Network, device: Device, conditions: Conditions) -> Figure:
+    """What the device's sheet or table says; without a value where it cannot."""
+    try:
+        latency = _of_table(network, device, conditions)
+        if latency is None:
+            latency = device.predict_ops(operators(network, conditions), conditions)
+        return predicted_latency(latency)
+    except SmtNasError as error:  # also of a damaged table: what was measured beside it stays
+        return unknown("predicted", str(error))
+
+
+def _of_table(network: Network, device: Device, conditions: Conditions) -> Latency | None:
+    """What a table measured on the device says; None where none covers network and conditions."""
+    arch = network.arch
+    if arch is None or conditions.image_size not in (None, arch.image_size):
+        return None
+    for name in sorted({*tables_of(device.sheet.key)} & {*names("search_spaces")}):
+        space = SearchSpace.load(name)
+        table = find_table(device.sheet.key, space) if space.contains([arch])[0] else None
+        blocks = None if table is None else table.block_table(conditions)
+        if blocks is not None:
+            return blocks.predict(space.encode(arch))
+    return None
+
 
 Say = Callable[[str], None]
 PREDICTED_BATCHES = tuple(2**i for i in range(9))

@@ -15,17 +15,63 @@ import torch
 from smt_nas.budgets import MAX_BATCH
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError, MeasurementError, one_line
-from smt_nas.profilers.call import Call
-from smt_nas.profilers.clock import Clock, SystemClock
-from smt_nas.profilers.curve import Point, Sweep
+from smt_nas.profilers.clock import Clock, SystemClock, sustain
 from smt_nas.profilers.figure import Figure, unknown
-from smt_nas.profilers.free_memory import MAX_SHARE, DoesNotFit, available_mb
-from smt_nas.profilers.memory import peak_memory
+from smt_nas.profilers.memory_estimate import MAX_SHARE, DoesNotFit, available_mb
 from smt_nas.profilers.networks import Network
+from smt_nas.profilers.peak_memory import peak_memory
 from smt_nas.profilers.prepare import prepare
-from smt_nas.profilers.sustain import sustain
+from smt_nas.profilers.runnable import Call
 from smt_nas.profilers.watch import Watcher, watcher_of
 from smt_nas.runtime.torch_device import resolve
+
+KNEE = 0.95  # of the best throughput
+
+
+@dataclass(frozen=True)
+class Point:
+    """One batch of a curve.
+
+    Attributes:
+        batch: images per call.
+        throughput_ips: images per second, sustained.
+        memory: `peak_memory_mb` and `reserved_memory_mb`.
+    """
+
+    batch: int
+    throughput_ips: Figure
+    memory: dict[str, Figure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Throughput of one network over batch sizes.
+
+    Attributes:
+        network: its name.
+        device: `cpu` or `cuda:0`.
+        conditions: of all points but for their batch.
+        points: by batch, ascending; those that failed have no throughput but a reason.
+        largest: the largest batch that fits; None where it was not looked for, or not found.
+        largest_reason: how it was found, or why not.
+        failure: what ended it other than full memory; None where nothing did.
+    """
+
+    network: str
+    device: str
+    conditions: Conditions
+    points: tuple[Point, ...]
+    largest: int | None = None
+    largest_reason: str | None = None
+    failure: str | None = None
+
+    @property
+    def knee(self) -> int | None:
+        """The first batch with 95 % of the best throughput; None where nothing ran."""
+        speeds = {p.batch: p.throughput_ips.value for p in self.points}
+        best = max((v for v in speeds.values() if v is not None), default=0.0)
+        return next((b for b, v in speeds.items() if v is not None and v >= KNEE * best), None)
+
 
 _RESOLUTION = 32  # the largest batch is found to a 32nd of it
 _FLAT = 2  # doublings without gain, after which a CPU's curve is over

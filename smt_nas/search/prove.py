@@ -86,7 +86,7 @@ def _timed(target: Target, r: Result) -> str:
 def _count(
     study: Study, everyone: Sequence[Result], listener: SearchListener, workers: ProcessPool
 ) -> None:
-    from smt_nas.profilers.witness import witnessed
+    from smt_nas.profilers.counters import witnessed
 
     notes = study.notes()
     todo = [r for r in everyone if _counted(r) not in notes]
@@ -129,9 +129,9 @@ def measured(group: Sequence[Result], reference: Result, target: Target) -> list
         MeasurementError: a network cannot be run on the target.
     """
     from smt_nas.profilers.compare import interleave
-    from smt_nas.profilers.limits import Limits
     from smt_nas.profilers.networks import network_of
     from smt_nas.profilers.prepare import prepare
+    from smt_nas.profilers.sampling import Limits
 
     archs = {r.arch.key: r.arch for r in (*group, reference)}
     assert target.place.here is not None

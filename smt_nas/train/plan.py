@@ -8,7 +8,7 @@ import torch
 
 from smt_nas import costs
 from smt_nas.models import build
-from smt_nas.profilers.activations import alive_mb
+from smt_nas.profilers.memory_estimate import alive_mb
 from smt_nas.train.assemble import check_optimizer, schedule
 from smt_nas.train.loader import Order
 from smt_nas.train.outcome import DryRun

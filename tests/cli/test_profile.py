@@ -12,8 +12,8 @@ from smt_nas import SearchSpace
 from smt_nas.errors import MeasurementError
 from smt_nas.metrics import METRICS
 from smt_nas.profilers import profile as profiling
-from smt_nas.profilers.curve import Point, Sweep
 from smt_nas.profilers.figure import Figure
+from smt_nas.profilers.throughput import Point, Sweep
 from tests.fakes.terminal import invoke, printed
 
 TINY = """
@@ -276,8 +276,8 @@ def test_a_gpu_lost_midway_is_a_row_with_its_reason(here, monkeypatch):
 
 
 def test_figures_fit_80_columns(here, monkeypatch):
-    from smt_nas.profilers.limits import Limits
     from smt_nas.profilers.networks import load_network
+    from smt_nas.profilers.sampling import Limits
     from smt_nas.report.figures import figure_table
 
     device, where = profiling.target("cpu")

@@ -8,7 +8,7 @@ import numpy as np
 
 from smt_nas.costs.parts import parts_of
 from smt_nas.devices.sheet import Sheet
-from smt_nas.profilers.bench import ChainTimes, NetworkSample
+from smt_nas.profilers.calibration.timer import ChainTimes, NetworkSample
 from smt_nas.space import SearchSpace, SpaceConfig
 
 SHEET = Sheet(

@@ -3,8 +3,14 @@
 import pytest
 
 from smt_nas.profilers import energy as energy_module
-from smt_nas.profilers.energy import Windows, energy, measure_energy
-from smt_nas.profilers.meters import GpuCounter, GpuPower, gpu_meter
+from smt_nas.profilers.energy import (
+    GpuCounter,
+    GpuPower,
+    Windows,
+    energy,
+    gpu_meter,
+    measure_energy,
+)
 from smt_nas.runtime.nvml import Absent, open_gpu
 from tests.fakes import nvml
 from tests.fakes.clock import FakeCall, FakeClock

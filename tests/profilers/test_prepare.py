@@ -12,9 +12,9 @@ from torch import nn
 from smt_nas.arch import Architecture, Stage
 from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers import free_memory
+from smt_nas.profilers import memory_estimate
 from smt_nas.profilers import prepare as prepare_module
-from smt_nas.profilers.free_memory import DoesNotFit
+from smt_nas.profilers.memory_estimate import DoesNotFit
 from smt_nas.profilers.networks import Network, network_of
 from smt_nas.profilers.prepare import first_tensor, prepare
 from smt_nas.runtime.torch_settings import switched
@@ -244,10 +244,10 @@ def test_out_of_memory_is_told_apart(error):
 
 
 def test_what_surely_does_not_fit_is_not_tried(monkeypatch):
-    monkeypatch.setattr(free_memory, "available_mb", lambda: 1000.0)
+    monkeypatch.setattr(memory_estimate, "available_mb", lambda: 1000.0)
     with pytest.raises(DoesNotFit, match="1000 MB are free"):
         prepare(of(Spy(), size=224), Conditions(batch=2000))
-    monkeypatch.setattr(free_memory, "available_mb", lambda: None)
+    monkeypatch.setattr(memory_estimate, "available_mb", lambda: None)
     prepare(of(Spy()), Conditions()).close()
 
 
@@ -276,7 +276,7 @@ def test_activations_of_any_network_must_fit(monkeypatch, module):
     network, random = of(module(), size=125, channels=1), torch.get_rng_state()
 
     def needed(**more):
-        return free_memory.needed_mb(
+        return memory_estimate.needed_mb(
             network, network.build().eval(), Conditions(batch=25, **more), 300
         )
 
@@ -285,7 +285,7 @@ def test_activations_of_any_network_must_fit(monkeypatch, module):
     assert 2 * written + image <= needed(train=True) <= 5 * written
     assert needed(precision="bf16") <= needed()
     assert torch.equal(torch.get_rng_state(), random)
-    monkeypatch.setattr(free_memory, "available_mb", lambda: 200.0)
+    monkeypatch.setattr(memory_estimate, "available_mb", lambda: 200.0)
     with pytest.raises(DoesNotFit, match=r"about \d+ MB, and 200 MB are free") as caught:
         prepare(network, Conditions(batch=25))
     assert "\n" not in str(caught.value)
@@ -295,13 +295,13 @@ def test_activations_of_any_network_must_fit(monkeypatch, module):
 def test_what_fits_is_not_refused_and_nothing_is_left_behind():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout())
     before = {name: t.clone() for name, t in model.state_dict().items()}
-    free_memory.needed_mb(of(model), model, Conditions(batch=64, train=True), 100)
+    memory_estimate.needed_mb(of(model), model, Conditions(batch=64, train=True), 100)
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
     assert all(t.device.type == "cpu" for t in model.state_dict().values())
 
 
 def test_a_network_that_never_runs_has_its_own_error_at_its_first_call(monkeypatch):
-    monkeypatch.setattr(free_memory, "available_mb", lambda: 100.0)
+    monkeypatch.setattr(memory_estimate, "available_mb", lambda: 100.0)
     call = prepare(of(nn.Linear(7, 7)), Conditions(batch=64))
     with pytest.raises(MeasurementError, match="cannot be run"):
         call.first()

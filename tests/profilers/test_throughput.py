@@ -6,11 +6,10 @@ import torch
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError, MeasurementError
 from smt_nas.profilers import throughput
-from smt_nas.profilers.curve import Point, Sweep
 from smt_nas.profilers.figure import Figure, unknown
-from smt_nas.profilers.free_memory import DoesNotFit
+from smt_nas.profilers.memory_estimate import DoesNotFit
 from smt_nas.profilers.networks import Network
-from smt_nas.profilers.throughput import Pace, Rig, parse_batches, sweep
+from smt_nas.profilers.throughput import Pace, Point, Rig, Sweep, parse_batches, sweep
 from tests.fakes.clock import FakeCall, FakeClock, FakeWatcher
 
 NET = Network("net", "net", None, 224, 3, lambda: torch.nn.Identity())

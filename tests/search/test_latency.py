@@ -11,7 +11,7 @@ from smt_nas import costs
 from smt_nas.accuracy import FunctionEvaluator
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError, MeasurementError, StoreError, UnknownName
-from smt_nas.profilers import witness
+from smt_nas.profilers import counters
 from smt_nas.report.front import as_document, front_notes, front_table
 from smt_nas.search import Problem, Settings, prove, reopen, start, targets
 from smt_nas.space import SearchSpace, baselines
@@ -43,7 +43,7 @@ def stopwatch(monkeypatch):
 
     monkeypatch.setattr(prove, "measured", measured)
     counted = {"witnesses": {"torch": 1}, "reason": None}  # tests/profilers counts
-    monkeypatch.setattr(witness, "witnessed", lambda arch: counted)
+    monkeypatch.setattr(counters, "witnessed", lambda arch: counted)
     return seen
 
 

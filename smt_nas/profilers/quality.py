@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from smt_nas.profilers.measurement import Measurement, Status
+from smt_nas.profilers.sample_collector import Subject
 from smt_nas.profilers.stats import DRIFT_SAMPLES, drifts
-from smt_nas.profilers.subject import Subject
 from smt_nas.profilers.watch import Seen
 
 MAX_FLAGGED = 0.05  # share of samples under load from which the whole measurement is

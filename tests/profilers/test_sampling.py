@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.measure import Limits, measure
+from smt_nas.profilers.sampling import Limits, measure
 from smt_nas.profilers.watch import Seen
 from tests.fakes.clock import FakeCall, FakeClock, FakeWatcher, Noise
 
@@ -257,7 +257,7 @@ def test_samples_are_checked_ever_more_rarely(monkeypatch):
         checks.append(len(samples))
         return 1.0
 
-    monkeypatch.setattr("smt_nas.profilers.rounds.half_width", wide)
+    monkeypatch.setattr("smt_nas.profilers.sampling.half_width", wide)
     run(FakeCall(FakeClock(), 20.0), Limits(seconds=60))
     assert checks[0] == 50
     assert len(checks) < 25  # of 3000 samples

@@ -32,10 +32,10 @@ from smt_nas.devices.measured_table import (
 from smt_nas.devices.registry import local_sheet
 from smt_nas.devices.sheet import Sheet
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.additivity import calibrated
-from smt_nas.profilers.bench import Bench, TorchBench
-from smt_nas.profilers.journal import Journal, Line, journal
-from smt_nas.profilers.schedule import Plan, Schedule, Visit, as_line, of_line
+from smt_nas.profilers.calibration.fit import calibrated
+from smt_nas.profilers.calibration.journal import Journal, Line, journal
+from smt_nas.profilers.calibration.schedule import Plan, Schedule, Visit, as_line, of_line
+from smt_nas.profilers.calibration.timer import Bench, TorchBench
 from smt_nas.runtime import host
 from smt_nas.runtime.torch_device import check, resolve
 from smt_nas.space import SearchSpace

@@ -8,7 +8,7 @@ import pytest
 from smt_nas import SearchSpace, costs
 from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import PartIndex
-from smt_nas.profilers.schedule import Plan, Schedule, as_line, of_line
+from smt_nas.profilers.calibration.schedule import Plan, Schedule, as_line, of_line
 from smt_nas.space import SpaceConfig
 
 MICRO = SearchSpace.load("smt_micro")

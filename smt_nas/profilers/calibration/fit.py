@@ -23,8 +23,8 @@ from smt_nas import costs
 from smt_nas.devices.block_table import BlockTable
 from smt_nas.devices.measured_table import Calibration, NetworkTime, PartTimes
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.interpolation import filled
-from smt_nas.profilers.schedule import Plan
+from smt_nas.profilers.calibration.interpolate import filled
+from smt_nas.profilers.calibration.schedule import Plan
 
 Floats = NDArray[np.float64]
 _AROUND = 4  # references before and after a sample that tell the machine's speed

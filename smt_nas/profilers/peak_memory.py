@@ -19,11 +19,11 @@ import torch
 
 from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError, one_line
-from smt_nas.profilers.call import Call
 from smt_nas.profilers.figure import Figure, unknown
-from smt_nas.profilers.free_memory import field_mb
+from smt_nas.profilers.memory_estimate import field_mb
 from smt_nas.profilers.networks import Network
 from smt_nas.profilers.prepare import prepare
+from smt_nas.profilers.runnable import Call
 
 PROC = Path("/proc/self")
 _RESET_PEAK = "5"  # to clear_refs: "reset the peak resident set size" (proc(5))

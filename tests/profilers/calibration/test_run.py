@@ -11,11 +11,11 @@ from smt_nas import SearchSpace
 from smt_nas.conditions import Conditions
 from smt_nas.devices.measured_table import load_table, table_path
 from smt_nas.errors import MeasurementError, StoreError
-from smt_nas.profilers import additivity
-from smt_nas.profilers.bench import TorchBench
-from smt_nas.profilers.calibrate import conditions_of, run
-from smt_nas.profilers.journal import Journal, journal
-from smt_nas.profilers.schedule import Plan
+from smt_nas.profilers.calibration import fit
+from smt_nas.profilers.calibration.journal import Journal, journal
+from smt_nas.profilers.calibration.run import conditions_of, run
+from smt_nas.profilers.calibration.schedule import Plan
+from smt_nas.profilers.calibration.timer import TorchBench
 from tests.fakes.bench import SHEET, SMALL, FakeBench, Killed
 
 ONE = (Conditions(threads=1),)
@@ -49,7 +49,7 @@ def test_the_goal_is_reached_on_a_noisy_machine(tmp_path):
 def test_without_the_reference_the_machine_s_moods_remain(tmp_path, monkeypatch):
     """What the scaling is for: the same samples taken as they are miss the goal."""
     at_hand = run(plan(visits=12), SHEET, FakeBench(drift=0.9), 60, tmp_path)
-    monkeypatch.setattr(additivity, "normalised", lambda ref: (1.0, np.ones(len(ref)), 0.0))
+    monkeypatch.setattr(fit, "normalised", lambda ref: (1.0, np.ones(len(ref)), 0.0))
     plain = run(plan(visits=12), SHEET, FakeBench(drift=0.9), 60, tmp_path)
     scaled_mape, plain_mape = (f.evidence.calibrations[0].mape for f in (at_hand, plain))
     assert scaled_mape <= 0.05 and plain_mape > 2 * scaled_mape

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 
 from smt_nas.errors import MeasurementError, SmtNasError, one_line
-from smt_nas.profilers.call import Call
 from smt_nas.profilers.clock import Clock
+from smt_nas.profilers.runnable import Call
 from smt_nas.runtime.host import host
 
 TURN_MS = {"cpu": 10.0, "cuda": 50.0}

@@ -5,8 +5,8 @@ import pytest
 
 from smt_nas.costs.parts import PartIndex
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.additivity import _additivity, _half_interval, errors, normalised
-from smt_nas.profilers.interpolation import features, filled
+from smt_nas.profilers.calibration.fit import _additivity, _half_interval, errors, normalised
+from smt_nas.profilers.calibration.interpolate import features, filled
 from tests.fakes.bench import SMALL, FakeBench
 
 PARTS = PartIndex.of(SMALL).parts

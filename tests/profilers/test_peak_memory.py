@@ -11,9 +11,9 @@ import torch
 from smt_nas import PRESETS, costs
 from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers import memory
-from smt_nas.profilers.memory import peak_memory, resident_mb
+from smt_nas.profilers import peak_memory as peak_memory_module
 from smt_nas.profilers.networks import Network, load_network
+from smt_nas.profilers.peak_memory import peak_memory, resident_mb
 from smt_nas.profilers.prepare import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,10 +73,10 @@ def test_memory_used_before_is_not_counted():
 def test_nothing_stays():
     network = load_network("smt_t")
     warmed(network, ONE_THREAD)
-    memory.give_back()
+    peak_memory_module.give_back()
     before = resident_mb()
     peak_memory(network, ONE_THREAD, "cpu")
-    memory.give_back()
+    peak_memory_module.give_back()
     assert resident_mb() - before < 10
 
 
@@ -131,7 +131,7 @@ def test_a_gpu_that_is_not_there(monkeypatch):
         raise MeasurementError("cuda:0: no GPU can be used.")
 
     fake_gpu(monkeypatch, [])
-    monkeypatch.setattr(memory, "prepare", refuse)
+    monkeypatch.setattr(peak_memory_module, "prepare", refuse)
     found = peak_memory(load_network("smt_t"), Conditions(), "cuda:0")
     assert {f.reason for f in found.values()} == {"cuda:0: no GPU can be used."}
 
@@ -175,7 +175,7 @@ def fake_gpu(monkeypatch, events):
         def __call__(self):
             events.append("call")
 
-    monkeypatch.setattr(memory, "prepare", lambda *args, **more: Call())
+    monkeypatch.setattr(peak_memory_module, "prepare", lambda *args, **more: Call())
     told = {"memory_allocated": 1e6, "memory_reserved": 1e6}
     told |= {"max_memory_allocated": 3e6, "max_memory_reserved": 4e6}
     for name, value in told.items():

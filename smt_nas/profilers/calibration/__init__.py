@@ -1,0 +1,1 @@
+"""Measured tables of a device: when each block is timed, and what is fitted to the times."""
