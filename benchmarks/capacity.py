@@ -24,8 +24,8 @@ import numpy as np
 from scipy.optimize import least_squares, nnls
 
 from smt_nas import PRESETS, SearchSpace, costs
-from smt_nas.accuracy.capacity import PUBLISHED_TOP1, SHARE
-from smt_nas.accuracy.capacity_law import (
+from smt_nas.evaluators.capacity import PUBLISHED_TOP1, SHARE
+from smt_nas.evaluators.scaling_law import (
     KNEES,
     LAW,
     Errors,

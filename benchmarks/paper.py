@@ -22,14 +22,14 @@ from rich.table import Table
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from smt_nas.accuracy import features
-from smt_nas.accuracy.bench.known import Known
-from smt_nas.accuracy.bench.plan import ablation, bases
-from smt_nas.accuracy.bench.table import Bench, load_bench
-from smt_nas.accuracy.evidence import BENCH
-from smt_nas.accuracy.regressors import process
 from smt_nas.arch import PRESETS, Architecture
 from smt_nas.cli import console
+from smt_nas.evaluators import features
+from smt_nas.evaluators.published_agreement import BENCH
+from smt_nas.evaluators.regressors import process
+from smt_nas.evaluators.training_set import Known
+from smt_nas.nasbench.plan import ablation, bases
+from smt_nas.nasbench.table import Bench, load_bench
 from smt_nas.report.shares import DASH
 from smt_nas.space import SearchSpace
 

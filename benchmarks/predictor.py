@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from smt_nas.accuracy import features
-from smt_nas.accuracy.agreement import in_band_tau, kendall, partial_tau
-from smt_nas.accuracy.bench.known import Known, folds
-from smt_nas.accuracy.bench.table import load_bench
-from smt_nas.accuracy.evidence import BENCH
-from smt_nas.accuracy.regressors import REGRESSORS, fit
-from smt_nas.accuracy.zero_cost import measure
 from smt_nas.cli import console
+from smt_nas.evaluators import features
+from smt_nas.evaluators.published_agreement import BENCH
+from smt_nas.evaluators.regressors import REGRESSORS, fit
+from smt_nas.evaluators.training_set import Known, folds
+from smt_nas.evaluators.validation.agreement import in_band_tau, kendall, partial_tau
+from smt_nas.evaluators.zero_cost import measure
+from smt_nas.nasbench.table import load_bench
 
 Floats = NDArray[np.float64]
 Masks = Sequence[NDArray[np.bool_]]

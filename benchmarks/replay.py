@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from smt_nas.accuracy import Evaluator
-from smt_nas.accuracy.bench.table import load_bench
-from smt_nas.accuracy.evidence import BENCH
 from smt_nas.cli import console
+from smt_nas.evaluators import Evaluator
+from smt_nas.evaluators.base import ReplayEvaluator
+from smt_nas.evaluators.published_agreement import BENCH
+from smt_nas.nasbench.table import load_bench
 from smt_nas.search.problem import Problem
 from smt_nas.search.surrogate import Surrogate
 from smt_nas.space import Genes, SearchSpace
@@ -103,7 +104,7 @@ def main() -> None:
         [a for a, inside in zip(archs, space.contains(archs), strict=True) if inside]
     )
     problem = Problem.of(space, (), ("macs", "params"))
-    evaluator = bench.replay()
+    evaluator = ReplayEvaluator.of_bench(bench)
     truth = np.array([e.value for e in evaluator.evaluate(space.decode(pool))])
     whole = _volume(points(problem, pool, truth))
     table = Table(show_edge=False, pad_edge=False)

@@ -1,7 +1,8 @@
 """Files: where shipped data lies, how a file is replaced, how a folder is held.
 
 A name is looked up in this order: the user's own path, the data shipped inside the package
-(`smt_nas/_shipped/`, filled when the wheel is built), the top-level folders of a checkout.
+(`smt_nas/data/`), the top-level folders of a checkout. A wheel holds those two folders
+(`search_spaces/`, `profiles/`) among the package's data.
 """
 
 from __future__ import annotations
@@ -11,17 +12,24 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 from smt_nas.errors import StoreError, UnknownName
 
-_PACKAGE = Path(__file__).resolve().parent
-_ROOTS = (_PACKAGE / "_shipped", _PACKAGE.parent, _PACKAGE)
+_PACKAGE = Path(str(resources.files("smt_nas")))
+_CHECKOUT = _PACKAGE.parent
+_ROOTS = (_PACKAGE / "data", *([_CHECKOUT] if (_CHECKOUT / "cli.py").is_file() else []))
 
 
 def names(folder: str) -> list[str]:
     """Names of the YAML files shipped in `folder` (`"search_spaces"`, `"profiles"`), sorted."""
     return sorted({p.stem for root in _ROOTS for p in (root / folder).glob("*.yaml")})
+
+
+def shipped(folder: str) -> Path:
+    """A folder of the data that is part of the package, and not for users to edit."""
+    return _ROOTS[0] / folder
 
 
 def folders(folder: str) -> list[Path]:
@@ -41,9 +49,9 @@ def find_yaml(folder: str, name_or_path: str | Path, kind: str) -> Path:
     if looks_like_path(text):
         return Path(text)
     for root in _ROOTS:
-        shipped = root / folder / f"{text}.yaml"
-        if shipped.is_file():
-            return shipped
+        path = root / folder / f"{text}.yaml"
+        if path.is_file():
+            return path
     raise UnknownName(kind, text, names(folder), "A path to your own .yaml works too.")
 
 

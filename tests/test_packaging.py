@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 pytest.importorskip("hatchling", reason="building the wheel needs the dev extra")
 
 ROOT = Path(__file__).resolve().parents[1]
-SHIPPED = "smt_nas/_shipped"
+SHIPPED = "smt_nas/data"
 
 
 def run(*command: object, cwd: Path = ROOT) -> str:

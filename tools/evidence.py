@@ -9,21 +9,21 @@ import json
 
 import numpy as np
 
-from smt_nas.accuracy import EVALUATORS, make_evaluator
-from smt_nas.accuracy.bench.table import load_bench
-from smt_nas.accuracy.ceiling import at_best
-from smt_nas.accuracy.evidence import BENCH
-from smt_nas.accuracy.features import NAMES, ranges
-from smt_nas.accuracy.joint import JointEvaluator
-from smt_nas.accuracy.validate import Validation, above, validate
 from smt_nas.cli import console
+from smt_nas.evaluators import EVALUATORS, make_evaluator
+from smt_nas.evaluators.features import NAMES, ranges
+from smt_nas.evaluators.joint import JointEvaluator
+from smt_nas.evaluators.published_agreement import BENCH
+from smt_nas.evaluators.validation.noise_ceiling import at_best
+from smt_nas.evaluators.validation.validate import Validation, above, validate
 from smt_nas.files import folders, write_atomic
+from smt_nas.nasbench.table import load_bench
 from smt_nas.report.validation import difference_words, validation_notes, validation_table
 from smt_nas.search.rundir import DEFAULT_EVALUATOR
 
 
 def document(found: Validation) -> dict[str, object]:
-    """What `smt_nas.accuracy.evidence` reads."""
+    """What `smt_nas.evaluators.published_agreement` reads."""
     rows = {
         row.name: {
             "tau": _rounded(row.agreement.kendall.value),
@@ -79,7 +79,7 @@ def main() -> None:
     found = validate(evaluators, load_bench(BENCH))
     console.show(validation_table(found))
     console.show_notes([*validation_notes(found), *notes(found)])
-    path = folders("bench")[0] / f"{BENCH}.evidence.json"
+    path = folders("nasbench")[0] / f"{BENCH}.evidence.json"
     write_atomic(path, json.dumps(document(found), indent=1) + "\n")
     console.say(f"Wrote {path.name}")
 

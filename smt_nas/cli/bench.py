@@ -49,8 +49,8 @@ def build(
 
     Example: smt-nas bench build --data fashion-mnist:DIR --n 200
     """
+    from smt_nas.nasbench.build import Wanted, build_bench, default_folder
     from smt_nas.report.bench import built_document, built_notes
-    from smt_nas.train.bench import Wanted, build_bench, default_folder
 
     wanted = Wanted.read(space, data, recipe, n, macs, seed, seeds)
     with console.talk() as talk:
@@ -77,7 +77,7 @@ def show(
 
     Example: smt-nas bench show
     """
-    from smt_nas.accuracy.bench.table import load_bench
+    from smt_nas.nasbench.table import load_bench
     from smt_nas.report.bench import bench_document, bench_notes, bench_table
 
     found = load_bench(name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from smt_nas.errors import ConfigError
 
 if TYPE_CHECKING:
-    from smt_nas.accuracy import Evaluator
+    from smt_nas.evaluators import Evaluator
     from smt_nas.search import SearchListener, Settings
 
 SHORT_TRAIN = "short-train"
@@ -47,7 +47,7 @@ def rater_of(settings: Settings, listener: SearchListener, workers: int | None) 
         raise ConfigError(
             f"evaluator {SHORT_TRAIN}: needs data to train on (got no --data). E.g. --data digits."
         )
-    from smt_nas.train.short.evaluator import ShortTrainEvaluator, ShortTraining
+    from smt_nas.evaluators.short_train.evaluator import ShortTrainEvaluator, ShortTraining
     from smt_nas.yaml import validated
 
     wanted = validated(ShortTraining, settings.training, "search")

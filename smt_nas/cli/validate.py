@@ -14,9 +14,9 @@ from smt_nas.cli.app import app
 from smt_nas.errors import ConfigError
 
 if TYPE_CHECKING:
-    from smt_nas.accuracy import Evaluation, Evaluator
-    from smt_nas.accuracy.validate import Rate
     from smt_nas.arch import Architecture
+    from smt_nas.evaluators import Evaluation, Evaluator
+    from smt_nas.evaluators.validation.validate import Rate
 
 Names = Annotated[
     list[str],
@@ -50,9 +50,9 @@ def validate(
 
     Example: smt-nas validate predictor zero-cost --on smt-bench-mini
     """
-    from smt_nas.accuracy import make_evaluator
-    from smt_nas.accuracy.bench.table import load_bench
-    from smt_nas.accuracy.validate import validate as judge
+    from smt_nas.evaluators import make_evaluator
+    from smt_nas.evaluators.validation.validate import validate as judge
+    from smt_nas.nasbench.table import load_bench
     from smt_nas.report.scatter import draw, drawable
     from smt_nas.report.validation import (
         validation_document,

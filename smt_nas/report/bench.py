@@ -9,15 +9,15 @@ import numpy as np
 from rich.table import Table
 
 from smt_nas import costs
-from smt_nas.accuracy.bench.rows import Row
-from smt_nas.accuracy.bench.table import Bench
 from smt_nas.arch import Architecture
 from smt_nas.files import names
+from smt_nas.nasbench.rows import Row
+from smt_nas.nasbench.table import Bench
 from smt_nas.report.shares import percent
 from smt_nas.space import SearchSpace
 
 if TYPE_CHECKING:
-    from smt_nas.train.bench import Built  # it needs torch
+    from smt_nas.nasbench.build import Built  # it needs torch
 
 _MIXERS = {"sam": "S", "msa": "A"}
 _LEARNABLE = 60  # networks; of fewer, too few are left to learn from when some are held out

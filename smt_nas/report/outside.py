@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from smt_nas.accuracy.evidence import BENCH
-from smt_nas.accuracy.extent import Beyond, beyond
+from smt_nas.evaluators.extrapolation import Beyond, beyond
+from smt_nas.evaluators.published_agreement import BENCH
 from smt_nas.search import Result
 from smt_nas.space import SearchSpace
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from smt_nas.accuracy.validate import BASELINES, Judged, Validation
 from smt_nas.errors import ConfigError, MeasurementError
+from smt_nas.evaluators.validation.validate import BASELINES, Judged, Validation
 from smt_nas.files import check_writable, write_atomic
 
 _KINDS = (".html", ".png")

@@ -10,10 +10,10 @@ import numpy as np
 from rich.console import Group
 from rich.table import Table
 
-from smt_nas.accuracy.agreement import BAND, TOP, Taus
-from smt_nas.accuracy.bench.known import FOLDS
-from smt_nas.accuracy.bootstrap import Estimate
-from smt_nas.accuracy.validate import BASELINES, REFERENCE, Judged, Validation
+from smt_nas.evaluators.training_set import FOLDS
+from smt_nas.evaluators.validation.agreement import BAND, TOP, Taus
+from smt_nas.evaluators.validation.bootstrap import Estimate
+from smt_nas.evaluators.validation.validate import BASELINES, REFERENCE, Judged, Validation
 from smt_nas.report.bench import other_space
 from smt_nas.report.shares import DASH
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smt_nas.accuracy import Evaluator, Trains, make_evaluator
 from smt_nas.errors import ConfigError, MeasurementError, StoreError, UnknownName
+from smt_nas.evaluators import Evaluator, Trains, make_evaluator
 from smt_nas.metrics import METRICS
 from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.search.engine import Search

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from smt_nas.accuracy import Evaluation, Evaluator, Foresees, Trains
+from smt_nas.evaluators import Evaluation, Evaluator, Foresees, Trains
 from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.search.front import Result, pareto, result, write

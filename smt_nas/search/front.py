@@ -14,9 +14,9 @@ import moocore
 import numpy as np
 
 from smt_nas import costs
-from smt_nas.accuracy import Evaluation
 from smt_nas.arch import Architecture
 from smt_nas.errors import StoreError
+from smt_nas.evaluators import Evaluation
 from smt_nas.files import write_atomic
 from smt_nas.metrics import METRICS
 from smt_nas.search.problem import Problem

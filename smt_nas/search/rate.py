@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from smt_nas.accuracy import EVALUATORS, Evaluation, Evaluator, Foresees, Trains, make_evaluator
-from smt_nas.accuracy.functions import NamedFunction
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError
+from smt_nas.evaluators import EVALUATORS, Evaluation, Evaluator, Foresees, Trains, make_evaluator
+from smt_nas.evaluators.function import NamedFunction
 from smt_nas.metrics import Provenance
 from smt_nas.runtime.process_pool import ProcessPool
 

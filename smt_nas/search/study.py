@@ -22,9 +22,9 @@ import sqlalchemy.exc
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from smt_nas.accuracy import Evaluation
 from smt_nas.costs import COSTS
 from smt_nas.errors import ConfigError, StoreError
+from smt_nas.evaluators import Evaluation
 from smt_nas.search.problem import Problem
 from smt_nas.search.strategies import History
 from smt_nas.space import Gene, Genes

@@ -1,6 +1,6 @@
 """How a network is trained: a `Recipe`, read from YAML, changed by `optimizer.lr=1e-3`.
 
-Shipped recipes are the YAML files in `recipes/` beside this module; a path to your own works too.
+Shipped recipes are the YAML files in `data/recipes/`; a path to your own works too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from smt_nas.errors import ConfigError
 from smt_nas.files import find_yaml, names
 from smt_nas.yaml import read_yaml, to_yaml, validated
 
-FOLDER = "train/recipes"
+FOLDER = "recipes"
 
 Precision = Literal["fp32", "tf32", "amp-fp16", "amp-bf16"]
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from smt_nas.accuracy import FunctionEvaluator
-from smt_nas.accuracy.predictor import PredictorEvaluator
-from smt_nas.accuracy.validate import validate
+from smt_nas.evaluators import FunctionEvaluator
+from smt_nas.evaluators.predictor import PredictorEvaluator
+from smt_nas.evaluators.validation.validate import validate
 from smt_nas.report.scatter import draw
 from smt_nas.report.validation import validation_document, validation_notes, validation_table
 from tests.fakes.benches import bench, by_size_and_kernels, rows, written

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from smt_nas import costs
-from smt_nas.accuracy import (
+from smt_nas.evaluators import (
     EVALUATORS,
     Foresees,
     FunctionEvaluator,
     ReplayEvaluator,
     make_evaluator,
 )
+from smt_nas.evaluators.short_train import evaluator as short
+from smt_nas.evaluators.short_train.evaluator import ShortTrainEvaluator, ShortTraining
 from smt_nas.metrics import METRICS
 from smt_nas.space import SearchSpace
-from smt_nas.train.short import evaluator as short
-from smt_nas.train.short.evaluator import ShortTrainEvaluator, ShortTraining
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ class TestZeroCost(EvaluatorContract):
     provenance = "proxy"
 
     def break_it(self, archs, monkeypatch):
-        from smt_nas.accuracy import zero_cost
+        from smt_nas.evaluators import zero_cost
 
         true = zero_cost.measure
 
@@ -115,17 +115,17 @@ class Foreseeing(EvaluatorContract):
 
 class TestPredictor(Foreseeing):
     entry = "predictor"
-    module, part = "smt_nas.accuracy.features", "of_archs"
+    module, part = "smt_nas.evaluators.features", "of_archs"
 
 
 class TestCapacity(Foreseeing):
     entry = "capacity"
-    module, part = "smt_nas.accuracy.capacity", "of_arch"
+    module, part = "smt_nas.evaluators.capacity", "of_arch"
 
 
 class TestJoint(Foreseeing):
     entry = "joint"
-    module, part = "smt_nas.accuracy.features", "of_archs"
+    module, part = "smt_nas.evaluators.features", "of_archs"
 
 
 class TestShortTrain(EvaluatorContract):

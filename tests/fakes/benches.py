@@ -3,11 +3,11 @@
 import numpy as np
 
 from smt_nas import costs
-from smt_nas.accuracy.bench.plan import plan
-from smt_nas.accuracy.bench.rows import Row, csv_text
-from smt_nas.accuracy.bench.store import begin
-from smt_nas.accuracy.bench.table import TABLE, Bench, BenchCard
-from smt_nas.accuracy.bench.words import Input
+from smt_nas.nasbench.encoding import Input
+from smt_nas.nasbench.plan import plan
+from smt_nas.nasbench.rows import Row, csv_text
+from smt_nas.nasbench.store import begin
+from smt_nas.nasbench.table import TABLE, Bench, BenchCard
 from smt_nas.space import SearchSpace
 
 MICRO = SearchSpace.load("smt_micro")

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from smt_nas import search
-from smt_nas.accuracy import evidence, features
-from smt_nas.accuracy.bench.known import Known
-from smt_nas.accuracy.predictor import PredictorEvaluator, fitted
 from smt_nas.errors import ConfigError
+from smt_nas.evaluators import features, published_agreement
+from smt_nas.evaluators.predictor import PredictorEvaluator, fitted
+from smt_nas.evaluators.training_set import Known
 from smt_nas.report.front import as_document, front_notes, front_table
 from smt_nas.report.outside import edge_notes
 from smt_nas.search.strategies import Foresight, History, SurrogateNSGA2
@@ -93,10 +93,10 @@ class TestWhatIsTold:
 
     def test_members_outside_the_evidence_are_named(self, outcome, monkeypatch):
         inside = {name: (-9.0, 9.0) for name in features.NAMES}
-        monkeypatch.setattr(evidence, "ranges", lambda: inside)
+        monkeypatch.setattr(published_agreement, "ranges", lambda: inside)
         assert not any("Outside the evidence" in n for n in front_notes(outcome, False))
         narrow = inside | {"log_depth": (-9.0, -0.2)}
-        monkeypatch.setattr(evidence, "ranges", lambda: narrow)
+        monkeypatch.setattr(published_agreement, "ranges", lambda: narrow)
         notes = "\n".join(front_notes(outcome, False))
         assert "Outside the evidence" in notes
         assert "blocks against the published pattern, bench" in notes
@@ -135,7 +135,7 @@ class TestShortTraining:
 
     @pytest.fixture(autouse=True)
     def guess(self, rater, monkeypatch):
-        monkeypatch.setattr("smt_nas.accuracy.predictor.shipped", lambda: rater.predictor)
+        monkeypatch.setattr("smt_nas.evaluators.predictor.shipped", lambda: rater.predictor)
 
     def test_from_the_command_line(self, recipe, tmp_path):
         run = tmp_path / "run"

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from smt_nas.accuracy import FunctionEvaluator
+from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.report.front import front_notes
 from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.search import Settings, reopen, start
@@ -62,7 +62,7 @@ def test_all_networks_fail(tmp_path):
 
 
 def test_a_measure_that_fails(tmp_path, monkeypatch):
-    from smt_nas.accuracy import zero_cost
+    from smt_nas.evaluators import zero_cost
 
     true, calls = zero_cost.measure, []
 

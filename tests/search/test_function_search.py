@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from smt_nas.accuracy import Evaluation, make_evaluator
 from smt_nas.errors import ConfigError
+from smt_nas.evaluators import Evaluation, make_evaluator
 from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.search import Settings, reopen
 from smt_nas.search.rate import FIRST, Rater

@@ -8,9 +8,9 @@ import yaml
 from rich.console import Console
 
 from smt_nas import costs
-from smt_nas.accuracy import FunctionEvaluator
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError, MeasurementError, StoreError, UnknownName
+from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.profilers import counters
 from smt_nas.report.front import as_document, front_notes, front_table
 from smt_nas.search import Problem, Settings, prove, reopen, start, targets

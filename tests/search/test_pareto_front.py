@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from smt_nas.accuracy import Evaluation
+from smt_nas.evaluators import Evaluation
 from smt_nas.search.front import pareto
 from smt_nas.search.problem import Problem
 from smt_nas.search.screen import by_formula, screen

@@ -3,9 +3,9 @@
 import pytest
 
 from smt_nas import PRESETS
-from smt_nas.accuracy import FunctionEvaluator, make_evaluator
-from smt_nas.accuracy.functions import NamedFunction
 from smt_nas.errors import ConfigError
+from smt_nas.evaluators import FunctionEvaluator, make_evaluator
+from smt_nas.evaluators.function import NamedFunction
 from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.search.rate import FIRST, Rater, runs_elsewhere
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from smt_nas.accuracy import FunctionEvaluator
+from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.search import Settings, reopen, start
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from smt_nas.accuracy import FunctionEvaluator
 from smt_nas.errors import ConfigError, SmtNasError, StoreError
+from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.search import Settings, reopen, start
 from smt_nas.search.rundir import RunDirectory
 from smt_nas.search.study import hide_password

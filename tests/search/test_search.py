@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from smt_nas import costs, search
-from smt_nas.accuracy import FunctionEvaluator
 from smt_nas.errors import StoreError
+from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.search.begin import reopen
 
 BUDGET = ("12MMACs",)

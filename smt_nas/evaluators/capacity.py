@@ -1,0 +1,193 @@
+"""Expected ImageNet-1K top-1 of a network of these MACs, parameters and activations.
+
+It answers in the unit that users think in, `top1_pct`, predicted, with an interval. It knows
+capacity and nothing else: two networks of equal costs are equal to it, whatever their topology.
+Parameters and activations beyond what nine in ten published networks have at their MACs count for
+nothing and widen the interval: nobody has shown that they help, and a search would buy them.
+
+The law (`capacity_law`) is fitted to published conv-attention networks, and laid through SMT by the
+four results published for it: T, S and B in the README of AFeng-x/SMT (11e954d), L on ImageNet-1K
+alone in RMT (Fan et al., CVPR 2024), table 1. The interval is of 80 %: what holds for a network of
+a family that the law was not fitted to, four others of which are known. It widens by the factor
+1 + d for a network d log units outside the range of the four published SMTs' costs, or beyond what
+is usual at its MACs.
+
+It is about 224 px and 1,000 classes. For other images or classes the level means nothing: costs are
+taken relative to those of smt_t there (of its like, for small images) and applied to smt_t's, which
+ranks networks and no more; `Capacity.relative` says so.
+
+The fit takes some milliseconds, so it is made at first use, and cannot differ from its data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from smt_nas import costs
+from smt_nas.arch import PRESETS, Architecture
+from smt_nas.evaluators import published_agreement, reference
+from smt_nas.evaluators.base import Evaluation, attempt
+from smt_nas.evaluators.reference import Given
+from smt_nas.evaluators.scaling_law import (
+    KNOWN,
+    LAW,
+    Floats,
+    Line,
+    Rows,
+    Score,
+    Usual,
+    leave_family_out,
+    outside,
+)
+from smt_nas.metrics import METRICS
+from smt_nas.space import Genes, SearchSpace
+
+PUBLISHED_TOP1 = {"smt_t": 82.2, "smt_s": 83.7, "smt_b": 84.3, "smt_l": 84.6}
+SHARE = 0.8  # of networks that the interval is to hold
+_UNITS = np.array([1e9, 1e6, 1e6])  # GMACs, M parameters, M activations: the table's
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What capacity says of n networks.
+
+    Attributes:
+        top1_pct: expected ImageNet-1K top-1 in percent, (n,).
+        low, high: the 80 % interval, (n,).
+        relative: for other images or classes than ImageNet's; the figures rank networks, their
+            level means nothing.
+    """
+
+    top1_pct: Floats
+    low: Floats
+    high: Floats
+    relative: bool = False
+
+
+def capacity(macs: ArrayLike, params: ArrayLike, activations: ArrayLike) -> Capacity:
+    """Rate n networks for images of 224 px by their costs, each (n,), as `smt_nas.costs` counts.
+
+    Raises:
+        ValueError: a cost is not a finite number from 1.
+    """
+    columns = np.broadcast_arrays(*(np.atleast_1d(c) for c in (macs, params, activations)))
+    table = np.stack(columns, axis=-1).astype(np.float64)
+    wrong = table[~(np.isfinite(table) & (table >= 1))]
+    if wrong.size:
+        raise ValueError(f"capacity: costs must be finite, and 1 or more (got {wrong[0]:g}).")
+    return _rate(table / _UNITS)
+
+
+def of_genes(space: SearchSpace, genes: Genes) -> Capacity:
+    """Rate the networks of (n, G) genes.
+
+    Raises:
+        SpaceError: the genes do not belong to the space.
+    """
+    found = costs.estimate(space, genes)
+    table = np.stack([found.macs, found.params, found.activations], axis=-1) / _UNITS
+    return _for_input(table, space.config)
+
+
+def of_arch(arch: Architecture) -> Capacity:
+    """Rate one network."""
+    return _for_input(_costs(arch)[None], arch)
+
+
+def spread() -> float:
+    """Standard deviation of what costs leave open among members of a family, in points.
+
+    Of the mean absolute error in a family left out, as if errors were normal.
+    """
+    return _fitted().mean_error * math.sqrt(math.pi / 2)
+
+
+class CapacityEvaluator:
+    """Rates networks by capacity alone: the top-1 expected of any SMT of their costs."""
+
+    name = "capacity"
+    objective = METRICS["top1_pct"]
+    exact = True
+
+    @property
+    def evidence(self) -> str:
+        """What the figure is, what it rests on, and how far off it is, in one line."""
+        fit, found = _fitted(), published_agreement.words(self.name)
+        return (
+            "capacity: expected ImageNet-1K top-1 of a network of these MACs, params and "
+            f"activations, from {fit.networks} published conv-attention networks of "
+            f"{fit.families} families; mean error {fit.mean_error:.1f} points in a family left "
+            f"out, {KNOWN} members known; it knows nothing of the topology, and for other images "
+            f"it ranks only{found and f' (SMT-Bench-mini: {found})'}"
+        )
+
+    def figures(self, space: SearchSpace, genes: Genes) -> Floats:
+        """Rate (n, G) genes at once, (n,)."""
+        return of_genes(space, genes).top1_pct
+
+    def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
+        """Rate each network; details are `low`, `high`, and `relative` where it is."""
+        return [attempt(partial(_figures, a), self.objective, "predicted") for a in archs]
+
+
+def _figures(arch: Architecture) -> dict[str, float]:
+    found = of_arch(arch)
+    figures = {"top1_pct": found.top1_pct, "low": found.low, "high": found.high}
+    marks = {"relative": 1.0} if found.relative else {}
+    return {name: float(value[0]) for name, value in figures.items()} | marks
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """The law, SMT's line beside it, and how far off other families are."""
+
+    score: Score
+    line: Line
+    known: Floats  # costs of the published SMTs, (4, 3)
+    usual: Usual
+    half_width: float  # logits
+    mean_error: float  # percentage points
+    networks: int
+    families: int
+
+
+@cache
+def _fitted() -> _Fitted:
+    rows = Rows.load()
+    rows = rows.only(rows.hybrid)
+    score, errors = LAW.fit(rows), leave_family_out(rows, LAW)
+    known = np.stack([_costs(PRESETS[name]) for name in PUBLISHED_TOP1])
+    line = LAW.line(score(known), np.array(list(PUBLISHED_TOP1.values())))
+    families = len(np.unique(rows.family))
+    half = errors.half_width(SHARE)
+    return _Fitted(
+        score, line, known, Usual.of(rows, known), half, errors.mean, len(rows.top1), families
+    )
+
+
+def _rate(table: Floats, relative: bool = False) -> Capacity:
+    """Rate costs (n, 3) in the table's units."""
+    fit = _fitted()
+    at = fit.line.at(fit.score(fit.usual.capped(table)))
+    beyond = outside(table, fit.known) + fit.usual.excess(table).max(axis=-1)
+    half = fit.half_width * (1 + beyond)
+    return Capacity(LAW.percent(at), LAW.percent(at - half), LAW.percent(at + half), relative)
+
+
+def _for_input(table: Floats, given: Given) -> Capacity:
+    """Rate costs (n, 3) of networks for these images and classes."""
+    if reference.is_imagenet(given):
+        return _rate(table)
+    return _rate(table / _costs(reference.at(given)) * _costs(PRESETS["smt_t"]), relative=True)
+
+
+def _costs(arch: Architecture) -> Floats:
+    """MACs, parameters and activations in the table's units, (3,)."""
+    found = costs.of(arch)
+    return np.asarray([found.macs, found.params, found.activations] / _UNITS)

@@ -1,0 +1,89 @@
+"""What is known of the evaluators: how each agreed with the shipped bench, in a file beside it.
+
+`python -m tools.evidence` writes the file; it says what `smt-nas validate` printed then.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from smt_nas.files import folders
+
+BENCH = "smt-bench-mini"
+REFERENCE = "#params"
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """How one figure agreed with trained accuracy on the shipped bench.
+
+    Attributes:
+        tau: Kendall's, over all networks.
+        in_band: among pairs of about equal MACs.
+        beats_params: it orders those better than #params do, beyond doubt.
+        held_out: the figures are of networks that it did not learn from.
+        leads: no evaluator that needs no data is better beyond doubt, over all networks or at equal
+            MACs.
+    """
+
+    tau: float | None
+    in_band: float | None
+    beats_params: bool
+    held_out: bool
+    leads: bool
+
+    def words(self) -> str:
+        """For a sentence: `held-out Kendall tau 0.74, 0.48 at equal MACs`."""
+        held = "held-out " if self.held_out else ""
+        return f"{held}Kendall tau {_two(self.tau)}, {_two(self.in_band)} at equal MACs"
+
+
+def agreed(name: str) -> Agreed | None:
+    """How an evaluator, or a part of one, agreed; None where that was not found out."""
+    return _all().get(name)
+
+
+def words(name: str) -> str:
+    """How it agreed and how #params did, for a sentence; empty where that is not known."""
+    own, reference = agreed(name), agreed(REFERENCE)
+    if own is None or reference is None:
+        return ""
+    return f"{own.words()} (#params {_two(reference.tau)}, {_two(reference.in_band)})"
+
+
+def ranges() -> dict[str, tuple[float, float]]:
+    """Lowest and highest of each feature among the networks of the shipped bench, by its name."""
+    found = _document().get("features", {})
+    return {name: (low, high) for name, (low, high) in found.items()}
+
+
+def networks() -> int:
+    """Networks of the shipped bench that the evidence is of; 0 without evidence."""
+    return int(_document().get("networks", 0))
+
+
+def ceiling_tau() -> float | None:
+    """Seed-to-seed tau of the shipped bench; None where it is not known."""
+    found: float | None = _document().get("ceiling")
+    return found
+
+
+@cache
+def _all() -> dict[str, Agreed]:
+    return {name: Agreed(**row) for name, row in _document().get("rows", {}).items()}
+
+
+@cache
+def _document() -> dict[str, Any]:
+    """The file; nothing where there is none."""
+    places = (folder / f"{BENCH}.evidence.json" for folder in folders("nasbench"))
+    file = next((p for p in places if p.is_file()), None)
+    found: dict[str, Any] = {} if file is None else json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def _two(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

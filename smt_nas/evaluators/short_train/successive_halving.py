@@ -1,0 +1,162 @@
+"""Networks trained from rung to rung, each rung by those that did best at the one before."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from smt_nas import costs
+from smt_nas.errors import StoreError
+from smt_nas.evaluators import Evaluation
+from smt_nas.evaluators.base import STOPPED
+from smt_nas.evaluators.short_train.ranking import dominators, kept, ranked
+from smt_nas.runtime.progress import EpochMetrics, SearchListener
+from smt_nas.train.candidate import Answer, Job
+from smt_nas.train.outcome import Finished
+
+Train = Callable[[Sequence[Job]], Iterable[Answer]]
+"""Trains each job up to where it says; answers in the same order."""
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A network that was trained up to a rung.
+
+    Attributes:
+        job: its training.
+        rows: of the epochs up to the rung.
+        macs: of the network as trained.
+        top1: share of the validation split, after the last of these epochs.
+        images_per_s: of its training so far.
+    """
+
+    job: Job
+    rows: tuple[EpochMetrics, ...]
+    macs: int
+    top1: float
+    images_per_s: float | None
+
+    @property
+    def seconds(self) -> float:
+        """What its epochs took, without evaluating and saving."""
+        return sum(row["seconds"] or 0.0 for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Race:
+    """The rules of one.
+
+    Attributes:
+        rungs: epochs after which networks are compared, ascending.
+        eta: one in so many goes on.
+        train: makes trainings.
+        listener: hears of each rung.
+    """
+
+    rungs: tuple[int, ...]
+    eta: int
+    train: Train
+    listener: SearchListener
+
+    def run(self, jobs: Sequence[Job]) -> dict[str, Evaluation]:
+        """Run it, and again among those that were stopped where all that went on failed.
+
+        Returns: by key, of each job; those that were stopped or failed have a reason.
+
+        Raises:
+            StoreError: a folder cannot be written; what was trained is kept.
+            KeyboardInterrupt: a training was told to stop; it has saved.
+        """
+        found = self._once(jobs)
+        stopped = [job for job in jobs if found[job.arch.key].stopped]
+        if stopped and all(e.value is None for e in found.values()):
+            found |= self.run(stopped)  # up to where they were stopped they are trained already
+        return found
+
+    def _once(self, jobs: Sequence[Job]) -> dict[str, Evaluation]:
+        """From the first rung to the last; the next best takes the place of one that fails."""
+        found: dict[str, Evaluation] = {}
+        here, waiting, wanted, last = list[Arrived](), list(jobs), len(jobs), 0
+        for epoch in self.rungs:
+            there = list[Arrived]()
+            while waiting and len(there) < wanted:
+                free = wanted - len(there)
+                starting, waiting = waiting[:free], waiting[free:]
+                for job, answer in self._arrivals(starting, epoch):
+                    if isinstance(answer, Arrived):
+                        there.append(answer)
+                    else:
+                        found[job.arch.key] = Evaluation(None, "trained", reason=answer)
+            stopped = range(len(here) - len(waiting), len(here))  # the last of their rung
+            found |= {here[i].job.arch.key: self._stopped(i, here, last) for i in stopped}
+            here, last = _best_first(there), epoch
+            waiting, wanted = [a.job for a in here], kept(len(here), self.eta)
+        return found | {a.job.arch.key: _evaluation(a) for a in here}
+
+    def _arrivals(self, jobs: Sequence[Job], epoch: int) -> Iterator[tuple[Job, Arrived | str]]:
+        self.listener.say(f"Training {_networks(len(jobs))} to epoch {epoch} of {self.rungs[-1]}.")
+        self.listener.step("train", 0, len(jobs))
+        answers = self.train([job.until(epoch) for job in jobs])
+        for done, (job, answer) in enumerate(zip(jobs, answers, strict=True), 1):
+            self.listener.step("train", done, len(jobs))
+            if isinstance(answer, StoreError):
+                raise answer
+            if isinstance(answer, str):
+                self.listener.say(f"{job.arch.key} failed: {answer}")
+                yield job, answer
+            elif answer.asked_to_stop:
+                raise KeyboardInterrupt
+            else:
+                yield job, _arrived(job, epoch, answer)
+
+    def _stopped(self, i: int, rung: Sequence[Arrived], epoch: int) -> Evaluation:
+        """The i-th best of a rung, which did not go on, and why."""
+        own, n = rung[i], len(rung)
+        better = dominators(i, [a.top1 for a in rung], [a.macs for a in rung])
+        why = f"not dominated, but only {kept(n, self.eta)} of {n} had a place"
+        if better:
+            by = rung[better[0]]  # the best of them
+            why = f"dominated by {by.job.arch.key} ({_figures(by)})"
+        return Evaluation(
+            value=None,
+            provenance="trained",
+            details={"val_top1_at_rung": own.top1, "epochs": float(epoch)},
+            seconds=own.seconds,
+            reason=f"{STOPPED} after {epoch} of {self.rungs[-1]} epochs: {_figures(own)}, {why}",
+        )
+
+
+def _best_first(rung: Sequence[Arrived]) -> list[Arrived]:
+    order = ranked([a.top1 for a in rung], [a.macs for a in rung])
+    return [rung[i] for i in order]
+
+
+def _evaluation(done: Arrived) -> Evaluation:
+    """Of a network that was trained to the end."""
+    figures = {
+        "epochs": float(len(done.rows)),
+        "val_loss": done.rows[-1]["val_loss"],
+        "images_per_s": done.images_per_s,
+        "seconds": done.seconds,
+    }
+    details = {k: v for k, v in figures.items() if v is not None and math.isfinite(v)}
+    return Evaluation(done.top1, "trained", details, done.seconds)
+
+
+def _figures(at: Arrived) -> str:
+    return f"val top-1 {100 * at.top1:.1f} % at {at.macs / 1e6:.2f} MMACs"
+
+
+def _networks(n: int) -> str:
+    return f"{n} network{'s' * (n != 1)}"
+
+
+def _arrived(job: Job, epoch: int, finished: Finished) -> Arrived | str:
+    """A training at a rung, or why it cannot be compared there."""
+    rows = finished.history[:epoch]
+    top1 = rows[-1]["val_top1"]
+    if top1 is None:
+        return f"epoch {epoch}: no image of the validation split could be read."
+    macs = costs.of(finished.arch).macs
+    return Arrived(job, rows, macs, top1, finished.images_per_s)

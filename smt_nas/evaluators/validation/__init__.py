@@ -1,0 +1,1 @@
+"""How far evaluators can be trusted: their figures against networks that were trained."""

@@ -1,0 +1,54 @@
+"""Percentile intervals of a statistic, over resamples of networks (Efron 1979)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from smt_nas.evaluators.validation.rank_statistics import Floats
+
+_LEVELS = (0.025, 0.975)
+_DEFINED = 0.9  # share of resamples that must define a statistic for it to have an interval
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic of n networks, with its 95 % bootstrap interval (percentiles, over networks).
+
+    None: undefined; for the bounds also where over a tenth of the resamples leave it undefined.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def apart(groups: ArrayLike | None, figures: ArrayLike) -> ArrayLike:
+    """The groups (n,), or one for each of the figures (n,)."""
+    return np.arange(np.size(figures)) if groups is None else groups
+
+
+def resampled(groups: ArrayLike, resamples: int, rng: np.random.Generator) -> Floats:
+    """Weights (1 + resamples, n): each network once, then counts of draws with replacement.
+
+    What is drawn are groups (n,).
+    """
+    kinds, of = np.unique(groups, return_inverse=True)
+    drawn = rng.multinomial(len(kinds), np.full(len(kinds), 1 / len(kinds)), resamples)
+    return np.vstack([np.ones((1, len(of))), drawn[:, of]])
+
+
+def number(values: Floats) -> float | None:
+    """The first of the values, where it is defined."""
+    return float(values[0]) if np.isfinite(values[0]) else None
+
+
+def estimate(values: Floats) -> Estimate:
+    """Of the values (1 + r,) at the weights of `resampled`."""
+    value, drawn = number(values), values[1:][np.isfinite(values[1:])]
+    if value is None or drawn.size < max(1, _DEFINED * (values.size - 1)):
+        return Estimate(value, None, None)
+    low, high = np.quantile(drawn, _LEVELS)
+    return Estimate(value, float(low), float(high))

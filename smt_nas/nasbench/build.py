@@ -1,0 +1,303 @@
+"""Building a bench: every network of a plan trained by one recipe, one row of the table each.
+
+A build may be stopped in any way and goes on where it was: rows are appended in the order of
+the tasks, and a training that is whole or under way, but has no row yet, goes on in its folder.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from smt_nas import __version__
+from smt_nas.budgets import parse_budget
+from smt_nas.errors import ConfigError, SmtNasError, StoreError, one_line
+from smt_nas.files import locked, make_folder
+from smt_nas.nasbench.encoding import Input
+from smt_nas.nasbench.plan import SEEDS, Planned, plan
+from smt_nas.nasbench.rows import NUMBERS, Row
+from smt_nas.nasbench.store import append, begin, recovered
+from smt_nas.nasbench.table import TABLE, BenchCard
+from smt_nas.runtime.environment import environment
+from smt_nas.runtime.process_pool import ProcessPool, available_cores
+from smt_nas.runtime.progress import NullProgress, SearchListener
+from smt_nas.space import SearchSpace
+from smt_nas.train.assess import Question, assess
+from smt_nas.train.begin import Asked
+from smt_nas.train.candidate import Job, alone, readers, trained
+from smt_nas.train.outcome import Finished
+from smt_nas.train.recipe import load_recipe
+from smt_nas.train.settings import How
+from smt_nas.train.sources import Source, load_source
+from smt_nas.train.world import World, joined
+
+_SCRATCH = "trainings"
+_ON_A_GPU = 4  # small networks leave most of one idle
+_ANOTHER = "Choose another --out."
+_LICENCES = {
+    "fashion-mnist": "Fashion-MNIST: MIT, Copyright (c) 2017 Zalando SE",
+    "digits": "digits: UCI ML hand-written digits, as in scikit-learn (BSD-3-Clause)",
+    "mnist": "MNIST: CC BY-SA 3.0, Y. LeCun and C. Cortes",
+    "kmnist": "KMNIST: CC BY-SA 4.0, ROIS-DS Center for Open Data in the Humanities",
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A bench to build.
+
+    Attributes:
+        space: name or path of the search space.
+        data: as `load_source` takes it.
+        recipe: name or path of the recipe.
+        n: networks.
+        low: fewest MACs of one.
+        high: most MACs of one.
+        seed: of the plan; trainings have seeds of their own.
+        trainings: of every network, at least.
+    """
+
+    space: str
+    data: str
+    recipe: str = "bench"
+    n: int = 200
+    low: float = 5e6
+    high: float = 40e6
+    seed: int = 0
+    trainings: int = 1
+
+    @classmethod
+    def read(
+        cls, space: str, data: str, recipe: str, n: int, macs: str, seed: int, trainings: int
+    ) -> Wanted:
+        """Read the range of MACs, e.g. `5..40MMACs`. Raises ConfigError."""
+        budget = parse_budget(macs)
+        if budget.metric != "macs" or budget.low is None or budget.high is None:
+            raise ConfigError(f"--macs: must be a range of MACs (got {macs}). E.g. 5..40MMACs.")
+        return cls(space, data, recipe, n, budget.low, budget.high, seed, trainings)
+
+
+def default_folder(wanted: Wanted) -> Path:
+    """`runs/bench-SPACE-DATA`; a build that is there goes on."""
+    words = (Path(wanted.space).stem, _kind(wanted.data))
+    return Path("runs") / "-".join(("bench", *words))
+
+
+def _kind(data: str) -> str:
+    """Data without their place on a disk: `fashion-mnist`, or the name of a folder."""
+    return Path(data.partition(":")[0]).name
+
+
+@dataclass(frozen=True)
+class Built:
+    """What is there after a build.
+
+    Attributes:
+        table: the CSV.
+        trainings: rows of it.
+        planned: rows of a whole one.
+        networks: of a whole one.
+        failed: trainings that failed this time, with the reason; another build tries them again.
+        interrupted: the user stopped it.
+    """
+
+    table: Path
+    trainings: int
+    planned: int
+    networks: int
+    failed: dict[str, str]
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training of a bench, as a worker process is told of it."""
+
+    job: Job
+    group: str
+
+    @property
+    def name(self) -> str:
+        """In messages."""
+        return f"{self.job.folder.name} ({self.group})"
+
+
+def build_bench(
+    wanted: Wanted, out: Path, device: str | None, workers: int | None, listener: SearchListener
+) -> Built:
+    """Train what is missing of a bench.
+
+    Args:
+        wanted: the bench.
+        out: its folder; one that holds a part of the same bench goes on.
+        device: `cpu`, `cuda`, `cuda:N`; None for this machine's GPU where there is one.
+        workers: processes; on one GPU they share it. None: the cores, or a few on a GPU.
+        listener: hears how far it is.
+
+    Raises:
+        SmtNasError: the space, the data, the recipe, or a folder that holds something else.
+    """
+    space = SearchSpace.load(wanted.space)
+    source = load_source(wanted.data)
+    card = _card(wanted, space, source)
+    _check_classes(space, len(source.classes), wanted.data)
+    planned = plan(space, wanted.n, wanted.low, wanted.high, wanted.seed, wanted.trainings)
+    table = out / TABLE
+    make_folder(out, _ANOTHER)
+    with locked(out, _ANOTHER):
+        begin(table, card)
+        rows = list(recovered(table, card.input))
+        processes, how = _placed(device, workers)
+        tasks = _tasks(wanted, planned, rows, out / _SCRATCH, how)
+        return _train(tasks, table, len(rows), wanted.n, processes, listener)
+
+
+def _train(
+    tasks: Sequence[Task],
+    table: Path,
+    done: int,
+    networks: int,
+    workers: int,
+    listener: SearchListener,
+) -> Built:
+    """Add a row for each task that does not fail."""
+    total, failed = done + len(tasks), dict[str, str]()
+    listener.step("train", done, total)
+    try:
+        with ProcessPool(workers) as pool:
+            for task, answer in zip(tasks, pool.map(judged, tasks, _lost), strict=True):
+                if answer is None:
+                    raise KeyboardInterrupt
+                if isinstance(answer, StoreError):
+                    raise answer  # a full disk is no fault of the network
+                if isinstance(answer, Row):
+                    append(table, answer)
+                    shutil.rmtree(task.job.folder, ignore_errors=True)
+                    done += 1
+                else:
+                    failed[task.name] = answer
+                    listener.say(f"{task.name}: failed: {answer}")
+                listener.step("train", done + len(failed), total)
+    except KeyboardInterrupt:
+        return Built(table, done, total, networks, failed, interrupted=True)
+    return Built(table, done, total, networks, failed)
+
+
+def judged(task: Task) -> Row | StoreError | str | None:
+    """Train a network and judge it by validation and test images.
+
+    Returns: its row; why it failed; None where it was told to stop.
+    """
+    answer = trained(task.job)
+    if not isinstance(answer, Finished):
+        return answer
+    if answer.asked_to_stop:
+        return None
+    try:
+        with alone(task.job) as world:
+            row = _row(task, answer, world)
+    except StoreError as error:
+        return error
+    except SmtNasError as error:
+        return str(error)
+    except Exception as error:  # e.g. out of memory: one failed training
+        return one_line(error)
+    lacking = [name for name in NUMBERS if not math.isfinite(row.figures.get(name, math.nan))]
+    return f"its {lacking[0]} is no finite number" if lacking else row
+
+
+def _row(task: Task, done: Finished, world: World) -> Row:
+    assert done.best is not None and done.weights is not None
+    figures = {
+        "val_top1": done.best["val_top1"],
+        "val_loss": done.best["val_loss"],
+        "train_loss": done.history[-1]["train_loss"],
+        "seconds": sum(row["seconds"] or 0.0 for row in done.history),
+    }
+    if load_source(task.job.asked.data).test is not None:
+        score = assess(Question(weights=done.weights, split="test"), world, NullProgress()).score
+        figures |= {"test_top1": score.top1, "test_loss": score.loss}
+    stamp = environment(str(world.device))
+    return Row(
+        arch=task.job.arch,
+        group=task.group,
+        seed=task.job.asked.seed,
+        figures={name: float(v) for name, v in figures.items() if v is not None},
+        device=str(stamp["gpu"] or stamp["cpu"]),
+        versions=f"smt-nas {__version__}, torch {stamp['torch']}, {stamp['date'][:10]}",
+    )
+
+
+def _placed(device: str | None, workers: int | None) -> tuple[int, How]:
+    """How many train at once, and where each does."""
+    with joined(device) as world:
+        usual = available_cores() if world.device.type == "cpu" else _ON_A_GPU
+        processes = workers or usual
+        return processes, How(device=device, workers=readers(world.device, processes))
+
+
+def _lost(reason: str) -> Row | StoreError | str | None:
+    return reason
+
+
+def _card(wanted: Wanted, space: SearchSpace, source: Source) -> BenchCard:
+    config, kind = space.config, _kind(wanted.data)
+    return BenchCard(
+        schema_version=1,
+        description=f"networks of space {space.name}, trained on {kind} by recipe {wanted.recipe}",
+        space=space.name,
+        space_digest=space.digest,
+        input=Input(
+            image_size=config.image_size,
+            num_classes=config.num_classes,
+            in_channels=config.in_channels,
+            stem_stride=config.stem.stride,
+            layer_scale=config.layer_scale,
+        ),
+        data=kind,
+        data_digest=_digest(source),
+        licence=_LICENCES.get(kind, "of the data: see where they come from"),
+        recipe_name=wanted.recipe,
+        recipe=load_recipe(wanted.recipe).model_dump(mode="json"),
+        plan={"low_macs": wanted.low, "high_macs": wanted.high, "seed": wanted.seed},
+    )
+
+
+def _digest(source: Source) -> str:
+    """Of the classes and labels of the training split: another order or choice has another."""
+    labels = np.asarray([] if source.train is None else source.train.labels, "<i8")
+    text = "\n".join(source.classes).encode() + labels.tobytes()
+    return sha256(text).hexdigest()[:12]
+
+
+def _check_classes(space: SearchSpace, classes: int, data: str) -> None:
+    if space.config.num_classes != classes:
+        raise ConfigError(
+            f"space {space.name}: num_classes must be that of the data (got "
+            f"{space.config.num_classes}, {data} has {classes}). Change it in a copy of the YAML."
+        )
+
+
+def _tasks(
+    wanted: Wanted,
+    planned: Sequence[Planned],
+    rows: Sequence[Row],
+    scratch: Path,
+    how: How,
+) -> list[Task]:
+    """Trainings that are missing: each network once, in the order of the plan, before any again."""
+    done = {(row.arch.key, row.seed) for row in rows}
+    tasks = []
+    for seed in SEEDS:
+        for p in planned:
+            if seed in p.seeds and (p.arch.key, seed) not in done:
+                asked = Asked(p.arch.key, wanted.data, recipe=wanted.recipe, seed=seed)
+                folder = scratch / f"{p.arch.key}-{seed}"
+                tasks.append(Task(Job(p.arch, asked, how, folder), p.group))
+    return tasks

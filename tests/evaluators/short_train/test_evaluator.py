@@ -1,0 +1,299 @@
+"""`short-train` on real images: a few networks, a few updates each."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from smt_nas import costs
+from smt_nas.arch import load_arch
+from smt_nas.errors import ConfigError, SmtNasError, StoreError
+from smt_nas.evaluators import published_agreement
+from smt_nas.evaluators.base import STOPPED
+from smt_nas.evaluators.short_train.evaluator import ShortTrainEvaluator, ShortTraining
+from smt_nas.evaluators.short_train.successive_halving import Race
+from smt_nas.runtime.progress import NullProgress
+from smt_nas.space import SearchSpace
+from smt_nas.train import candidate
+from smt_nas.train.learner import Learner
+from smt_nas.train.sources import load_source
+from smt_nas.yaml import validated
+
+ROOT = Path(__file__).resolve().parents[2]
+SPACE = SearchSpace.load("smt_micro")
+POOL = SPACE.sample(np.random.default_rng(3), 200)
+CHEAP = SPACE.decode(POOL[np.argsort(costs.estimate(SPACE, POOL).macs)[[0, 1, 3, 5]]])
+TINY = ShortTraining(data="digits", epochs=3, changes=("images=150", "batch_size=50"))
+UPDATES = 3  # an epoch
+
+
+class Died(BaseException):
+    """Stands for SIGKILL."""
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory):
+    return tmp_path_factory.mktemp("short") / "trainings"
+
+
+@pytest.fixture(scope="module")
+def found(trainings):
+    return ShortTrainEvaluator(TINY, trainings, 1).evaluate(CHEAP)
+
+
+@pytest.fixture
+def updates(monkeypatch):
+    """The numbers of the updates that are made."""
+    made, true = [], Learner.update
+
+    def update(self, number, batches):
+        made.append(number)
+        return true(self, number, batches)
+
+    monkeypatch.setattr(Learner, "update", update)
+    return made
+
+
+def figures(evaluations):
+    """All but what time took."""
+    timed = ("seconds", "images_per_s")
+    return [
+        (e.value, e.reason, {k: v for k, v in e.details.items() if k not in timed})
+        for e in evaluations
+    ]
+
+
+def test_two_of_four_go_to_the_end(found):
+    whole = [e for e in found if e.value is not None]
+    stopped = [e for e in found if e.value is None]
+    assert len(whole) == len(stopped) == 2
+    for e in whole:
+        assert 0.05 < e.value <= 1 and e.provenance == "trained" and e.seconds > 0
+        assert set(e.details) == {"epochs", "val_loss", "images_per_s", "seconds"}
+        assert e.details["epochs"] == 3
+    for e in stopped:
+        assert e.reason.startswith(f"{STOPPED} after 1 of 3 epochs: val top-1 ")
+        assert set(e.details) == {"val_top1_at_rung", "epochs"}
+
+
+def test_each_leaves_its_rows_and_best_weights(found, trainings):
+    for arch, e in zip(CHEAP, found, strict=True):
+        run = trainings / arch.key
+        rows = (run / "metrics.csv").read_text().splitlines()
+        assert len(rows) == 1 + e.details["epochs"]
+        assert (run / "best.safetensors").is_file()
+        assert not (run / "checkpoints").exists()
+
+
+def test_what_is_judged_is_not_trained_again(found, trainings, updates):
+    again = ShortTrainEvaluator(TINY).within(trainings)
+    assert again.evaluate(CHEAP[::-1]) == found[::-1]
+    assert again.evaluate([CHEAP[2], CHEAP[2]]) == [found[2]] * 2
+    assert updates == []
+
+
+def test_workers_do_not_matter(found, tmp_path):
+    several = ShortTrainEvaluator(TINY, tmp_path, 2).evaluate(CHEAP)
+    assert figures(several) == figures(found)
+
+
+class Killer(NullProgress):
+    """Dies as the second rung begins."""
+
+    def say(self, text):
+        if "to epoch 3" in text:
+            raise Died
+
+
+def test_killed_between_rungs_it_trains_only_what_is_missing(found, tmp_path, updates):
+    evaluator = ShortTrainEvaluator(TINY, tmp_path, 1)
+    with pytest.raises(Died):
+        ShortTrainEvaluator(TINY, tmp_path, 1, Killer()).evaluate(CHEAP)
+    assert updates == [*range(UPDATES)] * 4
+    updates.clear()
+    assert figures(evaluator.evaluate(CHEAP)) == figures(found)
+    assert updates == [*range(UPDATES, 3 * UPDATES)] * 2
+
+
+@pytest.mark.parametrize(
+    ("death", "at"), [("kill", 2), ("signal", 2), ("signal", 2 * UPDATES)], ids=str
+)
+def test_killed_in_a_training_it_goes_on(found, tmp_path, monkeypatch, death, at):
+    true, made = Learner.update, []
+
+    def update(self, number, batches):
+        made.append(number)
+        if len(made) == 4 * UPDATES + at:  # in the second rung
+            if death == "kill":
+                raise Died
+            os.kill(os.getpid(), signal.SIGTERM)
+        return true(self, number, batches)
+
+    evaluator = ShortTrainEvaluator(TINY, tmp_path, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "update", update)
+        with pytest.raises(Died if death == "kill" else KeyboardInterrupt):
+            evaluator.evaluate(CHEAP)
+    assert not (tmp_path / "evaluations.json").exists()
+    assert figures(evaluator.evaluate(CHEAP)) == figures(found)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "OutOfMemoryError: CUDA out of memory"),
+        (ConfigError("optimizer: is not good"), "optimizer: is not good"),
+    ],
+)
+def test_a_failure_is_recorded_and_spares_the_others(
+    found, tmp_path, monkeypatch, updates, error, reason
+):
+    true = candidate.start
+    broken = next(a for a, e in zip(CHEAP, found, strict=True) if e.value is not None)
+
+    def start(asked, how, *others):
+        if asked.name == broken.key and how.until_epoch == 3:
+            raise error
+        return true(asked, how, *others)
+
+    monkeypatch.setattr(candidate, "start", start)
+    evaluator = ShortTrainEvaluator(TINY, tmp_path, 1)
+    now = evaluator.evaluate(CHEAP)
+    failed = now[CHEAP.index(broken)]
+    assert (failed.value, failed.reason) == (None, reason)
+    assert sum(e.value is not None for e in now) == 2  # another took its place
+    updates.clear()
+    assert evaluator.evaluate(CHEAP) == now and not updates
+
+
+def test_a_worker_that_dies_is_a_failure(monkeypatch, tmp_path):
+    # an error there, so it ends
+    monkeypatch.setattr("smt_nas.evaluators.short_train.evaluator.trained", os._exit)
+    found = ShortTrainEvaluator(TINY, tmp_path, 2).evaluate(CHEAP[:2])
+    assert all("its worker process" in e.reason for e in found)
+
+
+def test_the_data_decide_over_the_head_and_the_settings_over_the_size(tmp_path):
+    arch = CHEAP[0].model_copy(update={"num_classes": 7})
+    short = TINY.model_copy(update={"epochs": 1, "image_size": 64})
+    (found,) = ShortTrainEvaluator(short, tmp_path, 1).evaluate([arch])
+    assert found.value is not None
+    trained = load_arch(str(tmp_path / arch.key / "arch.yaml"))
+    assert (trained.num_classes, trained.image_size) == (10, 64)
+
+
+def test_without_a_folder_nothing_is_kept(found, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    one = TINY.model_copy(update={"epochs": 1})
+    (only,) = ShortTrainEvaluator(one, workers=1).evaluate(CHEAP[:1])
+    assert only.value is not None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_in_nothing_out(tmp_path):
+    assert ShortTrainEvaluator(TINY, tmp_path / "none").evaluate([]) == []
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_recipe_is_shortened_in_proportion():
+    source = load_source("digits")
+
+    def recipe(**changes):
+        asked = ShortTraining(data="digits", **changes).asked(CHEAP[0])
+        return asked.settings(CHEAP[0], source, 1).recipe
+
+    short = recipe(epochs=3, changes=("eval_every=2",))
+    assert (short.epochs, short.warmup_epochs, short.eval_every) == (3, 0.25, 1)
+    assert recipe(changes=("warmup_epochs=2",)).warmup_epochs == 2
+
+
+def test_evidence():
+    assert ShortTrainEvaluator(TINY).evidence == (
+        "short-train: val top-1 after 3 epochs on digits (150 images), successive halving by "
+        "accuracy and MACs at epochs 1, 3; trained, but short: the order may change in a full "
+        "training. The predictor chooses the first networks (SMT-Bench-mini: "
+        f"{published_agreement.words('predictor')})."
+    )
+    plain = ShortTrainEvaluator(ShortTraining(data="digits", epochs=2)).evidence
+    assert "(1,297 images), every network to the end; trained, but short" in plain
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"epochs": 0}, r"short-train: epochs must be greater than or equal to 1 \(got 0\)"),
+        ({"eta": 1}, "short-train: eta must be greater"),
+        ({"image_size": 16}, "short-train: image_size must be greater"),
+        ({"epoch": 3}, "short-train: epoch is not a known field. Did you mean 'epochs'"),
+    ],
+)
+def test_bad_values_are_told_in_a_line(values, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        validated(ShortTraining, {"data": "digits", **values}, "short-train")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data": "digitss"},
+        {"recipe": "smal"},
+        {"changes": ("optimizer.lr=-1",)},
+        {"changes": ("images=9000",)},
+        {"changes": ("optimizer.name=adamww",)},
+        {"device": "cuda:99"},
+    ],
+)
+def test_what_is_wrong_with_all_is_told_before_the_first(tmp_path, monkeypatch, changes):
+    monkeypatch.setattr(Race, "run", lambda self, jobs: pytest.fail("began"))
+    evaluator = ShortTrainEvaluator(TINY.model_copy(update=changes), tmp_path)
+    with pytest.raises(SmtNasError):
+        evaluator.evaluate(CHEAP)
+
+
+def test_a_folder_is_of_one_kind_of_training(found, trainings, tmp_path):
+    other = ShortTrainEvaluator(TINY.model_copy(update={"epochs": 4}), trainings)
+    with pytest.raises(StoreError, match=r"holds trainings with epochs 3 \(got 4\)"):
+        other.evaluate(CHEAP)
+    elsewhere = TINY.model_copy(update={"device": "cpu"})
+    assert ShortTrainEvaluator(elsewhere, trainings).evaluate(CHEAP) == found
+    (tmp_path / "evaluations.json").write_text(json.dumps({"schema": 2}))
+    with pytest.raises(StoreError, match=r"must hold evaluations .* to train anew"):
+        ShortTrainEvaluator(TINY, tmp_path).evaluate(CHEAP)
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot be made a folder"):
+        ShortTrainEvaluator(TINY, tmp_path / "file" / "in").evaluate(CHEAP)
+
+
+SCRIPT = """
+from pathlib import Path
+from tests.train.short.test_evaluator import CHEAP, TINY, ShortTrainEvaluator
+ShortTrainEvaluator(TINY, Path({folder!r}), 2).evaluate(CHEAP)
+"""
+
+
+@pytest.mark.slow
+def test_sigkill_of_the_leader_leaves_no_one_behind(found, tmp_path):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    script = SCRIPT.format(folder=str(tmp_path))
+    leader = subprocess.Popen([sys.executable, "-c", script], env=env)
+    end = time.monotonic() + 120
+    while not list(tmp_path.glob("*/checkpoints/update-*")):
+        assert leader.poll() is None and time.monotonic() < end
+        time.sleep(0.02)
+    leader.kill()
+    leader.wait()
+    evaluator = ShortTrainEvaluator(TINY, tmp_path, 1)
+    while True:  # until its workers have seen that it is gone
+        try:
+            assert figures(evaluator.evaluate(CHEAP)) == figures(found)
+            return
+        except StoreError:
+            assert time.monotonic() < end
+            time.sleep(0.1)

@@ -1,0 +1,60 @@
+"""Where a network lies outside what was trained."""
+
+import pytest
+
+from smt_nas.arch import PRESETS, SMALL_PRESETS
+from smt_nas.evaluators import published_agreement
+from smt_nas.evaluators.extrapolation import _WORDS, beyond
+from smt_nas.evaluators.features import NAMES
+
+WIDE = {name: (-9.0, 9.0) for name in NAMES}
+
+
+@pytest.fixture
+def ranges(monkeypatch):
+    """Sets what the bench had."""
+
+    def of(**narrow):
+        monkeypatch.setattr(published_agreement, "ranges", lambda: WIDE | narrow)
+
+    return of
+
+
+def test_a_network_like_those_trained_is_inside(ranges):
+    ranges()
+    assert beyond(PRESETS["smt_t"]) == ()
+
+
+def test_a_feature_outside_is_told_in_words_a_reader_knows(ranges):
+    ranges(log_depth=(-0.5, 0.3), log2_width_2_1=(0.0, 2.0))
+    [found] = beyond(PRESETS["smt_s"])  # 27 blocks against 13
+    assert found.feature == "log_depth"
+    assert found.value == pytest.approx(27 / 13)
+    assert str(found) == "blocks against the published pattern 2.08 (bench 0.607 to 1.35)"
+    assert found.widths > 0.5
+
+
+def test_the_farthest_comes_first(ranges):
+    ranges(log_depth=(-0.5, 0.7), log_macs=(-1.0, 0.2))
+    assert [b.feature for b in beyond(PRESETS["smt_l"])] == ["log_macs", "log_depth"]
+
+
+def test_a_hair_outside_is_inside(ranges):
+    ranges(log_depth=(-1.0, -1e-3))
+    assert beyond(SMALL_PRESETS["smt_micro"]) == ()
+
+
+def test_a_feature_that_hardly_varied_counts_in_plain_units(ranges):
+    ranges(attention_share_1=(0.0, 0.0), attention_share_4=(0.0, 0.0))
+    [found] = beyond(PRESETS["smt_t"])
+    assert found.words == "share of attention in stage 4" and found.widths == pytest.approx(20)
+
+
+def test_every_feature_has_words():
+    for name in NAMES:
+        assert name.rstrip("_0123456789") in _WORDS
+
+
+def test_without_a_bench_nothing_is_said(monkeypatch):
+    monkeypatch.setattr(published_agreement, "ranges", dict)
+    assert beyond(PRESETS["smt_l"]) == ()

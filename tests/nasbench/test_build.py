@@ -1,0 +1,199 @@
+"""A bench that is built: real trainings, one row each, and going on after any end."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from smt_nas.errors import ConfigError, StoreError
+from smt_nas.nasbench import build
+from smt_nas.nasbench.build import Built, Wanted, build_bench, judged
+from smt_nas.nasbench.table import TABLE, load_bench
+from smt_nas.report.bench import built_notes
+from smt_nas.runtime.progress import NullProgress
+from tests.fakes.recipes import quick
+from tests.fakes.terminal import invoke
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "quick.yaml"
+    path.write_text(quick(more="split_seed: 0\nvalidation: 0.1"))
+    return str(path)
+
+
+def wanted(recipe, n=2, **changes):
+    return Wanted("smt_micro", "digits", recipe, n, 5e6, 7e6, **changes)
+
+
+@pytest.fixture(scope="module")
+def built(recipe, tmp_path_factory):
+    """Two networks, of which the first has three seeds."""
+    out = tmp_path_factory.mktemp("bench")
+    return build_bench(wanted(recipe), out, "cpu", 1, NullProgress())
+
+
+def lines(table):
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def found_out(table):
+    """Rows without what differs between two builds of the same bench."""
+    return [
+        {k: v for k, v in row.items() if k not in ("seconds", "versions")} for row in lines(table)
+    ]
+
+
+def test_every_planned_training_has_its_row(built):
+    assert (built.trainings, built.planned, built.failed) == (4, 4, {})
+    found = load_bench(built.table)
+    assert [len(rows) for rows in found.networks.values()] == [3, 1]
+    assert [r.seed for r in found.rows] == [0, 0, 1, 2]  # every network once before any again
+    for row in found.rows:
+        assert 0 <= row.figures["val_top1"] <= 1 and 0 <= row.figures["test_top1"] <= 1
+        assert row.figures["seconds"] > 0 and row.figures["val_loss"] > 0
+        assert "torch" in row.versions and row.device
+    assert len({row.figures["val_loss"] for row in found.rows}) == 4  # seeds differ
+    assert not any(p.name != ".lock" for p in (built.table.parent / "trainings").iterdir())
+
+
+def test_the_card_says_what_it_is(built):
+    card = load_bench(built.table).card
+    assert (card.space, card.data, card.recipe["images"]) == ("smt_micro", "digits", 200)
+    assert "BSD" in card.licence
+
+
+def test_a_whole_bench_is_left_alone_and_a_larger_one_goes_on(built, recipe, monkeypatch):
+    before = built.table.read_text()
+    again = build_bench(wanted(recipe), built.table.parent, "cpu", 1, NullProgress())
+    assert again.trainings == 4 and built.table.read_text() == before
+    asked = []
+    monkeypatch.setattr(build, "judged", lambda task: asked.append(task) or "not now")
+    larger = build_bench(wanted(recipe, n=3), built.table.parent, "cpu", 1, NullProgress())
+    assert larger.planned == 5 and len(asked) == 1 and list(larger.failed.values()) == ["not now"]
+    assert built.table.read_text() == before
+
+
+def test_a_training_that_fails_is_told_and_tried_again(recipe, tmp_path, monkeypatch):
+    real = judged
+    monkeypatch.setattr(build, "judged", lambda t: "diverged" if t.job.asked.seed == 1 else real(t))
+    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
+    assert found.trainings == 2 and list(found.failed.values()) == ["diverged"]
+    monkeypatch.undo()
+    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
+    assert (found.trainings, found.failed) == (3, {})
+
+
+def test_a_full_disk_is_no_failed_network(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "trained", lambda job: StoreError("disk: is full"))
+    with pytest.raises(StoreError, match="disk: is full"):
+        build_bench(wanted(recipe, n=2), tmp_path, "cpu", 1, NullProgress())
+    assert lines(tmp_path / TABLE) == []
+
+
+@pytest.mark.parametrize("loss", [None, float("nan")])
+def test_a_training_without_a_figure_is_a_failure_and_no_row(recipe, tmp_path, monkeypatch, loss):
+    """A row that could not be read again would lose the whole table."""
+    real = build._row
+
+    def without(*asked):
+        row = real(*asked)
+        figures = {k: v for k, v in row.figures.items() if k != "val_loss"}
+        return replace(row, figures=figures if loss is None else {**figures, "val_loss": loss})
+
+    monkeypatch.setattr(build, "_row", without)
+    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
+    assert set(found.failed.values()) == {"its val_loss is no finite number"}
+    assert lines(found.table) == []
+
+
+def test_what_goes_wrong_in_judging_is_one_failed_training(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "_row", lambda *asked: [].pop())
+    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
+    assert set(found.failed.values()) == {"IndexError: pop from empty list"}
+
+
+def test_an_interrupted_training_gives_no_row(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "judged", lambda task: None)
+    found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
+    assert found.interrupted and found.trainings == 0 and lines(found.table) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "workers"), [(signal.SIGKILL, 2), (signal.SIGINT, 1)])
+def test_a_build_that_is_stopped_goes_on_to_the_same_rows(built, recipe, tmp_path, how, workers):
+    """However many train: `built` is of one worker."""
+    out = tmp_path / "b"
+    command = [sys.executable, "-m", "smt_nas", "bench", "build", "--data", "digits", "--n", "2"]
+    command += ["--recipe", recipe, "--macs", "5..7MMACs", "--out", str(out)]
+    command += ["--workers", str(workers)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    table = out / TABLE
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and (not table.is_file() or len(lines(table)) < 1):
+        time.sleep(0.05)
+    before = table.read_text()
+    assert 1 <= len(lines(table)) < 4
+    os.killpg(process.pid, how)
+    process.wait(60)
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+    assert finished.returncode == 0, finished.stderr
+    assert table.read_text().startswith(before)
+    assert found_out(table) == found_out(built.table)
+
+
+@pytest.mark.parametrize(("networks", "figure"), [(59, "capacity"), (60, "predictor")])
+def test_what_to_run_next_works_on_so_many_networks(networks, figure):
+    """However many trainings they have."""
+    built = Built(Path("b/bench.csv"), 180, 180, networks, {})
+    assert built_notes(built)[-1] == f"Next: smt-nas validate {figure} --on b"
+
+
+class TestBadInput:
+    def test_another_space_version_is_refused(self, built, recipe, tmp_path):
+        text = (ROOT / "search_spaces" / "smt_micro.yaml").read_text()
+        other = tmp_path / "smt_micro.yaml"
+        other.write_text(text.replace("dim: [16, 32]", "dim: [16, 48]"))
+        asked = Wanted(str(other), "digits", recipe, 2, 5e6, 7e6)
+        with pytest.raises(StoreError, match="holds a bench with space_digest"):
+            build_bench(asked, built.table.parent, "cpu", 1, NullProgress())
+
+    def test_other_labels_are_other_data(self, built, recipe, monkeypatch):
+        monkeypatch.setattr(build, "_digest", lambda source: "000000000000")
+        with pytest.raises(StoreError, match="holds a bench with data_digest"):
+            build_bench(wanted(recipe), built.table.parent, "cpu", 1, NullProgress())
+
+    def test_data_of_another_number_of_classes_is_refused(self, recipe, tmp_path):
+        asked = Wanted("smt", "digits", recipe, 2, 5e8, 7e8)
+        with pytest.raises(ConfigError, match=r"num_classes must be that of the data \(got 1000"):
+            build_bench(asked, tmp_path / "b", "cpu", 1, NullProgress())
+        assert not (tmp_path / "b").exists()
+
+    @pytest.mark.parametrize("macs", ["5MMACs", "5..40Mparams", "soon"])
+    def test_a_range_of_macs_is_needed(self, macs, tmp_path):
+        found = invoke("bench", "build", "--data", "digits", "--macs", macs, code=1)
+        assert found.stderr.count("\n") == 1
+
+    def test_a_folder_of_something_else_is_refused(self, recipe, tmp_path):
+        (tmp_path / "mine.txt").write_text("x")
+        with pytest.raises(StoreError, match="must be empty or new"):
+            build_bench(wanted(recipe), tmp_path, "cpu", 1, NullProgress())
+
+
+def test_show_tells_what_a_bench_is(built):
+    found = invoke("bench", "show", str(built.table))
+    assert "2 networks of space smt_micro" in found.stdout and "BSD" in found.stdout
+    document = json.loads(invoke("bench", "show", str(built.table.parent), "--json").stdout)
+    assert [len(n["trainings"]) for n in document["networks"]] == [3, 1]
+    assert document["card"]["space"] == "smt_micro"
