@@ -79,7 +79,7 @@ def validate(
 def _rate(timeout: float | None, workers: int | None) -> Rate:
     """Ask evaluators on all cores, with a bar."""
     from smt_nas.runtime.process_pool import ProcessPool, available_cores
-    from smt_nas.search.rate import Rater
+    from smt_nas.search.evaluate import Rater
 
     def ask(evaluator: Evaluator, archs: Sequence[Architecture]) -> list[Evaluation]:
         found = []

@@ -13,20 +13,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smt_nas.search.begin import reopen, start
     from smt_nas.search.engine import Outcome, Search
-    from smt_nas.search.front import Result
+    from smt_nas.search.objectives import Quantity, Target
     from smt_nas.search.problem import Problem
-    from smt_nas.search.quantities import Quantity
+    from smt_nas.search.results import Result
     from smt_nas.search.rundir import (
         DEFAULT_EVALUATOR,
         Settings,
         recorded_settings,
         usual_n,
     )
+    from smt_nas.search.setup import reopen, start
     from smt_nas.search.strategies import STRATEGIES, Strategy
     from smt_nas.search.study import Study, Trial
-    from smt_nas.search.targets import Target
 
 __all__ = [
     "DEFAULT_EVALUATOR",
@@ -48,15 +47,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "begin": ("reopen", "start"),
+    "setup": ("reopen", "start"),
     "engine": ("Outcome", "Search"),
-    "front": ("Result",),
+    "results": ("Result",),
+    "objectives": ("Quantity", "Target"),
     "problem": ("Problem",),
-    "quantities": ("Quantity",),
     "rundir": ("DEFAULT_EVALUATOR", "Settings", "recorded_settings", "usual_n"),
     "strategies": ("STRATEGIES", "Strategy"),
     "study": ("Study", "Trial"),
-    "targets": ("Target",),
 }
 
 

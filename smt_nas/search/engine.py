@@ -17,14 +17,13 @@ import numpy as np
 from smt_nas.evaluators import Evaluation, Evaluator, Foresees, Trains
 from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.runtime.progress import NullProgress, SearchListener
-from smt_nas.search.front import Result, pareto, result, write
-from smt_nas.search.prediction_error import PredictionError, prediction_errors
+from smt_nas.search.evaluate import Rater
 from smt_nas.search.problem import Problem
-from smt_nas.search.prove import Notes, proof, prove
-from smt_nas.search.rate import Rater
+from smt_nas.search.results import PredictionError, Result, pareto, prediction_errors, result, write
 from smt_nas.search.rundir import RunDirectory, Settings
 from smt_nas.search.strategies import BATCH, Foresight, Strategy, make_strategy
 from smt_nas.search.study import Study, Trial, history
+from smt_nas.search.verify import Notes, proof, prove
 from smt_nas.space import Genes
 from smt_nas.space.baselines import baselines
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.devices.block_table import Latency
 from smt_nas.devices.device import Device
-from smt_nas.search.targets import Target
+from smt_nas.search.objectives import Target
 from smt_nas.space import SearchSpace
 from smt_nas.space.baselines import baselines
 

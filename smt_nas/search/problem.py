@@ -15,16 +15,20 @@ from smt_nas.devices.device import Device
 from smt_nas.errors import ConfigError
 from smt_nas.metrics import METRICS
 from smt_nas.search.forecast import Forecast, Record, forecast
-from smt_nas.search.quantities import (
+from smt_nas.search.objectives import (
+    Default,
+    Devices,
+    Find,
     Floats,
     Interval,
+    Place,
     Quantity,
     Requirement,
+    Target,
     budgeted,
     objective,
     required,
 )
-from smt_nas.search.targets import Default, Devices, Find, Place, Target
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.space.baselines import baselines
 

@@ -24,8 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.files import locked, write_atomic
 from smt_nas.search.forecast import Record
+from smt_nas.search.objectives import BEFORE_DEVICES
 from smt_nas.search.study import HIDDEN, check_url, file_url, hide_password
-from smt_nas.search.targets import BEFORE_DEVICES
 from smt_nas.space import SearchSpace, SpaceConfig
 from smt_nas.yaml import read_yaml, to_yaml, validated
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from smt_nas.arch import PRESETS
 from smt_nas.errors import UnknownName
+from smt_nas.search.objectives import Floats
 from smt_nas.search.problem import Problem
-from smt_nas.search.quantities import Floats
 from smt_nas.search.screen import by_formula, distinct, feasible_sample, screen
 from smt_nas.search.surrogate import Surrogate
 from smt_nas.space import Genes

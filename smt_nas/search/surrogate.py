@@ -17,8 +17,8 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Wh
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from smt_nas.search.objectives import Floats
 from smt_nas.search.problem import Problem
-from smt_nas.search.quantities import Floats
 from smt_nas.space import Genes
 
 _LOG_COSTS = ("macs", "params", "activations")

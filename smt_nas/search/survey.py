@@ -13,8 +13,8 @@ from smt_nas.costs.bounds import Range, extremes
 from smt_nas.errors import ConfigError
 from smt_nas.metrics import METRICS, Metric
 from smt_nas.runtime.progress import SearchListener
+from smt_nas.search.objectives import Quantity, Requirement
 from smt_nas.search.problem import Problem
-from smt_nas.search.quantities import Quantity, Requirement
 from smt_nas.search.screen import feasible_sample, nearest_miss
 from smt_nas.space import SearchSpace
 from smt_nas.space.baselines import baselines

@@ -8,7 +8,7 @@ from smt_nas import costs
 from smt_nas.devices.block_table import Latency
 from smt_nas.devices.sheet import Sheet
 from smt_nas.errors import MeasurementError, UnknownName
-from smt_nas.search import targets
+from smt_nas.search import objectives
 
 
 def sheet(key, kind, **peaks):
@@ -66,7 +66,7 @@ def install(monkeypatch, *, gpu=False):
             raise UnknownName("device", name, devices)
         return devices[name]
 
-    monkeypatch.setattr(targets, "local_device", local_device)
-    monkeypatch.setattr(targets, "load_device", load_device)
-    monkeypatch.setattr(targets, "is_here", lambda found: None)
+    monkeypatch.setattr(objectives, "local_device", local_device)
+    monkeypatch.setattr(objectives, "load_device", load_device)
+    monkeypatch.setattr(objectives, "is_here", lambda found: None)
     return devices

@@ -15,7 +15,7 @@ from smt_nas.errors import ConfigError
 from smt_nas.evaluators import Evaluation, make_evaluator
 from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.search import Settings, reopen
-from smt_nas.search.rate import FIRST, Rater
+from smt_nas.search.evaluate import FIRST, Rater
 from tests.fakes.terminal import invoke
 from tests.search.test_resume_search import alive, command, front, wait_until
 

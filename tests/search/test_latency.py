@@ -13,7 +13,7 @@ from smt_nas.errors import ConfigError, MeasurementError, StoreError, UnknownNam
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.profilers import counters
 from smt_nas.report.front import as_document, front_notes, front_table
-from smt_nas.search import Problem, Settings, prove, reopen, start, targets
+from smt_nas.search import Problem, Settings, objectives, reopen, start, verify
 from smt_nas.space import SearchSpace, baselines
 from tests.fakes import devices as fakes
 
@@ -41,7 +41,7 @@ def stopwatch(monkeypatch):
             found.append({"latency_ms": ms, "spread_ms": 0.01, "samples": 8, "status": "ok"})
         return found
 
-    monkeypatch.setattr(prove, "measured", measured)
+    monkeypatch.setattr(verify, "measured", measured)
     counted = {"witnesses": {"torch": 1}, "reason": None}  # tests/profilers counts
     monkeypatch.setattr(counters, "witnessed", lambda arch: counted)
     return seen
@@ -250,7 +250,7 @@ def test_an_absent_device_is_never_measured(devices, stopwatch, tmp_path):
 
 
 def test_a_device_of_this_machine_by_its_name(devices, stopwatch, tmp_path, monkeypatch):
-    monkeypatch.setattr(targets, "is_here", lambda found: "cuda:0")
+    monkeypatch.setattr(objectives, "is_here", lambda found: "cuda:0")
     outcome = begin(tmp_path / "r", prove=True, n=4, device="a100:b8:fp16").run()
     assert {t for _, t, _ in stopwatch} == {"a100:b8:fp16"}
     assert outcome.problem.target.place.here == "cuda:0"
@@ -275,14 +275,14 @@ def test_the_local_gpu_comes_before_the_cpu(monkeypatch):
 def test_what_cannot_be_timed_is_said_and_spares_the_others(
     devices, stopwatch, tmp_path, monkeypatch
 ):
-    true = prove.measured
+    true = verify.measured
 
     def measured(group, reference, target):
         if any(r.name == "0" for r in group):
             raise MeasurementError("0: needs more memory than there is.")
         return true(group, reference, target)
 
-    monkeypatch.setattr(prove, "measured", measured)
+    monkeypatch.setattr(verify, "measured", measured)
     outcome = begin(tmp_path / "r", prove=True).run()
     assert outcome.finished
     assert [r.name for r in outcome.front if not r.measured] == ["0"]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from smt_nas.evaluators import Evaluation
-from smt_nas.search.front import pareto
 from smt_nas.search.problem import Problem
+from smt_nas.search.results import pareto
 from smt_nas.search.screen import by_formula, screen
 from smt_nas.search.study import Study, Trial
 from smt_nas.space import SearchSpace

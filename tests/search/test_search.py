@@ -8,7 +8,7 @@ import pytest
 from smt_nas import costs, search
 from smt_nas.errors import StoreError
 from smt_nas.evaluators import FunctionEvaluator
-from smt_nas.search.begin import reopen
+from smt_nas.search.setup import reopen
 
 BUDGET = ("12MMACs",)
 

@@ -7,7 +7,7 @@ from smt_nas.errors import ConfigError
 from smt_nas.evaluators import FunctionEvaluator, make_evaluator
 from smt_nas.evaluators.function import NamedFunction
 from smt_nas.runtime.process_pool import ProcessPool
-from smt_nas.search.rate import FIRST, Rater, runs_elsewhere
+from smt_nas.search.evaluate import FIRST, Rater, runs_elsewhere
 
 ARCHS = [PRESETS["smt_t"]] * (FIRST + 2)
 

@@ -9,9 +9,9 @@ from smt_nas.evaluators import Evaluator, Trains, make_evaluator
 from smt_nas.metrics import METRICS
 from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.search.engine import Search
+from smt_nas.search.evaluate import runs_elsewhere
+from smt_nas.search.objectives import FROM_LATENCY
 from smt_nas.search.problem import COST_OBJECTIVES, Problem
-from smt_nas.search.quantities import FROM_LATENCY
-from smt_nas.search.rate import runs_elsewhere
 from smt_nas.search.rundir import DEFAULT_EVALUATOR, TRAININGS, RunDirectory, Settings
 from smt_nas.search.strategies import make_strategy
 from smt_nas.search.study import Study

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -250,3 +251,58 @@ def _count(counter: str, r: Result) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.10g}"
+
+
+_NEAR = 0.1
+
+
+@dataclass(frozen=True)
+class PredictionError:
+    """Predictions against measurements of n networks.
+
+    Attributes:
+        n: networks.
+        mape: mean of |predicted / measured - 1|.
+        within_10: share within 10 % of what was measured.
+        covered: share whose measurement lies in the interval of the prediction.
+        spearman, kendall: rank correlations; None where they are not defined (n < 3, or all alike).
+    """
+
+    n: int
+    mape: float
+    within_10: float
+    covered: float
+    spearman: float | None
+    kendall: float | None
+
+
+def prediction_errors(front: Sequence[Result]) -> dict[str, PredictionError]:
+    """By quantity, where anything was both predicted and measured."""
+    names = dict.fromkeys(name for r in front for name in r.measured if name in r.intervals)
+    return {name: _error(name, [r for r in front if name in r.measured]) for name in names}
+
+
+def _error(name: str, rows: Sequence[Result]) -> PredictionError:
+    predicted = np.array([r.values[name] for r in rows])
+    truth = np.array([r.measured[name].value for r in rows])
+    low, high = np.array([r.intervals[name] for r in rows]).T
+    off = np.abs(predicted / truth - 1)
+    spearman, kendall = _ranks(predicted.tolist(), truth.tolist())
+    return PredictionError(
+        n=len(rows),
+        mape=float(off.mean()),
+        within_10=float((off <= _NEAR).mean()),
+        covered=float(((low <= truth) & (truth <= high)).mean()),
+        spearman=spearman,
+        kendall=kendall,
+    )
+
+
+def _ranks(predicted: list[float], truth: list[float]) -> tuple[float | None, float | None]:
+    if len(truth) < 3 or len(set(predicted)) < 2 or len(set(truth)) < 2:
+        return None, None
+    from scipy.stats import kendalltau, spearmanr
+
+    found = (spearmanr(predicted, truth).statistic, kendalltau(predicted, truth).statistic)
+    spearman, kendall = (float(x) if math.isfinite(x) else None for x in found)
+    return spearman, kendall

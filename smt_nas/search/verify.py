@@ -13,9 +13,9 @@ from typing import Any
 from smt_nas.errors import MeasurementError
 from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.runtime.progress import SearchListener
-from smt_nas.search.front import Result
+from smt_nas.search.objectives import BEFORE_DEVICES, Target
+from smt_nas.search.results import Result
 from smt_nas.search.study import Study
-from smt_nas.search.targets import BEFORE_DEVICES, Target
 
 GROUP = 12  # networks timed together, beside the reference: their weights are in memory together
 REFERENCE = "smt_t"
