@@ -24,10 +24,10 @@ from benchmarks.model import cpu_model
 from smt_nas.files import write_atomic
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.train.assess import Question, assess
-from smt_nas.train.begin import Asked, start
-from smt_nas.train.outcome import Finished
+from smt_nas.train.process_group import World, joined
+from smt_nas.train.results import Finished
+from smt_nas.train.run import Asked, start
 from smt_nas.train.settings import How
-from smt_nas.train.world import World, joined
 
 MINUTES = "minutes.json"  # in the folder of a training, written when it has ended
 

@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from smt_nas.train.loader import Loading, Order, Unreadable, training_batches
+from smt_nas.train.data.loader import Loading, Order, Unreadable, training_batches
+from smt_nas.train.data.sources import Source, load_source
+from smt_nas.train.data.transforms import training_transform
 from smt_nas.train.recipe import load_recipe
-from smt_nas.train.sources import Source, load_source
-from smt_nas.train.transforms import training_transform
 
 SIZE, IMAGES = 224, 512
 Update = Callable[[Tensor, Tensor], None]

@@ -1,35 +1,47 @@
-"""The shape of the source: import direction, lengths, where torch and printing live."""
+"""The shape of the source: one import direction, no circles, where torch and printing live."""
 
 import ast
 import functools
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "smt_nas"
 FILES = sorted(PACKAGE.rglob("*.py"))
-ROWS = {  # room -> row; a lower row never imports a higher one
-    room: row
-    for row, rooms in enumerate(
-        [
-            "arch metrics errors resources",
-            "space units",
-            "models costs devices",
-            "accuracy profilers",
-            "search",
-            "report export train",
-            "cli __init__ __main__",
-        ]
-    )
-    for room in rooms.split()
-}
-TORCH_ROOMS = {"models", "profilers", "accuracy", "train", "export"}
+# lowest first, as in DESIGN: a room imports only itself and what stands before it
+ROOMS = [
+    "errors",
+    "metrics",
+    "yaml",
+    "files",
+    "arch",
+    "space",
+    "conditions",
+    "budgets",
+    "costs",
+    "models",
+    "runtime",
+    "devices",
+    "profilers",
+    "train",
+    "nasbench",
+    "evaluators",
+    "search",
+    "report",
+    "export",
+    "cli",
+    "__main__",
+]
+SIBLINGS = {("export", "report")}  # neither imports the other
+FRONT_DOOR = {"__version__", "SearchSpace", "build"}  # what `import smt_nas` offers to users
+TORCH_ROOMS = {"models", "profilers", "runtime", "train", "nasbench", "evaluators", "export"}
 VISION_ROOMS = {"train", "export"}  # extras: timm and torchvision are no part of core
 VISION_DOOR = PACKAGE / "models" / "vision.py"  # where others get them from, inside functions
-MAX_FILE, MAX_FUNCTION = 300, 40
+MAX_FILES_IN_A_ROOM = 24  # of one idea each; a room that is fuller gets sub-rooms
 HEAVY = ("torch", "timm", "torchvision", "pandas", "optuna", "pymoo")
 
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -44,17 +56,30 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported(node: ast.AST, path: Path) -> list[str]:
-    """Dotted names that one statement imports; a relative import is made absolute."""
+def imported(node: ast.AST) -> list[tuple[str, str]]:
+    """Modules that one statement imports, each with the name taken from it."""
     if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if not isinstance(node, ast.ImportFrom):
-        return []
-    base = node.module or ""
-    if node.level:
-        package = ("smt_nas", *path.relative_to(PACKAGE).parts[:-1])
-        base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [base])])
-    return [f"{base}.{alias.name}" for alias in node.names]
+        return [(alias.name, "") for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert not node.level, f"line {node.lineno}: a relative import"
+        return [(node.module or "", alias.name) for alias in node.names]
+    return []
+
+
+def dotted(pair: tuple[str, str]) -> str:
+    return ".".join(filter(None, pair))
+
+
+def file_of(module: str, name: str) -> Path | None:
+    """The file of smt_nas that an import is of; None: another package's."""
+    top, *parts = module.split(".")
+    if top != "smt_nas":
+        return None
+    base = PACKAGE.joinpath(*parts)
+    for path in (base / f"{name}.py", base / name / "__init__.py", base / "__init__.py"):
+        if name and path.is_file():
+            return path
+    return base.with_suffix(".py") if base.with_suffix(".py").is_file() else base / "__init__.py"
 
 
 def at_import_time(tree: ast.AST) -> Iterator[ast.AST]:
@@ -68,38 +93,72 @@ def at_import_time(tree: ast.AST) -> Iterator[ast.AST]:
         yield from at_import_time(node)
 
 
-def imports(nodes: Iterator[ast.AST], path: Path) -> list[tuple[int, str]]:
-    return [(n.lineno, name) for n in nodes for name in imported(n, path)]  # type: ignore[attr-defined]
+@functools.cache
+def needs(path: Path) -> dict[Path, int]:
+    """Files of smt_nas that a file imports, anywhere in it, each with the line."""
+    found = {}
+    for node in ast.walk(parsed(path)):
+        for module, name in imported(node):
+            target = file_of(module, name)
+            if target is not None and target != path and name not in FRONT_DOOR:
+                found.setdefault(target, node.lineno)  # type: ignore[attr-defined]
+    return found
 
 
-def test_every_room_has_a_row():
-    assert {room(p) for p in FILES} <= set(ROWS)
+def test_every_room_has_its_place():
+    assert {room(p) for p in FILES} <= {*ROOMS, "__init__"}
 
 
 @every_file
-def test_imports_go_down(path):
-    wrong = []
-    for line, name in imports(ast.walk(parsed(path)), path):
-        top, _, rest = name.partition(".")
-        if top != "smt_nas" or rest == "__version__":
-            continue
-        target = rest.partition(".")[0]
-        row = ROWS.get(target, ROWS["__init__"])  # any other name is the front door's
-        if row > ROWS[room(path)]:
-            wrong.append(f"line {line}: {room(path)} imports {name}")
+def test_imports_go_one_way(path):
+    """Those for type checkers and those inside functions too."""
+    if room(path) == "__init__":
+        return
+    place = ROOMS.index(room(path))
+    wrong = [
+        f"line {line}: {room(path)} imports {target.relative_to(PACKAGE)}"
+        for target, line in needs(path).items()
+        if room(target) not in ROOMS[: place + 1] or (room(path), room(target)) in SIBLINGS
+    ]
     assert not wrong, "\n".join(wrong)
 
 
-@every_file
-def test_files_and_functions_are_short(path):
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    long = [f"{path.name}: {lines} lines"] if lines > MAX_FILE else []
-    for node in ast.walk(parsed(path)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
-            if length > MAX_FUNCTION:
-                long.append(f"line {node.lineno}: {node.name} has {length} lines")
-    assert not long, "\n".join(long)
+def test_files_form_no_circle():
+    """A package's `__init__` counts only where a name is taken from it, not where it is passed."""
+    try:
+        list(TopologicalSorter({path: needs(path) for path in FILES}).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(str(p.relative_to(PACKAGE)) for p in error.args[1]))
+
+
+def test_sub_rooms_form_no_circle():
+    folders = {path: path.parent for path in FILES if path.name != "__init__.py"}
+    graph: dict[Path, set[Path]] = {}
+    for path, folder in folders.items():
+        inner = {folders[t] for t in needs(path) if t in folders} - {folder}
+        graph.setdefault(folder, set()).update(inner)
+    for room_ in sorted(set(folders.values()) - {PACKAGE}):
+        inside = {f for f in graph if room_ in f.parents}
+        for one in inside:
+            for other in inside & graph[one]:
+                assert one not in graph[other], f"{one} and {other} import each other"
+
+
+def test_a_file_name_stands_for_one_idea():
+    """The same name in two rooms is two ideas of one name, but for a room and what shows it."""
+    shows = {"report", "cli"}
+    homes: dict[str, list[Path]] = {}
+    for path in FILES:
+        if path.stem not in ("__init__", "__main__") and room(path) not in shows:
+            homes.setdefault(path.name, []).append(path.relative_to(PACKAGE))
+    twice = {name: list(map(str, paths)) for name, paths in homes.items() if len(paths) > 1}
+    assert not twice
+
+
+def test_rooms_are_not_crowded():
+    folders = {p.parent for p in FILES}
+    counts = {str(f.relative_to(PACKAGE)): len(list(f.glob("*.py"))) for f in folders}
+    assert max(counts.values()) <= MAX_FILES_IN_A_ROOM, counts
 
 
 @every_file
@@ -107,7 +166,7 @@ def test_torch_stays_in_its_rooms(path):
     if room(path) in TORCH_ROOMS:
         return
     nodes = at_import_time(parsed(path)) if room(path) == "cli" else ast.walk(parsed(path))
-    assert [(n, name) for n, name in imports(nodes, path) if name.split(".")[0] == "torch"] == []
+    assert [n for node in nodes for n, _ in imported(node) if n.split(".")[0] == "torch"] == []
 
 
 @every_file
@@ -115,8 +174,9 @@ def test_core_imports_neither_timm_nor_torchvision(path):
     if room(path) in VISION_ROOMS:
         return
     tree = parsed(path)
-    found = imports(at_import_time(tree) if path == VISION_DOOR else ast.walk(tree), path)
-    assert [f for f in found if f[1].split(".")[0] in ("timm", "torchvision")] == []
+    nodes = at_import_time(tree) if path == VISION_DOOR else ast.walk(tree)
+    names = [n.split(".")[0] for node in nodes for n, _ in imported(node)]
+    assert not {"timm", "torchvision"} & set(names)
 
 
 @every_file
@@ -128,8 +188,8 @@ def test_only_the_console_prints(path):
         for node in ast.walk(parsed(path))
         if (isinstance(node, ast.Name) and node.id == "print")
         or (isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.stdout")
+        or any(dotted(i) == "sys.stdout" for i in imported(node))
     ]
-    prints += [f"line {n}" for n, x in imports(ast.walk(parsed(path)), path) if x == "sys.stdout"]
     assert not prints, "\n".join(prints)
 
 
@@ -138,14 +198,17 @@ def test_files_say_what_they_are(path):
     assert ast.get_docstring(parsed(path))
 
 
-@every_file
-def test_public_names_are_sorted(path):
-    """In the order ruff keeps: constants, classes, the rest."""
-    for node in parsed(path).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            names = ast.literal_eval(node.value)
-            assert names == sorted(names, key=lambda n: (not n.isupper(), n[:1].islower(), n))
-            assert len(set(names)) == len(names)
+def test_no_test_needs_the_experiments():
+    """`benchmarks/` is run by hand; `tools/` makes shipped data, which tests may check."""
+    tests = Path(__file__).parent
+    wrong = [
+        str(path.relative_to(tests))
+        for path in tests.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name, _ in imported(node)
+        if name.split(".")[0] == "benchmarks"
+    ]
+    assert not wrong
 
 
 @pytest.mark.parametrize("module", ["smt_nas", "smt_nas.cli"])

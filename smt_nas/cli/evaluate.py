@@ -78,7 +78,7 @@ def evaluate(
     Example: smt-nas eval runs/train-smt_micro-digits
     """
     from smt_nas.train.assess import Question, assess
-    from smt_nas.train.world import joined
+    from smt_nas.train.process_group import joined
     from smt_nas.yaml import validated
 
     given = context.params  # by name: a dozen in a row would be mixed up one day

@@ -15,9 +15,9 @@ from smt_nas.errors import ConfigError
 from smt_nas.files import write_atomic
 
 if TYPE_CHECKING:
-    from smt_nas.train.begin import Asked
-    from smt_nas.train.outcome import DryRun as Plan
-    from smt_nas.train.outcome import Finished
+    from smt_nas.train.results import DryRun as Plan
+    from smt_nas.train.results import Finished
+    from smt_nas.train.run import Asked
     from smt_nas.train.settings import How
 
 Arch = Annotated[
@@ -179,7 +179,7 @@ class _Words:
 
     def asked(self) -> Asked:
         """What to train."""
-        from smt_nas.train.begin import Asked
+        from smt_nas.train.run import Asked
 
         arch, data = self._given["arch"], self._given["data"]
         if arch is None or data is None:
@@ -202,8 +202,8 @@ class _Words:
 
 
 def _one(words: _Words, out: Path | None, dry_run: bool, as_json: bool) -> None:
-    from smt_nas.train.begin import go_on, planned, start
-    from smt_nas.train.world import joined
+    from smt_nas.train.process_group import joined
+    from smt_nas.train.run import go_on, planned, start
 
     how, goes_on = words.how(), words.goes_on()
     with joined(how.device) as world, console.training(world.first) as talk:
@@ -245,8 +245,8 @@ def _show(finished: Finished, as_json: bool) -> None:
 
 def _several(words: _Words, top: int, seeds: int, out: Path | None, as_json: bool) -> None:
     from smt_nas.report.train import compared_document, compared_notes, compared_table
+    from smt_nas.train.process_group import joined
     from smt_nas.train.top import train_top
-    from smt_nas.train.world import joined
 
     how = words.how()
     with joined(how.device) as world, console.training(world.first) as talk:

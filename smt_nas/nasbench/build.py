@@ -29,13 +29,13 @@ from smt_nas.runtime.process_pool import ProcessPool, available_cores
 from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.space import SearchSpace
 from smt_nas.train.assess import Question, assess
-from smt_nas.train.begin import Asked
 from smt_nas.train.candidate import Job, alone, readers, trained
-from smt_nas.train.outcome import Finished
+from smt_nas.train.data.sources import Source, load_source
+from smt_nas.train.process_group import World, joined
 from smt_nas.train.recipe import load_recipe
+from smt_nas.train.results import Finished
+from smt_nas.train.run import Asked
 from smt_nas.train.settings import How
-from smt_nas.train.sources import Source, load_source
-from smt_nas.train.world import World, joined
 
 _SCRATCH = "trainings"
 _ON_A_GPU = 4  # small networks leave most of one idle

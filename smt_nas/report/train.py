@@ -14,7 +14,7 @@ from rich.text import Text
 from smt_nas.metrics import METRICS
 from smt_nas.report.shares import DASH, interval, percent, rounded
 from smt_nas.runtime.progress import EpochMetrics
-from smt_nas.train.outcome import Compared, Entrant, Finished
+from smt_nas.train.results import Compared, Entrant, Finished
 from smt_nas.train.score import wilson
 
 _NAMED = 3  # unreadable images that are listed

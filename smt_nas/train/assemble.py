@@ -15,9 +15,9 @@ from smt_nas.models.vision import timm
 from smt_nas.runtime.torch_device import refusal
 from smt_nas.train.distill import DistillLoss
 from smt_nas.train.learner import Learner, Loss
+from smt_nas.train.process_group import World
 from smt_nas.train.recipe import Augment, Recipe
 from smt_nas.train.settings import How, Settings
-from smt_nas.train.world import World
 
 
 def check(recipe: Recipe, name: str, world: World) -> None:

@@ -17,19 +17,19 @@ from smt_nas.models import SMT, build
 from smt_nas.runtime.progress import TrainingListener
 from smt_nas.runtime.torch_device import refusal
 from smt_nas.runtime.torch_settings import switched
-from smt_nas.train.card import Card
-from smt_nas.train.chosen import Chosen, SplitName, Wanted, chosen
+from smt_nas.train.data.examples import Source
+from smt_nas.train.data.loader import Loading, Unreadable, evaluation_batches
+from smt_nas.train.data.reader_processes import workers_explained
+from smt_nas.train.data.sources import load_source
+from smt_nas.train.data.split_choice import Chosen, SplitName, Wanted, chosen
+from smt_nas.train.data.transforms import evaluation_transform
 from smt_nas.train.evaluate import Tta, evaluate
-from smt_nas.train.examples import Source
 from smt_nas.train.learner import Batch
-from smt_nas.train.loader import Loading, Unreadable, evaluation_batches
+from smt_nas.train.process_group import World
 from smt_nas.train.recipe import Evaluation, Precision
 from smt_nas.train.score import Score
-from smt_nas.train.sources import load_source
-from smt_nas.train.transforms import evaluation_transform
-from smt_nas.train.weights import Loaded, differences, network, read_weights
-from smt_nas.train.workers import workers_explained
-from smt_nas.train.world import World
+from smt_nas.train.weights.card import Card
+from smt_nas.train.weights.weights import Loaded, differences, network, read_weights
 
 _LAYER_SCALE = 1e-4  # of the published networks that have one; the weights bring the values
 

@@ -17,7 +17,7 @@ from smt_nas.arch import Architecture
 from smt_nas.errors import TrainingError, did_you_mean, one_line
 from smt_nas.models.vision import timm
 from smt_nas.train.recipe import Distill
-from smt_nas.train.weights import network, read_weights
+from smt_nas.train.weights.weights import network, read_weights
 
 _TIMM = "timm:"
 _WIDE = (torch.float32, torch.float64)

@@ -15,9 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 from smt_nas.errors import TrainingError
 from smt_nas.runtime.progress import TrainingListener
 from smt_nas.train.learner import Batch, autocast
+from smt_nas.train.process_group import World
 from smt_nas.train.recipe import Precision
 from smt_nas.train.score import Counts, Score, score_of
-from smt_nas.train.world import World
 
 Tta = Literal["none", "flip"]
 

@@ -17,8 +17,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from smt_nas.models import SMT
 from smt_nas.runtime.torch_device import DTYPES
+from smt_nas.train.process_group import World
 from smt_nas.train.recipe import Recipe
-from smt_nas.train.world import World
 
 Batch = tuple[Tensor, Tensor]
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]

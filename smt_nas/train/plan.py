@@ -10,11 +10,11 @@ from smt_nas import costs
 from smt_nas.models import build
 from smt_nas.profilers.memory_estimate import alive_mb
 from smt_nas.train.assemble import check_optimizer, schedule
-from smt_nas.train.loader import Order
-from smt_nas.train.outcome import DryRun
+from smt_nas.train.data.loader import Order
+from smt_nas.train.data.sources import Source, split
 from smt_nas.train.recipe import Recipe
+from smt_nas.train.results import DryRun
 from smt_nas.train.settings import How, Settings
-from smt_nas.train.sources import Source, split
 
 _POINTS = 32  # of the curve that is shown
 _MOMENTS = {"adamw": 2, "adam": 2, "nadamw": 2, "lamb": 2, "sgd": 1, "momentum": 1, "lion": 1}

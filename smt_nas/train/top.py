@@ -11,10 +11,10 @@ from smt_nas import costs
 from smt_nas.arch import PRESETS, Architecture, load_arch
 from smt_nas.errors import TrainingError
 from smt_nas.runtime.progress import TrainingListener
-from smt_nas.train.begin import Asked, default_recipe, start
-from smt_nas.train.outcome import Compared, Entrant, Finished
+from smt_nas.train.process_group import World
+from smt_nas.train.results import Compared, Entrant, Finished
+from smt_nas.train.run import Asked, default_recipe, start
 from smt_nas.train.settings import How
-from smt_nas.train.world import World
 
 _BASELINE = "smt_t"
 _FOLDER = "trained"

@@ -13,10 +13,10 @@ from torch import nn
 from smt_nas.models import build, to_official
 from smt_nas.report.evaluation import class_table, score_table
 from smt_nas.train import assess
-from smt_nas.train.checkpoint import save_weights
+from smt_nas.train.data.sources import load_source
+from smt_nas.train.process_group import World
 from smt_nas.train.recipe import Evaluation
-from smt_nas.train.sources import load_source
-from smt_nas.train.world import World
+from smt_nas.train.weights.checkpoint import save_weights
 from tests.fakes.images import folder
 from tests.fakes.terminal import invoke, printed
 from tests.fakes.weights import TINY, card
@@ -59,7 +59,7 @@ def test_the_test_split_of_the_weights_own_data(weights):
     found = document(weights)
     source, model = load_source("digits"), network()
     hits = 0
-    from smt_nas.train.transforms import evaluation_transform
+    from smt_nas.train.data.transforms import evaluation_transform
 
     transform = evaluation_transform(
         Evaluation(resize="direct", interpolation="bilinear"), 32, 3, (0.3,) * 3, (0.3,) * 3

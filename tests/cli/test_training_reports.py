@@ -20,7 +20,7 @@ from smt_nas.report.train import (
     finished_table,
 )
 from smt_nas.runtime.progress import TrainingStatus
-from smt_nas.train.outcome import Compared, DryRun, Entrant, Finished
+from smt_nas.train.results import Compared, DryRun, Entrant, Finished
 from smt_nas.train.score import wilson
 from tests.fakes.terminal import printed
 

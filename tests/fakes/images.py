@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smt_nas.train import begin
-from smt_nas.train.examples import ArrayExamples, Subset
-from smt_nas.train.sources import load_source
+from smt_nas.train import run
+from smt_nas.train.data.examples import ArrayExamples, Subset
+from smt_nas.train.data.sources import load_source
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def few_digits(every):
     whole = load_source("digits")
     few = replace(whole, train=Subset(whole.train, np.arange(0, len(whole.train), every)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(begin, "load_source", lambda spec: few)
+        patch.setattr(run, "load_source", lambda spec: few)
         yield few
 
 

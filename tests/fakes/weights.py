@@ -3,8 +3,8 @@
 from typing import Any
 
 from smt_nas.arch import Architecture, Stage
-from smt_nas.train.card import Card, Carved
 from smt_nas.train.recipe import Evaluation
+from smt_nas.train.weights.card import Card, Carved
 
 TINY = Architecture(
     image_size=32,

@@ -9,9 +9,9 @@ from torch import nn
 from smt_nas.errors import StoreError, TrainingError
 from smt_nas.models import build
 from smt_nas.models.vision import timm
-from smt_nas.train.checkpoint import save_weights
 from smt_nas.train.distill import DistillLoss, Teacher, load_teacher, soft_target_loss
 from smt_nas.train.recipe import Distill
+from smt_nas.train.weights.checkpoint import save_weights
 from tests.fakes.weights import TINY, card
 
 CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ from smt_nas.models import build
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.train import evaluate as module
 from smt_nas.train.evaluate import evaluate, moved
-from smt_nas.train.world import World
+from smt_nas.train.process_group import World
 from tests.fakes.weights import TINY
 
 CPU = torch.device("cpu")

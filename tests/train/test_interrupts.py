@@ -10,17 +10,17 @@ import pytest
 import torch
 
 from smt_nas.runtime.progress import NullProgress
-from smt_nas.train import begin
-from smt_nas.train.begin import Asked, go_on, start
-from smt_nas.train.examples import Subset
+from smt_nas.train import run
+from smt_nas.train.data.examples import Subset
+from smt_nas.train.data.loader import Loading, Unreadable, evaluation_batches
+from smt_nas.train.data.sources import load_source
 from smt_nas.train.interrupts import interrupts
-from smt_nas.train.loader import Loading, Unreadable, evaluation_batches
+from smt_nas.train.process_group import World
+from smt_nas.train.run import Asked, go_on, start
 from smt_nas.train.settings import How
-from smt_nas.train.sources import load_source
-from smt_nas.train.weights import read_card
-from smt_nas.train.world import World
+from smt_nas.train.weights.weights import read_card
 from tests.fakes.images import array
-from tests.train.test_loader import EVALUATE
+from tests.train.data.test_loader import EVALUATE
 
 ALONE = World(0, 1, torch.device("cpu"))
 ASKED = Asked("smt_micro", "digits", epochs=2, changes=("batch_size=40",))  # 3 updates an epoch
@@ -31,7 +31,7 @@ def few_images():
     whole = load_source("digits")
     few = replace(whole, train=Subset(whole.train, np.arange(0, len(whole.train), 10)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(begin, "load_source", lambda spec: few)
+        patch.setattr(run, "load_source", lambda spec: few)
         yield
 
 

@@ -9,11 +9,11 @@ import torch
 from smt_nas.arch import preset
 from smt_nas.models import build
 from smt_nas.train.assemble import assemble
-from smt_nas.train.begin import Asked
+from smt_nas.train.data.sources import load_source
 from smt_nas.train.loop import _bits
+from smt_nas.train.process_group import World
+from smt_nas.train.run import Asked
 from smt_nas.train.settings import How
-from smt_nas.train.sources import load_source
-from smt_nas.train.world import World
 
 ALONE = World(0, 1, torch.device("cpu"))
 CHANGES = ("batch_size=4", "warmup_epochs=0", "ema.decay=0.9", "accumulation=2")

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 
 from smt_nas.errors import TrainingError
 from smt_nas.runtime.progress import NullProgress
-from smt_nas.train.begin import Asked, go_on, start
 from smt_nas.train.learner import Learner
+from smt_nas.train.process_group import World
+from smt_nas.train.run import Asked, go_on, start
 from smt_nas.train.settings import How
-from smt_nas.train.world import World
 from tests.fakes.images import few_digits
 
 ROOT = Path(__file__).resolve().parents[2]

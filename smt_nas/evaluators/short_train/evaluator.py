@@ -31,13 +31,13 @@ from smt_nas.runtime.process_pool import ProcessPool, available_cores
 from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.train.assemble import check
-from smt_nas.train.begin import Asked, default_recipe
 from smt_nas.train.candidate import Job, readers, trained
-from smt_nas.train.checkpoint import FOLDER as CHECKPOINTS
+from smt_nas.train.data.sources import Source, load_source, split
+from smt_nas.train.process_group import joined
 from smt_nas.train.recipe import load_recipe
+from smt_nas.train.run import Asked, default_recipe
 from smt_nas.train.settings import How
-from smt_nas.train.sources import Source, load_source, split
-from smt_nas.train.world import joined
+from smt_nas.train.weights.checkpoint import FOLDER as CHECKPOINTS
 
 _WAY_OUT = "Choose another folder."
 

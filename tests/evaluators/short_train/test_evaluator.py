@@ -22,8 +22,8 @@ from smt_nas.evaluators.short_train.successive_halving import Race
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.space import SearchSpace
 from smt_nas.train import candidate
+from smt_nas.train.data.sources import load_source
 from smt_nas.train.learner import Learner
-from smt_nas.train.sources import load_source
 from smt_nas.yaml import validated
 
 ROOT = Path(__file__).resolve().parents[2]

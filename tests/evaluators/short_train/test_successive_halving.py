@@ -11,9 +11,9 @@ from smt_nas.evaluators.base import STOPPED
 from smt_nas.evaluators.short_train.successive_halving import Race
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.space import SearchSpace
-from smt_nas.train.begin import Asked
 from smt_nas.train.candidate import Job
-from smt_nas.train.outcome import Finished
+from smt_nas.train.results import Finished
+from smt_nas.train.run import Asked
 from smt_nas.train.settings import How
 
 SPACE = SearchSpace.load("smt_micro")

@@ -1,0 +1,1 @@
+"""From a source of labelled images to batches: reading, splitting, sampling, transforms."""

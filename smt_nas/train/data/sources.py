@@ -1,0 +1,110 @@
+"""Where labelled images come from: `load_source("fashion-mnist:DIR")`, and its splits.
+
+    digits                   scikit-learn's 8x8 digits, inside the install
+    fashion-mnist:DIR  mnist:DIR  kmnist:DIR  cifar10:DIR  cifar100:DIR  svhn:DIR  stl10:DIR
+    hf:NAME_OR_PATH          by Hugging Face's `datasets`; downloaded if it is a name
+    tar:PATH                 archives with a folder per class inside
+    DIR                      DIR/train/CLASS/*.jpg with DIR/val and DIR/test, or DIR/CLASS/*.jpg
+
+Nothing else is ever downloaded. A training sees what `split` returns, never the test split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from smt_nas.errors import TrainingError, UnknownName
+from smt_nas.train.data.archives import load_tar
+from smt_nas.train.data.examples import Examples, Source, Subset
+from smt_nas.train.data.folders import load_folder
+from smt_nas.train.data.hub import load_hub
+from smt_nas.train.data.named import NAMED, load_digits, load_named
+from smt_nas.train.data.split import held_out
+
+__all__ = ["Source", "Splits", "load_source", "split"]
+
+_LOADERS: Mapping[str, Callable[[str, str], Source]] = {
+    "hf": load_hub,
+    "tar": load_tar,
+    **{name: partial(load_named, NAMED[name]) for name in NAMED},
+}
+_WAY_OUT = "A folder of images works too."
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a training sees of a data set."""
+
+    train: Examples
+    validation: Examples
+
+
+def load_source(spec: str) -> Source:
+    """Find a data set and read what is needed to know its images.
+
+    Args:
+        spec: see the head of this module.
+
+    Raises:
+        UnknownName: no such kind of data set.
+        TrainingError: its files are missing, damaged or in another layout.
+    """
+    if spec == "digits":
+        return load_digits()
+    kind, colon, place = spec.partition(":")
+    if not spec.strip():
+        raise TrainingError("data: must be named (got nothing). E.g. digits, or a folder.")
+    if kind == "digits" or (kind in _LOADERS and not place):
+        raise TrainingError(_misused(spec, kind))
+    if colon and kind in _LOADERS:
+        return _LOADERS[kind](spec, place)
+    folder = Path(spec).expanduser()
+    if not folder.exists() and _like_a_name(kind):
+        raise UnknownName("data set", kind, ["digits", *_LOADERS], _WAY_OUT)
+    return load_folder(spec, folder)
+
+
+def split(source: Source, fraction: float, seed: int, images: int | None = None) -> Splits:
+    """Training and validation split; the latter is held out where the data set names none.
+
+    Args:
+        source: a data set.
+        fraction: share of the training images to hold out; see `held_out`.
+        seed: of the holding out and of the sample.
+        images: train on a sample of so many, alike for every class; None for all.
+
+    Raises:
+        TrainingError: there is nothing to train on, too little to hold out, or no such sample.
+    """
+    if source.train is None:
+        raise TrainingError(
+            f"{source.spec}: has no training split (got only others). It can be evaluated on."
+        )
+    if source.validation is not None:
+        return Splits(_sampled(source.train, images, seed), source.validation)
+    kept, out = held_out(source.train.labels, fraction, seed)
+    return Splits(_sampled(Subset(source.train, kept), images, seed), Subset(source.train, out))
+
+
+def _sampled(examples: Examples, images: int | None, seed: int) -> Examples:
+    if images is None or images == len(examples):
+        return examples
+    if images > len(examples):
+        raise TrainingError(
+            f"recipe: images must be at most those of the training split (got {images:,} of "
+            f"{len(examples):,}). Lower it with --set images={len(examples)}."
+        )
+    return Subset(examples, held_out(examples.labels, images / len(examples), seed)[1])
+
+
+def _misused(spec: str, kind: str) -> str:
+    if kind == "digits":
+        return f"{spec}: digits come with scikit-learn and take no folder. Use digits alone."
+    return f"{spec}: must say where its files are (got nothing). Use {kind}:PATH."
+
+
+def _like_a_name(kind: str) -> bool:
+    return "/" not in kind and "\\" not in kind and not kind.startswith((".", "~"))

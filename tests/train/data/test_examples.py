@@ -1,0 +1,75 @@
+"""Images by index, whole or not at all."""
+
+import io
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smt_nas.train.data.examples import ArrayExamples, Subset, decoded, statistics
+from tests.fakes.images import array, jpeg, pixels
+
+
+def test_an_array_gives_its_images_labels_and_names():
+    images = pixels(0, 3, 5, 4, 3)
+    examples = ArrayExamples(images, np.array([2, 0, 1]), "svhn:x train")
+    assert len(examples) == 3
+    assert examples.image(1).size == (4, 5)
+    assert np.array_equal(np.asarray(examples.image(1)), images[1])
+    assert examples.name(1) == "svhn:x train image 1"
+
+
+def test_a_subset_is_seen_through_its_indices():
+    whole = array(10)
+    part = Subset(whole, np.array([7, 2]))
+    assert len(part) == 2
+    assert part.labels.tolist() == whole.labels[[7, 2]].tolist()
+    assert part.image(0).tobytes() == whole.image(7).tobytes()
+    assert part.name(1) == "test image 2"
+    assert pickle.loads(pickle.dumps(part)).image(1).tobytes() == whole.image(2).tobytes()
+
+
+def test_an_image_is_decoded_whole_and_its_file_closed(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(jpeg(3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        image = decoded(path)
+    assert image.size == (12, 10)
+    assert np.asarray(image).shape == (10, 12, 3)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not an image", jpeg(1, (64, 64))[:-300], b"\x89PNG\r\n\x1a\n" + bytes(40)],
+    ids=["empty", "text", "cut off", "broken png"],
+)
+def test_what_cannot_be_read_whole_is_refused(content):
+    with pytest.raises((OSError, ValueError)):
+        decoded(io.BytesIO(content))
+
+
+def test_what_a_decoder_trips_over_is_a_value_error(monkeypatch):
+    def broken(file):
+        raise SyntaxError("not a TIFF file")
+
+    monkeypatch.setattr(Image, "open", broken)
+    with pytest.raises(ValueError, match="SyntaxError: not a TIFF file"):
+        decoded(io.BytesIO(b""))
+
+
+@pytest.mark.parametrize("n", [3, 2100])
+def test_statistics_are_those_of_all_pixels(n):
+    images = pixels(n, n, 4, 5, 3)
+    mean, std = statistics(images)
+    assert mean == pytest.approx(images.mean(axis=(0, 1, 2)) / 255)
+    assert std == pytest.approx(images.std(axis=(0, 1, 2)) / 255)
+
+
+def test_grey_statistics_are_repeated_and_a_blank_set_has_no_zero_deviation():
+    mean, std = statistics(pixels(0, 6, 4, 4))
+    assert len(mean) == len(std) == 3
+    assert len(set(mean)) == len(set(std)) == 1
+    assert statistics(np.full((2, 3, 3), 255, np.uint8)) == ((1.0,) * 3, (1 / 255,) * 3)

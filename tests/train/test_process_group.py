@@ -1,0 +1,47 @@
+"""Which device each process takes; what differs between processes ends all of them."""
+
+import pytest
+import torch
+
+from smt_nas.errors import TrainingError
+from smt_nas.train.process_group import World, _device, joined
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    def there(count):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+    return there
+
+
+def test_each_process_takes_the_gpu_of_its_number(gpus, monkeypatch):
+    gpus(2)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # of 4 on two machines
+    assert [_device(word, 1, 4) for word in (None, "cuda")] == [torch.device("cuda", 1)] * 2
+    assert _device("cpu", 1, 4) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("local", [0, 1])
+@pytest.mark.parametrize(("word", "count"), [(None, 1), ("cuda", 1), ("cuda:0", 2)])
+def test_no_process_joins_with_a_device_of_another_kind(gpus, local, word, count):
+    gpus(count)
+    with pytest.raises(TrainingError, match=r"each must have a GPU of its own.*--device cpu"):
+        _device(word, local, 2)
+
+
+def test_without_gpus_all_are_on_the_cpu(gpus):
+    gpus(0)
+    assert [_device(None, i, 2) for i in range(2)] == [torch.device("cpu")] * 2
+
+
+def test_a_lone_process_joins_nobody(monkeypatch):
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    with joined("cpu") as world:
+        assert world == World(0, 1, torch.device("cpu"))
+        assert world.total(1.5, 2.0) == (1.5, 2.0) and not world.any(False)
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    with pytest.raises(TrainingError, match=r"WORLD_SIZE: must be a number \(got 'two'\)"):
+        joined("cpu").__enter__()
