@@ -24,7 +24,7 @@ from smt_nas.devices.block_table import COVERAGE
 from smt_nas.devices.device import hardware_of
 from smt_nas.devices.kernels import kernels
 from smt_nas.devices.registry import load_sheet
-from smt_nas.models.parts import trace_part
+from smt_nas.models.part_modules import trace_part
 from tools.roofline_fit import CPU_GUESSES, HOST, Sample, fit, joined
 
 PROFILES = Path(__file__).resolve().parents[1] / "profiles"

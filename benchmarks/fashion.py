@@ -25,9 +25,9 @@ from smt_nas.files import write_atomic
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.train.assess import Question, assess
 from smt_nas.train.process_group import World, joined
-from smt_nas.train.results import Finished
 from smt_nas.train.run import Asked, start
 from smt_nas.train.settings import How
+from smt_nas.train.train_result import Finished
 
 MINUTES = "minutes.json"  # in the folder of a training, written when it has ended
 

@@ -26,7 +26,7 @@ from smt_nas.arch import PRESETS
 from smt_nas.conditions import Conditions
 from smt_nas.devices.registry import local_sheet
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.networks import load_network
+from smt_nas.profilers.network_loader import load_network
 from smt_nas.profilers.prepare import prepare
 from smt_nas.profilers.sampling import Limits, measure
 from smt_nas.runtime.environment import environment

@@ -20,8 +20,8 @@ ROOMS = [
     "files",
     "arch",
     "space",
-    "conditions",
     "budgets",
+    "conditions",
     "costs",
     "models",
     "runtime",
@@ -37,7 +37,6 @@ ROOMS = [
     "__main__",
 ]
 SIBLINGS = {("export", "report")}  # neither imports the other
-FRONT_DOOR = {"__version__", "SearchSpace", "build"}  # what `import smt_nas` offers to users
 TORCH_ROOMS = {"models", "profilers", "runtime", "train", "nasbench", "evaluators", "export"}
 VISION_ROOMS = {"train", "export"}  # extras: timm and torchvision are no part of core
 VISION_DOOR = PACKAGE / "models" / "vision.py"  # where others get them from, inside functions
@@ -100,7 +99,7 @@ def needs(path: Path) -> dict[Path, int]:
     for node in ast.walk(parsed(path)):
         for module, name in imported(node):
             target = file_of(module, name)
-            if target is not None and target != path and name not in FRONT_DOOR:
+            if target is not None and target not in (path, PACKAGE / "__init__.py"):
                 found.setdefault(target, node.lineno)  # type: ignore[attr-defined]
     return found
 

@@ -19,7 +19,7 @@ from smt_nas.evaluators.validation.validate import Validation, above, validate
 from smt_nas.files import folders, write_atomic
 from smt_nas.nasbench.table import load_bench
 from smt_nas.report.validation import difference_words, validation_notes, validation_table
-from smt_nas.search.rundir import DEFAULT_EVALUATOR
+from smt_nas.search.run_directory import DEFAULT_EVALUATOR
 
 
 def document(found: Validation) -> dict[str, object]:

@@ -54,7 +54,7 @@ def calibrate(
 
     Example: smt-nas calibrate --device cpu --space smt_micro --minutes 10
     """
-    from smt_nas.profilers.calibration.run import calibrate as measure
+    from smt_nas.profilers.calibration.calibrate import calibrate as measure
     from smt_nas.report.calibrate import as_document, calibration_notes, calibration_table
     from smt_nas.space import SearchSpace
 
@@ -82,7 +82,7 @@ def _conditions(
     """Every combination of the comma-separated lists. Raises ConfigError."""
     from smt_nas.conditions import MODES, Precision
     from smt_nas.devices.registry import local_sheet
-    from smt_nas.profilers.calibration.run import conditions_of
+    from smt_nas.profilers.calibration.calibrate import conditions_of
 
     return conditions_of(
         local_sheet(device),

@@ -17,7 +17,7 @@ from smt_nas.cli.app import INTERRUPTED, app
 if TYPE_CHECKING:
     from smt_nas.conditions import Conditions
     from smt_nas.profilers.breakdown import Breakdown
-    from smt_nas.profilers.networks import Network
+    from smt_nas.profilers.network_loader import Network
     from smt_nas.profilers.profile import Profile
     from smt_nas.profilers.sampling import Limits
 
@@ -127,7 +127,7 @@ def compare(a: Document, b: Document, as_json: console.AsJson = False) -> None:
 
 def _networks(specs: Sequence[str], image_size: int | None) -> list[Network]:
     from smt_nas.errors import ConfigError
-    from smt_nas.profilers.networks import load_network
+    from smt_nas.profilers.network_loader import load_network
 
     twice = [spec for spec in dict.fromkeys(specs) if specs.count(spec) > 1]
     if twice:

@@ -15,10 +15,10 @@ from smt_nas.errors import ConfigError
 from smt_nas.files import write_atomic
 
 if TYPE_CHECKING:
-    from smt_nas.train.results import DryRun as Plan
-    from smt_nas.train.results import Finished
     from smt_nas.train.run import Asked
     from smt_nas.train.settings import How
+    from smt_nas.train.train_result import DryRun as Plan
+    from smt_nas.train.train_result import Finished
 
 Arch = Annotated[
     str | None,

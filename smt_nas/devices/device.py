@@ -46,7 +46,7 @@ def table_of(device: Device, space: SearchSpace, conditions: Conditions) -> Bloc
 
 def sheet_table(device: Device, space: SearchSpace, conditions: Conditions) -> BlockTable:
     """The same from the sheet alone. Raises MeasurementError, as `table_of`."""
-    from smt_nas.models.parts import trace_part
+    from smt_nas.models.part_modules import trace_part
 
     index = PartIndex.of(space, conditions.image_size)
     batch, channels_last = conditions.batch, conditions.channels_last

@@ -1,7 +1,7 @@
 """How a network computes: the SMT of an `Architecture`, and weights of the published code."""
 
-from smt_nas.models.features import FeatureInfo
-from smt_nas.models.official import from_official, is_official, load_official, to_official
+from smt_nas.models.feature_maps import FeatureInfo
+from smt_nas.models.official_weights import from_official, is_official, load_official, to_official
 from smt_nas.models.smt import SMT, build
 
 __all__ = [

@@ -19,7 +19,7 @@ from smt_nas.arch import Architecture, load_arch
 from smt_nas.errors import ConfigError
 from smt_nas.models.blocks import BLOCK_EPS, Block, Downsample, LayerScale, Stem
 from smt_nas.models.checkpointing import checkpointed
-from smt_nas.models.features import FeatureInfo
+from smt_nas.models.feature_maps import FeatureInfo
 from smt_nas.models.mixers import SAM, nchw
 
 

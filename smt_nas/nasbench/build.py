@@ -33,9 +33,9 @@ from smt_nas.train.candidate import Job, alone, readers, trained
 from smt_nas.train.data.sources import Source, load_source
 from smt_nas.train.process_group import World, joined
 from smt_nas.train.recipe import load_recipe
-from smt_nas.train.results import Finished
 from smt_nas.train.run import Asked
 from smt_nas.train.settings import How
+from smt_nas.train.train_result import Finished
 
 _SCRATCH = "trainings"
 _ON_A_GPU = 4  # small networks leave most of one idle

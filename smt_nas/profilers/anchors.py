@@ -26,7 +26,7 @@ from smt_nas.devices.block_table import COVERAGE
 from smt_nas.devices.device import Correction, Device
 from smt_nas.errors import ConfigError
 from smt_nas.profilers.breakdown import operators
-from smt_nas.profilers.networks import load_network
+from smt_nas.profilers.network_loader import load_network
 from smt_nas.yaml import validated
 
 MOST = 64

@@ -24,7 +24,7 @@ from smt_nas.metrics import Provenance
 from smt_nas.models import build
 from smt_nas.models.operators import kind_of
 from smt_nas.models.trace import NOTHING, module_paths, trace
-from smt_nas.profilers.networks import Network
+from smt_nas.profilers.network_loader import Network
 from smt_nas.profilers.prepare import prepare
 
 By = Literal["stage", "block", "op"]

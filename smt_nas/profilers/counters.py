@@ -32,7 +32,7 @@ from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError, UnknownName, one_line
 from smt_nas.models import SMT, build
 from smt_nas.models.trace import module_paths
-from smt_nas.profilers.networks import Network
+from smt_nas.profilers.network_loader import Network
 from smt_nas.runtime.torch_settings import switched
 
 PRODUCTS = frozenset(

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.networks import Network
+from smt_nas.profilers.network_loader import Network
 from smt_nas.runtime.torch_device import DTYPES
 from smt_nas.runtime.torch_settings import random_state_kept
 

@@ -21,7 +21,7 @@ from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError, one_line
 from smt_nas.profilers.figure import Figure, unknown
 from smt_nas.profilers.memory_estimate import field_mb
-from smt_nas.profilers.networks import Network
+from smt_nas.profilers.network_loader import Network
 from smt_nas.profilers.prepare import prepare
 from smt_nas.profilers.runnable import Call
 

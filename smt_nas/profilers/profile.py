@@ -34,7 +34,7 @@ from smt_nas.profilers.figure import (
     unknown,
 )
 from smt_nas.profilers.measurement import Measurement
-from smt_nas.profilers.networks import Network
+from smt_nas.profilers.network_loader import Network
 from smt_nas.profilers.peak_memory import peak_memory
 from smt_nas.profilers.prepare import prepare
 from smt_nas.profilers.runnable import Call

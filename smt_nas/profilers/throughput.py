@@ -18,7 +18,7 @@ from smt_nas.errors import ConfigError, MeasurementError, one_line
 from smt_nas.profilers.clock import Clock, SystemClock, sustain
 from smt_nas.profilers.figure import Figure, unknown
 from smt_nas.profilers.memory_estimate import MAX_SHARE, DoesNotFit, available_mb
-from smt_nas.profilers.networks import Network
+from smt_nas.profilers.network_loader import Network
 from smt_nas.profilers.peak_memory import peak_memory
 from smt_nas.profilers.prepare import prepare
 from smt_nas.profilers.runnable import Call

@@ -16,7 +16,7 @@ from smt_nas.budgets import describe_macs
 from smt_nas.costs import PartCosts
 from smt_nas.metrics import METRICS
 from smt_nas.profilers import Count, count
-from smt_nas.profilers.networks import Network
+from smt_nas.profilers.network_loader import Network
 
 _LEFT_OUT = "everything that is no convolution, linear or attention product"
 _NARROW = {"attention_macs": "attn\nGMACs", "activations": "Mactiva-\ntions"}  # for 80 columns

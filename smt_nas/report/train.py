@@ -14,8 +14,8 @@ from rich.text import Text
 from smt_nas.metrics import METRICS
 from smt_nas.report.shares import DASH, interval, percent, rounded
 from smt_nas.runtime.progress import EpochMetrics
-from smt_nas.train.results import Compared, Entrant, Finished
 from smt_nas.train.score import wilson
+from smt_nas.train.train_result import Compared, Entrant, Finished
 
 _NAMED = 3  # unreadable images that are listed
 _WAITING = 0.1  # share of the time from which it is worth a hint

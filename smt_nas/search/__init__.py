@@ -17,12 +17,7 @@ if TYPE_CHECKING:
     from smt_nas.search.objectives import Quantity, Target
     from smt_nas.search.problem import Problem
     from smt_nas.search.results import Result
-    from smt_nas.search.rundir import (
-        DEFAULT_EVALUATOR,
-        Settings,
-        recorded_settings,
-        usual_n,
-    )
+    from smt_nas.search.run_directory import DEFAULT_EVALUATOR, Settings, recorded_settings, usual_n
     from smt_nas.search.setup import reopen, start
     from smt_nas.search.strategies import STRATEGIES, Strategy
     from smt_nas.search.study import Study, Trial
@@ -52,7 +47,7 @@ _HOMES = {
     "results": ("Result",),
     "objectives": ("Quantity", "Target"),
     "problem": ("Problem",),
-    "rundir": ("DEFAULT_EVALUATOR", "Settings", "recorded_settings", "usual_n"),
+    "run_directory": ("DEFAULT_EVALUATOR", "Settings", "recorded_settings", "usual_n"),
     "strategies": ("STRATEGIES", "Strategy"),
     "study": ("Study", "Trial"),
 }

@@ -20,7 +20,7 @@ from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.search.evaluate import Rater
 from smt_nas.search.problem import Problem
 from smt_nas.search.results import PredictionError, Result, pareto, prediction_errors, result, write
-from smt_nas.search.rundir import RunDirectory, Settings
+from smt_nas.search.run_directory import RunDirectory, Settings
 from smt_nas.search.strategies import BATCH, Foresight, Strategy, make_strategy
 from smt_nas.search.study import Study, Trial, history
 from smt_nas.search.verify import Notes, proof, prove

@@ -12,7 +12,7 @@ from smt_nas.search.engine import Search
 from smt_nas.search.evaluate import runs_elsewhere
 from smt_nas.search.objectives import FROM_LATENCY
 from smt_nas.search.problem import COST_OBJECTIVES, Problem
-from smt_nas.search.rundir import DEFAULT_EVALUATOR, TRAININGS, RunDirectory, Settings
+from smt_nas.search.run_directory import DEFAULT_EVALUATOR, TRAININGS, RunDirectory, Settings
 from smt_nas.search.strategies import make_strategy
 from smt_nas.search.study import Study
 from smt_nas.search.survey import introduce

@@ -129,7 +129,7 @@ def measured(group: Sequence[Result], reference: Result, target: Target) -> list
         MeasurementError: a network cannot be run on the target.
     """
     from smt_nas.profilers.compare import interleave
-    from smt_nas.profilers.networks import network_of
+    from smt_nas.profilers.network_loader import network_of
     from smt_nas.profilers.prepare import prepare
     from smt_nas.profilers.sampling import Limits
 

@@ -23,7 +23,7 @@ from smt_nas.train.data.reader_processes import workers_explained
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.data.split_choice import Chosen, SplitName, Wanted, chosen
 from smt_nas.train.data.transforms import evaluation_transform
-from smt_nas.train.evaluate import Tta, evaluate
+from smt_nas.train.evaluation import Tta, evaluate
 from smt_nas.train.learner import Batch
 from smt_nas.train.process_group import World
 from smt_nas.train.recipe import Evaluation, Precision

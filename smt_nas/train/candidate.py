@@ -15,9 +15,9 @@ from smt_nas.errors import SmtNasError, StoreError, one_line
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.runtime.torch_settings import all_threads, switched
 from smt_nas.train.process_group import World, joined
-from smt_nas.train.results import Finished
 from smt_nas.train.run import Asked, start
 from smt_nas.train.settings import How
+from smt_nas.train.train_result import Finished
 
 Answer = Finished | StoreError | str
 """What became of a job: a failure of the network is its reason, one of the disk is an error."""

@@ -23,13 +23,13 @@ from smt_nas.train.data.reader_processes import workers_explained
 from smt_nas.train.data.sources import Source
 from smt_nas.train.interrupts import Interrupts, interrupts
 from smt_nas.train.learner import Batch
-from smt_nas.train.prepare import Parts, Prepared, prepare
 from smt_nas.train.process_group import World
 from smt_nas.train.randomness import UPDATE, generators_kept, seed_all
 from smt_nas.train.recipe import Recipe
-from smt_nas.train.results import Finished
 from smt_nas.train.score import Score
+from smt_nas.train.session import Parts, Prepared, prepare
 from smt_nas.train.settings import How, Settings
+from smt_nas.train.train_result import Finished
 from smt_nas.train.weights.checkpoint import save, save_weights
 from smt_nas.train.weights.weights import BEST
 

@@ -13,14 +13,14 @@ from smt_nas.errors import ConfigError, TrainingError
 from smt_nas.files import looks_like_path
 from smt_nas.runtime.progress import TrainingListener
 from smt_nas.train.data.sources import Source, load_source
+from smt_nas.train.dry_run import dry_run
 from smt_nas.train.loop import train
-from smt_nas.train.plan import dry_run
-from smt_nas.train.prepare import checked
 from smt_nas.train.process_group import World
 from smt_nas.train.recipe import Recipe, load_recipe
-from smt_nas.train.results import DryRun, Finished
-from smt_nas.train.rundir import begin, free_folder, held, holds, read_settings
+from smt_nas.train.session import checked
 from smt_nas.train.settings import How, Settings
+from smt_nas.train.train_result import DryRun, Finished
+from smt_nas.train.training_directory import begin, free_folder, held, holds, read_settings
 from smt_nas.yaml import validated
 
 _SMALL = 64  # pixels, up to which a network is trained by the recipe for small images

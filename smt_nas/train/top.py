@@ -12,9 +12,9 @@ from smt_nas.arch import PRESETS, Architecture, load_arch
 from smt_nas.errors import TrainingError
 from smt_nas.runtime.progress import TrainingListener
 from smt_nas.train.process_group import World
-from smt_nas.train.results import Compared, Entrant, Finished
 from smt_nas.train.run import Asked, default_recipe, start
 from smt_nas.train.settings import How
+from smt_nas.train.train_result import Compared, Entrant, Finished
 
 _BASELINE = "smt_t"
 _FOLDER = "trained"

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 from smt_nas.errors import TrainingError, one_line
 from smt_nas.files import write_atomic
 from smt_nas.runtime.progress import EpochMetrics
-from smt_nas.train.rundir import is_run, read_settings
 from smt_nas.train.settings import Log
+from smt_nas.train.training_directory import is_run, read_settings
 
 CSV = "metrics.csv"
 _PROJECT = "smt-nas"

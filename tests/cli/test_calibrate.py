@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from smt_nas.cli.app import app
-from smt_nas.profilers.calibration import run
+from smt_nas.profilers.calibration import calibrate
 from smt_nas.yaml import to_yaml
 from tests.fakes.bench import SMALL, FakeBench
 
@@ -24,8 +24,8 @@ def small(tmp_path, monkeypatch):
     """A folder with a small space, and a machine that is simulated."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small.yaml").write_text(to_yaml(SMALL.config.model_dump(mode="json")))
-    monkeypatch.setattr(run, "TorchBench", lambda device: FakeBench())
-    monkeypatch.setitem(run.VISITS, "cpu", 6)
+    monkeypatch.setattr(calibrate, "TorchBench", lambda device: FakeBench())
+    monkeypatch.setitem(calibrate.VISITS, "cpu", 6)
     return tmp_path
 
 

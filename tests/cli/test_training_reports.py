@@ -20,8 +20,8 @@ from smt_nas.report.train import (
     finished_table,
 )
 from smt_nas.runtime.progress import TrainingStatus
-from smt_nas.train.results import Compared, DryRun, Entrant, Finished
 from smt_nas.train.score import wilson
+from smt_nas.train.train_result import Compared, DryRun, Entrant, Finished
 from tests.fakes.terminal import printed
 
 ROW = {

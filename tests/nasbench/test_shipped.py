@@ -15,7 +15,7 @@ from smt_nas.evaluators.validation.validate import validate
 from smt_nas.files import folders
 from smt_nas.nasbench.plan import plan
 from smt_nas.nasbench.table import load_bench
-from smt_nas.search.rundir import DEFAULT_EVALUATOR
+from smt_nas.search.run_directory import DEFAULT_EVALUATOR
 from smt_nas.space import SearchSpace
 from smt_nas.train.recipe import load_recipe
 

@@ -9,7 +9,7 @@ from smt_nas.devices.device import load_device
 from smt_nas.errors import ConfigError, UnknownName
 from smt_nas.profilers.anchors import Anchor, anchored, read_anchors
 from smt_nas.profilers.breakdown import operators
-from smt_nas.profilers.networks import load_network
+from smt_nas.profilers.network_loader import load_network
 from smt_nas.profilers.profile import target
 
 SPECS = ("smt_t", "smt_s", "smt_b")

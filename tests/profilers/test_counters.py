@@ -14,7 +14,7 @@ from smt_nas.arch import PRESETS, Architecture, Stage
 from smt_nas.errors import MeasurementError, UnknownName
 from smt_nas.models.trace import trace
 from smt_nas.profilers import Count, count, count_by_module
-from smt_nas.profilers.networks import Network, load_network, network_of
+from smt_nas.profilers.network_loader import Network, load_network, network_of
 
 # (image size, preset): torch, fvcore, thop, as measured on the official code
 PUBLISHED = {

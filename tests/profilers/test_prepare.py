@@ -15,7 +15,7 @@ from smt_nas.errors import MeasurementError
 from smt_nas.profilers import memory_estimate
 from smt_nas.profilers import prepare as prepare_module
 from smt_nas.profilers.memory_estimate import DoesNotFit
-from smt_nas.profilers.networks import Network, network_of
+from smt_nas.profilers.network_loader import Network, network_of
 from smt_nas.profilers.prepare import first_tensor, prepare
 from smt_nas.runtime.torch_settings import switched
 

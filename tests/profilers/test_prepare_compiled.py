@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from smt_nas.conditions import Conditions
-from smt_nas.profilers.networks import Network
+from smt_nas.profilers.network_loader import Network
 from smt_nas.profilers.prepare import prepare
 
 pytestmark = [

@@ -8,7 +8,7 @@ from smt_nas.errors import ConfigError, MeasurementError
 from smt_nas.profilers import throughput
 from smt_nas.profilers.figure import Figure, unknown
 from smt_nas.profilers.memory_estimate import DoesNotFit
-from smt_nas.profilers.networks import Network
+from smt_nas.profilers.network_loader import Network
 from smt_nas.profilers.throughput import Pace, Point, Rig, Sweep, parse_batches, sweep
 from tests.fakes.clock import FakeCall, FakeClock, FakeWatcher
 

@@ -12,7 +12,7 @@ import pytest
 from smt_nas.errors import ConfigError, SmtNasError, StoreError
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.search import Settings, reopen, start
-from smt_nas.search.rundir import RunDirectory
+from smt_nas.search.run_directory import RunDirectory
 from smt_nas.search.study import hide_password
 from smt_nas.space import SearchSpace
 

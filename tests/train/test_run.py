@@ -11,9 +11,9 @@ from smt_nas.runtime.progress import NullProgress
 from smt_nas.train.process_group import World
 from smt_nas.train.recipe import load_recipe
 from smt_nas.train.run import Asked, fitted, go_on, planned, start
-from smt_nas.train.rundir import FILE, held, read_settings
 from smt_nas.train.settings import How
 from smt_nas.train.top import train_top
+from smt_nas.train.training_directory import FILE, held, read_settings
 from tests.fakes.images import few_digits
 
 ALONE = World(0, 1, torch.device("cpu"))

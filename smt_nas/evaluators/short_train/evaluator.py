@@ -22,8 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.arch import Architecture
 from smt_nas.evaluators import Evaluation, published_agreement
+from smt_nas.evaluators.short_train.decisions import read_judged, write_judged
 from smt_nas.evaluators.short_train.ranking import rungs
-from smt_nas.evaluators.short_train.store import read_judged, write_judged
 from smt_nas.evaluators.short_train.successive_halving import Race
 from smt_nas.files import locked, make_folder
 from smt_nas.metrics import METRICS

@@ -13,7 +13,7 @@ from smt_nas.evaluators.base import STOPPED
 from smt_nas.evaluators.short_train.ranking import dominators, kept, ranked
 from smt_nas.runtime.progress import EpochMetrics, SearchListener
 from smt_nas.train.candidate import Answer, Job
-from smt_nas.train.results import Finished
+from smt_nas.train.train_result import Finished
 
 Train = Callable[[Sequence[Job]], Iterable[Answer]]
 """Trains each job up to where it says; answers in the same order."""

@@ -16,7 +16,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from smt_nas.costs.parts import KINDS, Part
 from smt_nas.errors import MeasurementError
-from smt_nas.models.parts import trace_part
+from smt_nas.models.part_modules import trace_part
 
 Floats = NDArray[np.float64]
 _LEAST = 8  # measured parts that a fit needs

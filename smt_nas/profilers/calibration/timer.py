@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import Part
-from smt_nas.models.parts import part_module
-from smt_nas.profilers.networks import Network, fill_weights, network_of
+from smt_nas.models.part_modules import part_module
+from smt_nas.profilers.network_loader import Network, fill_weights, network_of
 from smt_nas.profilers.prepare import prepare
 from smt_nas.profilers.runnable import Call
 from smt_nas.runtime.torch_device import resolve

@@ -12,9 +12,9 @@ from smt_nas.evaluators.short_train.successive_halving import Race
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.space import SearchSpace
 from smt_nas.train.candidate import Job
-from smt_nas.train.results import Finished
 from smt_nas.train.run import Asked
 from smt_nas.train.settings import How
+from smt_nas.train.train_result import Finished
 
 SPACE = SearchSpace.load("smt_micro")
 GENES = SPACE.sample(np.random.default_rng(3), 12)

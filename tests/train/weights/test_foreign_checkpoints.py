@@ -10,9 +10,9 @@ import torch
 from smt_nas.errors import StoreError, TrainingError
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.train.data.examples import Subset
-from smt_nas.train.prepare import _check_shared
 from smt_nas.train.process_group import World
 from smt_nas.train.run import Asked, go_on, start
+from smt_nas.train.session import _check_shared
 from smt_nas.train.settings import How
 from tests.fakes.images import few_digits
 

@@ -12,8 +12,8 @@ from smt_nas.conditions import Conditions
 from smt_nas.devices.measured_table import load_table, table_path
 from smt_nas.errors import MeasurementError, StoreError
 from smt_nas.profilers.calibration import fit
+from smt_nas.profilers.calibration.calibrate import conditions_of, run
 from smt_nas.profilers.calibration.journal import Journal, journal
-from smt_nas.profilers.calibration.run import conditions_of, run
 from smt_nas.profilers.calibration.schedule import Plan
 from smt_nas.profilers.calibration.timer import TorchBench
 from tests.fakes.bench import SHEET, SMALL, FakeBench, Killed

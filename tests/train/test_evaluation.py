@@ -11,8 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 from smt_nas.errors import TrainingError
 from smt_nas.models import build
 from smt_nas.runtime.progress import NullProgress
-from smt_nas.train import evaluate as module
-from smt_nas.train.evaluate import evaluate, moved
+from smt_nas.train import evaluation as module
+from smt_nas.train.evaluation import evaluate, moved
 from smt_nas.train.process_group import World
 from tests.fakes.weights import TINY
 

@@ -13,8 +13,8 @@ from smt_nas.train.assemble import check_optimizer, schedule
 from smt_nas.train.data.loader import Order
 from smt_nas.train.data.sources import Source, split
 from smt_nas.train.recipe import Recipe
-from smt_nas.train.results import DryRun
 from smt_nas.train.settings import How, Settings
+from smt_nas.train.train_result import DryRun
 
 _POINTS = 32  # of the curve that is shown
 _MOMENTS = {"adamw": 2, "adam": 2, "nadamw": 2, "lamb": 2, "sgd": 1, "momentum": 1, "lion": 1}

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from smt_nas import PRESETS, SearchSpace, costs
 from smt_nas.costs.parts import Part, ordered_parts, parts_of
 from smt_nas.models import build
-from smt_nas.models.parts import part_input, part_module
+from smt_nas.models.part_modules import part_input, part_module
 
 
 def chain(arch):

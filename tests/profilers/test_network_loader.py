@@ -9,7 +9,7 @@ from torch import nn
 from smt_nas.arch import PRESETS, Architecture, Stage
 from smt_nas.errors import ConfigError, UnknownName
 from smt_nas.models import SMT, build
-from smt_nas.profilers.networks import load_network, network_of
+from smt_nas.profilers.network_loader import load_network, network_of
 
 TINY = Architecture(
     image_size=32,

@@ -28,13 +28,13 @@ from smt_nas.train.data.loader import (
 from smt_nas.train.data.sources import Source, Splits, split
 from smt_nas.train.data.transforms import evaluation_transform, training_transform
 from smt_nas.train.distill import load_teacher
-from smt_nas.train.evaluate import evaluate
+from smt_nas.train.evaluation import evaluate
 from smt_nas.train.learner import Batch, Learner
 from smt_nas.train.process_group import World
-from smt_nas.train.progress import Progress
 from smt_nas.train.randomness import WEIGHTS, generator
 from smt_nas.train.score import Score
 from smt_nas.train.settings import How, Settings
+from smt_nas.train.training_state import Progress
 from smt_nas.train.weights.card import Card, Carved
 from smt_nas.train.weights.checkpoint import FOLDER, Checkpoint, latest
 from smt_nas.train.weights.initialise import initialise
