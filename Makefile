@@ -28,6 +28,7 @@ lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/deptry .
 
 format: $(DEV)
 	$(BIN)/ruff format .
@@ -45,7 +46,7 @@ data:
 
 clean:
 	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find smt_nas tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find smt_nas tests benchmarks tools -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
