@@ -6,13 +6,13 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks import capacity as laws
 from smt_nas import PRESETS, SearchSpace, costs
 from smt_nas.arch import SMALL_PRESETS
 from smt_nas.evaluators import reference
 from smt_nas.evaluators import scaling_law as law
 from smt_nas.evaluators.capacity import (
     PUBLISHED_TOP1,
+    SHARE,
     CapacityEvaluator,
     capacity,
     of_arch,
@@ -134,14 +134,9 @@ def test_distance_is_that_of_the_cost_furthest_out():
     np.testing.assert_allclose(law.outside(table, known), [0, 0, 1, 2], atol=1e-12)
 
 
-def test_error_of_a_family_left_out(rows, errors):
-    """0.53 when it was chosen; the quadratic in log MACs and log params of before, 0.63."""
-    before = laws.LAWS["quadratic, MACs params, on top-1"]
-    hybrids = rows.only(rows.hybrid)
+def test_error_of_a_family_left_out(errors):
+    """0.53 when it was chosen; `benchmarks/capacity.py` sets it beside other laws."""
     assert 0.3 < errors.mean < 0.56
-    assert errors.mean < law.leave_family_out(hybrids, before).mean - 0.05
-    ours, theirs = (laws.none_known(hybrids, one).mean() for one in (law.LAW, before))
-    assert ours < 0.9 < theirs - 0.1
 
 
 def test_left_out_means_left_out(hybrids):
@@ -160,7 +155,13 @@ def test_left_out_means_left_out(hybrids):
 
 def test_the_interval_holds_what_it_says(errors):
     """Each family by the width that the others give; 79 % when it was chosen."""
-    assert 0.72 < laws.holds(errors) < 0.88
+    held = []
+    for family in np.unique(errors.family):
+        own = errors.family == family
+        share = errors.only(own).held(errors.only(~own).half_width(SHARE))
+        held.append((share, errors.weight[own].sum()))
+    shares, weights = zip(*held, strict=True)
+    assert 0.72 < np.average(shares, weights=weights) < 0.88
     far = errors.outside > 0.7
     half = errors.half_width(0.8)
     np.testing.assert_allclose(errors.held(half), 0.8, atol=0.01)

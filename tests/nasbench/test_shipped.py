@@ -6,7 +6,6 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from benchmarks.paper import interval, trained
 from smt_nas import costs
 from smt_nas.evaluators import EVALUATORS, make_evaluator, published_agreement
 from smt_nas.evaluators.features import NAMES, ranges
@@ -120,12 +119,6 @@ def test_the_predictor_is_worth_having(judged):
     params = judged[1]["#params"].agreement
     assert found.kendall.value > params.kendall.value
     assert found.in_band.value > params.in_band.value
-
-
-def test_small_images_favour_sam_where_the_paper_has_attention_as_joint_says(bench):
-    found = interval(trained(bench, "mixers", "alternate+msa", "alternate+sam"))
-    assert found.verdict == "disagrees"
-    assert "small images contradict the paper" in make_evaluator("joint").evidence
 
 
 def test_the_default_is_not_clearly_beaten_by_what_needs_no_data(judged):
