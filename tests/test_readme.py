@@ -22,10 +22,10 @@ SET_UP = ("python3 -m venv", ".venv/bin/")  # what `make` does too, and CI with 
 # machine; tests/search holds it).
 CHEAPER = {
     "smt-nas search --budget 2.4GFLOPs --seed 0": (
-        "smt-nas search --budget 10MMACs --seed 0 --space smt_micro --n 4 --no-prove"
+        "smt-nas search --budget 10MMACs --seed 0 --space smt_micro --n 4 --no-verify"
     ),
     "smt-nas search --budget 20MMACs --space smt_micro --strategy random --n 16 --out runs/demo": (
-        "smt-nas search --budget 20MMACs --space smt_micro --strategy random --n 4 --no-prove "
+        "smt-nas search --budget 20MMACs --space smt_micro --strategy random --n 4 --no-verify "
         "--out runs/demo"
     ),
     "smt-nas resume runs/demo --n 20": "smt-nas resume runs/demo --n 6",
@@ -50,7 +50,7 @@ CHEAPER = {
     ),
     "smt-nas search --space smt_micro --data digits --evaluator short-train --n 12": (
         "smt-nas search --space smt_micro --data digits --evaluator short-train --n 3 --epochs 1 "
-        "--no-prove --recipe quick.yaml"
+        "--no-verify --recipe quick.yaml"
     ),
     "smt-nas calibrate --device cpu --space smt_micro --minutes 10": (
         "smt-nas calibrate --device cpu --space smt_micro --minutes 0.1"

@@ -73,7 +73,14 @@ Storage = Annotated[
     str | None,
     typer.Option(help="Study storage as a URL, e.g. postgresql://… Default: RUN/study.db."),
 ]
-Prove = Annotated[bool, typer.Option(help="Build, count, run and time every network of the front.")]
+Verify = Annotated[
+    bool | None,
+    typer.Option(
+        "--verify/--no-verify",
+        help="Build, count, run and time every network of the front. Default: verify.",
+    ),
+]
+Prove = Annotated[bool | None, typer.Option("--prove/--no-prove", hidden=True)]  # its old name
 WorkerCount = Annotated[
     int | None,
     typer.Option(
@@ -102,7 +109,8 @@ def search(
     seed: Seed = 0,
     out: Out = None,
     storage: Storage = None,
-    prove: Prove = True,
+    verify: Verify = None,
+    prove: Prove = None,
     workers: WorkerCount = None,
     show_all: ShowAll = False,
     as_json: console.AsJson = False,
@@ -131,15 +139,27 @@ def _settings(given: dict[str, Any]) -> Settings:
 
     usual = DEFAULT_EVALUATOR if given["data"] is None else SHORT_TRAIN
     evaluator = given["evaluator"] or usual
-    names = ("space", "device", "strategy", "timeout", "seed", "storage", "prove")
+    names = ("space", "device", "strategy", "timeout", "seed", "storage")
     asked = {name: given[name] for name in names} | {
         "budgets": given["budget"] or [],
         "objectives": given["objective"] or [],
         "evaluator": evaluator,
+        "verify": _verify(given["verify"], given["prove"]),
         "training": training(*(given[n] for n in _TRAINING)),
         "n": usual_n(evaluator) if given["n"] is None else given["n"],
     }
     return validated(Settings, asked, "search")
+
+
+def _verify(verify: bool | None, prove: bool | None) -> bool:
+    """Whether to verify the front, by the option or by its old name."""
+    said = {word for word in (verify, prove) if word is not None}
+    if len(said) > 1:
+        raise typer.BadParameter(
+            "--prove/--no-prove is its old name and says otherwise. Drop one.",
+            param_hint="--verify/--no-verify",
+        )
+    return said.pop() if said else True
 
 
 @app.command()

@@ -98,7 +98,7 @@ class Search:
                     rater = self._rater(workers)
                     trials = self._evaluate(rater)
                     self._rate_baselines(rater)
-                    if self.directory.settings.prove:
+                    if self.directory.settings.verify:
                         self._prove(trials, workers)
             except KeyboardInterrupt:
                 interrupted = True
@@ -125,7 +125,7 @@ class Search:
             taus=_taus(self.problem, trials),
             errors=prediction_errors(front),
             evidence=self.directory.evidence,
-            finished=enough and (proved or not settings.prove),
+            finished=enough and (proved or not settings.verify),
         )
 
     def _rater(self, workers: ProcessPool) -> Rater:

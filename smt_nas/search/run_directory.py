@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.files import locked, write_atomic
@@ -54,7 +54,7 @@ class Settings(BaseModel):
         n: networks to try.
         seed: the same seed gives the same search.
         storage: URL for Optuna; None for a SQLite file in the run directory.
-        prove: build, count, run and time the front.
+        verify: build, count, run and time the front; `prove` in files of before.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,7 +70,7 @@ class Settings(BaseModel):
     n: Annotated[int, Field(ge=1, le=1_000_000)] = 128
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     storage: str | None = None
-    prove: bool = True
+    verify: Annotated[bool, Field(validation_alias=AliasChoices("verify", "prove"))] = True
 
 
 class _RunFile(BaseModel):

@@ -131,7 +131,7 @@ def _again(directory: RunDirectory) -> Problem:
         raise StoreError(f"{path}: needs its device. {error}") from error
     for there, here in zip(directory.targets, problem.records, strict=True):
         before, now = there.target.place, here.target.place
-        if before.device != now.device and (there.forecast or settings.prove):
+        if before.device != now.device and (there.forecast or settings.verify):
             raise StoreError(
                 f"{path}: is of {before.name} (got {now.name}). Go on there, or search anew with "
                 "another --out."

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from smt_nas.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
-MICRO = ["--space", "smt_micro", "--no-prove", "--n", "4", "--objective", "macs"]
+MICRO = ["--space", "smt_micro", "--no-verify", "--n", "4", "--objective", "macs"]
 
 
 @pytest.fixture
@@ -76,6 +76,19 @@ def test_search_refuses(run, tmp_path, words, expected):
 def test_usage_errors_exit_2(run):
     for words in (["search", "--budgets", "2GFLOPs"], ["serch"], ["search", "--n", "many"]):
         assert run(*words).exit_code == 2
+
+
+@pytest.mark.parametrize("words", [["--no-prove"], ["--no-prove", "--no-verify"]])
+def test_the_old_name_of_verify_still_works(run, tmp_path, words):
+    micro = [word for word in MICRO if word != "--no-verify"]
+    assert run("search", *micro, *words, "--out", "r").exit_code == 0
+    assert "  verify: false\n" in (tmp_path / "r/run.yaml").read_text()
+
+
+def test_verify_and_its_old_name_must_agree(run, tmp_path):
+    result = run("search", *MICRO, "--prove", "--out", "r")
+    assert result.exit_code == 2 and "says otherwise" in result.stderr
+    assert not (tmp_path / "r").exists()
 
 
 def test_a_run_directory_in_use(run, tmp_path):

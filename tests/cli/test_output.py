@@ -22,7 +22,7 @@ from smt_nas.search import reopen
 from tests.fakes.terminal import invoke, printed
 
 ROOT = Path(__file__).resolve().parents[2]
-SEARCH = ["search", "--space", "smt_micro", "--no-prove", "--workers", "1"]
+SEARCH = ["search", "--space", "smt_micro", "--no-verify", "--workers", "1"]
 
 
 @pytest.fixture(scope="module")

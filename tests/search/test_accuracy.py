@@ -19,7 +19,7 @@ from tests.fakes.benches import MICRO, bench
 from tests.fakes.recipes import quick
 from tests.fakes.terminal import invoke, printed
 
-ASKED = {"space": "smt_micro", "budgets": ("15MMACs",), "prove": False}
+ASKED = {"space": "smt_micro", "budgets": ("15MMACs",), "verify": False}
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def recipe(tmp_path):
 class TestShortTraining:
     """Candidates really trained, a few updates each."""
 
-    COMMON = ("--space", "smt_micro", "--budget", "8MMACs", "--no-prove", "--workers", 1)
+    COMMON = ("--space", "smt_micro", "--budget", "8MMACs", "--no-verify", "--workers", 1)
     OBJECTIVES = ("--objective", "val_top1", "--objective", "macs")
 
     @pytest.fixture(autouse=True)

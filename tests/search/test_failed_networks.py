@@ -16,7 +16,7 @@ N = 40
 def settings(**more):
     objectives = ("score", "macs", "params")
     return Settings(
-        space="smt_micro", budgets=("10MMACs",), objectives=objectives, n=N, prove=False, **more
+        space="smt_micro", budgets=("10MMACs",), objectives=objectives, n=N, verify=False, **more
     )
 
 

@@ -55,7 +55,7 @@ def hangs_twice(arch):
         time.sleep(600)
     return good(arch)
 """
-SEARCH = ["search", "--space", "smt_micro", "--budget", "20MMACs", "--no-prove"]
+SEARCH = ["search", "--space", "smt_micro", "--budget", "20MMACs", "--no-verify"]
 for _name in ("score", "macs", "params"):
     SEARCH += ["--objective", _name]
 GOOD = Evaluation(1.0, "function", {"width": 64.0})

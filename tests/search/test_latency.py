@@ -52,7 +52,7 @@ def rate(arch):
 
 
 def begin(path, n=24, **more):
-    asked = {"space": "smt_micro", "n": n, "prove": False} | more
+    asked = {"space": "smt_micro", "n": n, "verify": False} | more
     return start(Settings(**asked), path, rater=FunctionEvaluator(rate))
 
 
@@ -171,7 +171,7 @@ def test_a_search_by_latency_meets_its_budget(devices, tmp_path):
 
 
 def test_the_front_is_measured_where_its_device_is(devices, stopwatch, tmp_path):
-    outcome = begin(tmp_path / "r", prove=True, budgets=("0.3ms",)).run()
+    outcome = begin(tmp_path / "r", verify=True, budgets=("0.3ms",)).run()
     assert outcome.finished
     timed = [name for name, *_ in stopwatch]
     assert sorted(timed) == sorted([r.name for r in (*outcome.front, *outcome.baselines)])
@@ -205,7 +205,7 @@ def table(outcome):
 
 
 def test_predicted_and_measured_stand_side_by_side(devices, stopwatch, tmp_path):
-    outcome = begin(tmp_path / "r", prove=True, budgets=("0.08ms@a100:b1:fp16",)).run()
+    outcome = begin(tmp_path / "r", verify=True, budgets=("0.08ms@a100:b1:fp16",)).run()
     heads = [
         [cell.strip() for cell in line.split("┃")] for line in table(outcome)[1:5] if "┃" in line
     ]
@@ -242,7 +242,7 @@ def test_predicted_and_measured_stand_side_by_side(devices, stopwatch, tmp_path)
 
 def test_an_absent_device_is_never_measured(devices, stopwatch, tmp_path):
     asked = {"objectives": ("score", "latency"), "device": "a100"}
-    outcome = begin(tmp_path / "r", prove=True, n=8, **asked).run()
+    outcome = begin(tmp_path / "r", verify=True, n=8, **asked).run()
     assert outcome.finished and stopwatch == []
     assert all(r.witnesses and r.measured == {} for r in outcome.front)
     assert outcome.errors == {}
@@ -251,7 +251,7 @@ def test_an_absent_device_is_never_measured(devices, stopwatch, tmp_path):
 
 def test_a_device_of_this_machine_by_its_name(devices, stopwatch, tmp_path, monkeypatch):
     monkeypatch.setattr(objectives, "is_here", lambda found: "cuda:0")
-    outcome = begin(tmp_path / "r", prove=True, n=4, device="a100:b8:fp16").run()
+    outcome = begin(tmp_path / "r", verify=True, n=4, device="a100:b8:fp16").run()
     assert {t for _, t, _ in stopwatch} == {"a100:b8:fp16"}
     assert outcome.problem.target.place.here == "cuda:0"
     assert all(set(r.measured) == {"latency_ms"} for r in outcome.front)
@@ -283,7 +283,7 @@ def test_what_cannot_be_timed_is_said_and_spares_the_others(
         return true(group, reference, target)
 
     monkeypatch.setattr(verify, "measured", measured)
-    outcome = begin(tmp_path / "r", prove=True).run()
+    outcome = begin(tmp_path / "r", verify=True).run()
     assert outcome.finished
     assert [r.name for r in outcome.front if not r.measured] == ["0"]
     assert "1 networks could not be timed, e.g. 0: needs more" in "\n".join(
@@ -328,7 +328,7 @@ def test_another_machine_is_told(devices, tmp_path):
 def test_a_run_from_before_devices_opens_and_goes_on(devices, stopwatch, tmp_path):
     """As 0.1.0 left it: no device, no targets, latencies kept under the network's key alone."""
     path = tmp_path / "r"
-    search = begin(path, n=8, objectives=("score", "macs", "params"), prove=True)
+    search = begin(path, n=8, objectives=("score", "macs", "params"), verify=True)
     old = yaml.safe_load((path / "run.yaml").read_text())
     del old["targets"], old["settings"]["device"]
     (path / "run.yaml").write_text(yaml.safe_dump(old))

@@ -18,7 +18,7 @@ SETTINGS = {
     "space": "smt_micro",
     "budgets": ("10MMACs",),
     "objectives": ("score", "macs", "params"),
-    "prove": False,
+    "verify": False,
 }
 
 
@@ -100,7 +100,7 @@ def test_a_moved_run_goes_on(whole, tmp_path):
     assert front(tmp_path / "after") == front(whole)
 
 
-SMALL = ("--space", "smt_micro", "--budget", "10MMACs", "--no-prove", "--evaluator", "zero-cost")
+SMALL = ("--space", "smt_micro", "--budget", "10MMACs", "--no-verify", "--evaluator", "zero-cost")
 
 
 def alive(pattern):

@@ -11,7 +11,7 @@ import pytest
 
 from smt_nas.errors import ConfigError, SmtNasError, StoreError
 from smt_nas.evaluators import FunctionEvaluator
-from smt_nas.search import Settings, reopen, start
+from smt_nas.search import Settings, recorded_settings, reopen, start
 from smt_nas.search.run_directory import RunDirectory
 from smt_nas.search.study import hide_password
 from smt_nas.space import SearchSpace
@@ -22,7 +22,7 @@ SPACE = SearchSpace.load("smt_micro")
 
 def settings(**more):
     asked = {"space": "smt_micro", "objectives": ("score", "macs", "params"), "n": 6}
-    return Settings(**(asked | {"prove": False} | more))
+    return Settings(**(asked | {"verify": False} | more))
 
 
 def begin(path, **more):
@@ -49,6 +49,16 @@ def test_a_taken_directory(run, asked, told):
     with pytest.raises(StoreError, match=told):
         begin(run, **asked)
     assert (run / "run.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize("word", ["verify", "prove"])
+def test_a_run_keeps_whether_it_verifies_under_either_name(run, word):
+    file = run / "run.yaml"
+    text = file.read_text()
+    assert "  verify: false\n" in text
+    file.write_text(text.replace("verify: false", f"{word}: false"))
+    assert recorded_settings(run).verify is False
+    assert reopen(run).run().finished
 
 
 def test_a_directory_of_other_things(tmp_path):

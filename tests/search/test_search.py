@@ -19,7 +19,7 @@ def rating(arch):
 
 
 def begin(out, **settings):
-    asked = {"space": "smt_micro", "budgets": BUDGET, "n": 70, "prove": False, **settings}
+    asked = {"space": "smt_micro", "budgets": BUDGET, "n": 70, "verify": False, **settings}
     asked.setdefault("objectives", ("score", "macs", "params"))
     return search.start(search.Settings(**asked), out, rater=FunctionEvaluator(rating))
 
