@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import pickle
 import zlib
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from smt_nas import conditions
 from smt_nas.costs import ops
 from smt_nas.devices import kernels, roofline
 from smt_nas.devices.kernels import Floats
+from smt_nas.fingerprint import fingerprint
 from tools import roofline_fit
 from tools.roofline_fit import Fitted, Sample
 
@@ -102,4 +102,4 @@ def _digest() -> str:
     files = [str(m.__file__) for m in (conditions, roofline_fit, kernels, kernels, ops, roofline)]
     files += [str(Path(__file__).parent / f"{name}.py") for name in ("measured", "zoo")]
     text = b"".join(Path(f).read_bytes() for f in files)
-    return hashlib.sha256(text).hexdigest()[:12]
+    return fingerprint(text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import functools
 import gzip
-import hashlib
 import pickle
 import re
 import sys
@@ -24,6 +23,7 @@ from smt_nas.conditions import Conditions, Precision
 from smt_nas.devices.device import hardware_of
 from smt_nas.devices.kernels import CODE, Floats, Kernels, kernels
 from smt_nas.devices.registry import load_sheet
+from smt_nas.fingerprint import fingerprint
 from tools.roofline_fit import Sample, joined
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,7 +85,7 @@ def network_samples() -> dict[str, Sample]:
     """A sample for each column of timm's table, AMP FP16; kept on disk, as it takes a minute."""
     files = ("devices/fusion.py", "devices/kernels.py", "models/trace.py", "models/operators.py")
     text = b"".join((ROOT / "smt_nas" / f).read_bytes() for f in files)
-    path = CACHE.parent / f"samples.{hashlib.sha256(text).hexdigest()[:12]}.pkl"
+    path = CACHE.parent / f"samples.{fingerprint(text)}.pkl"
     if not path.exists():
         made = {name: _column(name, column) for name, column in COLUMNS.items()}
         path.write_bytes(pickle.dumps(made))

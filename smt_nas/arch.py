@@ -7,24 +7,32 @@ Facts of the family: Lin et al., "Scale-Aware Modulation Meet Transformer", ICCV
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from smt_nas.errors import UnknownName
 from smt_nas.files import looks_like_path, write_atomic
+from smt_nas.fingerprint import Value, added_fields, fingerprint
 from smt_nas.yaml import read_yaml, to_yaml, validated
 
 Mixer = Literal["sam", "msa"]
 Stacking = Literal["alternate", "tail"]
 
 OFFICIAL_KERNELS = (3, 5, 7, 9)
+ONLY_IN: dict[str, Mixer] = {
+    "kernels": "sam",
+    "expand_ratio": "sam",
+    "head_dim": "msa",
+    "heads": "msa",
+}
+"""Fields of a stage that act in blocks of one kind; all others act in every block."""
+
 MAX_HEADS = 8
 _DECIMALS = 0.004  # a share is written with two decimals: 0.33 of 3 blocks is one block
 
@@ -39,20 +47,7 @@ Ratio = Annotated[float, Field(strict=True, gt=0, le=64, allow_inf_nan=False)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 
 
-class _Value(BaseModel):
-    """A frozen value whose unknown fields are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy with fields replaced; what was derived from the old ones is left behind."""
-        copied = super().model_copy(update=update, deep=deep)
-        for name in copied.__dict__.keys() - type(self).model_fields.keys():
-            del copied.__dict__[name]
-        return copied
-
-
-class Stem(_Value):
+class Stem(Value):
     """Conv k x k (stride `stride // 2`) - BN - ReLU - conv 2x2 (stride 2) - LayerNorm.
 
     Attributes:
@@ -64,7 +59,7 @@ class Stem(_Value):
     stride: Literal[2, 4] = 4
 
 
-class Stage(_Value):
+class Stage(Value):
     """A run of blocks at one resolution and width.
 
     Attributes:
@@ -120,6 +115,10 @@ class Stage(_Value):
         """The blocks in order, e.g. `('sam', 'msa', 'sam', 'msa')`."""
         return mixers(self.depth, self.attention_ratio, self.stacking)
 
+    def acts(self, field: str) -> bool:
+        """Whether a field has an effect; the kernels of a stage without SAM blocks have none."""
+        return field not in ONLY_IN or ONLY_IN[field] in self.mixers
+
     @property
     def hidden(self) -> int:
         """Hidden channels of the FFN."""
@@ -145,7 +144,7 @@ def mixers(depth: int, attention_ratio: float, stacking: Stacking) -> tuple[Mixe
     return tuple(kinds[b > a] for a, b in itertools.pairwise(steps))
 
 
-class Architecture(_Value):
+class Architecture(Value):
     """One network of the SMT family.
 
     Attributes:
@@ -174,8 +173,7 @@ class Architecture(_Value):
         Built from what has an effect only: the kernels of a stage without SAM blocks and
         `drop_path`, which acts in training alone, are left out.
         """
-        text = json.dumps(_effective(self), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return fingerprint(json.dumps(_effective(self), sort_keys=True, separators=(",", ":")))
 
     def to_yaml(self) -> str:
         """The model config, as YAML."""
@@ -187,26 +185,26 @@ class Architecture(_Value):
 
 
 def _effective(arch: Architecture) -> dict[str, Any]:
-    """What of an architecture shapes its function, as plain values."""
-    stages = []
-    for s in arch.stages:
-        sam, msa = "sam" in s.mixers, "msa" in s.mixers
-        stages.append(
-            {
-                "dim": s.dim,
-                "hidden": s.hidden,
-                "mixers": s.mixers,
-                "kernels": s.kernels if sam else None,
-                "expand_ratio": s.expand_ratio if sam else None,
-                "head_dim": s.head_dim if msa else None,
-            }
-        )
+    """What of an architecture shapes its function, as plain values: schema 1, then what was added.
+
+    A field added later stands here only where it acts and is not at its default.
+    """
     names = ("image_size", "num_classes", "in_channels", "layer_scale")
     return {
-        "stages": stages,
+        "stages": [_effective_stage(stage) for stage in arch.stages],
         "stem": arch.stem.model_dump(),
         **{name: getattr(arch, name) for name in names},
     }
+
+
+def _effective_stage(stage: Stage) -> dict[str, Any]:
+    values: dict[str, Any] = {"dim": stage.dim, "hidden": stage.hidden, "mixers": stage.mixers}
+    for name in ("kernels", "expand_ratio", "head_dim"):
+        values[name] = getattr(stage, name) if stage.acts(name) else None
+    for name, default in added_fields(Stage).items():
+        if stage.acts(name) and getattr(stage, name) != default:
+            values[name] = getattr(stage, name)
+    return values
 
 
 def _near_multiples(value: int, of: int) -> str:

@@ -18,6 +18,7 @@ ROOMS = [
     "metrics",
     "yaml",
     "files",
+    "fingerprint",
     "arch",
     "space",
     "budgets",

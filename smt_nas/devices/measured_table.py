@@ -7,7 +7,6 @@ taken, how whole networks follow from them, and how far off that was on networks
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import math
@@ -24,6 +23,7 @@ from smt_nas.costs.parts import Floats, PartIndex
 from smt_nas.devices.block_table import APART, BlockTable
 from smt_nas.errors import ConfigError
 from smt_nas.files import folders, write_atomic
+from smt_nas.fingerprint import fingerprint
 from smt_nas.space import SearchSpace
 from smt_nas.yaml import validated
 
@@ -390,4 +390,4 @@ def _text(path: Path) -> str:
 
 def _digest(text: str) -> str:
     """12 hex digits of a CSV, whatever its line ends."""
-    return hashlib.sha256("\n".join(text.splitlines()).encode()).hexdigest()[:12]
+    return fingerprint("\n".join(text.splitlines()))

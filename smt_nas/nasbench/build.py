@@ -10,7 +10,6 @@ import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from smt_nas import __version__
 from smt_nas.budgets import parse_budget
 from smt_nas.errors import ConfigError, SmtNasError, StoreError, one_line
 from smt_nas.files import locked, make_folder
+from smt_nas.fingerprint import fingerprint
 from smt_nas.nasbench.encoding import Input
 from smt_nas.nasbench.plan import SEEDS, Planned, plan
 from smt_nas.nasbench.rows import NUMBERS, Row
@@ -273,7 +273,7 @@ def _digest(source: Source) -> str:
     """Of the classes and labels of the training split: another order or choice has another."""
     labels = np.asarray([] if source.train is None else source.train.labels, "<i8")
     text = "\n".join(source.classes).encode() + labels.tobytes()
-    return sha256(text).hexdigest()[:12]
+    return fingerprint(text)
 
 
 def _check_classes(space: SearchSpace, classes: int, data: str) -> None:

@@ -6,13 +6,14 @@ raises. Constants: https://docs.nvidia.com/deploy/nvml-api/
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeGuard
+
+from smt_nas.fingerprint import fingerprint
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Gpu:
         self.name = _text(self._ask("nvmlDeviceGetName"))
         self.driver = _text(_call(library, "nvmlSystemGetDriverVersion"))
         self.uuid = _text(self._ask("nvmlDeviceGetUUID"))
-        self.uuid_hash = hashlib.sha256(self.uuid.encode()).hexdigest()[:12] if self.uuid else None
+        self.uuid_hash = fingerprint(self.uuid) if self.uuid else None
         mode = self._ask("nvmlDeviceGetMigMode")
         self.mig = bool(mode[0]) if isinstance(mode, list | tuple) and mode else False
         self.max_sm_mhz = _positive(self._ask("nvmlDeviceGetMaxClockInfo", _SM))

@@ -6,7 +6,6 @@ Kept in run.yaml. The digest is of what is predicted, not of a file: whatever ch
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Literal
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.devices.block_table import Latency
 from smt_nas.devices.device import Device
+from smt_nas.fingerprint import fingerprint
 from smt_nas.search.objectives import Target
 from smt_nas.space import SearchSpace
 from smt_nas.space.baselines import baselines
@@ -80,5 +80,4 @@ def forecast(device: Device, target: Target, space: SearchSpace) -> Forecast:
 def _digest(latencies: Sequence[Latency], others: Sequence[tuple[float, ...]]) -> str:
     numbers = [v for x in latencies for part in (x.ms, x.low, x.high) for v in part.tolist()]
     numbers += [v for row in others for v in row]
-    text = " ".join(f"{v:.{_DIGITS}g}" for v in numbers)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return fingerprint(" ".join(f"{v:.{_DIGITS}g}" for v in numbers))

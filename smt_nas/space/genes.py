@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from smt_nas.arch import Architecture, Stage, Stem, mixers, published_drop_path
 from smt_nas.errors import SpaceError
 from smt_nas.files import find_yaml
+from smt_nas.fingerprint import fingerprint
 from smt_nas.space.options import SpaceConfig, StageOptions
 from smt_nas.space.patterns import Genes, Patterns
 from smt_nas.yaml import read_yaml, validated
@@ -71,8 +70,7 @@ class SearchSpace:
     @property
     def digest(self) -> str:
         """12 hex digits of what the space allows; its description does not count."""
-        values = self.config.model_dump(mode="json", exclude={"description"})
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+        return fingerprint(self.config.model_dump(mode="json", exclude={"description"}))
 
     def column(self, stage: int, field: str) -> int:
         """Column of a stage's gene; `stage` from 0."""

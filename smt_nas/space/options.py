@@ -6,9 +6,10 @@ import itertools
 from math import prod
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from smt_nas.arch import OFFICIAL_KERNELS, Stage
+from smt_nas.fingerprint import Value
 
 
 def _as_options(value: Any) -> Any:
@@ -38,18 +39,14 @@ Ints = Annotated[tuple[_Int, ...], _AS_OPTIONS, Options]
 Numbers = Annotated[tuple[_Number, ...], _AS_OPTIONS, Options]
 
 
-class _Config(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class StemOptions(_Config):
+class StemOptions(Value):
     """Options of the stem: any of `kernel`, one `stride`."""
 
     kernel: Annotated[tuple[Literal[3, 5, 7], ...], _AS_OPTIONS, Options] = (3,)
     stride: Literal[2, 4] = 4
 
 
-class StageOptions(_Config):
+class StageOptions(Value):
     """Options of a stage. `heads` is the number of attention heads; `head_dim` is `dim / heads`."""
 
     dim: Ints
@@ -117,7 +114,7 @@ def _stage(**fields: Any) -> Stage:
         raise ValueError(f"{where} {text}{got}".strip()) from error
 
 
-class SpaceConfig(_Config):
+class SpaceConfig(Value):
     """The YAML of a search space: what all its networks share, and options per stage."""
 
     description: str = ""

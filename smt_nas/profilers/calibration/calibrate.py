@@ -6,8 +6,6 @@ up or the plan is done, the samples become the table and its evidence, and the w
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ from smt_nas.devices.measured_table import (
 from smt_nas.devices.registry import local_sheet
 from smt_nas.devices.sheet import Sheet
 from smt_nas.errors import MeasurementError
+from smt_nas.fingerprint import fingerprint
 from smt_nas.profilers.calibration.fit import calibrated
 from smt_nas.profilers.calibration.journal import Journal, Line, journal
 from smt_nas.profilers.calibration.schedule import Plan, Schedule, Visit, as_line, of_line
@@ -134,7 +133,7 @@ def run(
     """Carry out a plan on any bench; see `calibrate`."""
     path = table_path(out, sheet.key, plan.index.space)
     header = _header(plan, sheet)
-    code = hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()[:8]
+    code = fingerprint(header)[:8]
     with journal(out / f".{path.stem}.{code}.jsonl", header) as work:
         seconds, lines, done = _measured(plan, bench, minutes * 60, work, on_progress)
         table = _table(plan, sheet, lines, seconds, done)
