@@ -40,11 +40,9 @@ ROOMS = [
 SIBLINGS = {("export", "report")}  # neither imports the other
 TORCH_ROOMS = {"models", "profilers", "runtime", "train", "nasbench", "evaluators", "export"}
 VISION_ROOMS = {"train", "export"}  # extras: timm and torchvision are no part of core
-VISION_DOOR = PACKAGE / "models" / "vision.py"  # where others get them from, inside functions
+VISION_DOORS = {PACKAGE / "models" / "vision.py"}  # where others get them from, in functions
 MAX_FILES_IN_A_ROOM = 24  # of one idea each; a room that is fuller gets sub-rooms
 HEAVY = ("torch", "timm", "torchvision", "pandas", "optuna", "pymoo")
-
-every_file = pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 
 
 @functools.cache
@@ -66,8 +64,12 @@ def imported(node: ast.AST) -> list[tuple[str, str]]:
     return []
 
 
-def dotted(pair: tuple[str, str]) -> str:
-    return ".".join(filter(None, pair))
+def packages(node: ast.AST) -> set[str]:
+    return {module.split(".")[0] for module, _ in imported(node)}
+
+
+def shown(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
 
 
 def file_of(module: str, name: str) -> Path | None:
@@ -109,17 +111,18 @@ def test_every_room_has_its_place():
     assert {room(p) for p in FILES} <= {*ROOMS, "__init__"}
 
 
-@every_file
-def test_imports_go_one_way(path):
+def test_imports_go_one_way():
     """Those for type checkers and those inside functions too."""
-    if room(path) == "__init__":
-        return
-    place = ROOMS.index(room(path))
-    wrong = [
-        f"line {line}: {room(path)} imports {target.relative_to(PACKAGE)}"
-        for target, line in needs(path).items()
-        if room(target) not in ROOMS[: place + 1] or (room(path), room(target)) in SIBLINGS
-    ]
+    wrong = []
+    for path in FILES:
+        if room(path) == "__init__":
+            continue
+        below = ROOMS[: ROOMS.index(room(path)) + 1]
+        wrong += [
+            f"{shown(path)}:{line} imports {shown(target)}"
+            for target, line in needs(path).items()
+            if room(target) not in below or (room(path), room(target)) in SIBLINGS
+        ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -161,41 +164,43 @@ def test_rooms_are_not_crowded():
     assert max(counts.values()) <= MAX_FILES_IN_A_ROOM, counts
 
 
-@every_file
-def test_torch_stays_in_its_rooms(path):
-    if room(path) in TORCH_ROOMS:
-        return
-    nodes = at_import_time(parsed(path)) if room(path) == "cli" else ast.walk(parsed(path))
-    assert [n for node in nodes for n, _ in imported(node) if n.split(".")[0] == "torch"] == []
+def test_torch_stays_in_its_rooms():
+    wrong = []
+    for path in FILES:
+        if room(path) in TORCH_ROOMS:
+            continue
+        tree = parsed(path)
+        nodes = at_import_time(tree) if room(path) == "cli" else ast.walk(tree)
+        wrong += [shown(path) for node in nodes if "torch" in packages(node)]
+    assert not wrong
 
 
-@every_file
-def test_core_imports_neither_timm_nor_torchvision(path):
-    if room(path) in VISION_ROOMS:
-        return
-    tree = parsed(path)
-    nodes = at_import_time(tree) if path == VISION_DOOR else ast.walk(tree)
-    names = [n.split(".")[0] for node in nodes for n, _ in imported(node)]
-    assert not {"timm", "torchvision"} & set(names)
+def test_core_imports_neither_timm_nor_torchvision():
+    wrong = []
+    for path in FILES:
+        if room(path) in VISION_ROOMS:
+            continue
+        tree = parsed(path)
+        nodes = at_import_time(tree) if path in VISION_DOORS else ast.walk(tree)
+        wrong += [shown(path) for node in nodes if {"timm", "torchvision"} & packages(node)]
+    assert not wrong
 
 
-@every_file
-def test_only_the_console_prints(path):
-    if path == PACKAGE / "cli" / "console.py":
-        return
+def test_only_the_console_prints():
     prints = [
-        f"line {node.lineno}"
+        f"{shown(path)}:{node.lineno}"
+        for path in FILES
+        if path != PACKAGE / "cli" / "console.py"
         for node in ast.walk(parsed(path))
         if (isinstance(node, ast.Name) and node.id == "print")
         or (isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.stdout")
-        or any(dotted(i) == "sys.stdout" for i in imported(node))
+        or ("sys", "stdout") in imported(node)
     ]
     assert not prints, "\n".join(prints)
 
 
-@every_file
-def test_files_say_what_they_are(path):
-    assert ast.get_docstring(parsed(path))
+def test_files_say_what_they_are():
+    assert not [shown(path) for path in FILES if not ast.get_docstring(parsed(path))]
 
 
 def test_no_test_needs_the_experiments():
