@@ -35,7 +35,7 @@ from benchmarks.model import PlainSMT, compare, cpu_model, map_copy
 from smt_nas.arch import PRESETS, Architecture, preset
 from smt_nas.models import SMT, build, to_official
 from smt_nas.profilers.memory_estimate import field_mb
-from smt_nas.profilers.peak_memory import PROC, give_back, resident_mb
+from smt_nas.profilers.peak_memory import PROC, release_freed_memory, resident_mb
 
 SIZE, CLIP, SMOOTHING = 224, 5.0, 0.1
 HEAD = (
@@ -161,7 +161,7 @@ def alone(arch: Architecture, name: str, batch: int, threads: int) -> float | No
     images, labels = batch_of(batch, step.device, arch.num_classes)
     step(images, labels)  # loads kernels, makes the optimizer's state
     step.optimizer.zero_grad(set_to_none=True)
-    give_back()
+    release_freed_memory()
     before = resident_mb()
     try:
         (PROC / "clear_refs").write_text("5", encoding="ascii")  # the peak starts anew (proc(5))

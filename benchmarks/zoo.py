@@ -12,8 +12,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from smt_nas.costs.ops import Op
-from smt_nas.models import vision
 from smt_nas.models.trace import trace
+from smt_nas.runtime import torchvision_ops
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE / ".cache" / "traces"
@@ -49,7 +49,7 @@ def traces(name: str, size: int, channels_last: bool, merged: bool) -> Traces:
 
 
 def _built(name: str, size: int, merged: bool) -> torch.nn.Module:
-    timm = vision.timm()
+    timm = torchvision_ops.import_timm()
     with torch.device("cpu" if merged else "meta"):  # merging computes with the weights
         try:
             module = timm.create_model(name, img_size=size).eval()

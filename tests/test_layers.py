@@ -40,7 +40,7 @@ ROOMS = [
 SIBLINGS = {("export", "report")}  # neither imports the other
 TORCH_ROOMS = {"models", "profilers", "runtime", "train", "nasbench", "evaluators", "export"}
 VISION_ROOMS = {"train", "export"}  # extras: timm and torchvision are no part of core
-VISION_DOORS = {PACKAGE / "models" / "vision.py"}  # where others get them from, in functions
+VISION_DOORS = {PACKAGE / "runtime" / "torchvision_ops.py"}  # others get them from it
 MAX_FILES_IN_A_ROOM = 24  # of one idea each; a room that is fuller gets sub-rooms
 HEAVY = ("torch", "timm", "torchvision", "pandas", "optuna", "pymoo")
 

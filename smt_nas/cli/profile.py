@@ -149,11 +149,11 @@ class _Asked:
 
     def run(self, networks: Sequence[Network], gpu: str | None, anchors: Path | None) -> _Results:
         """Check all of it, then measure or predict."""
-        from smt_nas.profilers.profile import Request, profile, target
+        from smt_nas.profilers.profile import Request, profile, resolve_target
         from smt_nas.profilers.throughput import parse_batches
 
         batches, auto = parse_batches(self.batch)
-        device, where = target(gpu, anchors)
+        device, where = resolve_target(gpu, anchors)
         cases = [c for b in batches for c in self._conditions(b, where)]
         sweeps = self._conditions(1, where) if auto else []
         request = Request(tuple(cases), _limits(self.seconds), self.energy, tuple(sweeps))
@@ -205,12 +205,12 @@ class _Results:
 
     def show(self, by: By | None, as_json: bool, details: bool) -> None:
         """Tables, or one JSON document."""
-        from smt_nas.report.costs import counted
+        from smt_nas.report.costs import count_network
         from smt_nas.report.document import document
         from smt_nas.report.profile import tables
 
         part = by.value if by else "stage"
-        counts = [counted(n, "block" if by == By.block else "stage") for n in self._networks]
+        counts = [count_network(n, "block" if by == By.block else "stage") for n in self._networks]
         if by or as_json or details:
             self._breakdowns = list(self._broken_down(part))
         if as_json:

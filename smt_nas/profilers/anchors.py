@@ -25,7 +25,7 @@ from smt_nas.conditions import Conditions, Mode, Precision
 from smt_nas.devices.block_table import COVERAGE
 from smt_nas.devices.device import Correction, Device
 from smt_nas.errors import ConfigError
-from smt_nas.profilers.breakdown import operators
+from smt_nas.profilers.breakdown import trace_operators
 from smt_nas.profilers.network_loader import load_network
 from smt_nas.yaml import validated
 
@@ -114,7 +114,7 @@ def _of_profile(document: dict[str, Any], where: str) -> list[Anchor]:
         ) from error
 
 
-def anchored(device: Device, anchors: Sequence[Anchor]) -> Device:
+def correct_with_anchors(device: Device, anchors: Sequence[Anchor]) -> Device:
     """The device with predictions corrected by networks measured on it, mode by mode.
 
     Raises:
@@ -123,7 +123,7 @@ def anchored(device: Device, anchors: Sequence[Anchor]) -> Device:
     """
     logs: dict[Mode, list[float]] = defaultdict(list)
     for a in anchors:
-        ops = operators(load_network(a.network, a.conditions.image_size), a.conditions)
+        ops = trace_operators(load_network(a.network, a.conditions.image_size), a.conditions)
         logs[a.conditions.mode].append(
             float(np.log(a.ms / device.predict_ops(ops, a.conditions).ms[0]))
         )

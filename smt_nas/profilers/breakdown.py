@@ -77,17 +77,17 @@ def break_down(
         conditions: how it runs. Only eager inference is measured by operator.
         by: what a piece is.
     """
-    ops = operators(network, conditions)
+    ops = trace_operators(network, conditions)
     times = device.op_times(ops, conditions)
     ms: Mapping[_Where, float] = _summed(ops, times.ms)
     source: Provenance = "predicted"
     if where is not None and conditions.mode == "eager" and not conditions.train:
-        ms, source = measured_ops(network, where, conditions), "measured"
+        ms, source = measure_operators(network, where, conditions), "measured"
     pieces = _pieces(ops, times, ms, by, conditions)
     return Breakdown(network.name, conditions, by, source, pieces)
 
 
-def operators(network: Network, conditions: Conditions) -> list[Op]:
+def trace_operators(network: Network, conditions: Conditions) -> list[Op]:
     """Operators of one inference of a whole batch, traced on meta tensors."""
     size = conditions.image_size or network.image_size
     if network.arch is not None:
@@ -98,7 +98,7 @@ def operators(network: Network, conditions: Conditions) -> list[Op]:
     return trace(model, image, conditions.batch, conditions.channels_last)
 
 
-def measured_ops(network: Network, where: str, conditions: Conditions) -> dict[_Where, float]:
+def measure_operators(network: Network, where: str, conditions: Conditions) -> dict[_Where, float]:
     """Milliseconds by module path and kind: medians over some forwards, each operator waited for.
 
     On a GPU the sum exceeds the latency, since nothing overlaps.

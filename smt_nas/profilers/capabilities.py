@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from importlib import metadata
 from typing import get_args
 
 import torch
@@ -12,6 +13,7 @@ from smt_nas.conditions import Conditions, Precision
 from smt_nas.devices.doctor import Check
 from smt_nas.errors import MeasurementError
 from smt_nas.runtime.torch_device import check, resolve
+from smt_nas.runtime.torchvision_ops import check_torchvision
 
 
 def torch_checks() -> list[Check]:
@@ -22,6 +24,7 @@ def torch_checks() -> list[Check]:
 def _lines() -> Iterator[Check]:
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "a CPU build"
     yield Check("torch", "ok", f"{torch.__version__}, {build}")
+    yield _torchvision()
     devices = ["cpu"]
     try:
         resolve("cuda")
@@ -45,6 +48,21 @@ def _precisions(device: str) -> Check:
             able.append(precision)
     told = ", ".join(able) + (f"; not {', '.join(refused)}" if refused else "")
     return Check(f"{device} precisions", "ok" if able else "missing", told)
+
+
+def _torchvision() -> Check:
+    state = check_torchvision()
+    if state == "absent":
+        what = "not installed, for networks by timm:NAME and training"
+        return Check("torchvision", "missing", what, "pip install 'smt-nas[train]'")
+    version = metadata.version("torchvision")
+    if state == "whole":
+        return Check("torchvision", "ok", f"{version}, its operators load")
+    what = (
+        f"{version} is not built for this torch: nms is declared for it; transforms, models and "
+        "timm work, roi_pool, deform_conv2d and torchvision.io do not"
+    )
+    return Check("torchvision", "ok", what)
 
 
 def _triton() -> Check:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from smt_nas.profilers.runnable import Call
+from smt_nas.profilers.runnable import Runnable
 
 
 class Stream(Protocol):
@@ -91,14 +91,14 @@ _GROWTH = 8  # of a lap's calls to the next one's, at most
 
 
 @dataclass(frozen=True)
-class Sustained:
+class SustainedRun:
     """What was done: calls, all of them ended, and the seconds they took."""
 
     calls: int
     seconds: float
 
 
-def sustain(call: Call, seconds: float, clock: Clock) -> Sustained:
+def run_for(call: Runnable, seconds: float, clock: Clock) -> SustainedRun:
     """Call back to back until the time is over.
 
     Args:
@@ -118,4 +118,4 @@ def sustain(call: Call, seconds: float, clock: Clock) -> Sustained:
         before, now = now, clock.wall_ns()
         if stream:
             lap = max(1, int(min(_GROWTH * lap, lap * _LAP_NS / max(now - before, 1))))
-    return Sustained(calls, (now - start) / 1e9)
+    return SustainedRun(calls, (now - start) / 1e9)

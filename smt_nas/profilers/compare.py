@@ -12,7 +12,7 @@ from smt_nas.devices.block_table import APART
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.clock import Clock, SystemClock
 from smt_nas.profilers.measurement import Measurement, Status
-from smt_nas.profilers.runnable import Call
+from smt_nas.profilers.runnable import Runnable
 from smt_nas.profilers.sampling import MARGINS, MIN_ROUNDS, Limits, OnRound, by_round, run
 from smt_nas.profilers.stats import ratio_interval
 from smt_nas.profilers.watch import Watcher, watcher_of
@@ -47,7 +47,7 @@ class Verdict:
 
 
 def interleave(
-    calls: Sequence[Call],
+    calls: Sequence[Runnable],
     limits: Limits = Limits(),  # noqa: B008 - frozen
     on_round: OnRound | None = None,
     *,

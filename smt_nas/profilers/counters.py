@@ -29,11 +29,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from smt_nas import costs
 from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions
-from smt_nas.errors import MeasurementError, UnknownName, one_line
+from smt_nas.errors import UnknownName, one_line
 from smt_nas.models import SMT, build
 from smt_nas.models.trace import module_paths
 from smt_nas.profilers.network_loader import Network
-from smt_nas.runtime.torch_settings import switched
+from smt_nas.runtime.imports import import_optional, missing_library
+from smt_nas.runtime.torch_settings import apply_torch_settings
 
 PRODUCTS = frozenset(
     (
@@ -250,7 +251,7 @@ def _fvcore(subject: _Subject) -> Count:
     try:
         analysis = library.FlopCountAnalysis(subject.on_cpu(), (subject.images("cpu"),))
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-        with torch.no_grad(), switched(_ONE_THREAD, torch.device("cpu")):
+        with torch.no_grad(), apply_torch_settings(_ONE_THREAD, torch.device("cpu")):
             macs, ignored = int(analysis.total()), analysis.unsupported_ops()
     except Exception as error:  # a tracer on anybody's code
         return _failed(version, error)
@@ -303,16 +304,14 @@ def _imported(module: str, distribution: str) -> ModuleType:
 
     Goes by the name of the distribution: ultralytics-thop (AGPL) takes the import name of thop.
     """
+    way_out = f"`pip install {distribution}`, or leave it out."
     try:
         metadata.version(distribution)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return importlib.import_module(module)
-    except ImportError as error:  # PackageNotFoundError is one
-        raise MeasurementError(
-            f"op counter {distribution}: must be installed (got none). "
-            f"`pip install {distribution}`, or leave it out."
-        ) from error
+    except metadata.PackageNotFoundError as error:
+        raise missing_library(distribution, way_out, "op counter") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return import_optional(module, way_out, "op counter", distribution)
 
 
 def _on_meta(arch: Architecture) -> SMT:

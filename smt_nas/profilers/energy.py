@@ -16,9 +16,9 @@ from typing import Protocol
 import torch
 
 from smt_nas.errors import one_line
-from smt_nas.profilers.clock import Clock, SystemClock, sustain
-from smt_nas.profilers.figure import Figure, unknown
-from smt_nas.profilers.runnable import Call
+from smt_nas.profilers.clock import Clock, SystemClock, run_for
+from smt_nas.profilers.figure import Reading, unknown
+from smt_nas.profilers.runnable import Runnable
 from smt_nas.runtime.host import Rapl, open_rapl
 from smt_nas.runtime.nvml import Absent, Gpu, open_gpu
 
@@ -183,7 +183,7 @@ class Energy:
         return statistics.stdev(self.per_image_mj) if len(self.per_image_mj) > 1 else None
 
     @property
-    def figure(self) -> Figure:
+    def figure(self) -> Reading:
         """Its mean as a figure, with what must be known beside it."""
         mean, std = statistics.fmean(self.per_image_mj), self.std_mj
         told = [f"{'estimated from ' if self.estimated else ''}{self.meter}"]
@@ -193,10 +193,10 @@ class Energy:
         told += [f"ended by {self.ended_by}"] if self.ended_by else []
         low, high = (None, None) if std is None else (mean - std, mean + std)
         sure = not self.estimated and self.ended_by is None and std is not None
-        return Figure(mean, "measured", "ok" if sure else "unknown", low, high, "; ".join(told))
+        return Reading(mean, "measured", "ok" if sure else "unknown", low, high, "; ".join(told))
 
 
-def energy(call: Call) -> Figure:
+def energy(call: Runnable) -> Reading:
     """Measure the energy of an image; without a value, and with the reason, where none can be.
 
     Args:
@@ -213,7 +213,7 @@ def energy(call: Call) -> Figure:
 
 
 def measure_energy(
-    call: Call,
+    call: Runnable,
     meter: Meter,
     windows: Windows = Windows(),
     *,
@@ -274,13 +274,13 @@ def _metered(work: Callable[[], int], meter: Meter, clock: Clock) -> _Metered | 
 
 
 def _windows(
-    call: Call, meter: Meter, windows: Windows, clock: Clock
+    call: Runnable, meter: Meter, windows: Windows, clock: Clock
 ) -> tuple[list[_Metered], str | None]:
     """The whole windows there are, and what ended them early."""
     found = list[_Metered]()
     while len(found) < windows.windows:
         try:
-            one = _metered(lambda: sustain(call, windows.window_s, clock).calls, meter, clock)
+            one = _metered(lambda: run_for(call, windows.window_s, clock).calls, meter, clock)
         except Exception as error:  # the network's own code, or a GPU that fell off
             return found, one_line(error)
         if isinstance(one, Absent):

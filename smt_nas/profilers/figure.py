@@ -1,4 +1,4 @@
-"""`Figure`: one number of a profile, where it comes from, and how far to trust it."""
+"""`Reading`: one number of a profile, where it comes from, and how far to trust it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from smt_nas.profilers.measurement import Measurement, Status
 
 
 @dataclass(frozen=True)
-class Figure:
+class Reading:
     """A value with its provenance and status.
 
     Attributes:
@@ -36,26 +36,26 @@ class Figure:
         return asdict(self)
 
 
-def unknown(provenance: Provenance, reason: str) -> Figure:
+def unknown(provenance: Provenance, reason: str) -> Reading:
     """A figure that is not there, and why."""
-    return Figure(None, provenance, "unknown", reason=reason)
+    return Reading(None, provenance, "unknown", reason=reason)
 
 
-def measured_latency(m: Measurement) -> Figure:
+def measured_latency(m: Measurement) -> Reading:
     """The wall time of one call, milliseconds."""
     s = m.wall
     reason = "; ".join(m.reasons) or None
-    return Figure(s.median_ms, "measured", m.status, s.low_ms, s.high_ms, reason)
+    return Reading(s.median_ms, "measured", m.status, s.low_ms, s.high_ms, reason)
 
 
-def predicted_latency(latency: Latency) -> Figure:
+def predicted_latency(latency: Latency) -> Reading:
     """The predicted time of one call, milliseconds."""
     low, ms, high = (float(a[0]) for a in (latency.low, latency.ms, latency.high))
     note = "; ".join(latency.notes) or None
-    return Figure(ms, "predicted", "ok", low, high, note, latency.basis)
+    return Reading(ms, "predicted", "ok", low, high, note, latency.basis)
 
 
-def as_throughput(latency: Figure, batch: int) -> Figure:
+def as_throughput(latency: Reading, batch: int) -> Reading:
     """Images per second of calls one after the other."""
 
     def per_second(ms: float | None) -> float | None:

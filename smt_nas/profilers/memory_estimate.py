@@ -21,12 +21,14 @@ from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.network_loader import Network
 from smt_nas.runtime.torch_device import DTYPES
-from smt_nas.runtime.torch_settings import random_state_kept
+from smt_nas.runtime.torch_settings import keep_random_state
 
 _TRIED = 2  # images; training with batch norm refuses a single one
 
 
-def alive_mb(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> float | None:
+def estimate_activations_mb(
+    model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype
+) -> float | None:
     """The most memory that activations hold at a time in one forward, MB of 1e6 bytes.
 
     Args:
@@ -58,7 +60,7 @@ def _tried_mb(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> f
 def _most_mb(forward: Callable[[], object], model: nn.Module, weights: list[Tensor]) -> float:
     alive = _Alive(weights)
     with (
-        random_state_kept(torch.device("cpu")),
+        keep_random_state(torch.device("cpu")),
         torch.set_grad_enabled(model.training),
         alive,
     ):
@@ -136,12 +138,14 @@ def check_room(
     free = available_mb() if device.type == "cpu" else None
     if free is None:
         return
-    needed = needed_mb(network, model, conditions, MAX_SHARE * free)
+    needed = estimate_memory_mb(network, model, conditions, MAX_SHARE * free)
     if needed > MAX_SHARE * free:
         raise DoesNotFit(f"needs about {needed:.0f} MB, and {free:.0f} MB are free")
 
 
-def needed_mb(network: Network, model: nn.Module, conditions: Conditions, enough: float) -> float:
+def estimate_memory_mb(
+    network: Network, model: nn.Module, conditions: Conditions, enough: float
+) -> float:
     """Memory of a call on a CPU, MB: an estimate that rather errs high.
 
     Activations are left out where that surely changes nothing: the images alone need more than
@@ -154,7 +158,9 @@ def needed_mb(network: Network, model: nn.Module, conditions: Conditions, enough
     if images > enough or fixed + _PER_INPUT * images <= enough:
         return fixed
     model.train(conditions.train)
-    held = alive_mb(model, shape, DTYPES[conditions.precision] if pure else torch.float32)
+    held = estimate_activations_mb(
+        model, shape, DTYPES[conditions.precision] if pure else torch.float32
+    )
     return fixed + _WORKSPACE[conditions.train] * (held or 0.0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,8 @@ from smt_nas.errors import ConfigError, UnknownName, did_you_mean, one_line
 from smt_nas.files import looks_like_path, working_directory
 from smt_nas.models import SMT, build
 from smt_nas.models.smt import initial_values
-from smt_nas.models.vision import timm
+from smt_nas.runtime.imports import import_attribute
+from smt_nas.runtime.torchvision_ops import import_timm, torchvision_environment
 
 _WAY_OUT = "A path to a model .yaml, timm:NAME and package.module:factory work too."
 _TIMM = "timm:"
@@ -65,9 +65,9 @@ def load_network(spec: str, image_size: int | None = None) -> Network:
             f"(got {image_size}). 224 is usual."
         )
     if spec.startswith(_TIMM):
-        return _timm(spec, image_size)
+        return _load_timm(spec, image_size)
     if ":" in spec and not looks_like_path(spec):
-        return _factory(spec, image_size)
+        return _load_factory(spec, image_size)
     known = PRESETS | SMALL_PRESETS
     if spec not in known and not looks_like_path(spec):
         raise UnknownName("preset", spec, known, _WAY_OUT)
@@ -114,8 +114,8 @@ def _fill(tensor: Tensor, mean: float, std: float, pool: Tensor) -> None:
         torch.mul(pool[: len(part)], std, out=part).add_(mean)
 
 
-def _timm(spec: str, image_size: int | None) -> Network:
-    library, name = timm(), spec.removeprefix(_TIMM)
+def _load_timm(spec: str, image_size: int | None) -> Network:
+    library, name = import_timm(), spec.removeprefix(_TIMM)
     if not library.is_model(name):
         near = did_you_mean(name, library.list_models())
         raise ConfigError(f"No timm model named {name!r}. {near or 'timm.list_models() has all.'}")
@@ -129,7 +129,9 @@ def _timm(spec: str, image_size: int | None) -> Network:
     def make() -> object:
         return library.create_model(name, pretrained=False, **options)
 
-    network = Network(spec, spec, None, image_size or own, channels, lambda: _built(make, spec))
+    network = Network(
+        spec, spec, None, image_size or own, channels, lambda: _build_seeded(make, spec)
+    )
     if resized:
         _check_size(network)
     return network
@@ -150,46 +152,34 @@ def _check_size(network: Network) -> None:
         ) from error
 
 
-def _factory(spec: str, image_size: int | None) -> Network:
-    module, _, attribute = spec.partition(":")
-    factory = _found(spec, module, attribute)
-    network = Network(spec, spec, None, image_size or 224, 3, lambda: _built(factory, spec))
+def _load_factory(spec: str, image_size: int | None) -> Network:
+    with torch.random.fork_rng(devices=[]), torchvision_environment():
+        factory = import_attribute(spec, "network")
+    if not callable(factory):
+        raise ConfigError(
+            f"network {spec}: must name a function that returns an nn.Module "
+            f"(got {type(factory).__name__}). Write `def {spec.rpartition(':')[2]}(): return ...`."
+        )
+    make: Callable[[], object] = factory
+    network = Network(spec, spec, None, image_size or 224, 3, lambda: _build_seeded(make, spec))
     network.build()  # what does not build is better told now
     return network
 
 
-def _found(spec: str, module: str, attribute: str) -> Callable[[], object]:
-    try:
-        with torch.random.fork_rng(devices=[]), working_directory():
-            found: Any = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except (Exception, SystemExit) as error:  # an import runs the user's code
-        raise ConfigError(
-            f"{spec}: must be package.module:factory that can be imported "
-            f"(got {one_line(error)}). Check the name, or start where the module is."
-        ) from error
-    if not callable(found):
-        raise ConfigError(
-            f"{spec}: must name a function that returns an nn.Module "
-            f"(got {type(found).__name__}). Write `def {attribute}(): return ...`."
-        )
-    factory: Callable[[], object] = found
-    return factory
-
-
-def _built(factory: Callable[[], object], spec: str) -> nn.Module:
+def _build_seeded(factory: Callable[[], object], spec: str) -> nn.Module:
     """Call a factory with a seed of its own, and judge what comes."""
-    with torch.random.fork_rng(devices=[]), working_directory():
+    with torch.random.fork_rng(devices=[]), working_directory(), torchvision_environment():
         torch.manual_seed(0)
         try:
-            found = factory()
+            model = factory()
         except (Exception, SystemExit) as error:  # the user's code may raise anything
             raise ConfigError(
-                f"{spec}: the factory must return an nn.Module (got {one_line(error)}). Mend it."
+                f"network {spec}: the factory must return an nn.Module (got {one_line(error)}). "
+                "Mend it."
             ) from error
-    if not isinstance(found, nn.Module):
+    if not isinstance(model, nn.Module):
         raise ConfigError(
-            f"{spec}: the factory must return an nn.Module (got {type(found).__name__}). Mend it."
+            f"network {spec}: the factory must return an nn.Module (got {type(model).__name__}). "
+            "Mend it."
         )
-    return found.eval()
+    return model.eval()

@@ -19,11 +19,11 @@ import torch
 
 from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError, one_line
-from smt_nas.profilers.figure import Figure, unknown
+from smt_nas.profilers.figure import Reading, unknown
 from smt_nas.profilers.memory_estimate import field_mb
 from smt_nas.profilers.network_loader import Network
 from smt_nas.profilers.prepare import prepare
-from smt_nas.profilers.runnable import Call
+from smt_nas.profilers.runnable import Runnable
 
 PROC = Path("/proc/self")
 _RESET_PEAK = "5"  # to clear_refs: "reset the peak resident set size" (proc(5))
@@ -31,7 +31,7 @@ _RESET_PEAK = "5"  # to clear_refs: "reset the peak resident set size" (proc(5))
 
 def peak_memory(
     network: Network, conditions: Conditions, device: str, proc: Path = PROC
-) -> dict[str, Figure]:
+) -> dict[str, Reading]:
     """Run a network once more, and see the most memory it takes.
 
     Call it where the network ran before in this process: the first run loads kernels, which on a
@@ -59,7 +59,7 @@ def peak_memory(
         return {"peak_memory_mb": why, "reserved_memory_mb": why}
 
 
-def _of_gpu(network: Network, conditions: Conditions, device: str) -> dict[str, Figure]:
+def _of_gpu(network: Network, conditions: Conditions, device: str) -> dict[str, Reading]:
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
     call = prepare(network, conditions, device, sets=1)
@@ -78,13 +78,13 @@ def _of_gpu(network: Network, conditions: Conditions, device: str) -> dict[str, 
         call.close()
     allocated, reserved = ((high - low) / 1e6 for low, high in zip(before, after, strict=True))
     return {
-        "peak_memory_mb": Figure(allocated, "measured"),
-        "reserved_memory_mb": Figure(reserved, "measured"),
+        "peak_memory_mb": Reading(allocated, "measured"),
+        "reserved_memory_mb": Reading(reserved, "measured"),
     }
 
 
-def _of_process(network: Network, conditions: Conditions, proc: Path) -> Figure:
-    give_back()
+def _of_process(network: Network, conditions: Conditions, proc: Path) -> Reading:
+    release_freed_memory()
     before = resident_mb(proc)
     if before is None:
         return unknown("measured", "this system tells no resident memory of a process")
@@ -92,7 +92,7 @@ def _of_process(network: Network, conditions: Conditions, proc: Path) -> Figure:
     try:
         if conditions.mode == "compile":
             call.first()  # the compiler takes memory that no later call needs
-        give_back()
+        release_freed_memory()
         if not _reset_peak(proc):
             return unknown("measured", "this kernel does not let the peak be reset (clear_refs)")
         _run(call)
@@ -101,10 +101,10 @@ def _of_process(network: Network, conditions: Conditions, proc: Path) -> Figure:
         call.close()
     if peak is None or peak <= before:
         return unknown("measured", "the resident memory of this process did not grow")
-    return Figure(peak - before, "measured")
+    return Reading(peak - before, "measured")
 
 
-def _run(call: Call) -> None:
+def _run(call: Runnable) -> None:
     """One call, whose failure is told in one line."""
     try:
         call()
@@ -115,7 +115,7 @@ def _run(call: Call) -> None:
         raise MeasurementError(f"{call.name}: fails at times") from error
 
 
-def give_back() -> None:
+def release_freed_memory() -> None:
     """Hand freed memory back to the system, where the C library can."""
     gc.collect()
     try:

@@ -25,9 +25,9 @@ from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError, one_line
 from smt_nas.profilers.memory_estimate import DoesNotFit, check_room, image_shape
 from smt_nas.profilers.network_loader import Network
-from smt_nas.profilers.runnable import Call
+from smt_nas.profilers.runnable import Runnable
 from smt_nas.runtime.torch_device import DTYPES, check, resolve
-from smt_nas.runtime.torch_settings import random_state_kept, switched
+from smt_nas.runtime.torch_settings import apply_torch_settings, keep_random_state
 
 _MIN_SETS, _MAX_INPUT_BYTES = 4, 1 << 30
 _COMPILED_FORMS = 1 << 16  # torch.compile falls back to eager, silently, after 8 networks of a kind
@@ -37,7 +37,7 @@ _CAPTURE_WARMUP = 3  # forwards on a side stream before a capture, as torch asks
 
 def prepare(
     network: Network, conditions: Conditions, device: str = "cpu", *, sets: int | None = None
-) -> Call:
+) -> Runnable:
     """Make a network ready to be timed.
 
     Args:
@@ -57,7 +57,7 @@ def prepare(
 
 
 class _Prepared:
-    """The one `Call` there is."""
+    """The one `Runnable` there is."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class _Prepared:
         """One call on the next input."""
         image = self._images[self._turn]
         self._turn = (self._turn + 1) % len(self._images)
-        with switched(self.conditions, self._device):
+        with apply_torch_settings(self.conditions, self._device):
             self._step(image)
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class _Prepared:
         image, eager = self._images[0].clone(), self._step
         side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.device(self._device), switched(self.conditions, self._device):
+        with torch.cuda.device(self._device), apply_torch_settings(self.conditions, self._device):
             with torch.cuda.stream(side):
                 for _ in range(_CAPTURE_WARMUP):
                     eager(image)
@@ -184,7 +184,7 @@ def _training(
     scaler = torch.amp.GradScaler(device.type, enabled=scaled)
 
     def step(image: Tensor) -> object:
-        with random_state_kept(device), torch.enable_grad():
+        with keep_random_state(device), torch.enable_grad():
             with torch.autocast(device.type, dtype, enabled=amp):
                 logits = first_tensor(forward(image))
                 if logits is None or not logits.requires_grad:

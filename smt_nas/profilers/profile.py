@@ -22,12 +22,12 @@ from smt_nas.devices.measured_table import find_table
 from smt_nas.devices.registry import is_here, tables_of
 from smt_nas.errors import ConfigError, MeasurementError, SmtNasError
 from smt_nas.files import names
-from smt_nas.profilers.anchors import anchored, read_anchors
-from smt_nas.profilers.breakdown import operators
+from smt_nas.profilers.anchors import correct_with_anchors, read_anchors
+from smt_nas.profilers.breakdown import trace_operators
 from smt_nas.profilers.compare import Verdict, interleave, verdict
 from smt_nas.profilers.energy import energy
 from smt_nas.profilers.figure import (
-    Figure,
+    Reading,
     as_throughput,
     measured_latency,
     predicted_latency,
@@ -37,18 +37,18 @@ from smt_nas.profilers.measurement import Measurement
 from smt_nas.profilers.network_loader import Network
 from smt_nas.profilers.peak_memory import peak_memory
 from smt_nas.profilers.prepare import prepare
-from smt_nas.profilers.runnable import Call
+from smt_nas.profilers.runnable import Runnable
 from smt_nas.profilers.sampling import Limits
 from smt_nas.profilers.throughput import Point, Sweep, sweep
 from smt_nas.space import SearchSpace
 
 
-def prediction(network: Network, device: Device, conditions: Conditions) -> Figure:
+def predict_latency(network: Network, device: Device, conditions: Conditions) -> Reading:
     """What the device's sheet or table says; without a value where it cannot."""
     try:
         latency = _of_table(network, device, conditions)
         if latency is None:
-            latency = device.predict_ops(operators(network, conditions), conditions)
+            latency = device.predict_ops(trace_operators(network, conditions), conditions)
         return predicted_latency(latency)
     except SmtNasError as error:  # also of a damaged table: what was measured beside it stays
         return unknown("predicted", str(error))
@@ -90,7 +90,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Row:
+class ProfileRow:
     """One network under one set of conditions.
 
     Attributes:
@@ -104,8 +104,8 @@ class Row:
 
     network: str
     conditions: Conditions
-    figures: dict[str, Figure]
-    predicted: Figure | None = None
+    figures: dict[str, Reading]
+    predicted: Reading | None = None
     measurement: Measurement | None = None
     failure: str | None = None
 
@@ -135,13 +135,13 @@ class Profile:
 
     device: Device
     where: str | None
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ProfileRow] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     sweeps: list[Sweep] = field(default_factory=list)
     interrupted: bool = False
 
 
-def target(name: str | None, anchors: Path | None = None) -> tuple[Device, str | None]:
+def resolve_target(name: str | None, anchors: Path | None = None) -> tuple[Device, str | None]:
     """The device a user named, and where it is on this machine.
 
     Args:
@@ -165,7 +165,7 @@ def target(name: str | None, anchors: Path | None = None) -> tuple[Device, str |
         return local_device(name), name
     device = load_device(name)
     if anchors is not None:
-        device = anchored(device, read_anchors(anchors))
+        device = correct_with_anchors(device, read_anchors(anchors))
     return device, is_here(device.sheet)
 
 
@@ -206,17 +206,17 @@ def profile(
     return found
 
 
-def _predicted(network: Network, device: Device, conditions: Conditions) -> Row:
-    latency = prediction(network, device, conditions)
+def _predicted(network: Network, device: Device, conditions: Conditions) -> ProfileRow:
+    latency = predict_latency(network, device, conditions)
     if latency.value is None:
-        return Row(network.name, conditions, {}, failure=latency.reason)
+        return ProfileRow(network.name, conditions, {}, failure=latency.reason)
     figures = {
         "latency_ms": latency,
         "throughput_ips": as_throughput(latency, conditions.batch),
         "peak_memory_mb": unknown("predicted", "memory is measured, not predicted"),
         "energy_mj": unknown("predicted", "energy is measured, not predicted"),
     }
-    return Row(network.name, conditions, figures, predicted=latency)
+    return ProfileRow(network.name, conditions, figures, predicted=latency)
 
 
 def _measure(
@@ -236,11 +236,11 @@ def _measure(
 
 def _timed(
     found: Profile, networks: Sequence[Network], conditions: Conditions, request: Request
-) -> dict[str, tuple[Measurement, Figure]]:
+) -> dict[str, tuple[Measurement, Reading]]:
     """Latency and energy by network, timed interleaved; where one fails, the others alone."""
     assert found.where is not None
     with ExitStack() as stack:
-        calls: list[Call] = []
+        calls: list[Runnable] = []
         for network in networks:
             with _told(found, network.name, conditions):
                 call = prepare(network, conditions, found.where)
@@ -267,7 +267,7 @@ def _told(found: Profile, network: str, conditions: Conditions) -> Iterator[None
     try:
         yield
     except MeasurementError as error:
-        found.rows.append(Row(network, conditions, {}, failure=str(error)))
+        found.rows.append(ProfileRow(network, conditions, {}, failure=str(error)))
 
 
 def _sweep(found: Profile, network: Network, conditions: Conditions) -> None:
@@ -284,14 +284,16 @@ def _sweep(found: Profile, network: Network, conditions: Conditions) -> None:
             "throughput_ips": point.throughput_ips,
             **point.memory,
         }
-        found.rows.append(Row(network.name, case, figures, prediction(network, device, case)))
+        found.rows.append(
+            ProfileRow(network.name, case, figures, predict_latency(network, device, case))
+        )
 
     device = found.device
     with _told(found, network.name, conditions):
         swept = sweep(network, conditions, (), found.where, auto=True, on_point=keep)
         found.sweeps.append(swept)
         if swept.failure is not None:
-            found.rows.append(Row(network.name, conditions, {}, failure=swept.failure))
+            found.rows.append(ProfileRow(network.name, conditions, {}, failure=swept.failure))
 
 
 def _predicted_sweep(found: Profile, network: Network, conditions: Conditions) -> None:
@@ -308,8 +310,8 @@ def _predicted_sweep(found: Profile, network: Network, conditions: Conditions) -
 
 
 def _row(
-    found: Profile, network: Network, conditions: Conditions, m: Measurement, energy_mj: Figure
-) -> Row:
+    found: Profile, network: Network, conditions: Conditions, m: Measurement, energy_mj: Reading
+) -> ProfileRow:
     assert found.where is not None
     latency = measured_latency(m)
     figures = {
@@ -318,5 +320,5 @@ def _row(
         **peak_memory(network, conditions, found.where),
         "energy_mj": energy_mj,
     }
-    expected = prediction(network, found.device, conditions)
-    return Row(network.name, conditions, figures, expected, m)
+    expected = predict_latency(network, found.device, conditions)
+    return ProfileRow(network.name, conditions, figures, expected, m)

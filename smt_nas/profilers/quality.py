@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from smt_nas.profilers.measurement import Measurement, Status
-from smt_nas.profilers.sample_collector import Subject
+from smt_nas.profilers.sample_collector import SampleCollector
 from smt_nas.profilers.stats import DRIFT_SAMPLES, drifts
-from smt_nas.profilers.watch import Seen
+from smt_nas.profilers.watch import WatchReport
 
 MAX_FLAGGED = 0.05  # share of samples under load from which the whole measurement is
 STARVED = 1.1  # a sample that took this much longer than its CPU time explains was made to wait
@@ -18,7 +18,7 @@ _WORST_FIRST: tuple[Status, ...] = ("throttled", "loaded", "drifting", "unknown"
 
 
 @dataclass(frozen=True)
-class Story:
+class RunContext:
     """What all networks of a run share.
 
     Attributes:
@@ -37,10 +37,10 @@ class Story:
     steady: bool
     stopped_by: str
     loaded: tuple[range, ...]
-    seen: Seen
+    seen: WatchReport
 
 
-def finding(subject: Subject, story: Story) -> Measurement:
+def assess_quality(subject: SampleCollector, story: RunContext) -> Measurement:
     """Put together what one network gave; it has at least one sample."""
     flagged = _flagged(subject, story.loaded)
     concerns = [*story.seen.concerns, *_concerns(subject, story, len(flagged))]
@@ -70,7 +70,9 @@ def finding(subject: Subject, story: Story) -> Measurement:
     )
 
 
-def _concerns(subject: Subject, story: Story, flagged: int) -> Iterator[tuple[Status, str]]:
+def _concerns(
+    subject: SampleCollector, story: RunContext, flagged: int
+) -> Iterator[tuple[Status, str]]:
     """What the samples themselves speak of."""
     if subject.error:
         yield "unknown", f"ended by {subject.error}"
@@ -85,7 +87,7 @@ def _concerns(subject: Subject, story: Story, flagged: int) -> Iterator[tuple[St
         yield "loaded", f"{share:.0%} of the samples were taken while others ran"
 
 
-def _flagged(subject: Subject, loaded: Sequence[range]) -> tuple[int, ...]:
+def _flagged(subject: SampleCollector, loaded: Sequence[range]) -> tuple[int, ...]:
     """Indices of samples taken in rounds under load, or that waited for a CPU."""
     n, per_turn = len(subject.wall_ms), subject.per_turn
     found = {i for rounds in loaded for i in range(rounds.start * per_turn, rounds.stop * per_turn)}

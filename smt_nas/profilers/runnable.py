@@ -1,4 +1,4 @@
-"""`Call`: a network made ready to be timed. The port between preparing and timing."""
+"""`Runnable`: a network made ready to be timed. The port between preparing and timing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 from smt_nas.conditions import Conditions
 
 
-class Call(Protocol):
+class Runnable(Protocol):
     """One forward (or training step) at a time, on inputs that rotate.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""`Subject`: one network under the clock. It takes its turns and keeps what they gave."""
+"""`SampleCollector`: one network under the clock. It takes its turns and keeps what they gave."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from smt_nas.errors import MeasurementError, SmtNasError, one_line
 from smt_nas.profilers.clock import Clock
-from smt_nas.profilers.runnable import Call
+from smt_nas.profilers.runnable import Runnable
 from smt_nas.runtime.host import host
 
 TURN_MS = {"cpu": 10.0, "cuda": 50.0}
@@ -16,7 +16,7 @@ TURN_MS = {"cpu": 10.0, "cuda": 50.0}
 queue runs ahead; with fewer than one call a turn, it is one call ahead."""
 
 
-class Subject:
+class SampleCollector:
     """One network, its samples, and the error that ended them.
 
     Args:
@@ -31,7 +31,7 @@ class Subject:
         error: what the call raised; None while it runs.
     """
 
-    def __init__(self, call: Call, clock: Clock) -> None:
+    def __init__(self, call: Runnable, clock: Clock) -> None:
         self.call = call
         self.wall_ms: list[float] = []
         self.device_ms: list[float] = []

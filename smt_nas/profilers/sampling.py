@@ -14,9 +14,9 @@ import torch
 
 from smt_nas.profilers.clock import Clock, SystemClock
 from smt_nas.profilers.measurement import Measurement
-from smt_nas.profilers.quality import Story, finding
-from smt_nas.profilers.runnable import Call
-from smt_nas.profilers.sample_collector import Subject
+from smt_nas.profilers.quality import RunContext, assess_quality
+from smt_nas.profilers.runnable import Runnable
+from smt_nas.profilers.sample_collector import SampleCollector
 from smt_nas.profilers.stats import Floats, half_width, ratio_interval, thirds
 from smt_nas.profilers.watch import Watcher, watcher_of
 
@@ -78,7 +78,7 @@ OnRound = Callable[[int, int], None]
 
 
 def run(
-    calls: Sequence[Call],
+    calls: Sequence[Runnable],
     limits: Limits,
     clock: Clock,
     watcher: Watcher,
@@ -96,7 +96,7 @@ def run(
     Raises:
         MeasurementError: a call failed before it gave a sample.
     """
-    subjects = [Subject(call, clock) for call in calls]
+    subjects = [SampleCollector(call, clock) for call in calls]
     started = clock.date()
     with _threads_restored():
         for subject in subjects:
@@ -107,11 +107,15 @@ def run(
             stopped_by, loaded = _sample(subjects, limits, clock, watcher, on_round)
         finally:
             seen = watcher.stop()
-    story = Story(started, limits.warmup_s > 0, warmup_s, steady, stopped_by, tuple(loaded), seen)
-    return [finding(subject, story) for subject in subjects]
+    story = RunContext(
+        started, limits.warmup_s > 0, warmup_s, steady, stopped_by, tuple(loaded), seen
+    )
+    return [assess_quality(subject, story) for subject in subjects]
 
 
-def _warm_up(subjects: Sequence[Subject], limits: Limits, clock: Clock) -> tuple[float, bool]:
+def _warm_up(
+    subjects: Sequence[SampleCollector], limits: Limits, clock: Clock
+) -> tuple[float, bool]:
     """Call in rounds until times are steady; plan the turns. Seconds taken, and whether steady.
 
     Two windows are compared: the last third of the warm-up and the third before it. They grow
@@ -142,7 +146,7 @@ def _is_steady(times_ms: Sequence[float]) -> bool:
 
 
 def _sample(
-    subjects: Sequence[Subject],
+    subjects: Sequence[SampleCollector],
     limits: Limits,
     clock: Clock,
     watcher: Watcher,
@@ -174,7 +178,7 @@ def _sample(
             return ("ci" if enough else "time cap"), loaded
 
 
-def _enough(subjects: Sequence[Subject], limits: Limits) -> bool:
+def _enough(subjects: Sequence[SampleCollector], limits: Limits) -> bool:
     """Whether every interval is narrow enough: of the medians, and of the ratios to the first."""
     alive = [s for s in subjects if s.error is None]
     if any(len(s.wall_ms) < limits.samples for s in alive):
@@ -186,7 +190,7 @@ def _enough(subjects: Sequence[Subject], limits: Limits) -> bool:
     return len(alive) < 2 or _ratios_are_narrow(alive, limits)
 
 
-def _ratios_are_narrow(subjects: Sequence[Subject], limits: Limits) -> bool:
+def _ratios_are_narrow(subjects: Sequence[SampleCollector], limits: Limits) -> bool:
     first, *others = (by_round(s.wall_ms, s.per_turn) for s in subjects)
     if len(first) < MIN_ROUNDS:
         return False
@@ -218,7 +222,7 @@ __all__ = ["Limits", "measure"]
 
 
 def measure(
-    call: Call,
+    call: Runnable,
     limits: Limits = Limits(),
     *,
     clock: Clock | None = None,

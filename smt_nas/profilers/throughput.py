@@ -15,13 +15,13 @@ import torch
 from smt_nas.budgets import MAX_BATCH
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError, MeasurementError, one_line
-from smt_nas.profilers.clock import Clock, SystemClock, sustain
-from smt_nas.profilers.figure import Figure, unknown
+from smt_nas.profilers.clock import Clock, SystemClock, run_for
+from smt_nas.profilers.figure import Reading, unknown
 from smt_nas.profilers.memory_estimate import MAX_SHARE, DoesNotFit, available_mb
 from smt_nas.profilers.network_loader import Network
 from smt_nas.profilers.peak_memory import peak_memory
 from smt_nas.profilers.prepare import prepare
-from smt_nas.profilers.runnable import Call
+from smt_nas.profilers.runnable import Runnable
 from smt_nas.profilers.watch import Watcher, watcher_of
 from smt_nas.runtime.torch_device import resolve
 
@@ -39,8 +39,8 @@ class Point:
     """
 
     batch: int
-    throughput_ips: Figure
-    memory: dict[str, Figure] = field(default_factory=dict)
+    throughput_ips: Reading
+    memory: dict[str, Reading] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ _RESOLUTION = 32  # the largest batch is found to a 32nd of it
 _FLAT = 2  # doublings without gain, after which a CPU's curve is over
 _GAIN = 1.02
 
-Prepare = Callable[[Network, Conditions, str], Call]
+Prepare = Callable[[Network, Conditions, str], Runnable]
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,11 @@ def _not_a_batch(word: str) -> str:
 
 
 @dataclass(frozen=True)
-class Rig:
+class SweepDependencies:
     """What a sweep works with; a test brings its own."""
 
-    prepare: Callable[[Network, Conditions, str], Call] = prepare
-    memory: Callable[[Network, Conditions, str], dict[str, Figure]] = peak_memory
+    prepare: Callable[[Network, Conditions, str], Runnable] = prepare
+    memory: Callable[[Network, Conditions, str], dict[str, Reading]] = peak_memory
     free_mb: Callable[[], float | None] = available_mb
     watcher: Callable[[str], Watcher] = watcher_of
     clock: Clock = field(default_factory=SystemClock)
@@ -141,7 +141,7 @@ def sweep(
     auto: bool = False,
     pace: Pace = Pace(),
     on_point: Callable[[Point], None] = lambda point: None,
-    rig: Rig | None = None,
+    rig: SweepDependencies | None = None,
 ) -> Sweep:
     """Measure throughput and memory over batch sizes.
 
@@ -161,7 +161,7 @@ def sweep(
         MeasurementError: not even the smallest batch could be run.
     """
     with _memory_capped(device):
-        run = _Run(network, conditions, device, pace, on_point, rig or Rig())
+        run = _Run(network, conditions, device, pace, on_point, rig or SweepDependencies())
         for batch in sorted(set(batches)):
             run.point(batch)
         largest, reason = run.double() if auto else (None, "not looked for")
@@ -184,7 +184,7 @@ class _Run:
         device: str,
         pace: Pace,
         on_point: Callable[[Point], None],
-        rig: Rig,
+        rig: SweepDependencies,
     ) -> None:
         self._network, self._conditions, self._device = network, conditions, device
         self._pace, self._on_point, self._rig = pace, on_point, rig
@@ -192,17 +192,17 @@ class _Run:
         self.failure: str | None = None  # the first that is not about memory
         self._too_large = MAX_BATCH + 1  # the smallest batch that is known not to fit
 
-    def point(self, batch: int) -> Figure:
+    def point(self, batch: int) -> Reading:
         """Measure a batch, once; its throughput, without a value where it does not run."""
         if batch not in self.points:
-            ips, memory = self._measured(batch), dict[str, Figure]()
+            ips, memory = self._measured(batch), dict[str, Reading]()
             if ips.value is not None:
                 memory = self._memory(batch)
             self.points[batch] = Point(batch, ips, memory)
             self._on_point(self.points[batch])
         return self.points[batch].throughput_ips
 
-    def _memory(self, batch: int) -> dict[str, Figure]:
+    def _memory(self, batch: int) -> dict[str, Reading]:
         """What it takes; with the reason where that cannot be said, so that the speed stays."""
         try:
             return self._rig.memory(self._network, self._at(batch), self._device)
@@ -247,13 +247,13 @@ class _Run:
             self.point(low)
         return (low or None), f"{high} needs more than {MAX_SHARE:.0%} of the memory"
 
-    def _tried(self, batch: int) -> Figure:
+    def _tried(self, batch: int) -> Reading:
         """A batch's warm-up, or its point where there is one."""
         if batch in self.points:
             return self.points[batch].throughput_ips
         return self._attempt(batch, self._warm)
 
-    def _measured(self, batch: int) -> Figure:
+    def _measured(self, batch: int) -> Reading:
         if batch >= self._too_large:
             return unknown("measured", f"batch {self._too_large} needs more memory than there is")
         if (needed := self._needs_mb(batch)) is not None:
@@ -275,7 +275,7 @@ class _Run:
         needed = peak * batch / max(known)
         return needed if needed > MAX_SHARE * free else None
 
-    def _attempt(self, batch: int, use: Callable[[Call], Figure]) -> Figure:
+    def _attempt(self, batch: int, use: Callable[[Runnable], Reading]) -> Reading:
         """Make a batch ready, use it, close it; a failure is a figure without a value."""
         conditions, call = self._at(batch), None
         try:
@@ -296,26 +296,26 @@ class _Run:
     def _at(self, batch: int) -> Conditions:
         return self._conditions.model_copy(update={"batch": batch})
 
-    def _run(self, call: Call) -> Figure:
+    def _run(self, call: Runnable) -> Reading:
         """Images per second after the warm-up, and what the watcher saw."""
         clock, watcher = self._rig.clock, self._rig.watcher(self._device)
         self._warm(call)
         watcher.start()
         try:
-            found = sustain(call, self._pace.seconds, clock)
+            found = run_for(call, self._pace.seconds, clock)
         finally:
             seen = watcher.stop()
         ips = found.calls * call.conditions.batch / found.seconds
         if not seen.concerns:
-            return Figure(ips, "measured")
+            return Reading(ips, "measured")
         status, reason = seen.concerns[0]
-        return Figure(ips, "measured", status, reason=reason)
+        return Reading(ips, "measured", status, reason=reason)
 
-    def _warm(self, call: Call) -> Figure:
+    def _warm(self, call: Runnable) -> Reading:
         """Run for the warm-up; its images per second."""
         call.first()
-        found = sustain(call, self._pace.warmup_s, self._rig.clock)
-        return Figure(found.calls * call.conditions.batch / found.seconds, "measured")
+        found = run_for(call, self._pace.warmup_s, self._rig.clock)
+        return Reading(found.calls * call.conditions.batch / found.seconds, "measured")
 
 
 @contextmanager

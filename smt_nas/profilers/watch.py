@@ -29,7 +29,7 @@ Concern = tuple[Status, str]
 
 
 @dataclass(frozen=True)
-class Seen:
+class WatchReport:
     """What a watcher saw from start to stop.
 
     Attributes:
@@ -50,7 +50,7 @@ class Watcher(Protocol):
     def loaded(self) -> bool:
         """Whether others used the machine since the last question (or the start)."""
 
-    def stop(self) -> Seen:
+    def stop(self) -> WatchReport:
         """End, and tell."""
 
 
@@ -61,10 +61,10 @@ def watcher_of(device: str) -> Watcher:
     where = torch.device(device)
     uuid = getattr(torch.cuda.get_device_properties(where), "uuid", None)
     gpu = open_gpu(where.index or 0, uuid=None if uuid is None else str(uuid))
-    return Blind(gpu.reason) if isinstance(gpu, Absent) else GpuWatcher(gpu)
+    return NullWatcher(gpu.reason) if isinstance(gpu, Absent) else GpuWatcher(gpu)
 
 
-class Blind:
+class NullWatcher:
     """Sees nothing, and says so.
 
     Args:
@@ -81,9 +81,9 @@ class Blind:
         """It cannot tell."""
         return False
 
-    def stop(self) -> Seen:
+    def stop(self) -> WatchReport:
         """Tell that nothing was seen."""
-        return Seen((("unknown", f"nothing watched the GPU: {self._reason}"),))
+        return WatchReport((("unknown", f"nothing watched the GPU: {self._reason}"),))
 
 
 class HostWatcher:
@@ -106,7 +106,7 @@ class HostWatcher:
         self._samples.append(self._read())
         return _used_by_others(*self._samples[-2:]) is True
 
-    def stop(self) -> Seen:
+    def stop(self) -> WatchReport:
         """Judge the whole run."""
         self._samples.append(self._read())
         first, last = self._samples[0], self._samples[-1]
@@ -126,7 +126,7 @@ class HostWatcher:
             "mhz": float(np.median(clocks)) if clocks else None,
             "mhz_min": min(clocks, default=None),
         }
-        return Seen(tuple(concerns), values)
+        return WatchReport(tuple(concerns), values)
 
 
 def _used_by_others(before: HostSample, after: HostSample) -> bool | None:
@@ -161,11 +161,11 @@ class GpuWatcher:
         """A GPU tells of others only who they are, not when they work."""
         return False
 
-    def stop(self) -> Seen:
+    def stop(self) -> WatchReport:
         """End, and judge the readings."""
         self._end.set()
         self._thread.join()
-        return Seen(tuple(self._concerns()), self._values())
+        return WatchReport(tuple(self._concerns()), self._values())
 
     def _watch(self) -> None:
         try:

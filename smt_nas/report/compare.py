@@ -12,15 +12,17 @@ from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError
 from smt_nas.profilers.compare import Verdict, verdict
 from smt_nas.profilers.measurement import Measurement
-from smt_nas.profilers.profile import Profile, Row
-from smt_nas.report.costs import Counted
+from smt_nas.profilers.profile import Profile, ProfileRow
+from smt_nas.report.costs import NetworkCounts
 from smt_nas.report.document import Saved
 from smt_nas.report.figures import DASH, as_ms, as_number, half_width
 
 _FIRST = "first"
 
 
-def comparison_table(profile: Profile, conditions: Conditions, counted: Sequence[Counted]) -> Table:
+def comparison_table(
+    profile: Profile, conditions: Conditions, counted: Sequence[NetworkCounts]
+) -> Table:
     """Networks under the same conditions, each against the first one."""
     measured = profile.where is not None
     table = Table(show_edge=False, pad_edge=False, collapse_padding=True, title=str(conditions))
@@ -41,7 +43,7 @@ def comparison_table(profile: Profile, conditions: Conditions, counted: Sequence
     return table
 
 
-def _cells(counted: Counted, row: Row, ratio: str, word: Verdict | None) -> list[str]:
+def _cells(counted: NetworkCounts, row: ProfileRow, ratio: str, word: Verdict | None) -> list[str]:
     latency = row.figures["latency_ms"]
     return [
         row.network,
@@ -57,7 +59,7 @@ def _cells(counted: Counted, row: Row, ratio: str, word: Verdict | None) -> list
     ]
 
 
-def _ratio(row: Row, rows: Mapping[str, Row]) -> str:
+def _ratio(row: ProfileRow, rows: Mapping[str, ProfileRow]) -> str:
     first, own = next(iter(rows.values())).figures["latency_ms"], row.figures["latency_ms"]
     assert first.value and own.value
     return f"{own.value / first.value:.2f}x"

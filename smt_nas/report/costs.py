@@ -24,7 +24,7 @@ _SHOWN = ("params", "macs", "attention_macs", "activations")
 
 
 @dataclass(frozen=True)
-class Counted:
+class NetworkCounts:
     """A network and what is counted of it, for one image.
 
     Attributes:
@@ -42,14 +42,14 @@ class Counted:
     counts: Mapping[str, Count]
 
 
-def counted(network: Network, by: str) -> Counted:
+def count_network(network: Network, by: str) -> NetworkCounts:
     """Count a network: by formula where it is an SMT, and by every counter."""
     counts = count(network)
     if network.arch is not None:
         whole = costs.of(network.arch)
-        return Counted(network, whole.params, whole.macs, cost_rows(network.arch, by), counts)
+        return NetworkCounts(network, whole.params, whole.macs, cost_rows(network.arch, by), counts)
     params = sum(p.numel() for p in network.build().parameters())
-    return Counted(network, params, counts["torch"].macs, (), counts)
+    return NetworkCounts(network, params, counts["torch"].macs, (), counts)
 
 
 def cost_rows(arch: Architecture, by: str) -> list[PartCosts]:
@@ -86,7 +86,7 @@ def costs_table(title: str, arch: Architecture, rows: Iterable[PartCosts]) -> Gr
     return Group(Text(f"{title} at {size}x{size}: {describe_macs(whole.macs)}"), table)
 
 
-def witness_table(c: Counted) -> Table:
+def counter_table(c: NetworkCounts) -> Table:
     """MACs of one image by formula, where there is one, beside those of the counters."""
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("counter")
@@ -100,7 +100,7 @@ def witness_table(c: Counted) -> Table:
     return table
 
 
-def witness_notes(c: Counted) -> list[str]:
+def counter_notes(c: NetworkCounts) -> list[str]:
     """What each counter leaves out and adds, a line each."""
     said = {"smt-nas": (_LEFT_OUT, "nothing")} if c.parts else {}
     said |= {k: (other.leaves_out, other.adds) for k, other in c.counts.items() if not other.reason}

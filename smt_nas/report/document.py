@@ -15,8 +15,8 @@ from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError
 from smt_nas.profilers.breakdown import Breakdown
 from smt_nas.profilers.measurement import Measurement
-from smt_nas.profilers.profile import Profile, Row
-from smt_nas.report.costs import Counted
+from smt_nas.profilers.profile import Profile, ProfileRow
+from smt_nas.report.costs import NetworkCounts
 
 SCHEMA = 2
 MAX_BYTES = 200_000_000
@@ -25,7 +25,7 @@ _FIGURES = ("latency_ms", "throughput_ips", "peak_memory_mb", "reserved_memory_m
 
 def document(
     profile: Profile,
-    counted: Sequence[Counted],
+    counted: Sequence[NetworkCounts],
     breakdowns: Sequence[Breakdown],
     environment: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def document(
     }
 
 
-def _network(c: Counted) -> dict[str, Any]:
+def _network(c: NetworkCounts) -> dict[str, Any]:
     arch = c.network.arch
     whole = None if arch is None else costs.of(arch).as_dict()
     return {
@@ -80,7 +80,7 @@ def _network(c: Counted) -> dict[str, Any]:
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: ProfileRow) -> dict[str, Any]:
     return {
         "network": row.network,
         "conditions": row.conditions.model_dump(mode="json"),

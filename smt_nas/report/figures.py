@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from smt_nas.metrics import METRICS
-from smt_nas.profilers.figure import Figure
-from smt_nas.profilers.profile import Profile, Row
+from smt_nas.profilers.figure import Reading
+from smt_nas.profilers.profile import Profile, ProfileRow
 
 DASH = "-"
 
@@ -77,7 +77,7 @@ def _notes(profile: Profile) -> Iterator[str]:
             yield f"{c.other} v {c.base}, {c.conditions}: {c.verdict.word}, {c.verdict.reason}."
 
 
-def _measured(where: str, rows: Sequence[Row]) -> Table:
+def _measured(where: str, rows: Sequence[ProfileRow]) -> Table:
     cpu = where == "cpu"
     energy = any(r.figures["energy_mj"].value for r in rows if "energy_mj" in r.figures)
     padding = (0, 0) if energy else (0, 1)  # 80 columns hold one more then
@@ -95,7 +95,7 @@ def _measured(where: str, rows: Sequence[Row]) -> Table:
     return table
 
 
-def _cells(row: Row, cpu: bool) -> list[str]:
+def _cells(row: ProfileRow, cpu: bool) -> list[str]:
     m, c, latency = row.measurement, row.conditions, row.figures["latency_ms"]
     wall, device = (m.wall, m.on_device) if m else (None, None)
     threads = "all" if c.threads is None else str(c.threads)
@@ -111,13 +111,13 @@ def _cells(row: Row, cpu: bool) -> list[str]:
     ]
 
 
-def _status(row: Row) -> str:
+def _status(row: ProfileRow) -> str:
     """Of the latency; of the throughput where only that was measured."""
     name = "latency_ms" if row.measurement else "throughput_ips"
     return row.figures[name].status
 
 
-def _predicted(rows: Sequence[Row]) -> Table:
+def _predicted(rows: Sequence[ProfileRow]) -> Table:
     table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
     for heading in ("batch", "precision", "mode"):
         table.add_column(heading, no_wrap=True)
@@ -133,14 +133,14 @@ def _predicted(rows: Sequence[Row]) -> Table:
     return table
 
 
-def half_width(figure: Figure) -> str:
+def half_width(figure: Reading) -> str:
     """Half of an interval as a share of the value."""
     if figure.value is None or figure.low is None or figure.high is None:
         return DASH
     return f"{(figure.high - figure.low) / 2 / figure.value:.1%}"
 
 
-def as_number(figure: Figure | None) -> str:
+def as_number(figure: Reading | None) -> str:
     """Four significant digits; a dash where there is no value."""
     if figure is None or figure.value is None:
         return DASH

@@ -6,18 +6,17 @@ Everything is inside the file, plotly's JavaScript too, so it opens without a ne
 from __future__ import annotations
 
 import html
-import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from types import ModuleType
 from typing import Any
 
-from smt_nas.errors import MeasurementError
 from smt_nas.metrics import METRICS
 from smt_nas.profilers.breakdown import Breakdown
-from smt_nas.profilers.figure import Figure
-from smt_nas.profilers.profile import Profile, Row
+from smt_nas.profilers.figure import Reading
+from smt_nas.profilers.profile import Profile, ProfileRow
 from smt_nas.report.figures import notes, title
+from smt_nas.runtime.imports import import_optional
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
@@ -57,12 +56,8 @@ def page(profile: Profile, breakdowns: Sequence[Breakdown], environment: dict[st
 
 
 def _plotly() -> ModuleType:
-    try:
-        return importlib.import_module("plotly.graph_objects")
-    except ImportError as error:
-        raise MeasurementError(
-            "--html: draws with plotly (got none). `pip install 'smt-nas[report]'`, or use --json."
-        ) from error
+    way_out = "`pip install 'smt-nas[report]'`, or use --json."
+    return import_optional("plotly.graph_objects", way_out, where="--html")
 
 
 def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -71,12 +66,12 @@ def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _figures(rows: Sequence[Row]) -> str:
+def _figures(rows: Sequence[ProfileRow]) -> str:
     heading = ["network", "conditions", *(METRICS[n].heading for n in _COLUMNS), "from", "status"]
     return _table(heading, (_figure_cells(row) for row in rows))
 
 
-def _figure_cells(row: Row) -> list[str]:
+def _figure_cells(row: ProfileRow) -> list[str]:
     latency = row.figures.get("latency_ms")
     cells = [_cell(row.network), _cell(str(row.conditions))]
     cells += [_cell(_with_interval(row.figures.get(name))) for name in _COLUMNS]
@@ -90,7 +85,7 @@ def _cell(text: str, kind: str = "") -> str:
     return f"<td class={kind or 'plain'}>{html.escape(text)}</td>"
 
 
-def _with_interval(figure: Figure | None) -> str:
+def _with_interval(figure: Reading | None) -> str:
     if figure is None or figure.value is None:
         return "-"
     if figure.low is None or figure.high is None:
@@ -174,7 +169,7 @@ def _curves(plotly: ModuleType, profile: Profile) -> Iterator[tuple[str, Any]]:
         yield "Batch curve", figure
 
 
-def _curve(row: Row) -> str:
+def _curve(row: ProfileRow) -> str:
     other = row.conditions.model_copy(update={"batch": 1})
     return f"{row.network} {str(other).removeprefix('b1 ')}"
 

@@ -11,12 +11,12 @@ from smt_nas.profilers.breakdown import Breakdown
 from smt_nas.profilers.profile import Profile
 from smt_nas.report.breakdown import breakdown_notes, breakdown_table
 from smt_nas.report.compare import comparison_table
-from smt_nas.report.costs import Counted, costs_table, witness_notes, witness_table
+from smt_nas.report.costs import NetworkCounts, costs_table, counter_notes, counter_table
 from smt_nas.report.figures import figure_table, notes, title
 
 
 def tables(
-    profile: Profile, counted: Sequence[Counted], breakdowns: Sequence[Breakdown]
+    profile: Profile, counted: Sequence[NetworkCounts], breakdowns: Sequence[Breakdown]
 ) -> Iterator[RenderableType]:
     """Everything a reader wants to see of a profile, in order."""
     if len(counted) == 1:
@@ -35,9 +35,9 @@ def tables(
         yield Text(line)
 
 
-def _counts(c: Counted) -> Iterator[RenderableType]:
+def _counts(c: NetworkCounts) -> Iterator[RenderableType]:
     """Costs by formula, where a formula knows the network; then what each counter says."""
     if c.network.arch is not None:
         yield costs_table(c.network.name, c.network.arch, c.parts)
-    yield witness_table(c)
-    yield from map(Text, witness_notes(c))
+    yield counter_table(c)
+    yield from map(Text, counter_notes(c))

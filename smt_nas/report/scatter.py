@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from smt_nas.errors import ConfigError, MeasurementError
+from smt_nas.errors import ConfigError
 from smt_nas.evaluators.validation.validate import BASELINES, Judged, Validation
 from smt_nas.files import check_writable, write_atomic
+from smt_nas.runtime.imports import import_optional
 
 _KINDS = (".html", ".png")
 _COLOURS = "Viridis"
@@ -141,10 +141,4 @@ def _picture(found: Validation, rows: Sequence[Judged]) -> bytes:
 
 
 def _library(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MeasurementError(
-            f"--plot: draws with {name.partition('.')[0]} (got none). "
-            "`pip install 'smt-nas[report]'`, or use --json."
-        ) from error
+    return import_optional(name, "`pip install 'smt-nas[report]'`, or use --json.", where="--plot")

@@ -19,7 +19,7 @@ from smt_nas import __version__
 from smt_nas.conditions import Conditions
 from smt_nas.runtime.host import host, sample
 from smt_nas.runtime.nvml import Absent, Gpu, open_gpu
-from smt_nas.runtime.torch_settings import all_threads, switched
+from smt_nas.runtime.torch_settings import all_threads, apply_torch_settings
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _PER_ROW = "only where the precision is tf32"  # a stamp of several conditions
@@ -105,7 +105,7 @@ def _switches(device: str, conditions: Conditions | None) -> dict[str, Any]:
         "math": cuda.math_sdp_enabled,
     }
     on_gpu = device != "cpu"
-    with switched(conditions or Conditions(), torch.device(device)):
+    with apply_torch_settings(conditions or Conditions(), torch.device(device)):
         tf32: dict[str, Any] = {
             "tf32_matmul": cuda.matmul.allow_tf32 if on_gpu else None,
             "tf32_cudnn": cudnn.allow_tf32 if on_gpu else None,

@@ -10,7 +10,7 @@ from torch import nn
 
 from smt_nas.conditions import Conditions, Precision
 from smt_nas.errors import MeasurementError, one_line
-from smt_nas.runtime.torch_settings import random_state_kept
+from smt_nas.runtime.torch_settings import keep_random_state
 
 DTYPES: dict[Precision, torch.dtype] = {
     "fp32": torch.float32,
@@ -108,7 +108,7 @@ def refusal(precision: Precision, device: torch.device) -> str | None:
 def _refused_by_torch(precision: Precision, device: torch.device) -> str | None:
     """Try what every network is made of in that type; None where torch computes it."""
     dtype, amp = DTYPES[precision], precision.startswith("amp")
-    with random_state_kept(device):
+    with keep_random_state(device):
         parts = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(16, 4), nn.LayerNorm(4))
     parts.to(device=device, dtype=torch.float32 if amp else dtype)
     image = torch.ones(1, 4, 4, 4, device=device, dtype=torch.float32 if amp else dtype)

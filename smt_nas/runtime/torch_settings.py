@@ -16,7 +16,7 @@ from smt_nas.conditions import Conditions
 
 
 @contextmanager
-def switched(conditions: Conditions, device: torch.device) -> Iterator[None]:
+def apply_torch_settings(conditions: Conditions, device: torch.device) -> Iterator[None]:
     """Run a block under the switches of `conditions`."""
     if device.type == "cpu":
         with _threads(conditions.threads or all_threads()):
@@ -57,7 +57,7 @@ def _cuda(tf32: bool) -> Iterator[None]:
 
 
 @contextmanager
-def random_state_kept(device: torch.device) -> Iterator[None]:
+def keep_random_state(device: torch.device) -> Iterator[None]:
     """Put torch's random state back after a block: stochastic depth draws from it."""
     gpus = [device.index] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=gpus):

@@ -11,8 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from smt_nas.errors import ConfigError, TrainingError, did_you_mean
 from smt_nas.models import SMT
-from smt_nas.models.vision import timm
 from smt_nas.runtime.torch_device import refusal
+from smt_nas.runtime.torchvision_ops import import_timm
 from smt_nas.train.distill import DistillLoss
 from smt_nas.train.learner import Learner, Loss
 from smt_nas.train.process_group import World
@@ -47,7 +47,7 @@ def check(recipe: Recipe, name: str, world: World) -> None:
 
 def check_optimizer(recipe: Recipe) -> None:
     """Raise ConfigError where timm has no optimizer of that name."""
-    timm()
+    import_timm()
     from timm.optim import list_optimizers
 
     known = list_optimizers()
@@ -103,7 +103,7 @@ def schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, images: int, upda
         images: an update.
         updates: an epoch.
     """
-    timm()
+    import_timm()
     from timm.scheduler import CosineLRScheduler
 
     rates = recipe.optimizer.scaled(images)
@@ -136,7 +136,7 @@ def _runner(model: SMT, world: World, compiled: bool) -> nn.Module:
 
 def _optimizer(model: SMT, recipe: Recipe, lr: float) -> torch.optim.Optimizer:
     """timm's, without decay of biases and 1-D tensors."""
-    timm()
+    import_timm()
     from timm.optim import create_optimizer_v2
 
     wanted = recipe.optimizer
@@ -154,7 +154,7 @@ def _optimizer(model: SMT, recipe: Recipe, lr: float) -> torch.optim.Optimizer:
 def _ema(model: SMT, recipe: Recipe) -> Any | None:
     if recipe.ema is None:
         return None
-    timm()
+    import_timm()
     from timm.utils import ModelEmaV3
 
     return ModelEmaV3(model, decay=recipe.ema.decay, use_warmup=recipe.ema.warmup)
@@ -163,7 +163,7 @@ def _ema(model: SMT, recipe: Recipe) -> Any | None:
 def _mix(augment: Augment, classes: int) -> Any | None:
     if not augment.mixes:
         return None
-    timm()
+    import_timm()
     from timm.data import Mixup
 
     return Mixup(
@@ -178,7 +178,7 @@ def _mix(augment: Augment, classes: int) -> Any | None:
 
 def _loss(recipe: Recipe, teacher: nn.Module | None) -> Loss:
     """The labels' loss, smoothed or of mixed labels, and a teacher's where there is one."""
-    timm()
+    import_timm()
     from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 
     soft = SoftTargetCrossEntropy()

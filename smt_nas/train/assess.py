@@ -16,7 +16,7 @@ from smt_nas.errors import ConfigError, StoreError, TrainingError
 from smt_nas.models import SMT, build
 from smt_nas.runtime.progress import TrainingListener
 from smt_nas.runtime.torch_device import refusal
-from smt_nas.runtime.torch_settings import switched
+from smt_nas.runtime.torch_settings import apply_torch_settings
 from smt_nas.train.data.examples import Source
 from smt_nas.train.data.loader import Loading, Unreadable, evaluation_batches
 from smt_nas.train.data.reader_processes import workers_explained
@@ -136,7 +136,9 @@ def assess(question: Question, world: World, listener: TrainingListener) -> Answ
     with ExitStack() as stack:
         stack.enter_context(workers_explained(question.workers))
         if world.device.type == "cuda":
-            stack.enter_context(switched(Conditions(precision=question.precision), world.device))
+            stack.enter_context(
+                apply_torch_settings(Conditions(precision=question.precision), world.device)
+            )
         score = evaluate(
             ready.model.to(world.device),
             _batches(ready, question, world, unreadable),

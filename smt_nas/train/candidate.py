@@ -13,7 +13,7 @@ from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions
 from smt_nas.errors import SmtNasError, StoreError, one_line
 from smt_nas.runtime.progress import NullProgress
-from smt_nas.runtime.torch_settings import all_threads, switched
+from smt_nas.runtime.torch_settings import all_threads, apply_torch_settings
 from smt_nas.train.process_group import World, joined
 from smt_nas.train.run import Asked, start
 from smt_nas.train.settings import How
@@ -63,7 +63,10 @@ def trained(job: Job) -> Answer:
 @contextmanager
 def alone(job: Job) -> Iterator[World]:
     """Where the job is to run, with one thread of the CPU."""
-    with switched(Conditions(threads=1), torch.device("cpu")), joined(job.how.device) as world:
+    with (
+        apply_torch_settings(Conditions(threads=1), torch.device("cpu")),
+        joined(job.how.device) as world,
+    ):
         yield world
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from smt_nas.arch import Architecture
 from smt_nas.errors import TrainingError, did_you_mean, one_line
-from smt_nas.models.vision import timm
+from smt_nas.runtime.torchvision_ops import import_timm
 from smt_nas.train.recipe import Distill
 from smt_nas.train.weights.weights import network, read_weights
 
@@ -145,7 +145,7 @@ def load_teacher(
 
 def _timm(spec: str, size: int) -> tuple[nn.Module, Norm, int]:
     """A network of timm's with its published weights, its normalisation and channels."""
-    library, name = timm(), spec.removeprefix(_TIMM)
+    library, name = import_timm(), spec.removeprefix(_TIMM)
     if not library.is_model(name):
         near = did_you_mean(name, library.list_models())
         raise TrainingError(

@@ -8,7 +8,7 @@ import torch
 
 from smt_nas import costs
 from smt_nas.models import build
-from smt_nas.profilers.memory_estimate import alive_mb
+from smt_nas.profilers.memory_estimate import estimate_activations_mb
 from smt_nas.train.assemble import check_optimizer, schedule
 from smt_nas.train.data.loader import Order
 from smt_nas.train.data.sources import Source, split
@@ -101,7 +101,7 @@ def _memory(settings: Settings, how: How, parameters: int) -> dict[str, float | 
         "gradients": weights,
         "optimizer": None if moments is None else moments * weights,
         "ema": 0.0 if recipe.ema is None else weights,
-        "activations": alive_mb(model.train(), shape, torch.float32),
+        "activations": estimate_activations_mb(model.train(), shape, torch.float32),
     }
     known = [mb for mb in parts.values() if mb is not None]
     whole = sum(known) if len(known) == len(parts) else None

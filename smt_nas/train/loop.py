@@ -18,7 +18,7 @@ import torch
 from smt_nas.conditions import Conditions
 from smt_nas.errors import TrainingError
 from smt_nas.runtime.progress import EpochMetrics, TrainingListener, TrainingStatus
-from smt_nas.runtime.torch_settings import switched
+from smt_nas.runtime.torch_settings import apply_torch_settings
 from smt_nas.train.data.reader_processes import workers_explained
 from smt_nas.train.data.sources import Source
 from smt_nas.train.interrupts import Interrupts, interrupts
@@ -67,7 +67,7 @@ def train(
         stack.enter_context(generators_kept(world.device))
         if world.device.type == "cuda":
             conditions = Conditions(precision=settings.recipe.precision)
-            stack.enter_context(switched(conditions, world.device))
+            stack.enter_context(apply_torch_settings(conditions, world.device))
         stack.enter_context(_bits(how.deterministic))
         heard = stack.enter_context(interrupts())
         ready = prepare(run, settings, how, world, source, parts, listener)

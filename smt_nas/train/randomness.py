@@ -16,7 +16,7 @@ from hashlib import blake2b
 import numpy as np
 import torch
 
-from smt_nas.runtime.torch_settings import random_state_kept
+from smt_nas.runtime.torch_settings import keep_random_state
 
 ORDER, IMAGE, UPDATE, WEIGHTS, SPLIT = range(5)
 """What a key is for; the number after the seed, so that no two uses share a stream."""
@@ -52,7 +52,7 @@ def generator(*key: int) -> torch.Generator:
 def generators_kept(device: torch.device) -> Iterator[None]:
     """Put the global generators back after a block, as the caller left them."""
     python, numpy = random.getstate(), np.random.get_state()
-    with random_state_kept(device):
+    with keep_random_state(device):
         try:
             yield
         finally:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from smt_nas.cli.app import app
 from smt_nas.profilers.calibration import calibrate
 from smt_nas.yaml import to_yaml
-from tests.fakes.bench import SMALL, FakeBench
+from tests.fakes.part_timer import SMALL, FakePartTimer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +24,7 @@ def small(tmp_path, monkeypatch):
     """A folder with a small space, and a machine that is simulated."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small.yaml").write_text(to_yaml(SMALL.config.model_dump(mode="json")))
-    monkeypatch.setattr(calibrate, "TorchBench", lambda device: FakeBench())
+    monkeypatch.setattr(calibrate, "TorchPartTimer", lambda device: FakePartTimer())
     monkeypatch.setitem(calibrate.VISITS, "cpu", 6)
     return tmp_path
 

@@ -12,7 +12,7 @@ from smt_nas import SearchSpace
 from smt_nas.errors import MeasurementError
 from smt_nas.metrics import METRICS
 from smt_nas.profilers import profile as profiling
-from smt_nas.profilers.figure import Figure
+from smt_nas.profilers.figure import Reading
 from smt_nas.profilers.throughput import Point, Sweep
 from tests.fakes.terminal import invoke, printed
 
@@ -280,7 +280,7 @@ def test_figures_fit_80_columns(here, monkeypatch):
     from smt_nas.profilers.sampling import Limits
     from smt_nas.report.figures import figure_table
 
-    device, where = profiling.target("cpu")
+    device, where = profiling.resolve_target("cpu")
     cases = tuple(profiling.Conditions(batch=b, threads=t) for b, t in ((1, 1), (1, None), (8, 1)))
     request = profiling.Request(cases, Limits(seconds=0.1, warmup_s=0, min_s=0))
     found = profiling.profile([load_network("tiny_nets:small")], device, where, request)
@@ -293,7 +293,7 @@ def swept(batches, failure=None, largest=4):
 
     def sweep(network, conditions, asked, device, *, auto, on_point):
         points = [
-            Point(b, Figure(None if b > 4 else 10.0 * b, "measured", reason="no room"))
+            Point(b, Reading(None if b > 4 else 10.0 * b, "measured", reason="no room"))
             for b in batches
         ]
         for point in points:
@@ -323,7 +323,7 @@ def test_a_gpu_lost_in_a_sweep_is_told_and_its_points_stay(here, monkeypatch):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MeasurementError("not even batch 1")])
 def test_a_sweep_that_ends_early_keeps_what_came_before(here, monkeypatch, error):
     def sweep(network, conditions, asked, device, *, auto, on_point):
-        on_point(Point(1, Figure(10.0, "measured")))
+        on_point(Point(1, Reading(10.0, "measured")))
         raise error
 
     monkeypatch.setattr(profiling, "sweep", sweep)

@@ -23,7 +23,7 @@ from smt_nas.devices.measured_table import (
 from smt_nas.devices.roofline import load_efficiency
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.space import SearchSpace
-from tests.fakes.bench import SHEET, SMALL
+from tests.fakes.part_timer import SHEET, SMALL
 
 EAGER, GRAPH = Conditions(batch=8), Conditions(batch=8, mode="graph")
 INDEX = PartIndex.of(SMALL)

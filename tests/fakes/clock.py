@@ -3,7 +3,7 @@
 import numpy as np
 
 from smt_nas.conditions import Conditions
-from smt_nas.profilers.watch import Seen
+from smt_nas.profilers.watch import WatchReport
 
 
 class FakeClock:
@@ -133,4 +133,4 @@ class FakeWatcher:
 
     def stop(self):
         self.stopped += 1
-        return Seen(tuple(self.concerns), {"seen": True})
+        return WatchReport(tuple(self.concerns), {"seen": True})

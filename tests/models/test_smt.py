@@ -17,7 +17,7 @@ from smt_nas.errors import ConfigError
 from smt_nas.models import SMT, build, to_official
 from smt_nas.models.blocks import DropPath, LayerScale
 from smt_nas.models.mixers import MSA, SAM
-from smt_nas.models.vision import timm
+from smt_nas.runtime.torchvision_ops import import_timm
 
 TINY = Architecture(
     image_size=32,
@@ -388,7 +388,7 @@ def layer_of(name):
 
 
 def test_timm_lets_the_rate_decay_block_by_block():
-    timm()
+    import_timm()
     from timm.optim import create_optimizer_v2
 
     model = build(changed(layer_scale=0.1))
@@ -405,7 +405,7 @@ def test_timm_lets_the_rate_decay_block_by_block():
 
 
 def test_coarse_layers_are_stages():
-    timm()
+    import_timm()
     from timm.models import group_parameters
 
     model = build(TINY)

@@ -11,8 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from smt_nas import PRESETS, SearchSpace, costs
 from smt_nas.errors import MeasurementError
-from smt_nas.models import build, vision
+from smt_nas.models import build
 from smt_nas.models.trace import trace
+from smt_nas.runtime.torchvision_ops import import_timm
 
 
 def of_arch(arch, batch=1):
@@ -38,7 +39,7 @@ def test_macs_of_random_networks_are_those_of_the_formulas(name):
 )
 def test_macs_of_timm_networks_are_those_of_torch(name):
     try:
-        timm = vision.timm()
+        timm = import_timm()
     except MeasurementError as error:
         pytest.skip(str(error))
     with torch.device("meta"):

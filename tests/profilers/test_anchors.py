@@ -7,23 +7,23 @@ import pytest
 from smt_nas.conditions import Conditions
 from smt_nas.devices.device import load_device
 from smt_nas.errors import ConfigError, UnknownName
-from smt_nas.profilers.anchors import Anchor, anchored, read_anchors
-from smt_nas.profilers.breakdown import operators
+from smt_nas.profilers.anchors import Anchor, correct_with_anchors, read_anchors
+from smt_nas.profilers.breakdown import trace_operators
 from smt_nas.profilers.network_loader import load_network
-from smt_nas.profilers.profile import target
+from smt_nas.profilers.profile import resolve_target
 
 SPECS = ("smt_t", "smt_s", "smt_b")
 HOW = Conditions(batch=64, precision="amp-fp16")
 
 
 def predicted(device, spec, how=HOW):
-    return device.predict_ops(operators(load_network(spec), how), how)
+    return device.predict_ops(trace_operators(load_network(spec), how), how)
 
 
 def test_a_device_that_is_twice_as_slow_is_learnt():
     device = load_device("a100")
     anchors = [Anchor(s, HOW, 2 * float(predicted(device, s).ms[0])) for s in SPECS]
-    better = anchored(device, anchors)
+    better = correct_with_anchors(device, anchors)
     before, after = predicted(device, "smt_l"), predicted(better, "smt_l")
     assert after.ms[0] == pytest.approx(2 * before.ms[0])
     assert after.basis == "anchored" and before.basis == "sheet"
@@ -38,7 +38,9 @@ def test_anchors_that_disagree_widen_the_interval():
 
     def width(factors):
         rows = zip(SPECS, truths, factors, strict=True)
-        found = predicted(anchored(device, [Anchor(s, HOW, t * f) for s, t, f in rows]), "smt_l")
+        found = predicted(
+            correct_with_anchors(device, [Anchor(s, HOW, t * f) for s, t, f in rows]), "smt_l"
+        )
         return found.high[0] / found.low[0]
 
     assert width((0.7, 1.0, 1.4)) > width((0.99, 1.0, 1.01))
@@ -62,7 +64,7 @@ def test_both_forms_are_read(tmp_path):
     }
     path.write_text(json.dumps({"rows": [row, {"measurement": None}]}))
     assert read_anchors(path) == [Anchor("smt_t", HOW, 20.0)]
-    device, where = target("a100", path)
+    device, where = resolve_target("a100", path)
     assert where is None and device.basis(HOW) == "anchored"
 
 
@@ -92,9 +94,9 @@ def test_bad_files_are_one_line(tmp_path, content, rule):
 
 def test_an_unknown_network_is_told():
     with pytest.raises(UnknownName):
-        anchored(load_device("a100"), [Anchor("smt_x", HOW, 1.0)])
+        correct_with_anchors(load_device("a100"), [Anchor("smt_x", HOW, 1.0)])
 
 
 def test_anchors_need_a_named_device(tmp_path):
     with pytest.raises(ConfigError, match="--gpu"):
-        target("cpu", tmp_path / "mine.json")
+        resolve_target("cpu", tmp_path / "mine.json")

@@ -134,7 +134,7 @@ def test_a_missing_tool_is_told_with_the_way_out(monkeypatch, tool):
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "version", missing)
-    with pytest.raises(MeasurementError, match=f"op counter {tool}: .*pip install {tool}"):
+    with pytest.raises(MeasurementError, match=f"op counter: {tool} must be .*pip install {tool}"):
         count(TINY, tools=(tool,))
 
 

@@ -218,15 +218,15 @@ def test_a_factory_inside_a_class_and_one_that_imports_late(factories):
         ("factories_here:wants", "TypeError: wants() missing 1 required"),
         ("factories_here:no_module", "(got dict)"),
         ("factories_here:number", "(got int)"),
-        ("factories_here:nothing", "AttributeError: "),
-        ("factories_here:", "AttributeError: "),
-        (":drawn", "ValueError: Empty module name"),
-        ("no_such_package_x:net", "ModuleNotFoundError: No module named 'no_such_package_x'"),
+        ("factories_here:nothing", "must hold nothing"),
+        ("factories_here:", "got an empty part"),
+        (":drawn", "got an empty part"),
+        ("no_such_package_x:net", "got none named no_such_package_x"),
         ("broken_here:net", "No module named 'no_such_module_at_all'"),
         ("quits_here:net", "SystemExit: usage: ..."),
     ],
 )
 def test_a_factory_that_cannot_be_used(factories, spec, reason):
     said = refusal(spec)
-    assert said.startswith(f"{spec}: ")
+    assert said.startswith(f"network {spec}: ")
     assert reason in said

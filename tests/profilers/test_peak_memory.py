@@ -32,7 +32,7 @@ def warmed(network, conditions, device="cpu"):
 
 ALONE = """
 import json
-from tests.profilers.test_memory import warmed
+from tests.profilers.test_peak_memory import warmed
 from smt_nas.conditions import Conditions
 from smt_nas.profilers.networks import load_network
 found = [warmed(load_network("smt_t"), Conditions(batch=b, threads=1)) for b in (1, 4)]
@@ -73,10 +73,10 @@ def test_memory_used_before_is_not_counted():
 def test_nothing_stays():
     network = load_network("smt_t")
     warmed(network, ONE_THREAD)
-    peak_memory_module.give_back()
+    peak_memory_module.release_freed_memory()
     before = resident_mb()
     peak_memory(network, ONE_THREAD, "cpu")
-    peak_memory_module.give_back()
+    peak_memory_module.release_freed_memory()
     assert resident_mb() - before < 10
 
 

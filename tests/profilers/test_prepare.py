@@ -17,7 +17,7 @@ from smt_nas.profilers import prepare as prepare_module
 from smt_nas.profilers.memory_estimate import DoesNotFit
 from smt_nas.profilers.network_loader import Network, network_of
 from smt_nas.profilers.prepare import first_tensor, prepare
-from smt_nas.runtime.torch_settings import switched
+from smt_nas.runtime.torch_settings import apply_torch_settings
 
 TINY = network_of(
     Architecture(
@@ -167,7 +167,7 @@ def test_switches_of_a_gpu():
     before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark
     for precision, wanted in (("fp32", False), ("tf32", True), ("amp-fp16", False)):
         conditions = Conditions(precision=precision)
-        with switched(conditions, torch.device("cuda", 0)):
+        with apply_torch_settings(conditions, torch.device("cuda", 0)):
             assert (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark) == (wanted, wanted, True)
         assert (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark) == before
 
@@ -276,7 +276,7 @@ def test_activations_of_any_network_must_fit(monkeypatch, module):
     network, random = of(module(), size=125, channels=1), torch.get_rng_state()
 
     def needed(**more):
-        return memory_estimate.needed_mb(
+        return memory_estimate.estimate_memory_mb(
             network, network.build().eval(), Conditions(batch=25, **more), 300
         )
 
@@ -295,7 +295,7 @@ def test_activations_of_any_network_must_fit(monkeypatch, module):
 def test_what_fits_is_not_refused_and_nothing_is_left_behind():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout())
     before = {name: t.clone() for name, t in model.state_dict().items()}
-    memory_estimate.needed_mb(of(model), model, Conditions(batch=64, train=True), 100)
+    memory_estimate.estimate_memory_mb(of(model), model, Conditions(batch=64, train=True), 100)
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
     assert all(t.device.type == "cpu" for t in model.state_dict().values())
 

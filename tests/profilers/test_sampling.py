@@ -7,7 +7,7 @@ import torch
 
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.sampling import Limits, measure
-from smt_nas.profilers.watch import Seen
+from smt_nas.profilers.watch import WatchReport
 from tests.fakes.clock import FakeCall, FakeClock, FakeWatcher, Noise
 
 
@@ -244,7 +244,7 @@ def test_a_drift_is_seen():
 def test_work_is_given_in_cycles_where_the_clock_is_known():
     class Clocked(FakeWatcher):
         def stop(self):
-            return Seen((), {"sm_mhz": 1400.0})
+            return WatchReport((), {"sm_mhz": 1400.0})
 
     found = run(gpu_call(FakeClock(), ms=5.0), watcher=Clocked())
     assert found.watched["sm_kilocycles"] == pytest.approx(7000)

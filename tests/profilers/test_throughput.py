@@ -6,10 +6,10 @@ import torch
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError, MeasurementError
 from smt_nas.profilers import throughput
-from smt_nas.profilers.figure import Figure, unknown
+from smt_nas.profilers.figure import Reading, unknown
 from smt_nas.profilers.memory_estimate import DoesNotFit
 from smt_nas.profilers.network_loader import Network
-from smt_nas.profilers.throughput import Pace, Point, Rig, Sweep, parse_batches, sweep
+from smt_nas.profilers.throughput import Pace, Point, Sweep, SweepDependencies, parse_batches, sweep
 from tests.fakes.clock import FakeCall, FakeClock, FakeWatcher
 
 NET = Network("net", "net", None, 224, 3, lambda: torch.nn.Identity())
@@ -44,12 +44,12 @@ class FakeMachine:
         self.open -= 1
 
     def memory(self, network, conditions, device):
-        mb = Figure(conditions.batch * self.image_mb, "measured")
+        mb = Reading(conditions.batch * self.image_mb, "measured")
         return {"peak_memory_mb": mb, "reserved_memory_mb": unknown("measured", "none")}
 
     @property
     def rig(self):
-        return Rig(
+        return SweepDependencies(
             self.prepare,
             self.memory,
             lambda: self.memory_mb,
@@ -82,7 +82,7 @@ def test_each_batch_is_sustained_for_the_seconds_asked_for(device):
 
 def test_the_knee_is_the_first_batch_near_the_best():
     def point(batch, ips):
-        return Point(batch, unknown("measured", "x") if ips is None else Figure(ips, "measured"))
+        return Point(batch, unknown("measured", "x") if ips is None else Reading(ips, "measured"))
 
     def knee(*points):
         return Sweep("n", "cpu", Conditions(), tuple(point(*p) for p in points)).knee
@@ -246,6 +246,6 @@ def test_what_is_no_batch_is_told_in_one_line(text):
 
 
 def test_the_defaults_of_a_rig_are_the_real_things():
-    rig = Rig()
+    rig = SweepDependencies()
     assert rig.prepare is throughput.prepare
     assert rig.memory is throughput.peak_memory

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from smt_nas.profilers.watch import Blind, GpuWatcher, HostWatcher, Seen, watcher_of
+from smt_nas.profilers.watch import GpuWatcher, HostWatcher, NullWatcher, WatchReport, watcher_of
 from smt_nas.runtime.host import HostSample
 from smt_nas.runtime.nvml import open_gpu
 from tests.fakes import nvml as fakes
@@ -137,10 +137,10 @@ def test_a_watcher_that_breaks_says_so():
 
 
 def test_blind_says_why():
-    blind = Blind("no driver.")
+    blind = NullWatcher("no driver.")
     blind.start()
     assert not blind.loaded()
-    assert blind.stop() == Seen((("unknown", "nothing watched the GPU: no driver."),))
+    assert blind.stop() == WatchReport((("unknown", "nothing watched the GPU: no driver."),))
 
 
 def host(*readings):

@@ -8,7 +8,7 @@ from torch import nn
 
 from smt_nas.errors import StoreError, TrainingError
 from smt_nas.models import build
-from smt_nas.models.vision import timm
+from smt_nas.runtime.torchvision_ops import import_timm
 from smt_nas.train.distill import DistillLoss, Teacher, load_teacher, soft_target_loss
 from smt_nas.train.recipe import Distill
 from smt_nas.train.weights.checkpoint import save_weights
@@ -189,7 +189,7 @@ def test_a_teacher_needs_weights_with_a_card(tmp_path):
 @pytest.fixture
 def no_download(monkeypatch):
     """timm's networks with random weights where published ones are asked for."""
-    library, asked = timm(), []
+    library, asked = import_timm(), []
     create = library.create_model
 
     def made(name, pretrained, **options):
@@ -221,7 +221,7 @@ def test_a_size_that_a_network_does_not_take_is_told(no_download, monkeypatch):
     def narrow(self, x):
         raise ValueError(f"no images of\n{tuple(x.shape)}")
 
-    monkeypatch.setattr(timm().models.VisionTransformer, "forward", narrow)
+    monkeypatch.setattr(import_timm().models.VisionTransformer, "forward", narrow)
     arch = TINY.model_copy(update={"image_size": 40})
     with pytest.raises(
         TrainingError, match=r"must take images of 40 px \(got .*1, 3, 40, 40"
@@ -249,7 +249,7 @@ def test_names_that_timm_lacks_are_told(name, told):
 
 
 def test_without_a_network_one_line_tells_so(monkeypatch, tmp_path):
-    timm()
+    import_timm()
     import huggingface_hub.constants as constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

@@ -31,10 +31,10 @@ from smt_nas.devices.registry import local_sheet
 from smt_nas.devices.sheet import Sheet
 from smt_nas.errors import MeasurementError
 from smt_nas.fingerprint import fingerprint
-from smt_nas.profilers.calibration.fit import calibrated
-from smt_nas.profilers.calibration.journal import Journal, Line, journal
+from smt_nas.profilers.calibration.fit import fit_calibration
+from smt_nas.profilers.calibration.journal import Journal, Line, open_journal
 from smt_nas.profilers.calibration.schedule import Plan, Schedule, Visit, as_line, of_line
-from smt_nas.profilers.calibration.timer import Bench, TorchBench
+from smt_nas.profilers.calibration.timer import PartTimer, TorchPartTimer
 from smt_nas.runtime import host
 from smt_nas.runtime.torch_device import check, resolve
 from smt_nas.space import SearchSpace
@@ -52,7 +52,7 @@ Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
-class Finished:
+class CalibrationResult:
     """A calibration that was written.
 
     Attributes:
@@ -98,7 +98,7 @@ def calibrate(
     out: Path = Path(FOLDER),
     seed: int = 0,
     on_progress: Progress = lambda share: None,
-) -> Finished:
+) -> CalibrationResult:
     """Measure the parts of a space on a device of this machine, and write the table.
 
     Args:
@@ -119,27 +119,27 @@ def calibrate(
     for each in conditions:
         check(each, target)
     plan = Plan.of(space, tuple(conditions), VISITS[sheet.kind], seed)
-    return run(plan, sheet, TorchBench(device), minutes, out, on_progress)
+    return run(plan, sheet, TorchPartTimer(device), minutes, out, on_progress)
 
 
 def run(
     plan: Plan,
     sheet: Sheet,
-    bench: Bench,
+    bench: PartTimer,
     minutes: float,
     out: Path,
     on_progress: Progress = lambda share: None,
-) -> Finished:
+) -> CalibrationResult:
     """Carry out a plan on any bench; see `calibrate`."""
     path = table_path(out, sheet.key, plan.index.space)
     header = _header(plan, sheet)
     code = fingerprint(header)[:8]
-    with journal(out / f".{path.stem}.{code}.jsonl", header) as work:
+    with open_journal(out / f".{path.stem}.{code}.jsonl", header) as work:
         seconds, lines, done = _measured(plan, bench, minutes * 60, work, on_progress)
         table = _table(plan, sheet, lines, seconds, done)
         evidence = write_table(path, table)
         work.remove()
-    return Finished(path, evidence)
+    return CalibrationResult(path, evidence)
 
 
 def _header(plan: Plan, sheet: Sheet) -> Line:
@@ -156,7 +156,7 @@ def _header(plan: Plan, sheet: Sheet) -> Line:
 
 
 def _measured(
-    plan: Plan, bench: Bench, limit_s: float, work: Journal, on_progress: Progress
+    plan: Plan, bench: PartTimer, limit_s: float, work: Journal, on_progress: Progress
 ) -> tuple[float, list[Line], bool]:
     """Go on with the schedule until it or the time ends: seconds, all lines, whether it is done."""
     schedule, lines = Schedule(plan), list(work.lines)
@@ -181,7 +181,7 @@ def _measured(
     return spent, lines, schedule.next() is None
 
 
-def _visited(plan: Plan, bench: Bench, reference: Architecture, visit: Visit) -> dict[str, Any]:
+def _visited(plan: Plan, bench: PartTimer, reference: Architecture, visit: Visit) -> dict[str, Any]:
     """Measure a chain or a network, and the reference beside it."""
     conditions, space = plan.conditions[visit.conditions], plan.index.space
     if visit.network is None:
@@ -209,7 +209,7 @@ def _table(
     """The table and the evidence that all lines add up to."""
     visits = [line for line in lines if "c" in line]
     found = [
-        calibrated(plan, number, [line for line in visits if line["c"] == number])
+        fit_calibration(plan, number, [line for line in visits if line["c"] == number])
         for number in range(len(plan.conditions))
     ]
     evidence = Evidence(

@@ -23,7 +23,7 @@ from smt_nas import costs
 from smt_nas.devices.block_table import BlockTable
 from smt_nas.devices.measured_table import Calibration, NetworkTime, PartTimes
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.calibration.interpolate import filled
+from smt_nas.profilers.calibration.interpolate import fill_unmeasured
 from smt_nas.profilers.calibration.schedule import Plan
 
 Floats = NDArray[np.float64]
@@ -57,7 +57,9 @@ class _Samples:
     seen_networks: NDArray[np.int64]
 
 
-def calibrated(plan: Plan, number: int, lines: Sequence[Line]) -> tuple[Calibration, PartTimes]:
+def fit_calibration(
+    plan: Plan, number: int, lines: Sequence[Line]
+) -> tuple[Calibration, PartTimes]:
     """What the visits under one set of conditions add up to.
 
     Args:
@@ -108,7 +110,7 @@ def errors(truth: Floats, predicted: Floats) -> dict[str, float | None]:
     }
 
 
-def normalised(reference: Floats) -> tuple[float, Floats, float]:
+def normalise_speed(reference: Floats) -> tuple[float, Floats, float]:
     """The machine's speed around each sample, by the reference's times (n,).
 
     Returns: the reference's usual time; what every sample is to be multiplied by, (n,); and how
@@ -128,7 +130,7 @@ def _samples(plan: Plan, lines: Sequence[Line]) -> _Samples:
             "calibrate: nothing was measured under some conditions (got no time for them). "
             "Give it more --minutes."
         )
-    usual, speed, swing = normalised(np.array([line["ref"] for line in lines]))
+    usual, speed, swing = normalise_speed(np.array([line["ref"] for line in lines]))
     parts: list[list[float]] = [[] for _ in plan.index.parts]
     hosts: list[list[float]] = [[] for _ in plan.index.parts]
     networks: list[list[float]] = [[] for _ in plan.networks]
@@ -158,10 +160,10 @@ def _medians(samples: Sequence[Sequence[float]]) -> Floats:
 def _part_times(plan: Plan, number: int, found: _Samples) -> tuple[PartTimes, float | None]:
     """Times of all parts, those between measured shapes fitted, and the error of the fit."""
     conditions, measured = plan.conditions[number], found.seen > 0
-    device = filled(plan.index.parts, found.parts, measured, conditions.batch)
+    device = fill_unmeasured(plan.index.parts, found.parts, measured, conditions.batch)
     host = None
     if found.hosts is not None and conditions.mode == "eager":
-        host = filled(plan.index.parts, found.hosts, measured, conditions.batch).values
+        host = fill_unmeasured(plan.index.parts, found.hosts, measured, conditions.batch).values
     spread = np.where(measured, 0.0, device.spread)
     return PartTimes(device.values, host, measured, spread, found.seen), device.error
 

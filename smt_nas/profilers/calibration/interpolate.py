@@ -25,7 +25,7 @@ _NORMAL_80 = 1.2816  # standard deviations that hold 80 % of a normal distributi
 
 
 @dataclass(frozen=True)
-class Filled:
+class PartEstimates:
     """Times of all P parts.
 
     Attributes:
@@ -39,9 +39,9 @@ class Filled:
     spread: float
 
 
-def filled(
+def fill_unmeasured(
     parts: Sequence[Part], values: Floats, measured: NDArray[np.bool_], batch: int
-) -> Filled:
+) -> PartEstimates:
     """Fit what was not measured.
 
     Args:
@@ -54,7 +54,7 @@ def filled(
         MeasurementError: too few were measured.
     """
     if measured.all():
-        return Filled(values, None, 0.0)
+        return PartEstimates(values, None, 0.0)
     if measured.sum() < _LEAST:
         raise MeasurementError(
             f"calibrate: at least {_LEAST} parts must be measured (got {measured.sum()}). "
@@ -69,7 +69,7 @@ def filled(
     out[~measured] = np.exp(model.predict(table[~measured]))
     off = guessed - known
     spread = _NORMAL_80 * float(np.sqrt(np.mean(off**2)))
-    return Filled(out, float(np.abs(np.expm1(off)).mean()), spread)
+    return PartEstimates(out, float(np.abs(np.expm1(off)).mean()), spread)
 
 
 def features(parts: Sequence[Part], batch: int) -> Floats:

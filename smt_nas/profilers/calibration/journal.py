@@ -22,7 +22,7 @@ _SYNC_EVERY = 16  # lines; a crash of the machine costs these, one of the proces
 
 
 class Journal:
-    """An open work file; it is locked. Made by `journal`.
+    """An open work file; it is locked. Made by `open_journal`.
 
     Attributes:
         path: the hidden work file.
@@ -64,7 +64,7 @@ class Journal:
 
 
 @contextmanager
-def journal(path: Path, header: Line) -> Iterator[Journal]:
+def open_journal(path: Path, header: Line) -> Iterator[Journal]:
     """Open or go on with a work file, for one process at a time.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`Bench`: where a calibration's times come from: chains of parts, and whole networks.
+"""`PartTimer`: where a calibration's times come from: chains of parts, and whole networks.
 
 A chain is run as a network is, and timed between its parts.
 
@@ -30,7 +30,7 @@ from smt_nas.costs.parts import Part
 from smt_nas.models.part_modules import part_module
 from smt_nas.profilers.network_loader import Network, fill_weights, network_of
 from smt_nas.profilers.prepare import prepare
-from smt_nas.profilers.runnable import Call
+from smt_nas.profilers.runnable import Runnable
 from smt_nas.runtime.torch_device import resolve
 
 Floats = NDArray[np.float64]
@@ -67,7 +67,7 @@ class NetworkSample:
     interrupted: float = 0.0
 
 
-class Bench(Protocol):
+class PartTimer(Protocol):
     """What times chains and networks on one device."""
 
     def chain(self, parts: Sequence[Part], conditions: Conditions) -> ChainTimes:
@@ -80,7 +80,7 @@ class Bench(Protocol):
         """A clock."""
 
 
-class TorchBench:
+class TorchPartTimer:
     """This machine.
 
     Args:
@@ -93,7 +93,7 @@ class TorchBench:
     def __init__(self, device: str) -> None:
         self._device = resolve(device)
         self._modules: dict[tuple[Part, str], nn.Module] = {}
-        self._calls: OrderedDict[tuple[str, Conditions], tuple[Call, int]] = OrderedDict()
+        self._calls: OrderedDict[tuple[str, Conditions], tuple[Runnable, int]] = OrderedDict()
         self._hold_s = _HOLD_S
 
     def chain(self, parts: Sequence[Part], conditions: Conditions) -> ChainTimes:
@@ -130,7 +130,7 @@ class TorchBench:
         """The monotonic clock."""
         return time.monotonic()
 
-    def _wait(self, call: Call) -> tuple[float, float]:
+    def _wait(self, call: Runnable) -> tuple[float, float]:
         """Wall and CPU time of one call."""
         wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
         call()
@@ -141,7 +141,7 @@ class TorchBench:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 
-    def _marked(self, call: Call, chain: _Chain) -> tuple[Floats, Floats]:
+    def _marked(self, call: Runnable, chain: _Chain) -> tuple[Floats, Floats]:
         """One forward of a chain: device and host times; on a CPU, wall and CPU times."""
         if self._device.type == "cpu":
             call()
@@ -167,7 +167,7 @@ class TorchBench:
             self._modules[key] = module.to(self._device)
         return self._modules[key]
 
-    def _call(self, arch: Architecture, conditions: Conditions) -> Call:
+    def _call(self, arch: Architecture, conditions: Conditions) -> Runnable:
         """A network made ready; the least recently used ones are dropped for want of memory."""
         key = arch.key, conditions
         if key in self._calls:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from smt_nas.errors import TrainingError, one_line
-from smt_nas.models.vision import timm
+from smt_nas.runtime.torchvision_ops import import_timm
 from smt_nas.train.data.examples import IntArray, Source, decoded
 from smt_nas.train.data.folders import check_folder, listed, source_of, split_places
 
@@ -107,7 +107,7 @@ def _members(path: Path) -> list[_Member]:
         raise TrainingError(f"{path}: must end in .tar (got {path.suffix!r}). Unpack it.")
     if path.is_dir() and not any(path.glob("*.tar")):
         raise TrainingError(f"{path}: must hold .tar files (got none). Name another folder.")
-    timm()
+    import_timm()
     from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 
     try:  # without its cache, which is a file written beside the user's

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from smt_nas.errors import TrainingError
-from smt_nas.models.vision import torchvision
+from smt_nas.runtime.torchvision_ops import import_torchvision
 from smt_nas.train.data.examples import Examples, IntArray, Source, decoded
 
 SPLITS: Mapping[str, tuple[str, ...]] = {
@@ -188,7 +188,7 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 
 
 def _examples(folder: Path, classes: Sequence[str], split: str) -> FileExamples:
-    folder_of_sets = torchvision().datasets.folder
+    folder_of_sets = import_torchvision().datasets.folder
     numbers = {name: i for i, name in enumerate(classes)}
     found = folder_of_sets.make_dataset(
         str(folder), numbers, folder_of_sets.IMG_EXTENSIONS, allow_empty=True

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from smt_nas.errors import TrainingError, one_line
-from smt_nas.models.vision import torchvision
+from smt_nas.runtime.torchvision_ops import import_torchvision
 from smt_nas.train.data.examples import ArrayExamples, ByteArray, IntArray, Source, statistics
 from smt_nas.train.data.folders import check_folder, listed
 
@@ -51,7 +51,7 @@ def load_named(named: Named, spec: str, place: str) -> Source:
     """
     folder = Path(place).expanduser()
     check_folder(folder)
-    parts, classes = named.read(getattr(torchvision().datasets, named.of), folder)
+    parts, classes = named.read(getattr(import_torchvision().datasets, named.of), folder)
     return _source(spec, parts, classes, named.mirrors)
 
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from smt_nas.errors import ConfigError, TrainingError, one_line
-from smt_nas.models.vision import timm
+from smt_nas.runtime.torchvision_ops import import_timm
 from smt_nas.train.data.examples import Source
 from smt_nas.train.recipe import Augment, Evaluation, Recipe
 
@@ -90,7 +90,7 @@ def training_transform(recipe: Recipe, size: int, channels: int, source: Source)
         ConfigError: timm does not know the policy.
         TrainingError: there are no images of so many channels.
     """
-    timm()
+    import_timm()
     from torchvision import transforms
 
     augment = recipe.augment
@@ -121,7 +121,7 @@ def evaluation_transform(
     Raises:
         TrainingError: there are no images of so many channels.
     """
-    timm()
+    import_timm()
     from timm.data.transforms_factory import create_transform
     from torchvision import transforms
 

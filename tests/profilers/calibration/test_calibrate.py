@@ -13,10 +13,10 @@ from smt_nas.devices.measured_table import load_table, table_path
 from smt_nas.errors import MeasurementError, StoreError
 from smt_nas.profilers.calibration import fit
 from smt_nas.profilers.calibration.calibrate import conditions_of, run
-from smt_nas.profilers.calibration.journal import Journal, journal
+from smt_nas.profilers.calibration.journal import Journal, open_journal
 from smt_nas.profilers.calibration.schedule import Plan
-from smt_nas.profilers.calibration.timer import TorchBench
-from tests.fakes.bench import SHEET, SMALL, FakeBench, Killed
+from smt_nas.profilers.calibration.timer import TorchPartTimer
+from tests.fakes.part_timer import SHEET, SMALL, FakePartTimer, Killed
 
 ONE = (Conditions(threads=1),)
 
@@ -30,7 +30,7 @@ def hidden(folder):
 
 
 def test_the_goal_is_reached_on_a_noisy_machine(tmp_path):
-    space, bench = SearchSpace.load("smt_micro"), FakeBench()
+    space, bench = SearchSpace.load("smt_micro"), FakePartTimer()
     found = run(plan(space, visits=8), SHEET, bench, 60, tmp_path)
     (seen,) = found.evidence.calibrations
     assert found.evidence.complete and len(seen.held_out) == len(seen.fitted_on) == 20
@@ -48,15 +48,15 @@ def test_the_goal_is_reached_on_a_noisy_machine(tmp_path):
 
 def test_without_the_reference_the_machine_s_moods_remain(tmp_path, monkeypatch):
     """What the scaling is for: the same samples taken as they are miss the goal."""
-    at_hand = run(plan(visits=12), SHEET, FakeBench(drift=0.9), 60, tmp_path)
+    at_hand = run(plan(visits=12), SHEET, FakePartTimer(drift=0.9), 60, tmp_path)
     monkeypatch.setattr(fit, "normalised", lambda ref: (1.0, np.ones(len(ref)), 0.0))
-    plain = run(plan(visits=12), SHEET, FakeBench(drift=0.9), 60, tmp_path)
+    plain = run(plan(visits=12), SHEET, FakePartTimer(drift=0.9), 60, tmp_path)
     scaled_mape, plain_mape = (f.evidence.calibrations[0].mape for f in (at_hand, plain))
     assert scaled_mape <= 0.05 and plain_mape > 2 * scaled_mape
 
 
 def test_a_gpu_s_launches_count_in_eager_mode_only(tmp_path):
-    bench = FakeBench(on_gpu=True, drift=0.05)
+    bench = FakePartTimer(on_gpu=True, drift=0.05)
     both = (Conditions(), Conditions(mode="graph"))
     found = run(plan(conditions=both, visits=12), SHEET, bench, 60, tmp_path)
     table = load_table(found.path, SMALL)
@@ -68,8 +68,8 @@ def test_a_gpu_s_launches_count_in_eager_mode_only(tmp_path):
 @pytest.mark.parametrize("kill_at", [0, 40])
 def test_a_killed_run_goes_on_to_the_same_table(tmp_path, kill_at):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    expected = run(plan(), SHEET, FakeBench(), 60, whole)
-    bench = FakeBench()
+    expected = run(plan(), SHEET, FakePartTimer(), 60, whole)
+    bench = FakePartTimer()
     bench.kill_at = kill_at
     with pytest.raises(Killed):
         run(plan(), SHEET, bench, 60, parts)
@@ -84,24 +84,24 @@ def test_a_killed_run_goes_on_to_the_same_table(tmp_path, kill_at):
 
 def expected_chains(expected):
     """Chains of an uninterrupted run: none is measured twice."""
-    bench = FakeBench()
+    bench = FakePartTimer()
     run(plan(), SHEET, bench, 60, expected.path.parent)
     return bench.chains
 
 
 def test_another_calibration_starts_afresh(tmp_path):
-    bench = FakeBench()
+    bench = FakePartTimer()
     bench.kill_at = 30
     with pytest.raises(Killed):
         run(plan(), SHEET, bench, 60, tmp_path)
-    other = run(plan(seed=1), SHEET, FakeBench(), 60, tmp_path)
-    clean = run(plan(seed=1), SHEET, FakeBench(), 60, tmp_path / "clean")
+    other = run(plan(seed=1), SHEET, FakePartTimer(), 60, tmp_path)
+    clean = run(plan(seed=1), SHEET, FakePartTimer(), 60, tmp_path / "clean")
     assert other.path.read_text() == clean.path.read_text()
     assert len(list(tmp_path.glob(".*.jsonl"))) == 1  # the killed one can still go on
 
 
 def test_when_time_is_up_the_table_says_what_was_fitted(tmp_path):
-    space, bench = SMALL, FakeBench(drift=0.05)
+    space, bench = SMALL, FakePartTimer(drift=0.05)
     found = run(plan(), SHEET, bench, 0.0007, tmp_path)
     (seen,) = found.evidence.calibrations
     total = len(plan().index.parts)
@@ -120,7 +120,7 @@ def test_when_time_is_up_the_table_says_what_was_fitted(tmp_path):
 
 
 def test_the_cap_counts_what_a_killed_run_measured(tmp_path):
-    bench = FakeBench()
+    bench = FakePartTimer()
     bench.kill_at = 40
     with pytest.raises(Killed):
         run(plan(visits=500), SHEET, bench, 60, tmp_path)
@@ -132,25 +132,25 @@ def test_the_cap_counts_what_a_killed_run_measured(tmp_path):
 
 def test_too_little_time_is_an_error_and_keeps_the_samples(tmp_path):
     with pytest.raises(MeasurementError, match="--minutes"):
-        run(plan(), SHEET, FakeBench(), 0.0, tmp_path)
+        run(plan(), SHEET, FakePartTimer(), 0.0, tmp_path)
     assert len(hidden(tmp_path)) == 1 and not table_path(tmp_path, SHEET.key, SMALL).exists()
 
 
 def test_one_process_at_a_time(tmp_path):
     path = tmp_path / ".work.jsonl"
     with (
-        journal(path, {"a": 1}),
+        open_journal(path, {"a": 1}),
         pytest.raises(StoreError, match="another process"),
-        journal(path, {"a": 1}),
+        open_journal(path, {"a": 1}),
     ):
         pass
-    with journal(path, {"a": 1}) as again:
+    with open_journal(path, {"a": 1}) as again:
         assert again.lines == []
 
 
 def test_a_full_disk_keeps_what_was_measured(tmp_path, monkeypatch):
-    expected = run(plan(), SHEET, FakeBench(), 60, tmp_path / "whole")
-    bench, append, room = FakeBench(), Journal.append, [50]
+    expected = run(plan(), SHEET, FakePartTimer(), 60, tmp_path / "whole")
+    bench, append, room = FakePartTimer(), Journal.append, [50]
 
     def limited(self, line):
         room[0] -= 1
@@ -165,7 +165,7 @@ def test_a_full_disk_keeps_what_was_measured(tmp_path, monkeypatch):
     monkeypatch.undo()
     (left,) = tmp_path.glob(".*.jsonl")
     assert len(left.read_bytes().splitlines()) == 51
-    found = run(plan(), SHEET, FakeBench(), 60, tmp_path)
+    found = run(plan(), SHEET, FakePartTimer(), 60, tmp_path)
     seen, wanted = found.evidence.calibrations[0], expected.evidence.calibrations[0]
     assert seen.parts_measured == wanted.parts_measured and bench.now > 0
     assert all(n.samples >= 4 for n in seen.held_out)
@@ -187,7 +187,7 @@ class Full:
 def test_a_work_file_of_something_else_is_begun_anew(tmp_path):
     path = tmp_path / ".work.jsonl"
     path.write_text('{"a": 2}\n{"c": 0}\n')
-    with journal(path, {"a": 1}) as work:
+    with open_journal(path, {"a": 1}) as work:
         assert work.lines == []
         work.append({"c": 1})
     assert [json.loads(line) for line in path.read_text().splitlines()] == [{"a": 1}, {"c": 1}]
@@ -203,7 +203,7 @@ def test_default_conditions_are_those_of_the_kind_of_device():
 
 def test_this_machine_can_be_calibrated(tmp_path):
     """For real: few visits of a small space; figures of a busy machine are not judged."""
-    bench, small = TorchBench("cpu"), plan(visits=1)
+    bench, small = TorchPartTimer("cpu"), plan(visits=1)
     small = replace(small, networks=small.networks[:12])
     found = run(small, SHEET, bench, 0.5, tmp_path)
     (seen,) = found.evidence.calibrations

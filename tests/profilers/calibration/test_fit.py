@@ -5,16 +5,16 @@ import pytest
 
 from smt_nas.costs.parts import PartIndex
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.calibration.fit import _additivity, _half_interval, errors, normalised
-from smt_nas.profilers.calibration.interpolate import features, filled
-from tests.fakes.bench import SMALL, FakeBench
+from smt_nas.profilers.calibration.fit import _additivity, _half_interval, errors, normalise_speed
+from smt_nas.profilers.calibration.interpolate import features, fill_unmeasured
+from tests.fakes.part_timer import SMALL, FakePartTimer
 
 PARTS = PartIndex.of(SMALL).parts
 
 
 def test_a_slow_hour_is_scaled_away():
     moods = np.repeat([1.0, 1.0, 1.0, 3.0], 50)
-    usual, speed, swing = normalised(2.0 * moods)
+    usual, speed, swing = normalise_speed(2.0 * moods)
     assert usual == pytest.approx(2.0) and swing == pytest.approx(np.log(3.0))
     inner = np.arange(200) % 50  # the window blurs the borders
     away = (inner >= 4) & (inner < 46)
@@ -24,7 +24,7 @@ def test_a_slow_hour_is_scaled_away():
 def test_one_interrupted_reference_spoils_no_sample():
     reference = np.full(50, 2.0)
     reference[20] = 40.0
-    _, speed, swing = normalised(reference)
+    _, speed, swing = normalise_speed(reference)
     assert speed == pytest.approx(1.0) and swing == pytest.approx(0.0)
 
 
@@ -61,10 +61,10 @@ def test_few_checks_give_the_wide_interval():
 
 
 def test_what_was_not_measured_is_fitted_and_the_error_is_told():
-    bench = FakeBench()
+    bench = FakePartTimer()
     truth = np.array([bench.part_ms(part) for part in PARTS])
     measured = np.random.default_rng(0).random(len(PARTS)) < 0.6
-    found = filled(PARTS, np.where(measured, truth, np.nan), measured, batch=1)
+    found = fill_unmeasured(PARTS, np.where(measured, truth, np.nan), measured, batch=1)
     assert np.array_equal(found.values[measured], truth[measured])
     off = np.abs(found.values / truth - 1)[~measured]
     assert off.mean() < 0.25  # a tenth of each part's time follows no law
@@ -73,13 +73,16 @@ def test_what_was_not_measured_is_fitted_and_the_error_is_told():
 
 def test_nothing_is_fitted_where_all_is_measured_and_a_fit_needs_some_parts():
     values, known = np.ones(len(PARTS)), np.ones(len(PARTS), dtype=bool)
-    assert (filled(PARTS, values, known, 1).error, filled(PARTS, values, known, 1).spread) == (
+    assert (
+        fill_unmeasured(PARTS, values, known, 1).error,
+        fill_unmeasured(PARTS, values, known, 1).spread,
+    ) == (
         None,
         0,
     )
     known[7:] = False
     with pytest.raises(MeasurementError, match="more --minutes"):
-        filled(PARTS, values, known, 1)
+        fill_unmeasured(PARTS, values, known, 1)
 
 
 def test_features_tell_every_part_apart():

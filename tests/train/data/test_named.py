@@ -8,7 +8,7 @@ import pytest
 from scipy.io import savemat
 
 from smt_nas.errors import TrainingError
-from smt_nas.models.vision import torchvision
+from smt_nas.runtime.torchvision_ops import import_torchvision
 from smt_nas.train.data.named import NAMED, load_digits, read_idx
 from smt_nas.train.data.sources import load_source
 from tests.fakes.images import idx, idx_set, pixels
@@ -25,7 +25,7 @@ def refusal(spec):
 @pytest.fixture
 def unsigned(monkeypatch):
     """torchvision's sets of any content: their checksums are not looked at."""
-    sets = torchvision().datasets
+    sets = import_torchvision().datasets
     for name in ("CIFAR10", "CIFAR100", "STL10"):
         of = getattr(sets, name)
         for part in ("train_list", "test_list"):
@@ -147,7 +147,7 @@ def test_cifar_by_torchvision(tmp_path, unsigned, name, train):
 
 
 def test_a_cifar_with_another_checksum_is_damaged(tmp_path):
-    cifar(tmp_path, torchvision().datasets.CIFAR10)
+    cifar(tmp_path, import_torchvision().datasets.CIFAR10)
     message = refusal(f"cifar10:{tmp_path}")
     assert "the files must be whole (got: RuntimeError: Dataset not found or corrupted" in message
     assert "download" not in message

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from smt_nas.errors import ConfigError, TrainingError
-from smt_nas.models.vision import timm
+from smt_nas.runtime.torchvision_ops import import_timm
 from smt_nas.train.data.examples import IMAGENET_MEAN, IMAGENET_STD, Source
 from smt_nas.train.data.transforms import evaluation_transform, training_transform
 from smt_nas.train.randomness import seed_cpu
@@ -99,7 +99,7 @@ def test_a_grey_image_is_the_same_whenever_it_is_made_rgb():
 
 @pytest.mark.parametrize("image", [RGB, GREY.convert("RGB")], ids=["wide", "square"])
 def test_evaluation_is_timms(image):
-    timm()
+    import_timm()
     from timm.data import create_transform
 
     for fields, mode in (({"crop_pct": 0.8}, "center"), ({"resize": "direct"}, "squash")):
@@ -110,7 +110,7 @@ def test_evaluation_is_timms(image):
 
 
 def test_training_is_timms():
-    timm()
+    import_timm()
     from timm.data import create_transform
 
     augment = Augment(auto_augment="rand-m9-mstd0.5-inc1", erasing=0.5, color_jitter=0.4)
@@ -221,7 +221,7 @@ def test_policies_never_fail_on_an_image(policy):
 
 
 def test_no_bits_are_black():
-    timm()
+    import_timm()
     from timm.data.auto_augment import rand_augment_transform
 
     from smt_nas.train.data.transforms import _keep_no_bits

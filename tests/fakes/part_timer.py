@@ -44,7 +44,7 @@ class Killed(BaseException):
     """As SIGKILL: nothing may catch it."""
 
 
-class FakeBench:
+class FakePartTimer:
     """Parts take what their shapes say; networks 3 % more than their sum, and a fixed time.
 
     Noise: 3 % of scatter, one sample of twelve interrupted, and a machine whose speed wanders by
