@@ -1,33 +1,52 @@
-"""Hand a network over: EXPORTERS turn an `Architecture` into the text of a config."""
+"""Hand a network over: EXPORTERS, one table of formats under one contract (`export.contract`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 
 from smt_nas.arch import Architecture
 from smt_nas.errors import UnknownName
-from smt_nas.export.official import official_yaml
+from smt_nas.export.contract import ExporterEntry, ExportOptions, Manifest
+from smt_nas.export.model_config import export_model_config, read_model_config
+from smt_nas.export.official_config import export_official_config, read_official_config
 
-EXPORTERS: dict[str, Callable[[Architecture, str], str]] = {
-    "yaml": lambda arch, name: arch.to_yaml(),
-    "official": official_yaml,
+EXPORTERS: dict[str, ExporterEntry] = {
+    "yaml": ExporterEntry(
+        export=export_model_config,
+        read_back=read_model_config,
+        help="the model config of smt-nas",
+        is_text=True,
+    ),
+    "official": ExporterEntry(
+        export=export_official_config,
+        read_back=read_official_config,
+        help="the config of the published SMT code",
+        is_text=True,
+    ),
 }
 
-__all__ = ["EXPORTERS", "exported", "official_yaml"]
+__all__ = ["EXPORTERS", "ExportOptions", "ExporterEntry", "Manifest", "export", "exporter"]
 
 
-def exported(arch: Architecture, format_name: str, name: str) -> str:
-    """The config of a network in a format.
+def exporter(format_name: str) -> ExporterEntry:
+    """A format by its name. Raises UnknownName."""
+    if format_name not in EXPORTERS:
+        raise UnknownName("export format", format_name, EXPORTERS)
+    return EXPORTERS[format_name]
+
+
+def export(arch: Architecture, format_name: str, folder: Path, options: ExportOptions) -> Manifest:
+    """Write a network into a folder in a format.
 
     Args:
         arch: the network.
         format_name: of EXPORTERS.
-        name: what the network is called, where the format has a place for it.
+        folder: it is there.
+        options: the network's name, and what a format lets one choose.
 
     Raises:
         UnknownName: no such format.
         ExportError: the format cannot express the network; says why.
+        StoreError: the folder cannot be written.
     """
-    if format_name not in EXPORTERS:
-        raise UnknownName("export format", format_name, EXPORTERS)
-    return EXPORTERS[format_name](arch, name)
+    return exporter(format_name).export(arch, folder, options)

@@ -7,12 +7,30 @@ all MSA, except that in the third stage every second block is MSA.
 
 from __future__ import annotations
 
-from smt_nas.arch import Architecture, Mixer, Stage
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from smt_nas.arch import Architecture, Mixer, Stage, Stem
 from smt_nas.errors import ExportError
-from smt_nas.yaml import to_yaml
+from smt_nas.export.contract import ExportOptions, Manifest
+from smt_nas.files import write_atomic
+from smt_nas.yaml import read_yaml, to_yaml, validated
 
 _NONE = -1  # the published code's word for "no heads of this kind"
 _LAYER_SCALE = 1e-4  # fixed there
+
+
+def export_official_config(arch: Architecture, folder: Path, options: ExportOptions) -> Manifest:
+    """Write `NAME.yaml` for the published code.
+
+    Raises:
+        ExportError: it cannot be expressed there; says why.
+        StoreError: the folder cannot be written.
+    """
+    path = folder / f"{options.name}.yaml"
+    write_atomic(path, official_yaml(arch, options.name))
+    return Manifest("official", (path,))
 
 
 def official_yaml(arch: Architecture, name: str = "smt") -> str:
@@ -46,6 +64,73 @@ def official_yaml(arch: Architecture, name: str = "smt") -> str:
         "SMT": smt,
     }
     return to_yaml({"DATA": {"IMG_SIZE": arch.image_size}, "MODEL": model})
+
+
+class _Smt(BaseModel):
+    """Block MODEL.SMT of a published config, in its own names."""
+
+    in_channels: int = Field(alias="IN_CHANS")
+    dims: list[int] = Field(alias="EMBED_DIMS")
+    sam_heads: list[int] = Field(alias="CA_NUM_HEADS")
+    msa_heads: list[int] = Field(alias="SA_NUM_HEADS")
+    mlp_ratios: list[float] = Field(alias="MLP_RATIOS")
+    layer_scale: bool = Field(alias="USE_LAYERSCALE")
+    depths: list[int] = Field(alias="DEPTHS")
+    sam_first: list[bool] = Field(alias="CA_ATTENTIONS")
+    stem_kernel: int = Field(alias="HEAD_CONV")
+    expand_ratio: int = Field(alias="EXPAND_RATIO")
+
+    def stage(self, i: int) -> Stage:
+        """Stage i, from 0: all SAM or all MSA, but every second block of the third is MSA."""
+        first = "sam" if self.sam_first[i] else "msa"
+        share = 1.0 if first == "msa" else 0.5 if i == 2 else 0.0
+        sam, msa = self.sam_heads[i], self.msa_heads[i]
+        fields: dict[str, object] = {
+            "dim": self.dims[i],
+            "depth": self.depths[i],
+            "mlp_ratio": self.mlp_ratios[i],
+            "attention_ratio": share,
+        }
+        if sam != _NONE:
+            fields |= {
+                "kernels": tuple(range(3, 3 + 2 * sam, 2)),
+                "expand_ratio": self.expand_ratio,
+            }
+        return Stage.model_validate(
+            fields if msa == _NONE else fields | {"head_dim": self.dims[i] // msa}
+        )
+
+
+class _Model(BaseModel):
+    classes: int = Field(alias="NUM_CLASSES")
+    drop_path: float = Field(alias="DROP_PATH_RATE")
+    smt: _Smt = Field(alias="SMT")
+
+
+class _Data(BaseModel):
+    image_size: int = Field(alias="IMG_SIZE")
+
+
+class _Config(BaseModel):
+    data: _Data = Field(alias="DATA")
+    model: _Model = Field(alias="MODEL")
+
+
+def read_official_config(manifest: Manifest) -> Architecture:
+    """The network that a config of the published code describes. Raises ConfigError."""
+    path = manifest.files[0]
+    config = validated(_Config, read_yaml(path), str(path))
+    smt = config.model.smt
+    fields = {
+        "image_size": config.data.image_size,
+        "num_classes": config.model.classes,
+        "in_channels": smt.in_channels,
+        "stem": Stem.model_validate({"kernel": smt.stem_kernel}),
+        "stages": tuple(smt.stage(i) for i in range(len(smt.dims))),
+        "layer_scale": _LAYER_SCALE if smt.layer_scale else None,
+        "drop_path": config.model.drop_path,
+    }
+    return validated(Architecture, fields, str(path))
 
 
 def _check(arch: Architecture) -> None:
