@@ -1,0 +1,329 @@
+"""What the tool says of things that must stay: `make` wrote it down at 0.1, tests ask again.
+
+Modules inside the package are named here alone, so that a move of them is one edit. What is
+returned is plain JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import typer
+from typer.testing import CliRunner
+
+import smt_nas
+from smt_nas import costs
+from smt_nas.accuracy import make_evaluator
+from smt_nas.accuracy.bench.known import Known, folds
+from smt_nas.accuracy.bench.plan import plan
+from smt_nas.accuracy.bench.table import load_bench
+from smt_nas.arch import SMALL_PRESETS
+from smt_nas.cli.app import app
+from smt_nas.devices.conditions import Conditions
+from smt_nas.devices.device import load_device
+from smt_nas.devices.registry import load_sheet, sheet_names
+from smt_nas.devices.tables import find_table, load_table
+from smt_nas.profilers.calibrate import _header as calibration_header
+from smt_nas.profilers.calibrate import run as carry_out
+from smt_nas.profilers.schedule import Plan
+from smt_nas.search import Settings, start
+from smt_nas.search.rundir import RunDirectory
+from smt_nas.space import SpaceConfig
+from smt_nas.train.bench import _digest as data_digest
+from smt_nas.train.randomness import generator, seed_cpu
+from smt_nas.train.sources import load_source
+from smt_nas.train.weights import read_weights
+
+SPACES = ("smt", "smt_micro")
+PRESETS = smt_nas.PRESETS | SMALL_PRESETS
+
+
+def sampled(space, n, seed=1):
+    """Networks of a shipped space, always the same: (n, G)."""
+    return space.sample(np.random.default_rng(seed), n)
+
+
+def keys():
+    """Keys of the presets and of 200 networks of each space, with their genes' digest."""
+    found = {"presets": {name: arch.key for name, arch in PRESETS.items()}}
+    for name in SPACES:
+        space = smt_nas.SearchSpace.load(name)
+        genes = sampled(space, 200)
+        found[name] = {
+            "space": space.digest,
+            "size": space.size,
+            "genes": genes.tolist()[:5],
+            "genes_sha256": sha256(genes.astype("<i8").tobytes()),
+            "keys": [arch.key for arch in space.decode(genes)],
+        }
+    return found
+
+
+def count():
+    """Costs of the presets and of 50 networks of each space."""
+    found = {"presets": {name: costs.of(arch).as_dict() for name, arch in PRESETS.items()}}
+    for name in SPACES:
+        space = smt_nas.SearchSpace.load(name)
+        genes = sampled(space, 50)
+        each = [costs.of(arch).as_dict() for arch in space.decode(genes)]
+        at_once = {k: v.tolist() for k, v in costs.estimate(space, genes).as_dict().items()}
+        found[name] = {k: [row[k] for row in each] for k in each[0]}
+        assert found[name] == at_once
+    return found
+
+
+def digests():
+    """Hashes that files hold: of tables, benches, data, calibrations, and streams of numbers."""
+    micro = smt_nas.SearchSpace.load("smt_micro")
+    tables = {}
+    for name in SPACES:
+        table = find_table("epyc_zen3_2cpu", smt_nas.SearchSpace.load(name))
+        tables[name] = {"csv": table.evidence.table, "space": table.evidence.space_digest}
+    bench = load_bench("smt-bench-mini")
+    first = plan(micro, 30, 5e6, 40e6, 0)
+    sheet = load_sheet("epyc_zen3_2cpu")
+    header = calibration_header(Plan.of(micro, (Conditions(threads=1),), 8, 0), sheet)
+    header["torch"] = "2"
+    return {
+        "tables": tables,
+        "bench": {
+            "space": bench.card.space_digest,
+            "keys_sha256": sha256("\n".join(bench.networks).encode()),
+            "noise": Known.of(bench).noise,
+            "folds_sha256": sha256(np.array(folds(Known.of(bench).groups, 0)).tobytes()),
+        },
+        "bench_plan": [[p.arch.key, p.group, list(p.seeds)] for p in first],
+        "digits": data_digest(load_source("digits")),
+        "calibration_header": header,
+        "sheets": sheet_names(),
+        "seeds": [seed_cpu(0, 1, 2), seed_cpu(3, 4), int(generator(0, 3).initial_seed())],
+        "first_weights_sha256": sha256_of(
+            smt_nas.build("smt_micro", generator=generator(0, 3)).state_dict()
+        ),
+    }
+
+
+def rate():
+    """What the evaluators say of 50 networks of each space, and zero-cost of three."""
+    found = {}
+    for name in SPACES:
+        space = smt_nas.SearchSpace.load(name)
+        genes = sampled(space, 50)
+        for evaluator in ("capacity", "predictor", "joint"):
+            rater = make_evaluator(evaluator)
+            several = rater.evaluate(space.decode(genes[:5]))
+            found[f"{evaluator} {name}"] = {
+                "figures": rater.figures(space, genes).tolist(),
+                "values": [e.value for e in several],
+                "details": [dict(e.details) for e in several],
+            }
+    space = smt_nas.SearchSpace.load("smt_micro")
+    three = make_evaluator("zero-cost").evaluate(space.decode(sampled(space, 3)))
+    found["zero-cost smt_micro"] = {
+        "values": [e.value for e in three],
+        "details": [dict(e.details) for e in three],
+    }
+    return found
+
+
+LATENCIES = (  # device, space, conditions
+    ("epyc_zen3_2cpu", "smt", {"threads": 1}),
+    ("epyc_zen3_2cpu", "smt_micro", {"threads": 1}),
+    ("a100_80_sxm", "smt_micro", {"precision": "fp16"}),
+)
+OF_ONE = (  # the same of `smt_micro`, the preset
+    ("h100_sxm", {"precision": "amp-bf16", "batch": 64, "mode": "graph"}),
+    ("rtx4090", {"precision": "tf32", "batch": 8, "mode": "compile"}),
+    ("h200_sxm", {"precision": "bf16", "channels_last": True}),
+    ("v100_sxm2", {"precision": "amp-fp16", "image_size": 64}),
+    ("epyc_zen3_2cpu", {"threads": 1}),
+)
+
+
+def predict():
+    """Latencies of 50 networks by table and by sheet, and of one under other conditions."""
+    found = {}
+    for device, name, how in LATENCIES:
+        space, conditions = smt_nas.SearchSpace.load(name), Conditions(**how)
+        latency = load_device(device).predict(space, sampled(space, 50), conditions)
+        found[f"{device} {name} {conditions}"] = _latency(latency)
+    for device, how in OF_ONE:
+        conditions = Conditions(**how)
+        latency = load_device(device).predict_arch(PRESETS["smt_micro"], conditions)
+        found[f"{device} preset {conditions}"] = _latency(latency)
+    return found
+
+
+def predict_by(table, space):
+    """Latencies of 50 networks by a table that was written by `calibrate`."""
+    found = load_table(table, space).block_table(Conditions(threads=1))
+    return _latency(found.predict(sampled(space, 50)))
+
+
+def _latency(latency):
+    columns = {name: getattr(latency, name).tolist() for name in ("ms", "low", "high")}
+    return columns | {"basis": latency.basis}
+
+
+COSTS_ONLY = ("top1_pct", "macs", "params")
+FRONTS = {
+    "random capacity": {
+        "space": "smt_micro",
+        "budgets": ("20MMACs",),
+        "objectives": COSTS_ONLY,
+        "strategy": "random",
+        "evaluator": "capacity",
+        "n": 48,
+    },
+    "nsga2 joint": {
+        "space": "smt_micro",
+        "budgets": ("20MMACs", "0.5Mparams"),
+        "objectives": COSTS_ONLY,
+        "n": 40,
+        "seed": 3,
+    },
+    "nsga2 joint smt": {
+        "budgets": ("2.4GFLOPs", "12Mparams"),
+        "objectives": COSTS_ONLY,
+        "n": 34,
+    },
+    "latency on a sheet": {
+        "budgets": ("5ms@a100:b1:fp16",),
+        "device": "a100:b1:fp16",
+        "evaluator": "capacity",
+        "strategy": "random",
+        "n": 16,
+    },
+    "latency by a table": {
+        "budgets": ("0.5..6GMACs", "6img/s@epyc_zen3_2cpu"),
+        "objectives": ("score", "latency_ms", "throughput_ips"),
+        "device": "epyc_zen3_2cpu",
+        "strategy": "random",
+        "evaluator": "predictor",
+        "n": 34,
+        "seed": 1,
+    },
+    "no evaluator": {
+        "space": "smt_micro",
+        "budgets": ("0.5*smt_t",),
+        "objectives": ("macs", "peak_memory_mb"),
+        "strategy": "random",
+        "evaluator": None,
+        "n": 60,
+    },
+}
+
+
+def search(name, folder):
+    """The front of a search of FRONTS, and what its trials are said to depend on."""
+    begun = start(Settings(**FRONTS[name], prove=False), folder)
+    outcome = begun.run()
+    return {
+        "identity": as_json(begun.directory.identity),
+        "tried": sha256("\n".join(t.key for t in outcome.trials).encode()),
+        "front": [_member(r) for r in outcome.front],
+        "baselines": [_member(r) for r in outcome.baselines],
+    }
+
+
+def _member(result):
+    return {
+        "name": result.name,
+        "key": result.arch.key,
+        "values": result.values,
+        "intervals": {k: list(v) for k, v in result.intervals.items()},
+    }
+
+
+def identity(run):
+    """What the trials of a run directory depend on."""
+    return as_json(RunDirectory.open(run).identity)
+
+
+def calibrate(space, sheet, bench, out, visits=4):
+    """Carry out a calibration on any bench; the path of its table."""
+    one = (Conditions(threads=1),)
+    return carry_out(Plan.of(space, one, visits, 0), sheet, bench, 60, out).path
+
+
+def space_of(config, name):
+    """A space from plain values."""
+    return smt_nas.SearchSpace(SpaceConfig.model_validate(config), name)
+
+
+def weights(path):
+    """Weights in a file: a hash of their bits, and sums that other processors agree on."""
+    state = read_weights(path).state
+    return {"sha256": sha256_of(state), "sums": {k: _sums(v) for k, v in sorted(state.items())}}
+
+
+def _sums(tensor):
+    values = tensor.double()
+    return [float(values.sum()), float((values**2).sum())]
+
+
+def words():
+    """Every command with its arguments and options, as a user types them."""
+    found = {}
+
+    def visit(path, command):
+        params = [_param(p) for p in command.params if p.name != "help"]
+        found[path] = sorted(params, key=lambda p: (p["kind"], p["words"]))
+        for name, inner in getattr(command, "commands", {}).items():
+            visit(f"{path} {name}", inner)
+
+    visit("smt-nas", typer.main.get_command(app))
+    return found
+
+
+def _param(param):
+    option = param.param_type_name == "option"
+    return {
+        "kind": param.param_type_name,
+        "words": sorted([*param.opts, *param.secondary_opts]) if option else [param.name],
+        "flag": bool(getattr(param, "is_flag", False)),
+        "several": bool(param.multiple) if option else param.nargs != 1,
+        "required": bool(param.required),
+    }
+
+
+def sha256(content):
+    """Hex digits of bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of(state):
+    """Hex digits of tensors by name: names, shapes and bits."""
+    whole = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        whole.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        whole.update(tensor.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()
+
+
+def as_json(value):
+    """The value as JSON gives it back: tuples become lists."""
+    return json.loads(json.dumps(value))
+
+
+def invoke(*told, code=0):
+    """Run a command in this process; its stdout, once it ended with the code expected."""
+    result = CliRunner().invoke(app, [str(word) for word in told])
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def machine():
+    """What the last bits of a training depend on."""
+    lines = []
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    names = ("vendor_id", "cpu family", "model", "model name")
+    cells = [line.partition(":") for line in lines]
+    found = {key.strip(): value.strip() for key, _, value in cells if key.strip() in names}
+    found |= {"capability": torch.backends.cpu.get_cpu_capability(), "torch": torch.__version__}
+    return dict(sorted(found.items()))

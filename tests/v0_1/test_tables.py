@@ -1,0 +1,77 @@
+"""Tables, journals of calibrations and saved profiles that 0.1 wrote are used as they are."""
+
+import json
+
+import pytest
+import torch
+
+from tests.fakes.bench import SHEET, FakeBench
+from tests.v0_1 import observe
+from tests.v0_1.kept import FIXTURES, assert_as, copied, read
+
+SMALL = observe.space_of(read("table", "small.json"), "small")
+TABLE = FIXTURES / "table" / "profiles" / "fake_cpu.small.csv"
+PREDICTED = read("table", "predictions.json")
+same_torch = pytest.mark.skipif(
+    torch.__version__ != PREDICTED["torch"],
+    reason=f"a journal goes on under the same torch: {PREDICTED['torch']}",
+)
+
+
+def test_a_table_predicts_what_it_did():
+    assert_as(observe.predict_by(TABLE, SMALL), PREDICTED["predictions"])
+
+
+def test_a_search_uses_a_table_by_its_place(tmp_path, monkeypatch):
+    """`profiles` of the working directory, a sheet and a table beside it."""
+    import yaml
+
+    copied("table/profiles", tmp_path / "profiles")
+    told = {k: v for k, v in read("table", "sheet.json").items() if v}
+    sheet = {"name": told["name"], "kind": "cpu", "peak_tflops": {"fp32": 0.1}}
+    sheet["memory"] = {"bandwidth_gbps": told["bandwidth_gbps"]}
+    assert yaml.safe_dump(sheet)
+    assert SHEET.key == told["key"]
+
+
+def journal(name, to):
+    """A work file of a calibration, hidden again."""
+    copied(f"table/{name}", to)
+    (file,) = to.glob("*.jsonl")
+    return file.rename(to / f".{file.name}")
+
+
+def lines(file):
+    return [json.loads(line) for line in file.read_text().splitlines()[1:]]
+
+
+@same_torch
+def test_a_calibration_killed_before_its_table_needs_no_more_samples(tmp_path):
+    journal("full", tmp_path)
+    bench = FakeBench()
+    path = observe.calibrate(SMALL, SHEET, bench, tmp_path)
+    assert bench.chains == 0 and not bench.turns
+    assert path.read_text() == TABLE.read_text()
+    old, new = (json.loads(p.with_suffix(".json").read_text()) for p in (TABLE, path))
+    assert_as(new["calibrations"], old["calibrations"])
+    assert not list(tmp_path.glob(".*.jsonl"))
+
+
+@same_torch
+def test_a_killed_calibration_goes_on(tmp_path):
+    file = journal("cut", tmp_path / "cut")
+    done = sum("chain" in line for line in lines(file))
+    all_of_it = sum("chain" in line for line in lines(journal("full", tmp_path / "full")))
+    bench = FakeBench()
+    path = observe.calibrate(SMALL, SHEET, bench, file.parent)
+    assert 0 < done == all_of_it - bench.chains
+    assert observe.predict_by(path, SMALL)["basis"] == "table"
+
+
+def test_saved_profiles_are_compared(tmp_path, monkeypatch):
+    copied("profiles", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    found = json.loads(observe.invoke("compare", "a.json", "b.json", "--json"))
+    assert_as(found, read("profiles", "compared.json"))
+    for name in ("a.json", "b.json"):
+        assert json.loads((tmp_path / name).read_text())["rows"]
