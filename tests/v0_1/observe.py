@@ -164,6 +164,11 @@ def predict_by(table, space):
     return _latency(found.predict(sampled(space, 50)))
 
 
+def predict_on(device, space):
+    """The same on a device by its name, by whatever it has of the space."""
+    return _latency(load_device(device).predict(space, sampled(space, 50), Conditions(threads=1)))
+
+
 def _latency(latency):
     columns = {name: getattr(latency, name).tolist() for name in ("ms", "low", "high")}
     return columns | {"basis": latency.basis}
@@ -177,26 +182,26 @@ FRONTS = {
         "objectives": COSTS_ONLY,
         "strategy": "random",
         "evaluator": "capacity",
-        "n": 48,
+        "n": 24,
     },
     "nsga2 joint": {
         "space": "smt_micro",
         "budgets": ("20MMACs", "0.5Mparams"),
         "objectives": COSTS_ONLY,
-        "n": 40,
+        "n": 34,
         "seed": 3,
     },
     "nsga2 joint smt": {
         "budgets": ("2.4GFLOPs", "12Mparams"),
         "objectives": COSTS_ONLY,
-        "n": 34,
+        "n": 16,
     },
     "latency on a sheet": {
         "budgets": ("5ms@a100:b1:fp16",),
         "device": "a100:b1:fp16",
         "evaluator": "capacity",
         "strategy": "random",
-        "n": 16,
+        "n": 8,
     },
     "latency by a table": {
         "budgets": ("0.5..6GMACs", "6img/s@epyc_zen3_2cpu"),
@@ -204,7 +209,7 @@ FRONTS = {
         "device": "epyc_zen3_2cpu",
         "strategy": "random",
         "evaluator": "predictor",
-        "n": 34,
+        "n": 24,
         "seed": 1,
     },
     "no evaluator": {
@@ -213,7 +218,7 @@ FRONTS = {
         "objectives": ("macs", "peak_memory_mb"),
         "strategy": "random",
         "evaluator": None,
-        "n": 60,
+        "n": 33,
     },
 }
 

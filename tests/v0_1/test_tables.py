@@ -22,16 +22,11 @@ def test_a_table_predicts_what_it_did():
     assert_as(observe.predict_by(TABLE, SMALL), PREDICTED["predictions"])
 
 
-def test_a_search_uses_a_table_by_its_place(tmp_path, monkeypatch):
-    """`profiles` of the working directory, a sheet and a table beside it."""
-    import yaml
-
+def test_a_table_is_found_by_its_place(tmp_path, monkeypatch):
+    """In `profiles` of the working directory, beside the sheet of its device."""
     copied("table/profiles", tmp_path / "profiles")
-    told = {k: v for k, v in read("table", "sheet.json").items() if v}
-    sheet = {"name": told["name"], "kind": "cpu", "peak_tflops": {"fp32": 0.1}}
-    sheet["memory"] = {"bandwidth_gbps": told["bandwidth_gbps"]}
-    assert yaml.safe_dump(sheet)
-    assert SHEET.key == told["key"]
+    monkeypatch.chdir(tmp_path)
+    assert_as(observe.predict_on("fake_cpu", SMALL), PREDICTED["predictions"])
 
 
 def journal(name, to):

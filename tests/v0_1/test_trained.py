@@ -81,11 +81,8 @@ def rows(folder):
 
 def test_a_bench_is_read_as_it_was(here):
     copied("bench/whole", here / "whole")
-    assert_as(json.loads(observe.invoke("bench", "show", "whole/", "--json")), read_shown())
-
-
-def read_shown():
-    return read("bench", "show.json")
+    found = json.loads(observe.invoke("bench", "show", "whole/", "--json"))
+    assert_as(found, read("bench", "show.json"))
 
 
 def test_a_whole_bench_is_left_alone(here):
@@ -104,6 +101,7 @@ def test_a_killed_bench_goes_on(here):
     identity = [[(r["key"], r["group"], r["seed"]) for r in x] for x in (rows(cut), whole)]
     assert identity[0] == identity[1]
     if same_machine():
-        figures = [[{k: v for k, v in r.items() if k not in TIMES} for r in x] for x in
-                   (rows(cut), whole)]
+        figures = [
+            [{k: v for k, v in r.items() if k not in TIMES} for r in x] for x in (rows(cut), whole)
+        ]
         assert figures[0] == figures[1]

@@ -44,34 +44,71 @@ MICRO = ["--space", "smt_micro", "--budget", "20MMACs"]
 OUT = ["--no-prove", "--workers", "1", "--out"]
 RUNS = {  # search, number of networks that a later resume tries
     "random": (
-        [*MICRO, "--strategy", "random", "--n", "16", "--evaluator", "capacity", *COSTS_ONLY],
+        [*MICRO, *["--strategy", "random", "--n", "16", "--evaluator", "capacity"], *COSTS_ONLY],
         24,
     ),
     "nsga2": (["--space", "smt_micro", "--n", "33", "--seed", "1", *COSTS_ONLY], 36),
     "killed": (
-        [*MICRO, "--n", "38", "--device", "epyc_zen3_2cpu", "--seed", "2"]
-        + ["--objective", "top1_pct", "--objective", "macs"],
+        [*MICRO, *["--n", "38", "--device", "epyc_zen3_2cpu", "--seed", "2"], *COSTS_ONLY[:4]],
         38,
     ),
     "function": (
-        [*MICRO, "--n", "12", "--evaluator", "v0_1_rule:rate", "--timeout", "60"]
-        + ["--objective", "score", "--objective", "macs", "--objective", "params"],
+        [
+            *MICRO,
+            *["--n", "12", "--evaluator", "v0_1_rule:rate", "--timeout", "60"],
+            "--objective",
+            "score",
+            *COSTS_ONLY[2:],
+        ],
         16,
     ),
     "predictor": (
-        ["--space", "smt", "--budget", "3GFLOPs", "--n", "12", "--evaluator", "predictor"]
-        + ["--strategy", "random", "--device", "epyc_zen3_2cpu"],
+        [
+            "--space",
+            "smt",
+            "--budget",
+            "3GFLOPs",
+            "--n",
+            "12",
+            "--evaluator",
+            "predictor",
+            "--strategy",
+            "random",
+            "--device",
+            "epyc_zen3_2cpu",
+        ],
         16,
     ),
     "short_train": (
-        ["--space", "tiny_space.yaml", "--data", "digits", "--epochs", "3", "--n", "6"]
-        + ["--recipe", "quick.yaml", "--strategy", "random"]
-        + ["--objective", "val_top1", "--objective", "macs"],
+        [
+            "--space",
+            "tiny_space.yaml",
+            "--data",
+            "digits",
+            "--epochs",
+            "3",
+            "--n",
+            "6",
+            "--recipe",
+            "quick.yaml",
+            "--strategy",
+            "random",
+            "--objective",
+            "val_top1",
+            "--objective",
+            "macs",
+        ],
         8,
     ),
     "proved": (
-        [*MICRO, "--n", "5", "--strategy", "random", "--device", "cpu", "--evaluator", "capacity"]
-        + ["--objective", "top1_pct", "--objective", "latency_ms"],
+        [
+            *MICRO,
+            *["--n", "5", "--strategy", "random", "--device", "cpu", "--evaluator", "capacity"],
+            "--objective",
+            "top1_pct",
+            "--objective",
+            "latency_ms",
+        ],
         5,
     ),
 }
@@ -79,7 +116,12 @@ RUNS = {  # search, number of networks that a later resume tries
 
 def environment():
     """One thread, and a working directory that names nothing."""
-    return {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return {
+        **os.environ,
+        "PYTHONPATH": str(CHECKOUT),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
 
 
 def invoke(folder, *words, code=0):
@@ -177,6 +219,7 @@ def table():
     folder = Path(mkdtemp())
     path = observe.calibrate(SMALL, SHEET, FakeBench(), folder / "whole")
     shutil.copytree(path.parent, to / "profiles")
+    shutil.copy(HERE / "inputs" / "fake_cpu.yaml", to / "profiles")
     for name, chains in (("cut", 40), ("full", None)):
         bench = FakeBench()
         bench.kill_at = chains
