@@ -17,26 +17,26 @@ from typer.testing import CliRunner
 
 import smt_nas
 from smt_nas import costs
-from smt_nas.accuracy import make_evaluator
-from smt_nas.accuracy.bench.known import Known, folds
-from smt_nas.accuracy.bench.plan import plan
-from smt_nas.accuracy.bench.table import load_bench
 from smt_nas.arch import SMALL_PRESETS
 from smt_nas.cli.app import app
-from smt_nas.devices.conditions import Conditions
+from smt_nas.conditions import Conditions
 from smt_nas.devices.device import load_device
+from smt_nas.devices.measured_table import find_table, load_table
 from smt_nas.devices.registry import load_sheet, sheet_names
-from smt_nas.devices.tables import find_table, load_table
-from smt_nas.profilers.calibrate import _header as calibration_header
-from smt_nas.profilers.calibrate import run as carry_out
-from smt_nas.profilers.schedule import Plan
+from smt_nas.evaluators import make_evaluator
+from smt_nas.evaluators.training_set import Known, folds
+from smt_nas.nasbench.build import _digest as data_digest
+from smt_nas.nasbench.plan import plan
+from smt_nas.nasbench.table import load_bench
+from smt_nas.profilers.calibration.calibrate import _header as calibration_header
+from smt_nas.profilers.calibration.calibrate import run as carry_out
+from smt_nas.profilers.calibration.schedule import Plan
 from smt_nas.search import Settings, start
-from smt_nas.search.rundir import RunDirectory
+from smt_nas.search.run_directory import RunDirectory
 from smt_nas.space import SpaceConfig
-from smt_nas.train.bench import _digest as data_digest
+from smt_nas.train.data.sources import load_source
 from smt_nas.train.randomness import generator, seed_cpu
-from smt_nas.train.sources import load_source
-from smt_nas.train.weights import read_weights
+from smt_nas.train.weights.weights import read_weights
 
 SPACES = ("smt", "smt_micro")
 PRESETS = smt_nas.PRESETS | SMALL_PRESETS

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from tests.fakes.bench import SHEET, FakeBench
+from tests.fakes.part_timer import SHEET, FakePartTimer
 from tests.v0_1 import observe
 from tests.v0_1.kept import FIXTURES, assert_as, copied, read
 
@@ -43,7 +43,7 @@ def lines(file):
 @same_torch
 def test_a_calibration_killed_before_its_table_needs_no_more_samples(tmp_path):
     journal("full", tmp_path)
-    bench = FakeBench()
+    bench = FakePartTimer()
     path = observe.calibrate(SMALL, SHEET, bench, tmp_path)
     assert bench.chains == 0 and not bench.turns
     assert path.read_text() == TABLE.read_text()
@@ -57,7 +57,7 @@ def test_a_killed_calibration_goes_on(tmp_path):
     file = journal("cut", tmp_path / "cut")
     done = sum("chain" in line for line in lines(file))
     all_of_it = sum("chain" in line for line in lines(journal("full", tmp_path / "full")))
-    bench = FakeBench()
+    bench = FakePartTimer()
     path = observe.calibrate(SMALL, SHEET, bench, file.parent)
     assert 0 < done == all_of_it - bench.chains
     assert observe.predict_by(path, SMALL)["basis"] == "table"

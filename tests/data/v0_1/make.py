@@ -18,8 +18,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import torch
-
 from tests.fakes.bench import SHEET, SMALL, FakeBench, Killed
+
 from tests.v0_1 import observe
 
 HERE = Path(__file__).resolve().parent
