@@ -60,6 +60,7 @@ def peak_memory(
 
 
 def _of_gpu(network: Network, conditions: Conditions, device: str) -> dict[str, Reading]:
+    gc.collect()  # garbage of before would be freed meanwhile and taken off the peak
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
     call = prepare(network, conditions, device, sets=1)
