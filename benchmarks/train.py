@@ -34,8 +34,7 @@ from benchmarks.feeding import table
 from benchmarks.model import PlainSMT, compare, cpu_model, map_copy
 from smt_nas.arch import PRESETS, Architecture, preset
 from smt_nas.models import SMT, build, to_official
-from smt_nas.profilers.memory_estimate import field_mb
-from smt_nas.profilers.peak_memory import PROC, release_freed_memory, resident_mb
+from smt_nas.profilers.peak_memory import PROC, field_mb, release_freed_memory, resident_mb
 
 SIZE, CLIP, SMOOTHING = 224, 5.0, 0.1
 HEAD = (

@@ -223,7 +223,7 @@ class _Results:
         """Of each network, under the first conditions that worked."""
         from smt_nas.profilers.breakdown import break_down
 
-        rows = {row.network: row for row in reversed(self._found.rows) if row.figures}
+        rows = {row.network: row for row in reversed(self._found.rows) if row.readings}
         for network in self._networks:
             row = rows.get(network.name)
             if row is not None and not row.conditions.train:

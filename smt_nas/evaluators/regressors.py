@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 _EXACT = 1e-10  # least variance of noise, as a share of the figures': for a stable solution
 
 
-class FittedRegressor(Protocol):
+class Fitted(Protocol):
     """Made by one of REGRESSORS."""
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
@@ -49,7 +49,7 @@ class _Line:
         return mean, np.sqrt(np.maximum(std**2 - self.variance, 0.0))
 
 
-def fit_ridge(features: Floats, figures: Floats, noise: Floats) -> FittedRegressor:
+def ridge(features: Floats, figures: Floats, noise: Floats) -> Fitted:
     """Linear, with a Gaussian prior on the weights whose width is learnt (MacKay 1992)."""
     pipeline = make_pipeline(StandardScaler(), BayesianRidge(max_iter=1000))
     pipeline.fit(features, figures)
@@ -58,23 +58,23 @@ def fit_ridge(features: Floats, figures: Floats, noise: Floats) -> FittedRegress
 
 
 @dataclass(frozen=True)
-class GaussianProcess:
-    """Made by `fit_process`."""
+class Process:
+    """Made by `process`."""
 
     pipeline: Pipeline
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
-        """See `FittedRegressor`."""
+        """See `Fitted`."""
         mean, std = self.pipeline.predict(features, return_std=True)
         return mean, std
 
     def covariance(self, features: Floats) -> Floats:
         """Covariance of the expected figures of features (n, F), (n, n)."""
-        covariance: Floats = self.pipeline.predict(features, return_cov=True)[1]
-        return covariance
+        found: Floats = self.pipeline.predict(features, return_cov=True)[1]
+        return found
 
 
-def fit_process(features: Floats, figures: Floats, noise: Floats) -> GaussianProcess:
+def process(features: Floats, figures: Floats, noise: Floats) -> Process:
     """A Gaussian process: a linear trend and smooth deviations from it."""
     width = float(np.sqrt(features.shape[1]))
     kernel = (
@@ -87,7 +87,7 @@ def fit_process(features: Floats, figures: Floats, noise: Floats) -> GaussianPro
     with warnings.catch_warnings():
         # a width at its bound is a fine answer for so few points
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return GaussianProcess(make_pipeline(StandardScaler(), model).fit(features, figures))
+        return Process(make_pipeline(StandardScaler(), model).fit(features, figures))
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,7 @@ class _Boosting:
         return every.mean(axis=0), np.hypot(every.std(axis=0), self.error)
 
 
-def fit_boosting(
-    features: Floats, figures: Floats, noise: Floats, members: int = 5
-) -> FittedRegressor:
+def boosting(features: Floats, figures: Floats, noise: Floats, members: int = 5) -> Fitted:
     """Gradient boosting (Friedman 2001), a few on resampled networks; their spread is the doubt."""
     rng = np.random.default_rng(0)
     models, errors = [], []
@@ -120,13 +118,13 @@ def fit_boosting(
 
 @dataclass(frozen=True)
 class _Mean:
-    parts: tuple[FittedRegressor, ...]
+    parts: tuple[Fitted, ...]
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
-        predictions = [part.predict(features) for part in self.parts]
-        means = np.array([mean for mean, _ in predictions])
+        found = [part.predict(features) for part in self.parts]
+        means = np.array([mean for mean, _ in found])
         # their own doubt, and that they do not agree
-        variance = np.mean([std**2 for _, std in predictions], axis=0) + means.var(axis=0)
+        variance = np.mean([std**2 for _, std in found], axis=0) + means.var(axis=0)
         return means.mean(axis=0), np.sqrt(variance)
 
 
@@ -135,18 +133,18 @@ def mean_of(makers: Sequence[Regressor]) -> Regressor:
     return lambda *data: _Mean(tuple(make(*data) for make in makers))
 
 
-Regressor = Callable[[Floats, Floats, Floats], FittedRegressor]
+Regressor = Callable[[Floats, Floats, Floats], Fitted]
 
 REGRESSORS: dict[str, Regressor] = {
-    "ridge": fit_ridge,
-    "gp": fit_process,
-    "boosting": fit_boosting,
-    "ridge+gp": mean_of((fit_ridge, fit_process)),
-    "ridge+gp+boosting": mean_of((fit_ridge, fit_process, fit_boosting)),
+    "ridge": ridge,
+    "gp": process,
+    "boosting": boosting,
+    "ridge+gp": mean_of((ridge, process)),
+    "ridge+gp+boosting": mean_of((ridge, process, boosting)),
 }
 
 
-def fit_regressor(name: str, features: Floats, figures: Floats, noise: Floats) -> FittedRegressor:
+def fit(name: str, features: Floats, figures: Floats, noise: Floats) -> Fitted:
     """Fit one of REGRESSORS, on one thread: sums over several differ in the last digits."""
     with threadpool_limits(1):
         return REGRESSORS[name](features, figures, noise)

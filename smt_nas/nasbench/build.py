@@ -261,7 +261,7 @@ def _card(wanted: Wanted, space: SearchSpace, source: Source) -> BenchCard:
             layer_scale=config.layer_scale,
         ),
         data=kind,
-        data_digest=labels_digest(source),
+        data_digest=_digest(source),
         licence=_LICENCES.get(kind, "of the data: see where they come from"),
         recipe_name=wanted.recipe,
         recipe=load_recipe(wanted.recipe).model_dump(mode="json"),
@@ -269,7 +269,7 @@ def _card(wanted: Wanted, space: SearchSpace, source: Source) -> BenchCard:
     )
 
 
-def labels_digest(source: Source) -> str:
+def _digest(source: Source) -> str:
     """Of the classes and labels of the training split: another order or choice has another."""
     labels = np.asarray([] if source.train is None else source.train.labels, "<i8")
     text = "\n".join(source.classes).encode() + labels.tobytes()

@@ -1,4 +1,8 @@
-"""`Clock`: where times come from. The real one, or in tests one that is moved by hand."""
+"""What is timed, a `Runnable`, and what times it, a `Clock`.
+
+Both are ports. Real are what `prepare` returns and the clocks of the operating system with CUDA's
+events; a test moves a clock by hand, and its runnables say how far.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,36 @@ from typing import Any, Protocol
 
 import torch
 
-from smt_nas.profilers.runnable import Runnable
+from smt_nas.conditions import Conditions
+
+_LAP_NS = 100e6  # a GPU's queue runs ahead by this much at most; waiting for it costs microseconds
+_GROWTH = 8  # of a lap's calls to the next one's, at most
+
+
+class Runnable(Protocol):
+    """One forward (or training step) at a time, on inputs that rotate.
+
+    Attributes:
+        name: of the network.
+        device: `cpu` or `cuda:0`.
+        conditions: how it is run.
+        compile_ms: what compiling or capturing took, known after `first`; None where nothing is
+            compiled.
+    """
+
+    name: str
+    device: str
+    conditions: Conditions
+    compile_ms: float | None
+
+    def first(self) -> None:
+        """The first call, waited for: compiles, tunes, allocates."""
+
+    def __call__(self) -> None:
+        """One call on the next input. On a GPU it is submitted, not waited for."""
+
+    def close(self) -> None:
+        """Give the memory back."""
 
 
 class Stream(Protocol):
@@ -86,32 +119,28 @@ class CudaStream:
         return float(start.elapsed_time(end))
 
 
-_LAP_NS = 100e6  # a GPU's queue runs ahead by this much at most; waiting for it costs microseconds
-_GROWTH = 8  # of a lap's calls to the next one's, at most
-
-
 @dataclass(frozen=True)
 class SustainedRun:
-    """What was done: calls, all of them ended, and the seconds they took."""
+    """Calls made back to back, all of them ended, and the seconds they took."""
 
     calls: int
     seconds: float
 
 
-def run_for(call: Runnable, seconds: float, clock: Clock) -> SustainedRun:
+def run_for(runnable: Runnable, seconds: float, clock: Clock) -> SustainedRun:
     """Call back to back until the time is over.
 
     Args:
-        call: the network made ready, which has run before.
+        runnable: the network made ready, which has run before.
         seconds: fewest; at least one call is made.
         clock: what times it.
     """
-    stream = clock.stream(call.device)
+    stream = clock.stream(runnable.device)
     start = now = clock.wall_ns()
     calls, lap = 0, 1
     while calls == 0 or now - start < seconds * 1e9:
         for _ in range(lap):
-            call()
+            runnable()
         calls += lap
         if stream:
             stream.wait()

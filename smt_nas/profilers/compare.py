@@ -10,10 +10,16 @@ import numpy as np
 
 from smt_nas.devices.block_table import APART
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.clock import Clock, SystemClock
+from smt_nas.profilers.clock import Clock, Runnable, SystemClock
 from smt_nas.profilers.measurement import Measurement, Status
-from smt_nas.profilers.runnable import Runnable
-from smt_nas.profilers.sampling import MARGINS, MIN_ROUNDS, Limits, OnRound, by_round, run
+from smt_nas.profilers.sampling import (
+    MARGINS,
+    MIN_ROUNDS,
+    Limits,
+    OnRound,
+    measure_in_rounds,
+    round_medians,
+)
 from smt_nas.profilers.stats import ratio_interval
 from smt_nas.profilers.watch import Watcher, watcher_of
 
@@ -22,6 +28,7 @@ Word = Literal["FASTER", "SLOWER", "SAME", "UNCLEAR"]
 MARGINS_APART = {"cpu": APART["cpu"], "cuda": APART["gpu"]}
 """Of measurements of two runs."""
 _SPOILT: tuple[Status, ...] = ("throttled", "loaded", "drifting")
+_UNCLEAR = "the interval holds both a difference and none"
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Verdict:
 
 
 def interleave(
-    calls: Sequence[Runnable],
+    runnables: Sequence[Runnable],
     limits: Limits = Limits(),  # noqa: B008 - frozen
     on_round: OnRound | None = None,
     *,
@@ -57,28 +64,28 @@ def interleave(
     """Measure networks in turns, A, B, B, A, so that a slow moment falls on all of them.
 
     Args:
-        calls: networks made ready, all on one device; all stay in memory at the same time.
+        runnables: networks made ready, all on one device; all stay in memory at the same time.
         limits: when to stop; the seconds are those of each network.
         on_round: told after each round: rounds done, rounds that the time cap leaves room for.
         clock: the system's, or one that a test moves.
-        watcher: watches the machine meanwhile; the one of the calls' device where None.
+        watcher: watches the machine meanwhile; the one of their device where None.
 
     Returns:
-        One measurement a call, in their order. A call that fails midway leaves the others alone.
+        One measurement each, in their order. A network that fails midway leaves the others alone.
 
     Raises:
-        MeasurementError: a call failed before it gave a sample, or calls are on two devices.
+        MeasurementError: a call failed before it gave a sample, or networks are on two devices.
     """
-    if not calls:
+    if not runnables:
         return []
-    devices = sorted({call.device for call in calls})
+    devices = sorted({runnable.device for runnable in runnables})
     if len(devices) > 1:
         raise MeasurementError(
             f"comparison: all networks must be on one device (got {', '.join(devices)}). "
             "Measure each device by itself."
         )
     watcher = watcher or watcher_of(devices[0])
-    return run(calls, limits, clock or SystemClock(), watcher, on_round)
+    return measure_in_rounds(runnables, limits, clock or SystemClock(), watcher, on_round)
 
 
 def verdict(a: Measurement, b: Measurement, rng: np.random.Generator | None = None) -> Verdict:
@@ -103,7 +110,10 @@ def verdict(a: Measurement, b: Measurement, rng: np.random.Generator | None = No
     together = bool(a.started) and (a.started, a.device) == (b.started, b.device)
     kind = "cpu" if "cpu" in (a.device, b.device) else "cuda"
     margin = (MARGINS if together else MARGINS_APART)[kind]
-    rounds_a, rounds_b = by_round(a.wall_ms, a.per_round), by_round(b.wall_ms, b.per_round)
+    rounds_a, rounds_b = (
+        round_medians(a.wall_ms, a.per_round),
+        round_medians(b.wall_ms, b.per_round),
+    )
     if together:
         n = min(len(rounds_a), len(rounds_b))
         rounds_a, rounds_b = rounds_a[:n], rounds_b[:n]
@@ -113,18 +123,15 @@ def verdict(a: Measurement, b: Measurement, rng: np.random.Generator | None = No
         return Verdict(ratio, low, high, "UNCLEAR", margin, reason)
     ratio = float(np.median(rounds_b) / np.median(rounds_a))
     low, high = ratio_interval(rounds_a, rounds_b, rng, paired=together)
-    spoilt = [f"{m.name} is {m.status}" for m in (a, b) if m.status in _SPOILT]
-    if spoilt and not together:
-        reason = f"two runs, and {' and '.join(spoilt)}"
+    doubts = [f"{m.name} is {m.status}" for m in (a, b) if m.status in _SPOILT]
+    if doubts and not together:
+        reason = f"two runs, and {' and '.join(doubts)}"
         return Verdict(ratio, low, high, "UNCLEAR", margin, reason)
-    word = _word(ratio, low, high, margin)
+    word = _choose_word(ratio, low, high, margin)
     return Verdict(ratio, low, high, word, margin, _UNCLEAR if word == "UNCLEAR" else "")
 
 
-_UNCLEAR = "the interval holds both a difference and none"
-
-
-def _word(ratio: float, low: float, high: float, margin: float) -> Word:
+def _choose_word(ratio: float, low: float, high: float, margin: float) -> Word:
     if 1 - margin < low and high < 1 + margin:
         return "SAME"
     if ratio > 1 + margin and low > 1:

@@ -13,14 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
-
 from smt_nas.errors import one_line
-from smt_nas.profilers.clock import Clock, SystemClock, run_for
-from smt_nas.profilers.figure import Reading, unknown
-from smt_nas.profilers.runnable import Runnable
+from smt_nas.profilers.clock import Clock, Runnable, SystemClock, run_for
+from smt_nas.profilers.reading import Reading, unknown
+from smt_nas.profilers.watch import open_gpu_of
 from smt_nas.runtime.host import Rapl, open_rapl
-from smt_nas.runtime.nvml import Absent, Gpu, open_gpu
+from smt_nas.runtime.nvml import Absent, Gpu
 
 _PERIOD_S = 0.02  # between questions for the power
 
@@ -75,7 +73,7 @@ class GpuPower:
         self._gpu = gpu
         self._sum_mj, self._known = 0.0, True
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._ask, daemon=True)
+        self._thread = threading.Thread(target=self._sum_power, daemon=True)
         self._thread.start()
 
     def read_mj(self) -> float | None:
@@ -91,7 +89,7 @@ class GpuPower:
         self._end.set()
         self._thread.join()
 
-    def _ask(self) -> None:
+    def _sum_power(self) -> None:
         last = time.perf_counter()
         while not self._end.wait(_PERIOD_S):
             watts, now = self._gpu.sample().power_w, time.perf_counter()
@@ -123,9 +121,7 @@ def meter_of(device: str) -> Meter | Absent:
     if device == "cpu":
         rapl = open_rapl()
         return rapl if isinstance(rapl, Absent) else CpuCounter(rapl)
-    where = torch.device(device)
-    uuid = getattr(torch.cuda.get_device_properties(where), "uuid", None)
-    gpu = open_gpu(where.index or 0, uuid=None if uuid is None else str(uuid))
+    gpu = open_gpu_of(device)
     return gpu if isinstance(gpu, Absent) else gpu_meter(gpu)
 
 
@@ -183,37 +179,39 @@ class Energy:
         return statistics.stdev(self.per_image_mj) if len(self.per_image_mj) > 1 else None
 
     @property
-    def figure(self) -> Reading:
-        """Its mean as a figure, with what must be known beside it."""
+    def reading(self) -> Reading:
+        """Its mean as a reading, with what must be known beside it."""
         mean, std = statistics.fmean(self.per_image_mj), self.std_mj
-        told = [f"{'estimated from ' if self.estimated else ''}{self.meter}"]
-        told += [f"{self.power_w:.0f} W, of which {self.idle_w:.0f} W idle"]
-        told += [f"from {self.celsius:.0f} °C"] if self.celsius is not None else []
-        told += [f"std {std:.2g} mJ of {len(self.per_image_mj)} windows"] if std is not None else []
-        told += [f"ended by {self.ended_by}"] if self.ended_by else []
+        notes = [f"{'estimated from ' if self.estimated else ''}{self.meter}"]
+        notes += [f"{self.power_w:.0f} W, of which {self.idle_w:.0f} W idle"]
+        notes += [f"from {self.celsius:.0f} °C"] if self.celsius is not None else []
+        notes += (
+            [f"std {std:.2g} mJ of {len(self.per_image_mj)} windows"] if std is not None else []
+        )
+        notes += [f"ended by {self.ended_by}"] if self.ended_by else []
         low, high = (None, None) if std is None else (mean - std, mean + std)
         sure = not self.estimated and self.ended_by is None and std is not None
-        return Reading(mean, "measured", "ok" if sure else "unknown", low, high, "; ".join(told))
+        return Reading(mean, "measured", "ok" if sure else "unknown", low, high, "; ".join(notes))
 
 
-def energy(call: Runnable) -> Reading:
+def measure_energy(runnable: Runnable) -> Reading:
     """Measure the energy of an image; without a value, and with the reason, where none can be.
 
     Args:
-        call: the network made ready, which has run before.
+        runnable: the network made ready, which has run before.
     """
-    meter = meter_of(call.device)
+    meter = meter_of(runnable.device)
     if isinstance(meter, Absent):
         return unknown("measured", meter.reason.rstrip("."))
     try:
-        found = measure_energy(call, meter)
+        energy = meter_energy(runnable, meter)
     finally:
         meter.close()
-    return unknown("measured", found.reason) if isinstance(found, Absent) else found.figure
+    return unknown("measured", energy.reason) if isinstance(energy, Absent) else energy.reading
 
 
-def measure_energy(
-    call: Runnable,
+def meter_energy(
+    runnable: Runnable,
     meter: Meter,
     windows: Windows = Windows(),
     *,
@@ -223,7 +221,7 @@ def measure_energy(
     """Measure energy with a meter.
 
     Args:
-        call: the network made ready, which has run before.
+        runnable: the network made ready, which has run before.
         meter: of its device.
         windows: how long.
         clock: the system's, or one that a test moves.
@@ -237,15 +235,15 @@ def measure_energy(
         sleep(windows.idle_s)
         return 0
 
-    idle = _metered(rest, meter, clock)
+    idle = _meter_work(rest, meter, clock)
     if isinstance(idle, Absent):
         return idle
-    found, ended_by = _windows(call, meter, windows, clock)
-    if not found:
+    whole, ended_by = _meter_windows(runnable, meter, windows, clock)
+    if not whole:
         return Absent(str(ended_by))
     return Energy(
-        per_image_mj=tuple(m.mj / (m.calls * call.conditions.batch) for m in found),
-        power_w=sum(m.mj for m in found) / sum(m.seconds for m in found) / 1e3,
+        per_image_mj=tuple(w.mj / (w.calls * runnable.conditions.batch) for w in whole),
+        power_w=sum(w.mj for w in whole) / sum(w.seconds for w in whole) / 1e3,
         idle_w=idle.mj / idle.seconds / 1e3,
         celsius=celsius,
         meter=meter.what,
@@ -255,13 +253,13 @@ def measure_energy(
 
 
 @dataclass(frozen=True)
-class _Metered:
+class _MeteredWork:
     mj: float
     seconds: float
     calls: int = 0
 
 
-def _metered(work: Callable[[], int], meter: Meter, clock: Clock) -> _Metered | Absent:
+def _meter_work(work: Callable[[], int], meter: Meter, clock: Clock) -> _MeteredWork | Absent:
     """Energy and time of some work, which returns its calls."""
     before, start = meter.read_mj(), clock.wall_ns()
     calls = work()
@@ -270,20 +268,24 @@ def _metered(work: Callable[[], int], meter: Meter, clock: Clock) -> _Metered | 
         return Absent("the energy counter stopped answering")
     if after <= before:
         return Absent("the energy counter does not move")
-    return _Metered(after - before, (end - start) / 1e9, calls)
+    return _MeteredWork(after - before, (end - start) / 1e9, calls)
 
 
-def _windows(
-    call: Runnable, meter: Meter, windows: Windows, clock: Clock
-) -> tuple[list[_Metered], str | None]:
+def _meter_windows(
+    runnable: Runnable, meter: Meter, windows: Windows, clock: Clock
+) -> tuple[list[_MeteredWork], str | None]:
     """The whole windows there are, and what ended them early."""
-    found = list[_Metered]()
-    while len(found) < windows.windows:
+
+    def run() -> int:
+        return run_for(runnable, windows.window_s, clock).calls
+
+    whole = list[_MeteredWork]()
+    while len(whole) < windows.windows:
         try:
-            one = _metered(lambda: run_for(call, windows.window_s, clock).calls, meter, clock)
+            window = _meter_work(run, meter, clock)
         except Exception as error:  # the network's own code, or a GPU that fell off
-            return found, one_line(error)
-        if isinstance(one, Absent):
-            return found, one.reason
-        found.append(one)
-    return found, None
+            return whole, one_line(error)
+        if isinstance(window, Absent):
+            return whole, window.reason
+        whole.append(window)
+    return whole, None

@@ -1,24 +1,98 @@
-"""`Measurement`: what timing one network gave, raw samples and all, and how far to trust it."""
+"""`Measurement`: what timing one network gave, raw samples and all, and how far to trust it.
+
+The samples of a network and what a watcher saw of the machine meanwhile go in, a measurement with
+its status comes out. What cannot be told is `unknown`, never fine.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError
-from smt_nas.profilers.stats import Summary, summarise
+from smt_nas.profilers.stats import DRIFT_SAMPLES, Summary, drifts, summarise
 
 Status = Literal["ok", "drifting", "throttled", "loaded", "unknown"]
 """`ok`: nothing spoke against it. `drifting`: the last third is not like the first. `throttled`:
 the GPU held its clocks back. `loaded`: others used the machine. `unknown`: it could not be told."""
 
+Concern = tuple[Status, str]
+"""A status other than `ok`, and the reason for it."""
+
 LAUNCH_BOUND = 1.1
+MAX_FLAGGED = 0.05  # share of samples under load from which the whole measurement is
+STARVED = 1.1  # a sample that took this much longer than its CPU time explains was made to wait
+_WORST_FIRST: tuple[Status, ...] = ("throttled", "loaded", "drifting", "unknown")
+
+
+@dataclass(frozen=True)
+class WatchReport:
+    """What a watcher saw of the machine from start to stop.
+
+    Attributes:
+        concerns: each a status other than `ok` and the reason for it; empty where all was well.
+        values: figures by name, plain JSON values; None for what could not be read.
+    """
+
+    concerns: tuple[Concern, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Samples:
+    """What one network gave so far.
+
+    Attributes:
+        name, device, conditions: of the network, and how it runs.
+        threads: CPU threads it runs on; None on a GPU.
+        wall_ms, device_ms: samples in order; the second stays empty on a CPU.
+        cpu_ms: CPU time of this process during each sample of `wall_ms`; empty on a GPU.
+        first_call_ms, compile_ms: as in `Measurement`.
+        per_turn: samples taken in a row.
+        error: what ended them; None while the network runs.
+    """
+
+    name: str
+    device: str
+    conditions: Conditions
+    threads: int | None
+    wall_ms: list[float] = field(default_factory=list)
+    device_ms: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+    first_call_ms: float = 0.0
+    compile_ms: float | None = None
+    per_turn: int = 1
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What all networks timed in one run share.
+
+    Attributes:
+        started: when, in UTC.
+        warmed: whether a warm-up was asked for.
+        warmup_s: seconds it took.
+        steady: whether it ended steady.
+        stopped_by: why the rounds ended.
+        loaded: rounds during which others used the machine.
+        watched: what the watcher saw.
+    """
+
+    started: str
+    warmed: bool
+    warmup_s: float
+    steady: bool
+    stopped_by: str
+    loaded: tuple[range, ...]
+    watched: WatchReport
 
 
 @dataclass(frozen=True)
@@ -82,8 +156,8 @@ class Measurement:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: every field, raw samples and all, and what is concluded from them."""
-        found = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: _plain(value) for name, value in found.items()} | {
+        values = {f.name: _to_plain(getattr(self, f.name)) for f in fields(self)}
+        return values | {
             "conditions": self.conditions.model_dump(mode="json"),
             "wall": asdict(self.wall),
             "on_device": None if self.on_device is None else asdict(self.on_device),
@@ -98,16 +172,82 @@ class Measurement:
             ConfigError: a field is missing or holds what it cannot.
         """
         try:
-            found = TypeAdapter(cls).validate_python(dict(values))
+            measurement = TypeAdapter(cls).validate_python(dict(values))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise _unreadable(f"{where}: {first['msg']}") from error
-        if not found.wall_ms or not all(0 < ms < math.inf for ms in found.wall_ms):
+        if not measurement.wall_ms or not all(0 < ms < math.inf for ms in measurement.wall_ms):
             raise _unreadable("wall_ms that are no times")
-        if found.per_round < 1:
-            raise _unreadable(f"per_round {found.per_round}")
-        return found
+        if measurement.per_round < 1:
+            raise _unreadable(f"per_round {measurement.per_round}")
+        return measurement
+
+
+def assess_quality(samples: Samples, context: RunContext) -> Measurement:
+    """Put together what one network gave, at least one sample, and judge it."""
+    flagged = _flag_samples(samples, context.loaded)
+    concerns = [*context.watched.concerns, *_list_concerns(samples, context, len(flagged))]
+    words = {status for status, _ in concerns}
+    watched = dict(context.watched.values)
+    if samples.threads:
+        watched["threads"] = samples.threads
+    if samples.device_ms and watched.get("sm_mhz"):  # comparable where clocks were not alike
+        watched["sm_kilocycles"] = float(np.median(samples.device_ms)) * watched["sm_mhz"]
+    return Measurement(
+        name=samples.name,
+        device=samples.device,
+        conditions=samples.conditions,
+        wall_ms=tuple(samples.wall_ms),
+        device_ms=tuple(samples.device_ms) if samples.device_ms else None,
+        first_call_ms=samples.first_call_ms,
+        compile_ms=samples.compile_ms,
+        warmup_s=context.warmup_s,
+        steady=context.steady,
+        stopped_by=samples.error or context.stopped_by,
+        flagged=flagged,
+        status=next((status for status in _WORST_FIRST if status in words), "ok"),
+        reasons=tuple(reason for _, reason in concerns),
+        watched=watched,
+        per_round=samples.per_turn,
+        started=context.started,
+    )
+
+
+def _list_concerns(samples: Samples, context: RunContext, flagged: int) -> Iterator[Concern]:
+    """What the samples themselves speak of."""
+    if samples.error:
+        yield "unknown", f"ended by {samples.error}"
+    if not context.steady and context.warmed:
+        yield "drifting", f"not steady after {context.warmup_s:.2g} s of warm-up"
+    if not context.warmed and len(samples.wall_ms) < DRIFT_SAMPLES:
+        yield "unknown", "no warm-up, and too few samples to see a drift"
+    if any(drifts(times) for times in (samples.wall_ms, samples.device_ms) if times):
+        yield "drifting", "the last third of the samples is unlike the first"
+    if flagged > MAX_FLAGGED * len(samples.wall_ms):
+        share = flagged / len(samples.wall_ms)
+        yield "loaded", f"{share:.0%} of the samples were taken while others ran"
+
+
+def _flag_samples(samples: Samples, loaded: Sequence[range]) -> tuple[int, ...]:
+    """Indices of samples taken in rounds under load, or that waited for a CPU."""
+    n, per_turn = len(samples.wall_ms), samples.per_turn
+    spans = (range(r.start * per_turn, r.stop * per_turn) for r in loaded)
+    flagged = {i for span in spans for i in span}
+    if samples.cpu_ms:
+        flagged |= set(_find_starved(samples.wall_ms, samples.cpu_ms, samples.threads or 1))
+    return tuple(sorted(i for i in flagged if i < n))
+
+
+def _find_starved(wall_ms: Sequence[float], cpu_ms: Sequence[float], threads: int) -> list[int]:
+    """Samples whose CPU time falls short of their wall time.
+
+    One thread is busy all the time. Several are not, so their own best decile says how many were
+    (a run that is under load throughout is seen by the watcher).
+    """
+    wall, cpu = np.asarray(wall_ms), np.asarray(cpu_ms)
+    busy = 1.0 if threads == 1 else min(float(threads), float(np.quantile(cpu / wall, 0.9)))
+    return [int(i) for i in np.flatnonzero(wall * busy > STARVED * cpu)]
 
 
 def _unreadable(reason: str) -> ConfigError:
@@ -117,8 +257,8 @@ def _unreadable(reason: str) -> ConfigError:
     )
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     """Tuples as lists, mappings as dicts, models as they are."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+        return {str(k): _to_plain(v) for k, v in value.items()}
+    return [_to_plain(v) for v in value] if isinstance(value, list | tuple) else value

@@ -1,6 +1,7 @@
-"""How much memory is left on this machine. 1 MB = 1e6 bytes.
+"""Whether a network fits: what it needs, by an estimate, and what is free on this machine.
 
-Linux grants more than there is and ends processes later, so what cannot fit is refused before.
+Linux grants more memory than there is and ends processes later, so what cannot fit is refused
+before. What activations need is seen in one forward on tensors without data. 1 MB = 1e6 bytes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -23,92 +25,12 @@ from smt_nas.profilers.network_loader import Network
 from smt_nas.runtime.torch_device import DTYPES
 from smt_nas.runtime.torch_settings import keep_random_state
 
-_TRIED = 2  # images; training with batch norm refuses a single one
-
-
-def estimate_activations_mb(
-    model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype
-) -> float | None:
-    """The most memory that activations hold at a time in one forward, MB of 1e6 bytes.
-
-    Args:
-        model: on the CPU, in the mode it will run in; a training one keeps what backward needs.
-        shape: (B, C, H, W).
-        dtype: of the image.
-
-    Returns: MB; None where the network runs neither way.
-    """
-    placed = [*model.named_parameters(), *model.named_buffers()]
-    meta = {name: _on_meta(t, model.training) for name, t in placed}
-    try:
-        image = torch.empty(shape, dtype=dtype, device="meta")
-        return _most_mb(lambda: functional_call(model, meta, (image,)), model, [*meta.values()])
-    except Exception:  # an operator without a meta kernel, or the network reads values
-        return _tried_mb(model, shape, dtype)
-
-
-def _tried_mb(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> float | None:
-    weights = [*model.parameters(), *model.buffers()]
-    try:
-        image = torch.zeros(_TRIED, *shape[1:], dtype=dtype)
-        mb = _most_mb(lambda: model(image), model, weights)
-    except Exception:  # the first call will tell what fails
-        return None
-    return mb * shape[0] / _TRIED
-
-
-def _most_mb(forward: Callable[[], object], model: nn.Module, weights: list[Tensor]) -> float:
-    alive = _Alive(weights)
-    with (
-        keep_random_state(torch.device("cpu")),
-        torch.set_grad_enabled(model.training),
-        alive,
-    ):
-        forward()
-    return alive.most / 1e6
-
-
-def _on_meta(t: Tensor, train: bool) -> Tensor:
-    there = t.detach().to("meta")
-    return there.requires_grad_(train and t.requires_grad)
-
-
-class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of every storage that an operator returns, as long as it lives."""
-
-    def __init__(self, weights: list[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.now, self.most = 0, 0
-        self._known = {t.untyped_storage()._cdata for t in weights}
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> object:
-        """Run one operator and see what it returned."""
-        out = func(*args, **(kwargs or {}))
-        for t in _pytree.tree_leaves(out):
-            if isinstance(t, Tensor):
-                self._saw(t.untyped_storage())
-        return out
-
-    def _saw(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if key in self._known:
-            return
-        self._known.add(key)
-        self.now += size
-        self.most = max(self.most, self.now)
-        weakref.finalize(storage, self._gone, key, size).atexit = False
-
-    def _gone(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self.now -= size
-
-
 MAX_SHARE = 0.9  # of the memory that is left, which a batch may take
 _PER_INPUT = 1000  # images' bytes, which no usual network's activations are more than
 _WORKSPACE = {False: 1.3, True: 1.1}  # kernels copy what they read: 1.3 seen; in training 1.02
 _TRAINED = 4  # weights, gradients, momentum, and the update under way
+_TRIED = 2  # images of a forward on real tensors; training with batch norm refuses a single one
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 class DoesNotFit(MeasurementError):
@@ -135,9 +57,9 @@ def check_room(
     Raises:
         DoesNotFit: with both figures.
     """
-    free = available_mb() if device.type == "cpu" else None
-    if free is None:
+    if device.type != "cpu":
         return
+    free = available_mb()
     needed = estimate_memory_mb(network, model, conditions, MAX_SHARE * free)
     if needed > MAX_SHARE * free:
         raise DoesNotFit(f"needs about {needed:.0f} MB, and {free:.0f} MB are free")
@@ -151,31 +73,118 @@ def estimate_memory_mb(
     Activations are left out where that surely changes nothing: the images alone need more than
     `enough`, or a thousand times as much is still less. `amp-*` counts as fp32, `compile` as eager.
     """
-    shape, weights = image_shape(network, conditions), _mb([*model.parameters(), *model.buffers()])
+    shape, weights = (
+        image_shape(network, conditions),
+        _size_mb([*model.parameters(), *model.buffers()]),
+    )
     pure = conditions.precision in ("fp16", "bf16")
     images = 4 * math.prod(shape) / 1e6
     fixed = images + (_TRAINED if conditions.train else 1) * weights
     if images > enough or fixed + _PER_INPUT * images <= enough:
         return fixed
     model.train(conditions.train)
-    held = estimate_activations_mb(
+    activations = estimate_activations_mb(
         model, shape, DTYPES[conditions.precision] if pure else torch.float32
     )
-    return fixed + _WORKSPACE[conditions.train] * (held or 0.0)
+    return fixed + _WORKSPACE[conditions.train] * (activations or 0.0)
 
 
-def _mb(tensors: list[torch.Tensor]) -> float:
+def _size_mb(tensors: list[torch.Tensor]) -> float:
     return sum(t.nbytes for t in tensors) / 1e6
 
 
-def available_mb(root: Path = Path("/")) -> float | None:
+def estimate_activations_mb(
+    model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype
+) -> float | None:
+    """The most memory that activations hold at a time in one forward, MB of 1e6 bytes.
+
+    Args:
+        model: on the CPU, in the mode it will run in; a training one keeps what backward needs.
+        shape: (B, C, H, W).
+        dtype: of the image.
+
+    Returns: MB; None where the network runs neither way.
+    """
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    weights = {name: _to_meta(t, model.training) for name, t in tensors}
+    try:
+        image = torch.empty(shape, dtype=dtype, device="meta")
+        return _peak_activations_mb(
+            lambda: functional_call(model, weights, (image,)), model, [*weights.values()]
+        )
+    except Exception:  # an operator without a meta kernel, or the network reads values
+        return _activations_by_running_mb(model, shape, dtype)
+
+
+def _activations_by_running_mb(
+    model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype
+) -> float | None:
+    weights = [*model.parameters(), *model.buffers()]
+    try:
+        image = torch.zeros(_TRIED, *shape[1:], dtype=dtype)
+        mb = _peak_activations_mb(lambda: model(image), model, weights)
+    except Exception:  # the first call will tell what fails
+        return None
+    return mb * shape[0] / _TRIED
+
+
+def _peak_activations_mb(
+    forward: Callable[[], object], model: nn.Module, weights: list[Tensor]
+) -> float:
+    alive = _LiveStorages(weights)
+    with (
+        keep_random_state(torch.device("cpu")),
+        torch.set_grad_enabled(model.training),
+        alive,
+    ):
+        forward()
+    return alive.most / 1e6
+
+
+def _to_meta(t: Tensor, train: bool) -> Tensor:
+    return t.detach().to("meta").requires_grad_(train and t.requires_grad)
+
+
+class _LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of every storage that an operator returns, as long as it lives."""
+
+    def __init__(self, weights: list[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now, self.most = 0, 0
+        self._known = {t.untyped_storage()._cdata for t in weights}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        """Run one operator and see what it returned."""
+        out = func(*args, **(kwargs or {}))
+        for t in _pytree.tree_leaves(out):
+            if isinstance(t, Tensor):
+                self._add(t.untyped_storage())
+        return out
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._known:
+            return
+        self._known.add(key)
+        self.now += size
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self._drop, key, size).atexit = False
+
+    def _drop(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size
+
+
+def available_mb(cgroup: Path = _CGROUP) -> float:
     """Memory that this process may still take: of the machine, and of its container."""
-    machine = field_mb(root / "proc/meminfo", "MemAvailable")
-    container = _of_container_mb(root / "sys/fs/cgroup")
-    return min((mb for mb in (machine, container) if mb is not None), default=None)
+    machine = psutil.virtual_memory().available / 1e6
+    container = _container_available_mb(cgroup)
+    return machine if container is None else min(machine, container)
 
 
-def _of_container_mb(cgroup: Path) -> float | None:
+def _container_available_mb(cgroup: Path) -> float | None:
     """What is left of a cgroup's limit (version 2); cached files count as free."""
     try:
         limit, used = ((cgroup / f"memory.{n}").read_text().strip() for n in ("max", "current"))
@@ -186,13 +195,3 @@ def _of_container_mb(cgroup: Path) -> float | None:
         return None
     cached = sum(int(n) for k, n in map(str.split, lines) if k in ("inactive_file", "active_file"))
     return max(int(limit) - int(used) + cached, 0) / 1e6
-
-
-def field_mb(path: Path, field: str) -> float | None:
-    """A line `field: n kB` of a file below /proc."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    words = next((line.split() for line in lines if line.startswith(f"{field}:")), [])
-    return int(words[1]) * 1024 / 1e6 if len(words) > 1 else None

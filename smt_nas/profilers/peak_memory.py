@@ -19,17 +19,16 @@ import torch
 
 from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError, one_line
-from smt_nas.profilers.figure import Reading, unknown
-from smt_nas.profilers.memory_estimate import field_mb
+from smt_nas.profilers.clock import Runnable
 from smt_nas.profilers.network_loader import Network
 from smt_nas.profilers.prepare import prepare
-from smt_nas.profilers.runnable import Runnable
+from smt_nas.profilers.reading import Reading, unknown
 
 PROC = Path("/proc/self")
 _RESET_PEAK = "5"  # to clear_refs: "reset the peak resident set size" (proc(5))
 
 
-def peak_memory(
+def measure_peak_memory(
     network: Network, conditions: Conditions, device: str, proc: Path = PROC
 ) -> dict[str, Reading]:
     """Run a network once more, and see the most memory it takes.
@@ -48,35 +47,35 @@ def peak_memory(
     """
     try:
         if device != "cpu":
-            return _of_gpu(network, conditions, device)
+            return _peak_of_gpu(network, conditions, device)
         return {
-            "peak_memory_mb": _of_process(network, conditions, proc),
+            "peak_memory_mb": _peak_of_process(network, conditions, proc),
             "reserved_memory_mb": unknown("measured", "a CPU has no pool of its own"),
         }
     except Exception as error:  # a GPU that fell off may raise at any question
-        said = str(error) if isinstance(error, MeasurementError) else one_line(error)
-        why = unknown("measured", said)
-        return {"peak_memory_mb": why, "reserved_memory_mb": why}
+        reason = str(error) if isinstance(error, MeasurementError) else one_line(error)
+        nothing = unknown("measured", reason)
+        return {"peak_memory_mb": nothing, "reserved_memory_mb": nothing}
 
 
-def _of_gpu(network: Network, conditions: Conditions, device: str) -> dict[str, Reading]:
+def _peak_of_gpu(network: Network, conditions: Conditions, device: str) -> dict[str, Reading]:
     gc.collect()  # garbage of before would be freed meanwhile and taken off the peak
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
-    call = prepare(network, conditions, device, sets=1)
+    runnable = prepare(network, conditions, device, sets=1)
     try:
-        captured = conditions.mode == "graph"  # a replay allocates nothing, the capture did
-        if captured:
+        is_graph = conditions.mode == "graph"  # a replay allocates nothing, the capture did
+        if is_graph:
             torch.cuda.reset_peak_memory_stats(device)
-        call.first()  # tuning tries workspaces that no later call needs
-        if not captured:
+        runnable.first()  # tuning tries workspaces that no later call needs
+        if not is_graph:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(device)
-        _run(call)
+        _run_once(runnable)
         torch.cuda.synchronize(device)
         after = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
     finally:
-        call.close()
+        runnable.close()
     allocated, reserved = ((high - low) / 1e6 for low, high in zip(before, after, strict=True))
     return {
         "peak_memory_mb": Reading(allocated, "measured"),
@@ -84,36 +83,36 @@ def _of_gpu(network: Network, conditions: Conditions, device: str) -> dict[str, 
     }
 
 
-def _of_process(network: Network, conditions: Conditions, proc: Path) -> Reading:
+def _peak_of_process(network: Network, conditions: Conditions, proc: Path) -> Reading:
     release_freed_memory()
     before = resident_mb(proc)
     if before is None:
         return unknown("measured", "this system tells no resident memory of a process")
-    call = prepare(network, conditions, "cpu", sets=1)
+    runnable = prepare(network, conditions, "cpu", sets=1)
     try:
         if conditions.mode == "compile":
-            call.first()  # the compiler takes memory that no later call needs
+            runnable.first()  # the compiler takes memory that no later call needs
         release_freed_memory()
         if not _reset_peak(proc):
             return unknown("measured", "this kernel does not let the peak be reset (clear_refs)")
-        _run(call)
+        _run_once(runnable)
         peak = field_mb(proc / "status", "VmHWM")
     finally:
-        call.close()
+        runnable.close()
     if peak is None or peak <= before:
         return unknown("measured", "the resident memory of this process did not grow")
     return Reading(peak - before, "measured")
 
 
-def _run(call: Runnable) -> None:
+def _run_once(runnable: Runnable) -> None:
     """One call, whose failure is told in one line."""
     try:
-        call()
+        runnable()
     except MeasurementError:
         raise
     except Exception as error:  # the network's own code may raise anything
-        call.first()  # tells it in one line, if it fails again
-        raise MeasurementError(f"{call.name}: fails at times") from error
+        runnable.first()  # tells it in one line, if it fails again
+        raise MeasurementError(f"{runnable.name}: fails at times") from error
 
 
 def release_freed_memory() -> None:
@@ -137,3 +136,13 @@ def _reset_peak(proc: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def field_mb(path: Path, field: str) -> float | None:
+    """A line `field: n kB` of a file below /proc."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    words = next((line.split() for line in lines if line.startswith(f"{field}:")), [])
+    return int(words[1]) * 1024 / 1e6 if len(words) > 1 else None

@@ -1,4 +1,4 @@
-"""A network under conditions, on a device, as a call that can be timed.
+"""A network under conditions, on a device, made ready to be timed: a `Runnable`.
 
 - inference: eval mode, inference mode; training: forward, mean square of the logits as the loss,
   backward, SGD with momentum, gradients set to None (gradients of `amp-fp16` are scaled)
@@ -6,7 +6,7 @@
   at least four
 - `compile` is torch.compile with static shapes; `graph` replays one CUDA graph, after copying the
   next image into it as a caller would
-- torch's switches, random state and modes are as they were after every call
+- torch's settings, random state and modes are as they were after every call
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError, one_line
+from smt_nas.profilers.clock import Runnable
 from smt_nas.profilers.memory_estimate import DoesNotFit, check_room, image_shape
 from smt_nas.profilers.network_loader import Network
-from smt_nas.profilers.runnable import Runnable
 from smt_nas.runtime.torch_device import DTYPES, check, resolve
 from smt_nas.runtime.torch_settings import apply_torch_settings, keep_random_state
 
@@ -33,6 +33,9 @@ _MIN_SETS, _MAX_INPUT_BYTES = 4, 1 << 30
 _COMPILED_FORMS = 1 << 16  # torch.compile falls back to eager, silently, after 8 networks of a kind
 _LEARNING_RATE = 1e-6  # so that thousands of steps on noise stay finite
 _CAPTURE_WARMUP = 3  # forwards on a side stream before a capture, as torch asks for
+_FULL = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+"""What CUDA, the CPU's allocator, and cuBLAS or cuDNN say where memory ends."""
+_NO_ROOM = "needs more memory than there is. Use a smaller batch, image or network."
 
 
 def prepare(
@@ -52,11 +55,11 @@ def prepare(
     """
     target = resolve(device)
     check(conditions, target)
-    with _told(network, conditions, target):
-        return _Prepared(network, conditions, target, sets)
+    with _explain_errors(network, conditions, target):
+        return _NetworkRunnable(network, conditions, target, sets)
 
 
-class _Prepared:
+class _NetworkRunnable:
     """The one `Runnable` there is."""
 
     def __init__(
@@ -71,23 +74,23 @@ class _Prepared:
         self.conditions = conditions
         self.compile_ms: float | None = None
         self._network, self._device = network, device
-        model = _placed(network.build(), conditions, device)
+        model = _place(network.build(), conditions, device)
         check_room(network, model, conditions, device)
-        self._images = _images(network, conditions, device, sets)
+        self._images = _draw_images(network, conditions, device, sets)
         self._turn = 0
         self._step: Callable[[Tensor], object] = (
-            _training(model, conditions, device)
+            _training_step(model, conditions, device)
             if conditions.train
-            else _inference(model, conditions, device)
+            else _inference_step(model, conditions, device)
         )
 
     def first(self) -> None:
         """The first call, waited for."""
-        with _told(self._network, self.conditions, self._device):
+        with _explain_errors(self._network, self.conditions, self._device):
             if self.conditions.mode == "graph":
                 self._capture()
             start = time.perf_counter()
-            with _compiling(self.conditions):
+            with _compile_quietly(self.conditions):
                 self()
                 self._wait()
             if self.conditions.mode == "compile":  # one forward is in it: milliseconds in seconds
@@ -103,7 +106,7 @@ class _Prepared:
     def close(self) -> None:
         """Give the memory back."""
         self._images = []
-        self._step = _closed
+        self._step = _raise_closed
         if self._device.type == "cuda":
             with suppress(RuntimeError):  # a GPU that fell off has nothing to give back
                 torch.cuda.empty_cache()
@@ -145,11 +148,11 @@ class _Replay:
         return self.logits
 
 
-def _closed(image: Tensor) -> object:
+def _raise_closed(image: Tensor) -> object:
     raise AssertionError("called after close")
 
 
-def _placed(model: nn.Module, conditions: Conditions, device: torch.device) -> nn.Module:
+def _place(model: nn.Module, conditions: Conditions, device: torch.device) -> nn.Module:
     """Move a module to the device, in its type and memory format."""
     if conditions.precision in ("fp16", "bf16"):
         model = model.to(dtype=DTYPES[conditions.precision])
@@ -159,11 +162,11 @@ def _placed(model: nn.Module, conditions: Conditions, device: torch.device) -> n
     return model
 
 
-def _inference(
+def _inference_step(
     model: nn.Module, conditions: Conditions, device: torch.device
 ) -> Callable[[Tensor], object]:
     model.eval().requires_grad_(False)
-    forward, amp = _forward(model, conditions), conditions.precision.startswith("amp")
+    forward, amp = _build_forward(model, conditions), conditions.precision.startswith("amp")
     dtype = DTYPES[conditions.precision]
 
     def step(image: Tensor) -> object:
@@ -173,15 +176,15 @@ def _inference(
     return step
 
 
-def _training(
+def _training_step(
     model: nn.Module, conditions: Conditions, device: torch.device
 ) -> Callable[[Tensor], object]:
     model.train().requires_grad_(True)
-    forward, amp = _forward(model, conditions), conditions.precision.startswith("amp")
+    forward, amp = _build_forward(model, conditions), conditions.precision.startswith("amp")
     dtype = DTYPES[conditions.precision]
     optimizer = torch.optim.SGD(model.parameters(), lr=_LEARNING_RATE, momentum=0.9)
-    scaled = device.type == "cuda" and conditions.precision == "amp-fp16"
-    scaler = torch.amp.GradScaler(device.type, enabled=scaled)
+    scales = device.type == "cuda" and conditions.precision == "amp-fp16"
+    scaler = torch.amp.GradScaler(device.type, enabled=scales)
 
     def step(image: Tensor) -> object:
         with keep_random_state(device), torch.enable_grad():
@@ -199,25 +202,25 @@ def _training(
     return step
 
 
-def _forward(model: nn.Module, conditions: Conditions) -> Callable[[Tensor], object]:
+def _build_forward(model: nn.Module, conditions: Conditions) -> Callable[[Tensor], object]:
     if conditions.mode != "compile":
         return model
-    with _compiling(conditions):
+    with _compile_quietly(conditions):
         compiled: Callable[[Tensor], object] = torch.compile(model, dynamic=False)
     return compiled
 
 
-def first_tensor(found: object) -> Tensor | None:
+def first_tensor(output: object) -> Tensor | None:
     """The first tensor of what a network returned: itself, or inside tuples, lists and dicts."""
-    if isinstance(found, Tensor):
-        return found
-    inside: Any = found.values() if isinstance(found, Mapping) else found
-    if isinstance(found, Mapping | list | tuple):
+    if isinstance(output, Tensor):
+        return output
+    inside: Any = output.values() if isinstance(output, Mapping) else output
+    if isinstance(output, Mapping | list | tuple):
         return next((t for t in map(first_tensor, inside) if t is not None), None)
     return None
 
 
-def _images(
+def _draw_images(
     network: Network, conditions: Conditions, device: torch.device, sets: int | None
 ) -> list[Tensor]:
     """Sets of noise, each `(B, C, H, W)`."""
@@ -227,21 +230,26 @@ def _images(
     generator = torch.Generator(device).manual_seed(0)
     first = torch.randn(image_shape(network, conditions), generator=generator, device=device)
     first = first.to(dtype).contiguous(memory_format=layout)
-    rolled = range(1, sets or _sets(first.nbytes, device))  # cheaper than to draw anew
-    return [first, *(first.roll(i, dims=-1) for i in rolled)]
+    others = range(
+        1, sets or count_input_sets(first.nbytes, _l2_bytes(device))
+    )  # cheaper than to draw anew
+    return [first, *(first.roll(i, dims=-1) for i in others)]
 
 
-def _sets(input_bytes: int, device: torch.device) -> int:
-    """How many inputs rotate."""
-    wanted = _MIN_SETS
-    if device.type == "cuda":
-        cache = torch.cuda.get_device_properties(device).L2_cache_size
-        wanted = max(wanted, -(-2 * cache // input_bytes))
+def count_input_sets(input_bytes: int, cache_bytes: int) -> int:
+    """How many inputs rotate: as many as fill a cache twice, at least four, at most a gigabyte."""
+    wanted = max(_MIN_SETS, -(-2 * cache_bytes // input_bytes))
     return max(1, min(wanted, _MAX_INPUT_BYTES // input_bytes))
 
 
+def _l2_bytes(device: torch.device) -> int:
+    if device.type != "cuda":
+        return 0
+    return int(torch.cuda.get_device_properties(device).L2_cache_size)
+
+
 @contextmanager
-def _compiling(conditions: Conditions) -> Iterator[None]:
+def _compile_quietly(conditions: Conditions) -> Iterator[None]:
     """Let torch.compile keep every network, and keep to itself what it warns of."""
     if conditions.mode != "compile":
         yield
@@ -257,7 +265,9 @@ def _compiling(conditions: Conditions) -> Iterator[None]:
 
 
 @contextmanager
-def _told(network: Network, conditions: Conditions, device: torch.device) -> Iterator[None]:
+def _explain_errors(
+    network: Network, conditions: Conditions, device: torch.device
+) -> Iterator[None]:
     """Turn what torch or a network raises into one line."""
     where = f"{network.name} {conditions} on {device}"
     try:
@@ -270,8 +280,3 @@ def _told(network: Network, conditions: Conditions, device: torch.device) -> Ite
         if any(words in str(error) for words in _FULL):
             raise DoesNotFit(f"{where}: {_NO_ROOM}") from error
         raise MeasurementError(f"{where}: cannot be run (got {one_line(error)}).") from error
-
-
-_FULL = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
-"""What CUDA, the CPU's allocator, and cuBLAS or cuDNN say where memory ends."""
-_NO_ROOM = "needs more memory than there is. Use a smaller batch, image or network."

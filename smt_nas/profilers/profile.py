@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -24,52 +25,32 @@ from smt_nas.errors import ConfigError, MeasurementError, SmtNasError
 from smt_nas.files import names
 from smt_nas.profilers.anchors import correct_with_anchors, read_anchors
 from smt_nas.profilers.breakdown import trace_operators
+from smt_nas.profilers.clock import Runnable
 from smt_nas.profilers.compare import Verdict, interleave, verdict
-from smt_nas.profilers.energy import energy
-from smt_nas.profilers.figure import (
-    Reading,
-    as_throughput,
-    measured_latency,
-    predicted_latency,
-    unknown,
-)
+from smt_nas.profilers.energy import measure_energy
 from smt_nas.profilers.measurement import Measurement
 from smt_nas.profilers.network_loader import Network
-from smt_nas.profilers.peak_memory import peak_memory
+from smt_nas.profilers.peak_memory import measure_peak_memory
 from smt_nas.profilers.prepare import prepare
-from smt_nas.profilers.runnable import Runnable
+from smt_nas.profilers.reading import (
+    Reading,
+    latency_as_measured,
+    latency_as_predicted,
+    throughput_of,
+    unknown,
+)
 from smt_nas.profilers.sampling import Limits
 from smt_nas.profilers.throughput import Point, Sweep, sweep
 from smt_nas.space import SearchSpace
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def predict_latency(network: Network, device: Device, conditions: Conditions) -> Reading:
-    """What the device's sheet or table says; without a value where it cannot."""
-    try:
-        latency = _of_table(network, device, conditions)
-        if latency is None:
-            latency = device.predict_ops(trace_operators(network, conditions), conditions)
-        return predicted_latency(latency)
-    except SmtNasError as error:  # also of a damaged table: what was measured beside it stays
-        return unknown("predicted", str(error))
-
-
-def _of_table(network: Network, device: Device, conditions: Conditions) -> Latency | None:
-    """What a table measured on the device says; None where none covers network and conditions."""
-    arch = network.arch
-    if arch is None or conditions.image_size not in (None, arch.image_size):
-        return None
-    for name in sorted({*tables_of(device.sheet.key)} & {*names("search_spaces")}):
-        space = SearchSpace.load(name)
-        table = find_table(device.sheet.key, space) if space.contains([arch])[0] else None
-        blocks = None if table is None else table.block_table(conditions)
-        if blocks is not None:
-            return blocks.predict(space.encode(arch))
-    return None
-
+READINGS = ("latency_ms", "throughput_ips", "peak_memory_mb", "reserved_memory_mb", "energy_mj")
+"""What a row may hold, in the order of a profile's columns."""
+PREDICTED_BATCHES = tuple(2**i for i in range(9))
 
 Say = Callable[[str], None]
-PREDICTED_BATCHES = tuple(2**i for i in range(9))
 
 
 @dataclass(frozen=True)
@@ -96,7 +77,7 @@ class ProfileRow:
     Attributes:
         network: its name.
         conditions: how it was run.
-        figures: by metric name.
+        readings: by metric name.
         predicted: the latency that the device's sheet or table gives, beside a measured one.
         measurement: raw samples; None where nothing was measured.
         failure: why there is nothing; None where there is.
@@ -104,7 +85,7 @@ class ProfileRow:
 
     network: str
     conditions: Conditions
-    figures: dict[str, Reading]
+    readings: dict[str, Reading]
     predicted: Reading | None = None
     measurement: Measurement | None = None
     failure: str | None = None
@@ -122,7 +103,7 @@ class Comparison:
 
 @dataclass
 class Profile:
-    """What profiling found so far; rows arrive one case at a time.
+    """What profiling gave so far; rows arrive one case at a time.
 
     Attributes:
         device: the target.
@@ -139,6 +120,38 @@ class Profile:
     comparisons: list[Comparison] = field(default_factory=list)
     sweeps: list[Sweep] = field(default_factory=list)
     interrupted: bool = False
+
+    def frame(self) -> pd.DataFrame:
+        """A row for each of `rows`.
+
+        Returns: `network`, `device`, the conditions; of each of `READINGS` its value, in the unit
+        of its name, `_low`, `_high`, `_from` (provenance) and `_status`; `predicted_ms`,
+        `samples`, `failure`. What is not known is missing.
+        """
+        import pandas as pd
+
+        parts = ("", "_low", "_high", "_from", "_status")
+        columns = ["network", "device", *Conditions.model_fields]
+        columns += [f"{name}{part}" for name in READINGS for part in parts]
+        columns += ["predicted_ms", "samples", "failure"]
+        rows = [_frame_row(row, self.device.sheet.key) for row in self.rows]
+        frame = pd.DataFrame(rows, columns=columns, dtype=object)
+        numbers = [f"{name}{part}" for name in READINGS for part in parts[:3]]
+        types = dict.fromkeys((*numbers, "predicted_ms"), "float64")
+        types |= dict.fromkeys(("batch", "image_size", "threads", "samples"), "Int64")
+        return frame.astype(types | dict.fromkeys(("channels_last", "train"), "bool"))
+
+
+def _frame_row(row: ProfileRow, device: str) -> list[Any]:
+    cells: list[Any] = [row.network, device]
+    cells += [getattr(row.conditions, name) for name in Conditions.model_fields]
+    for name in READINGS:
+        r = row.readings.get(name)
+        is_known = r is not None and r.value is not None
+        cells += [r.value, r.low, r.high, r.provenance, r.status] if r and is_known else [None] * 5
+    predicted = None if row.predicted is None else row.predicted.value
+    samples = None if row.measurement is None else row.measurement.wall.n
+    return [*cells, predicted, samples, row.failure]
 
 
 def resolve_target(name: str | None, anchors: Path | None = None) -> tuple[Device, str | None]:
@@ -187,138 +200,163 @@ def profile(
 
     Returns: what there is, also where something failed or the user stopped it.
     """
-    found = Profile(device, where)
+    result = Profile(device, where)
     try:
         for conditions in request.cases:
             if where is None:
-                found.rows += [_predicted(n, device, conditions) for n in networks]
+                result.rows += [_predict_row(n, device, conditions) for n in networks]
             else:
                 say(f"measuring {', '.join(n.name for n in networks)}: {conditions}")
-                _measure(found, networks, conditions, request)
+                _measure_case(result, networks, conditions, request)
         for conditions, network in itertools.product(request.sweeps, networks):
             if where is None:
-                _predicted_sweep(found, network, conditions)
+                _predict_sweep(result, network, conditions)
             else:
                 say(f"looking for the batches of {network.name}: {conditions}")
-                _sweep(found, network, conditions)
+                _measure_sweep(result, network, conditions)
     except KeyboardInterrupt:
-        found.interrupted = True
-    return found
+        result.interrupted = True
+    return result
 
 
-def _predicted(network: Network, device: Device, conditions: Conditions) -> ProfileRow:
+def _predict_row(network: Network, device: Device, conditions: Conditions) -> ProfileRow:
     latency = predict_latency(network, device, conditions)
     if latency.value is None:
         return ProfileRow(network.name, conditions, {}, failure=latency.reason)
-    figures = {
+    readings = {
         "latency_ms": latency,
-        "throughput_ips": as_throughput(latency, conditions.batch),
+        "throughput_ips": throughput_of(latency, conditions.batch),
         "peak_memory_mb": unknown("predicted", "memory is measured, not predicted"),
         "energy_mj": unknown("predicted", "energy is measured, not predicted"),
     }
-    return ProfileRow(network.name, conditions, figures, predicted=latency)
+    return ProfileRow(network.name, conditions, readings, predicted=latency)
 
 
-def _measure(
-    found: Profile, networks: Sequence[Network], conditions: Conditions, request: Request
+def _measure_case(
+    result: Profile, networks: Sequence[Network], conditions: Conditions, request: Request
 ) -> None:
     """Measure one case; what cannot be made ready or run is a row with its reason."""
-    timed = _timed(found, networks, conditions, request)
+    timed = _time_networks(result, networks, conditions, request)
     for network in networks:
         if network.name in timed:
-            found.rows.append(_row(found, network, conditions, *timed[network.name]))
+            result.rows.append(_measured_row(result, network, conditions, *timed[network.name]))
     if len(timed) > 1:
         first, *others = (m for m, _ in timed.values())
-        found.comparisons += [
+        result.comparisons += [
             Comparison(first.name, m.name, conditions, verdict(first, m)) for m in others
         ]
 
 
-def _timed(
-    found: Profile, networks: Sequence[Network], conditions: Conditions, request: Request
+def _time_networks(
+    result: Profile, networks: Sequence[Network], conditions: Conditions, request: Request
 ) -> dict[str, tuple[Measurement, Reading]]:
     """Latency and energy by network, timed interleaved; where one fails, the others alone."""
-    assert found.where is not None
+    assert result.where is not None
     with ExitStack() as stack:
-        calls: list[Runnable] = []
+        runnables: list[Runnable] = []
         for network in networks:
-            with _told(found, network.name, conditions):
-                call = prepare(network, conditions, found.where)
-                stack.callback(call.close)
-                calls.append(call)
+            with _keep_failure(result, network.name, conditions):
+                runnable = prepare(network, conditions, result.where)
+                stack.callback(runnable.close)
+                runnables.append(runnable)
         timed: dict[str, Measurement] = {}
         with suppress(MeasurementError):  # told below, of the network that failed
-            if len(calls) > 1:
-                timed = {m.name: m for m in interleave(calls, request.limits)}
-        for call in calls if not timed else ():
-            with _told(found, call.name, conditions):
-                timed |= {m.name: m for m in interleave([call], request.limits)}
-        asked = unknown("measured", "not asked for")
+            if len(runnables) > 1:
+                timed = {m.name: m for m in interleave(runnables, request.limits)}
+        for runnable in runnables if not timed else ():
+            with _keep_failure(result, runnable.name, conditions):
+                timed |= {m.name: m for m in interleave([runnable], request.limits)}
+        skipped = unknown("measured", "not asked for")
         return {
-            call.name: (timed[call.name], energy(call) if request.energy else asked)
-            for call in calls
-            if call.name in timed
+            r.name: (timed[r.name], measure_energy(r) if request.energy else skipped)
+            for r in runnables
+            if r.name in timed
         }
 
 
 @contextmanager
-def _told(found: Profile, network: str, conditions: Conditions) -> Iterator[None]:
+def _keep_failure(result: Profile, network: str, conditions: Conditions) -> Iterator[None]:
     """A failure is a row with its reason."""
     try:
         yield
     except MeasurementError as error:
-        found.rows.append(ProfileRow(network, conditions, {}, failure=str(error)))
+        result.rows.append(ProfileRow(network, conditions, {}, failure=str(error)))
 
 
-def _sweep(found: Profile, network: Network, conditions: Conditions) -> None:
+def _measure_sweep(result: Profile, network: Network, conditions: Conditions) -> None:
     """Rows of a throughput curve. Where memory ends, the curve does; other failures are rows."""
-    assert found.where is not None
+    assert result.where is not None
 
     def keep(point: Point) -> None:
         """At once, as the user may stop the rest."""
         if point.throughput_ips.value is None:
             return
         case = conditions.model_copy(update={"batch": point.batch})
-        figures = {
+        readings = {
             "latency_ms": unknown("measured", "a sustained loop: throughput only"),
             "throughput_ips": point.throughput_ips,
             **point.memory,
         }
-        found.rows.append(
-            ProfileRow(network.name, case, figures, predict_latency(network, device, case))
+        result.rows.append(
+            ProfileRow(network.name, case, readings, predict_latency(network, device, case))
         )
 
-    device = found.device
-    with _told(found, network.name, conditions):
-        swept = sweep(network, conditions, (), found.where, auto=True, on_point=keep)
-        found.sweeps.append(swept)
+    device = result.device
+    with _keep_failure(result, network.name, conditions):
+        swept = sweep(network, conditions, (), result.where, auto=True, on_point=keep)
+        result.sweeps.append(swept)
         if swept.failure is not None:
-            found.rows.append(ProfileRow(network.name, conditions, {}, failure=swept.failure))
+            result.rows.append(ProfileRow(network.name, conditions, {}, failure=swept.failure))
 
 
-def _predicted_sweep(found: Profile, network: Network, conditions: Conditions) -> None:
+def _predict_sweep(result: Profile, network: Network, conditions: Conditions) -> None:
     """The same by prediction, up to a batch that is usual."""
-    device = found.device
+    device = result.device
     cases = [conditions.model_copy(update={"batch": b}) for b in PREDICTED_BATCHES]
-    rows = [_predicted(network, device, case) for case in cases]
-    points = [Point(r.conditions.batch, r.figures["throughput_ips"]) for r in rows if r.figures]
+    rows = [_predict_row(network, device, case) for case in cases]
+    points = [Point(r.conditions.batch, r.readings["throughput_ips"]) for r in rows if r.readings]
     reason = "what fits is measured, not predicted"
-    found.rows += rows
-    found.sweeps.append(
+    result.rows += rows
+    result.sweeps.append(
         Sweep(network.name, device.sheet.key, conditions, tuple(points), None, reason)
     )
 
 
-def _row(
-    found: Profile, network: Network, conditions: Conditions, m: Measurement, energy_mj: Reading
+def _measured_row(
+    result: Profile, network: Network, conditions: Conditions, m: Measurement, energy_mj: Reading
 ) -> ProfileRow:
-    assert found.where is not None
-    latency = measured_latency(m)
-    figures = {
+    assert result.where is not None
+    latency = latency_as_measured(m)
+    readings = {
         "latency_ms": latency,
-        "throughput_ips": as_throughput(latency, conditions.batch),
-        **peak_memory(network, conditions, found.where),
+        "throughput_ips": throughput_of(latency, conditions.batch),
+        **measure_peak_memory(network, conditions, result.where),
         "energy_mj": energy_mj,
     }
-    expected = predict_latency(network, found.device, conditions)
-    return ProfileRow(network.name, conditions, figures, expected, m)
+    expected = predict_latency(network, result.device, conditions)
+    return ProfileRow(network.name, conditions, readings, expected, m)
+
+
+def predict_latency(network: Network, device: Device, conditions: Conditions) -> Reading:
+    """What the device's sheet or table says; without a value where it cannot."""
+    try:
+        latency = _predict_by_table(network, device, conditions)
+        if latency is None:
+            latency = device.predict_ops(trace_operators(network, conditions), conditions)
+        return latency_as_predicted(latency)
+    except SmtNasError as error:  # also of a damaged table: what was measured beside it stays
+        return unknown("predicted", str(error))
+
+
+def _predict_by_table(network: Network, device: Device, conditions: Conditions) -> Latency | None:
+    """What a table measured on the device says; None where none covers network and conditions."""
+    arch = network.arch
+    if arch is None or conditions.image_size not in (None, arch.image_size):
+        return None
+    for name in sorted({*tables_of(device.sheet.key)} & {*names("search_spaces")}):
+        space = SearchSpace.load(name)
+        table = find_table(device.sheet.key, space) if space.contains([arch])[0] else None
+        blocks = None if table is None else table.block_table(conditions)
+        if blocks is not None:
+            return blocks.predict(space.encode(arch))
+    return None

@@ -1,6 +1,8 @@
-"""Rounds: networks take turns, forwards and backwards (A, B, B, A), until enough is known.
+"""Time one network, or several in turns: `measure`, and the rounds that comparing shares.
 
-One network alone is measured by the same code. What is slow for a moment is slow for all.
+After a first call that stands apart and a warm-up until times are steady, networks take turns,
+forwards and backwards (A, B, B, A), until enough is known or the time is up. What is slow for a
+moment is slow for all; one network alone is measured by the same code.
 """
 
 from __future__ import annotations
@@ -12,13 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from smt_nas.profilers.clock import Clock, SystemClock
-from smt_nas.profilers.measurement import Measurement
-from smt_nas.profilers.quality import RunContext, assess_quality
-from smt_nas.profilers.runnable import Runnable
-from smt_nas.profilers.sample_collector import SampleCollector
+from smt_nas.errors import MeasurementError, SmtNasError, one_line
+from smt_nas.profilers.clock import Clock, Runnable, SystemClock
+from smt_nas.profilers.measurement import Measurement, RunContext, Samples, assess_quality
 from smt_nas.profilers.stats import Floats, half_width, ratio_interval, thirds
 from smt_nas.profilers.watch import Watcher, watcher_of
+from smt_nas.runtime.host import host
 
 GPU_PRECISION, CPU_PRECISION = 0.005, 0.01
 MARGINS = {"cpu": 0.03, "cuda": 0.01}
@@ -27,6 +28,18 @@ precision of a median. On a CPU 3 %: where tensors come to lie moves a network b
 _RATIO_SHARE = 0.4
 """Of the margin, half the interval of a ratio before a verdict: networks that are alike then differ
 by chance by less than the other 0.6, three standard errors, in 99.7 % of runs."""
+TURN_MS = {"cpu": 10.0, "cuda": 50.0}
+"""How long a turn should take. On a GPU a turn ends with a wait, so this also bounds how far the
+queue runs ahead; with fewer than one call a turn, it is one call ahead."""
+MIN_ROUNDS = 6  # fewer give no 95 % interval: the range of five holds the median in 94 % of cases
+STEADY = 0.01  # warm when the last third of the warm-up is within this of the third before
+_CHECK_GROWTH = 1.2  # rounds between checks of the stop rule, so that they cost a share of the run
+_WARMUP_GROWTH = 1.05  # the same of the warm-up
+_CHECK_RESAMPLES = 300
+_LOOK_S = 0.5  # between questions to the watcher
+
+OnRound = Callable[[int, int], None]
+"""Told after each round: rounds done, rounds that the time cap leaves room for."""
 
 
 @dataclass(frozen=True)
@@ -67,54 +80,171 @@ def margin_on(device: str) -> float:
     return MARGINS["cpu" if device == "cpu" else "cuda"]
 
 
-MIN_ROUNDS = 6  # fewer give no 95 % interval: the range of five holds the median in 94 % of cases
-STEADY = 0.01  # warm when the last third of the warm-up is within this of the third before
-_CHECK_GROWTH = 1.2  # rounds between checks of the stop rule, so that they cost a share of the run
-_WARMUP_GROWTH = 1.05  # the same of the warm-up
-_CHECK_RESAMPLES = 300
-_LOOK_S = 0.5  # between questions to the watcher
+def measure(
+    runnable: Runnable,
+    limits: Limits = Limits(),
+    *,
+    clock: Clock | None = None,
+    watcher: Watcher | None = None,
+) -> Measurement:
+    """Measure the latency of one network.
 
-OnRound = Callable[[int, int], None]
+    On a GPU each sample is two figures from two passes: time between CUDA events with calls queued
+    back to back, and host time from submit to synchronise, one call after the other.
+
+    Args:
+        runnable: the network made ready; the caller closes it.
+        limits: when to stop.
+        clock: the system's, or one that a test moves.
+        watcher: watches the machine meanwhile; the one of the network's device where None.
+
+    Returns:
+        All samples and what is known about them. A call that fails midway ends it, and is named
+        in `stopped_by`.
+
+    Raises:
+        MeasurementError: the call failed before it gave a sample.
+    """
+    watcher = watcher or watcher_of(runnable.device)
+    return measure_in_rounds([runnable], limits, clock or SystemClock(), watcher)[0]
 
 
-def run(
-    calls: Sequence[Runnable],
+def measure_in_rounds(
+    runnables: Sequence[Runnable],
     limits: Limits,
     clock: Clock,
     watcher: Watcher,
     on_round: OnRound | None = None,
 ) -> list[Measurement]:
-    """Measure calls in rounds.
+    """Measure networks in turns.
 
     Args:
-        calls: networks made ready, all on one device.
+        runnables: networks made ready, all on one device.
         limits: when to stop.
         clock: what times them.
         watcher: watches the machine meanwhile.
-        on_round: told after each round: rounds done, rounds that the time cap leaves room for.
+        on_round: told after each round.
 
     Raises:
         MeasurementError: a call failed before it gave a sample.
     """
-    subjects = [SampleCollector(call, clock) for call in calls]
+    collectors = [SampleCollector(runnable, clock) for runnable in runnables]
     started = clock.date()
-    with _threads_restored():
-        for subject in subjects:
-            subject.first()
-        warmup_s, steady = _warm_up(subjects, limits, clock)
+    with _restore_threads():
+        for collector in collectors:
+            collector.run_first()
+        warmup_s, steady = _warm_up(collectors, limits, clock)
         watcher.start()
         try:
-            stopped_by, loaded = _sample(subjects, limits, clock, watcher, on_round)
+            stopped_by, loaded = _take_rounds(collectors, limits, clock, watcher, on_round)
         finally:
-            seen = watcher.stop()
-    story = RunContext(
-        started, limits.warmup_s > 0, warmup_s, steady, stopped_by, tuple(loaded), seen
+            watched = watcher.stop()
+    context = RunContext(
+        started, limits.warmup_s > 0, warmup_s, steady, stopped_by, tuple(loaded), watched
     )
-    return [assess_quality(subject, story) for subject in subjects]
+    return [assess_quality(collector.samples, context) for collector in collectors]
+
+
+class SampleCollector:
+    """One network under the clock: takes its turns, and keeps what they gave in `samples`.
+
+    Args:
+        runnable: the network, made ready.
+        clock: what times it.
+    """
+
+    def __init__(self, runnable: Runnable, clock: Clock) -> None:
+        self._runnable, self._clock = runnable, clock
+        self._stream = clock.stream(runnable.device)
+        threads = None if self._stream else (runnable.conditions.threads or host().threads)
+        self.samples = Samples(runnable.name, runnable.device, runnable.conditions, threads)
+
+    def run_first(self) -> None:
+        """The first call, apart from all others."""
+        self.samples.first_call_ms = self._guard(lambda: self._time(self._runnable.first))
+        self.samples.compile_ms = self._runnable.compile_ms
+
+    def run_once(self) -> float:
+        """One call for warm-up, waited for; its milliseconds."""
+        return self._guard(lambda: self._time(self._runnable))
+
+    def plan_turns(self, call_ms: float) -> None:
+        """Set the calls of a turn by what one takes."""
+        target = TURN_MS["cuda" if self._stream else "cpu"]
+        self.samples.per_turn = max(1, int(target / max(call_ms, 1e-3)))
+
+    def take_turn(self) -> None:
+        """Take `per_turn` samples. A call that fails ends this network, its samples are kept."""
+        try:
+            self._guard(self._take_gpu_turn if self._stream else self._take_cpu_turn)
+        except SmtNasError:
+            if not self.samples.wall_ms:
+                raise
+
+    def _take_cpu_turn(self) -> float:
+        for _ in range(self.samples.per_turn):
+            busy = self._clock.cpu_ns()
+            self.samples.wall_ms.append(self._time(self._runnable))
+            self.samples.cpu_ms.append((self._clock.cpu_ns() - busy) / 1e6)
+        return 0.0
+
+    def _take_gpu_turn(self) -> float:
+        """Calls one after the other between marks, then as many waited for each.
+
+        The first says what the GPU needs, the second what a caller waits. Nothing waits between
+        the marks, and one call leads in, so that the queue is never empty behind the first.
+        """
+        assert self._stream is not None
+        marks = []
+        if self.samples.per_turn > 1:
+            self._runnable()
+        for _ in range(self.samples.per_turn):
+            start = self._stream.mark()
+            self._runnable()
+            marks.append((start, self._stream.mark()))
+        self._stream.wait()
+        on_device = [self._stream.between_ms(*pair) for pair in marks]
+        self.samples.wall_ms += [self._time(self._runnable) for _ in marks]
+        self.samples.device_ms += on_device
+        return 0.0
+
+    def _time(self, call: Callable[[], None]) -> float:
+        """Milliseconds from submitting to the end."""
+        start = self._clock.wall_ns()
+        call()
+        if self._stream:
+            self._stream.wait()
+        return (self._clock.wall_ns() - start) / 1e6
+
+    def _guard(self, action: Callable[[], float]) -> float:
+        """Run on the threads asked for; tell what fails in one line.
+
+        A network of anybody's can raise anything, so all exceptions are caught.
+        """
+        samples = self.samples
+        if samples.threads and samples.threads != torch.get_num_threads():
+            torch.set_num_threads(samples.threads)
+        try:
+            return action()
+        except SmtNasError as error:
+            samples.error = str(error)
+            raise
+        except Exception as error:
+            samples.error = one_line(error)
+            raise MeasurementError(
+                f"{samples.name}: must run on {samples.device} as {samples.conditions} "
+                f"(got {samples.error}). {_way_out(error)}"
+            ) from error
+
+
+def _way_out(error: Exception) -> str:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "Use a smaller batch or image, or another precision."
+    return "`--debug` shows where it was raised."
 
 
 def _warm_up(
-    subjects: Sequence[SampleCollector], limits: Limits, clock: Clock
+    collectors: Sequence[SampleCollector], limits: Limits, clock: Clock
 ) -> tuple[float, bool]:
     """Call in rounds until times are steady; plan the turns. Seconds taken, and whether steady.
 
@@ -125,15 +255,15 @@ def _warm_up(
     rounds: list[list[float]] = []
     check_at, steady, over = 0, False, False
     while not (steady or over):
-        rounds.append([subject.once() for subject in subjects])
+        rounds.append([collector.run_once() for collector in collectors])
         elapsed_s = (clock.wall_ns() - start) / 1e9
         over = elapsed_s >= limits.warmup_cap_s or limits.warmup_s == 0
         if over or (elapsed_s >= limits.warmup_s and len(rounds) >= check_at):
             steady = _is_steady([sum(times) for times in rounds])
             check_at = int(len(rounds) * _WARMUP_GROWTH) + 1
-    _, last = thirds(np.array(rounds))  # (rounds, subjects)
-    for subject, call_ms in zip(subjects, np.median(last, axis=0), strict=True):
-        subject.plan(float(call_ms))
+    _, last = thirds(np.array(rounds))  # (rounds, networks)
+    for collector, call_ms in zip(collectors, np.median(last, axis=0), strict=True):
+        collector.plan_turns(float(call_ms))
     return elapsed_s, steady
 
 
@@ -145,8 +275,8 @@ def _is_steady(times_ms: Sequence[float]) -> bool:
     return bool(abs(last / before - 1) <= STEADY)
 
 
-def _sample(
-    subjects: Sequence[SampleCollector],
+def _take_rounds(
+    collectors: Sequence[SampleCollector],
     limits: Limits,
     clock: Clock,
     watcher: Watcher,
@@ -155,46 +285,46 @@ def _sample(
     """Take rounds until the stop rule says so; why it stopped, and the rounds under load."""
     loaded: list[range] = []
     start = looked = clock.wall_ns()
-    cap_s, least_s = limits.seconds * len(subjects), limits.min_s * len(subjects)
-    done, looked_at, check_at = 0, 0, 0
+    cap_s, least_s = limits.seconds * len(collectors), limits.min_s * len(collectors)
+    rounds, looked_at, check_at = 0, 0, 0
     while True:
-        for subject in subjects if done % 2 == 0 else reversed(subjects):
-            if subject.error is None:
-                subject.turn()
-        done += 1
+        for collector in collectors if rounds % 2 == 0 else reversed(collectors):
+            if collector.samples.error is None:
+                collector.take_turn()
+        rounds += 1
         now = clock.wall_ns()
         elapsed_s = (now - start) / 1e9
         if on_round:
-            on_round(done, max(done, int(done * cap_s / max(elapsed_s, 1e-9))))
-        over = elapsed_s >= cap_s or all(s.error for s in subjects)
+            on_round(rounds, max(rounds, int(rounds * cap_s / max(elapsed_s, 1e-9))))
+        over = elapsed_s >= cap_s or all(c.samples.error for c in collectors)
         enough = False
-        if done >= check_at and done % 2 == 0 and elapsed_s >= least_s and not over:
-            enough = _enough(subjects, limits)
-            check_at = int(done * _CHECK_GROWTH) + 1
+        if rounds >= check_at and rounds % 2 == 0 and elapsed_s >= least_s and not over:
+            enough = _is_precise([c.samples for c in collectors], limits)
+            check_at = int(rounds * _CHECK_GROWTH) + 1
         if over or enough or now - looked >= _LOOK_S * 1e9:
-            loaded += [range(looked_at, done)] if watcher.loaded() else []
-            looked, looked_at = now, done
+            loaded += [range(looked_at, rounds)] if watcher.saw_load() else []
+            looked, looked_at = now, rounds
         if over or enough:
             return ("ci" if enough else "time cap"), loaded
 
 
-def _enough(subjects: Sequence[SampleCollector], limits: Limits) -> bool:
+def _is_precise(everyone: Sequence[Samples], limits: Limits) -> bool:
     """Whether every interval is narrow enough: of the medians, and of the ratios to the first."""
-    alive = [s for s in subjects if s.error is None]
+    alive = [s for s in everyone if s.error is None]
     if any(len(s.wall_ms) < limits.samples for s in alive):
         return False
     for s in alive:
-        precision = limits.precision_on(s.call.device)
-        if any(half_width(x) > precision for x in (s.wall_ms, s.device_ms) if x):
+        precision = limits.precision_on(s.device)
+        if any(half_width(times) > precision for times in (s.wall_ms, s.device_ms) if times):
             return False
-    return len(alive) < 2 or _ratios_are_narrow(alive, limits)
+    return len(alive) < 2 or _has_precise_ratios(alive, limits)
 
 
-def _ratios_are_narrow(subjects: Sequence[SampleCollector], limits: Limits) -> bool:
-    first, *others = (by_round(s.wall_ms, s.per_turn) for s in subjects)
+def _has_precise_ratios(alive: Sequence[Samples], limits: Limits) -> bool:
+    first, *others = (round_medians(s.wall_ms, s.per_turn) for s in alive)
     if len(first) < MIN_ROUNDS:
         return False
-    precision = limits.ratio_precision_on(subjects[0].call.device)
+    precision = limits.ratio_precision_on(alive[0].device)
     for other in others:
         low, high = ratio_interval(first, other, resamples=_CHECK_RESAMPLES)
         if (high - low) / 2 > precision:
@@ -202,7 +332,7 @@ def _ratios_are_narrow(subjects: Sequence[SampleCollector], limits: Limits) -> b
     return True
 
 
-def by_round(samples_ms: Sequence[float], per_round: int) -> Floats:
+def round_medians(samples_ms: Sequence[float], per_round: int) -> Floats:
     """The median of each round, (rounds,); what is left over of a round is not counted."""
     rounds = len(samples_ms) // per_round
     whole = np.asarray(samples_ms[: rounds * per_round], dtype=np.float64)
@@ -210,43 +340,9 @@ def by_round(samples_ms: Sequence[float], per_round: int) -> Floats:
 
 
 @contextmanager
-def _threads_restored() -> Iterator[None]:
+def _restore_threads() -> Iterator[None]:
     threads = torch.get_num_threads()
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-__all__ = ["Limits", "measure"]
-
-
-def measure(
-    call: Runnable,
-    limits: Limits = Limits(),
-    *,
-    clock: Clock | None = None,
-    watcher: Watcher | None = None,
-) -> Measurement:
-    """Measure the latency of one network.
-
-    The first call stands apart; then it warms up until its times are steady, then samples are
-    taken until half the 95 % interval of the median is within the precision asked for, or the
-    time cap. On a GPU each sample is two figures from two passes: time between CUDA events with
-    calls queued back to back, and host time from submit to synchronise, one call after the other.
-
-    Args:
-        call: the network made ready; the caller closes it.
-        limits: when to stop.
-        clock: the system's, or one that a test moves.
-        watcher: watches the machine meanwhile; the one of the call's device where None.
-
-    Returns:
-        All samples and what is known about them. A call that fails midway ends it, and is named
-        in `stopped_by`.
-
-    Raises:
-        MeasurementError: the call failed before it gave a sample.
-    """
-    watcher = watcher or watcher_of(call.device)
-    return run([call], limits, clock or SystemClock(), watcher)[0]

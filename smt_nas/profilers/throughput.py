@@ -15,17 +15,19 @@ import torch
 from smt_nas.budgets import MAX_BATCH
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError, MeasurementError, one_line
-from smt_nas.profilers.clock import Clock, SystemClock, run_for
-from smt_nas.profilers.figure import Reading, unknown
+from smt_nas.profilers.clock import Clock, Runnable, SystemClock, run_for
 from smt_nas.profilers.memory_estimate import MAX_SHARE, DoesNotFit, available_mb
 from smt_nas.profilers.network_loader import Network
-from smt_nas.profilers.peak_memory import peak_memory
+from smt_nas.profilers.peak_memory import measure_peak_memory
 from smt_nas.profilers.prepare import prepare
-from smt_nas.profilers.runnable import Runnable
+from smt_nas.profilers.reading import Reading, unknown
 from smt_nas.profilers.watch import Watcher, watcher_of
 from smt_nas.runtime.torch_device import resolve
 
 KNEE = 0.95  # of the best throughput
+_RESOLUTION = 32  # the largest batch is found to a 32nd of it
+_FLAT = 2  # doublings without gain, after which a CPU's curve is over
+_GAIN = 1.02
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,6 @@ class Sweep:
         speeds = {p.batch: p.throughput_ips.value for p in self.points}
         best = max((v for v in speeds.values() if v is not None), default=0.0)
         return next((b for b, v in speeds.items() if v is not None and v >= KNEE * best), None)
-
-
-_RESOLUTION = 32  # the largest batch is found to a 32nd of it
-_FLAT = 2  # doublings without gain, after which a CPU's curve is over
-_GAIN = 1.02
-
-Prepare = Callable[[Network, Conditions, str], Runnable]
 
 
 @dataclass(frozen=True)
@@ -126,8 +121,8 @@ class SweepDependencies:
     """What a sweep works with; a test brings its own."""
 
     prepare: Callable[[Network, Conditions, str], Runnable] = prepare
-    memory: Callable[[Network, Conditions, str], dict[str, Reading]] = peak_memory
-    free_mb: Callable[[], float | None] = available_mb
+    memory: Callable[[Network, Conditions, str], dict[str, Reading]] = measure_peak_memory
+    free_mb: Callable[[], float] = available_mb
     watcher: Callable[[str], Watcher] = watcher_of
     clock: Clock = field(default_factory=SystemClock)
 
@@ -141,7 +136,7 @@ def sweep(
     auto: bool = False,
     pace: Pace = Pace(),
     on_point: Callable[[Point], None] = lambda point: None,
-    rig: SweepDependencies | None = None,
+    dependencies: SweepDependencies | None = None,
 ) -> Sweep:
     """Measure throughput and memory over batch sizes.
 
@@ -150,20 +145,22 @@ def sweep(
         conditions: how; its batch is replaced.
         batches: to be measured.
         device: `cpu`, `cuda` or `cuda:N`.
-        auto: also 1, 2, 4, ... and on a GPU the largest batch that fits; see `_Run.double`.
+        auto: also 1, 2, 4, ... and on a GPU the largest batch that fits; see `_SweepRun.double`.
         pace: how long each batch is run.
         on_point: told each point as it is there, as the sweep may be interrupted.
-        rig: what it works with.
+        dependencies: what it works with; the real things where None.
 
     Returns: the curve. A batch that does not fit or fails is a point with its reason.
 
     Raises:
         MeasurementError: not even the smallest batch could be run.
     """
-    with _memory_capped(device):
-        run = _Run(network, conditions, device, pace, on_point, rig or SweepDependencies())
+    with _cap_memory(device):
+        run = _SweepRun(
+            network, conditions, device, pace, on_point, dependencies or SweepDependencies()
+        )
         for batch in sorted(set(batches)):
-            run.point(batch)
+            run.measure_point(batch)
         largest, reason = run.double() if auto else (None, "not looked for")
     points = tuple(run.points[batch] for batch in sorted(run.points))
     if not points:
@@ -174,7 +171,7 @@ def sweep(
     return Sweep(network.name, device, conditions, points, largest, reason, run.failure)
 
 
-class _Run:
+class _SweepRun:
     """A sweep under way."""
 
     def __init__(
@@ -184,28 +181,28 @@ class _Run:
         device: str,
         pace: Pace,
         on_point: Callable[[Point], None],
-        rig: SweepDependencies,
+        dependencies: SweepDependencies,
     ) -> None:
         self._network, self._conditions, self._device = network, conditions, device
-        self._pace, self._on_point, self._rig = pace, on_point, rig
+        self._pace, self._on_point, self._dependencies = pace, on_point, dependencies
         self.points: dict[int, Point] = {}
         self.failure: str | None = None  # the first that is not about memory
         self._too_large = MAX_BATCH + 1  # the smallest batch that is known not to fit
 
-    def point(self, batch: int) -> Reading:
+    def measure_point(self, batch: int) -> Reading:
         """Measure a batch, once; its throughput, without a value where it does not run."""
         if batch not in self.points:
-            ips, memory = self._measured(batch), dict[str, Reading]()
+            ips, memory = self._measure(batch), dict[str, Reading]()
             if ips.value is not None:
-                memory = self._memory(batch)
+                memory = self._measure_memory(batch)
             self.points[batch] = Point(batch, ips, memory)
             self._on_point(self.points[batch])
         return self.points[batch].throughput_ips
 
-    def _memory(self, batch: int) -> dict[str, Reading]:
+    def _measure_memory(self, batch: int) -> dict[str, Reading]:
         """What it takes; with the reason where that cannot be said, so that the speed stays."""
         try:
-            return self._rig.memory(self._network, self._at(batch), self._device)
+            return self._dependencies.memory(self._network, self._at(batch), self._device)
         except Exception as error:  # a GPU that fell off
             return {"peak_memory_mb": unknown("measured", one_line(error))}
 
@@ -217,9 +214,9 @@ class _Run:
         """
         batch, best, flat = 1, 0.0, 0
         while batch <= MAX_BATCH:
-            ips = self.point(batch).value
+            ips = self.measure_point(batch).value
             if ips is None:
-                return self._largest_below(batch)
+                return self._bisect_below(batch)
             gained = ips > _GAIN * best
             best, flat = max(best, ips), 0 if gained else flat + 1
             if self._device == "cpu":
@@ -230,7 +227,7 @@ class _Run:
             batch *= 2
         return MAX_BATCH, f"no larger one than {MAX_BATCH} is tried"
 
-    def _largest_below(self, batch: int) -> tuple[int | None, str]:
+    def _bisect_below(self, batch: int) -> tuple[int | None, str]:
         """Bisect between the last batch that ran and the one that did not."""
         if self._too_large > batch:  # it failed of something else
             return None, self.points[batch].throughput_ips.reason or "it failed"
@@ -239,21 +236,21 @@ class _Run:
             return (low or None), f"by estimate, {batch} needs more memory than is free"
         while low and high - low > max(1, low // _RESOLUTION):
             middle = (low + high) // 2
-            tried = self._tried(middle)
-            if tried.value is None and self._too_large > middle:  # it failed of something else
-                return low, f"{middle} failed: {tried.reason}"
-            low, high = (middle, high) if tried.value is not None else (low, middle)
+            reading = self._try(middle)
+            if reading.value is None and self._too_large > middle:  # it failed of something else
+                return low, f"{middle} failed: {reading.reason}"
+            low, high = (middle, high) if reading.value is not None else (low, middle)
         if low:
-            self.point(low)
+            self.measure_point(low)
         return (low or None), f"{high} needs more than {MAX_SHARE:.0%} of the memory"
 
-    def _tried(self, batch: int) -> Reading:
+    def _try(self, batch: int) -> Reading:
         """A batch's warm-up, or its point where there is one."""
         if batch in self.points:
             return self.points[batch].throughput_ips
-        return self._attempt(batch, self._warm)
+        return self._attempt(batch, self._warm_up)
 
-    def _measured(self, batch: int) -> Reading:
+    def _measure(self, batch: int) -> Reading:
         if batch >= self._too_large:
             return unknown("measured", f"batch {self._too_large} needs more memory than there is")
         if (needed := self._needs_mb(batch)) is not None:
@@ -263,63 +260,64 @@ class _Run:
 
     def _needs_mb(self, batch: int) -> float | None:
         """Memory of a batch by the largest before it, where a CPU has less than that free."""
-        free = self._rig.free_mb() if self._device == "cpu" else None
+        if self._device != "cpu":
+            return None
         known = {
             p.batch: p.memory["peak_memory_mb"].value
             for p in self.points.values()
             if p.batch < batch and "peak_memory_mb" in p.memory
         }
         peak = known.get(max(known, default=0))
-        if free is None or peak is None:
+        if peak is None:
             return None
         needed = peak * batch / max(known)
-        return needed if needed > MAX_SHARE * free else None
+        return needed if needed > MAX_SHARE * self._dependencies.free_mb() else None
 
     def _attempt(self, batch: int, use: Callable[[Runnable], Reading]) -> Reading:
         """Make a batch ready, use it, close it; a failure is a figure without a value."""
-        conditions, call = self._at(batch), None
+        runnable = None
         try:
-            call = self._rig.prepare(self._network, conditions, self._device)
-            return use(call)
+            runnable = self._dependencies.prepare(self._network, self._at(batch), self._device)
+            return use(runnable)
         except (DoesNotFit, torch.OutOfMemoryError):
             self._too_large = min(self._too_large, batch)
             return unknown("measured", f"batch {batch} needs more memory than there is")
         except Exception as error:  # the network's own code, or a GPU that fell off
-            told = str(error) if isinstance(error, MeasurementError) else one_line(error)
-            self.failure = self.failure or told
-            return unknown("measured", told)
+            reason = str(error) if isinstance(error, MeasurementError) else one_line(error)
+            self.failure = self.failure or reason
+            return unknown("measured", reason)
         finally:
-            if call is not None:
+            if runnable is not None:
                 with suppress(RuntimeError):  # a GPU that fell off
-                    call.close()
+                    runnable.close()
 
     def _at(self, batch: int) -> Conditions:
         return self._conditions.model_copy(update={"batch": batch})
 
-    def _run(self, call: Runnable) -> Reading:
+    def _run(self, runnable: Runnable) -> Reading:
         """Images per second after the warm-up, and what the watcher saw."""
-        clock, watcher = self._rig.clock, self._rig.watcher(self._device)
-        self._warm(call)
+        clock, watcher = self._dependencies.clock, self._dependencies.watcher(self._device)
+        self._warm_up(runnable)
         watcher.start()
         try:
-            found = run_for(call, self._pace.seconds, clock)
+            done = run_for(runnable, self._pace.seconds, clock)
         finally:
-            seen = watcher.stop()
-        ips = found.calls * call.conditions.batch / found.seconds
-        if not seen.concerns:
+            report = watcher.stop()
+        ips = done.calls * runnable.conditions.batch / done.seconds
+        if not report.concerns:
             return Reading(ips, "measured")
-        status, reason = seen.concerns[0]
+        status, reason = report.concerns[0]
         return Reading(ips, "measured", status, reason=reason)
 
-    def _warm(self, call: Runnable) -> Reading:
+    def _warm_up(self, runnable: Runnable) -> Reading:
         """Run for the warm-up; its images per second."""
-        call.first()
-        found = run_for(call, self._pace.warmup_s, self._rig.clock)
-        return Reading(found.calls * call.conditions.batch / found.seconds, "measured")
+        runnable.first()
+        warmup = run_for(runnable, self._pace.warmup_s, self._dependencies.clock)
+        return Reading(warmup.calls * runnable.conditions.batch / warmup.seconds, "measured")
 
 
 @contextmanager
-def _memory_capped(device: str) -> Iterator[None]:
+def _cap_memory(device: str) -> Iterator[None]:
     """Let torch take 90 % of a GPU's memory: full to the last byte is no way to run."""
     if device == "cpu" or not torch.cuda.is_available():
         yield

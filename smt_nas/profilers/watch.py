@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import psutil
 import torch
 
-from smt_nas.profilers.measurement import Status
+from smt_nas.profilers.measurement import Concern, WatchReport
 from smt_nas.runtime.host import HostSample, foreign_share, sample, steal_share
 from smt_nas.runtime.nvml import Absent, Gpu, GpuSample, open_gpu
 
@@ -25,21 +24,6 @@ LOW_CLOCK = 0.75  # of the highest: below it a GPU is held back, whatever it say
 _PERIOD_S = 0.03  # between readings of a GPU
 _TICK_S = 0.02  # what two counters of /proc can be wrong by
 
-Concern = tuple[Status, str]
-
-
-@dataclass(frozen=True)
-class WatchReport:
-    """What a watcher saw from start to stop.
-
-    Attributes:
-        concerns: each a status other than `ok` and the reason for it; empty where all was well.
-        values: figures by name, plain JSON values; None for what could not be read.
-    """
-
-    concerns: tuple[Concern, ...] = ()
-    values: Mapping[str, Any] = field(default_factory=dict)
-
 
 class Watcher(Protocol):
     """Watches one device from `start` to `stop`."""
@@ -47,21 +31,26 @@ class Watcher(Protocol):
     def start(self) -> None:
         """Begin."""
 
-    def loaded(self) -> bool:
+    def saw_load(self) -> bool:
         """Whether others used the machine since the last question (or the start)."""
 
     def stop(self) -> WatchReport:
-        """End, and tell."""
+        """End; what was seen."""
 
 
 def watcher_of(device: str) -> Watcher:
     """The watcher of `cpu` or `cuda:0`."""
     if device == "cpu":
         return HostWatcher()
+    gpu = open_gpu_of(device)
+    return NullWatcher(gpu.reason) if isinstance(gpu, Absent) else GpuWatcher(gpu)
+
+
+def open_gpu_of(device: str) -> Gpu | Absent:
+    """The GPU of `cuda:0`, found by its UUID, as CUDA may count in another order than NVML."""
     where = torch.device(device)
     uuid = getattr(torch.cuda.get_device_properties(where), "uuid", None)
-    gpu = open_gpu(where.index or 0, uuid=None if uuid is None else str(uuid))
-    return NullWatcher(gpu.reason) if isinstance(gpu, Absent) else GpuWatcher(gpu)
+    return open_gpu(where.index or 0, uuid=None if uuid is None else str(uuid))
 
 
 class NullWatcher:
@@ -77,7 +66,7 @@ class NullWatcher:
     def start(self) -> None:
         """Nothing to begin."""
 
-    def loaded(self) -> bool:
+    def saw_load(self) -> bool:
         """It cannot tell."""
         return False
 
@@ -101,17 +90,17 @@ class HostWatcher:
         """Take the first reading."""
         self._samples = [self._read()]
 
-    def loaded(self) -> bool:
+    def saw_load(self) -> bool:
         """Whether others, or a hypervisor for others, used over 5 % of the CPU time since."""
         self._samples.append(self._read())
-        return _used_by_others(*self._samples[-2:]) is True
+        return _others_used_cpu(*self._samples[-2:]) is True
 
     def stop(self) -> WatchReport:
         """Judge the whole run."""
         self._samples.append(self._read())
         first, last = self._samples[0], self._samples[-1]
         foreign, steal = foreign_share(first, last), steal_share(first, last)
-        others = _used_by_others(first, last)
+        others = _others_used_cpu(first, last)
         concerns: list[Concern] = []
         if others is None:
             concerns.append(("unknown", "/proc does not tell who used the CPUs"))
@@ -129,7 +118,7 @@ class HostWatcher:
         return WatchReport(tuple(concerns), values)
 
 
-def _used_by_others(before: HostSample, after: HostSample) -> bool | None:
+def _others_used_cpu(before: HostSample, after: HostSample) -> bool | None:
     foreign = foreign_share(before, after)
     if foreign is None:
         return None
@@ -149,7 +138,7 @@ class GpuWatcher:
     def __init__(self, gpu: Gpu, period_s: float = _PERIOD_S) -> None:
         self._gpu, self._period_s = gpu, period_s
         self._samples: list[GpuSample] = []
-        self._died: str | None = None
+        self._failure: str | None = None
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="gpu watcher", daemon=True)
 
@@ -157,7 +146,7 @@ class GpuWatcher:
         """Begin to read."""
         self._thread.start()
 
-    def loaded(self) -> bool:
+    def saw_load(self) -> bool:
         """A GPU tells of others only who they are, not when they work."""
         return False
 
@@ -165,7 +154,7 @@ class GpuWatcher:
         """End, and judge the readings."""
         self._end.set()
         self._thread.join()
-        return WatchReport(tuple(self._concerns()), self._values())
+        return WatchReport(tuple(self._list_concerns()), self._summarise())
 
     def _watch(self) -> None:
         try:
@@ -174,12 +163,12 @@ class GpuWatcher:
                 if self._end.wait(self._period_s):
                     return
         except Exception as error:  # a watcher that dies unseen would look like a quiet one
-            self._died = f"{type(error).__name__}: {error}"
+            self._failure = f"{type(error).__name__}: {error}"
 
-    def _concerns(self) -> Iterator[Concern]:
+    def _list_concerns(self) -> Iterator[Concern]:
         n = len(self._samples)
-        if self._died or not n:
-            yield "unknown", f"the clocks could not be read ({self._died or 'no reading'})"
+        if self._failure or not n:
+            yield "unknown", f"the clocks could not be read ({self._failure or 'no reading'})"
         if any(s.lost for s in self._samples):
             yield "unknown", "the GPU fell off the bus"
         failed = sum(s.reasons is None or s.sm_mhz is None for s in self._samples)
@@ -190,39 +179,39 @@ class GpuWatcher:
             yield "unknown", f"answers that cannot be true: {', '.join(doubts[:3])}"
         if self._gpu.mig:
             yield "unknown", "a MIG slice: clocks and power are shared with other slices"
-        if others := _others(self._gpu.other_processes()):
+        if others := _count_others(self._gpu.other_processes()):
             yield "unknown", f"{others} other processes hold the GPU, at work or not"
-        for name, share in self._reasons().items():
+        for name, share in self._share_of_reasons().items():
             if share > MAX_THROTTLED:
                 yield "throttled", f"{name} in {share:.0%} of the readings"
-        share_of_max = self._values()["sm_share_of_max"]
+        share_of_max = self._summarise()["sm_share_of_max"]
         if share_of_max is not None and share_of_max < LOW_CLOCK:
             yield "throttled", f"SM clock at {share_of_max:.0%} of its maximum"
 
-    def _reasons(self) -> dict[str, float]:
+    def _share_of_reasons(self) -> dict[str, float]:
         """Share of the readings in which each reason held the clocks back."""
-        told = [s.reasons for s in self._samples if s.reasons is not None]
-        found = Counter(name for reasons in told for name in reasons)
-        return {name: count / len(told) for name, count in sorted(found.items())}
+        readings = [s.reasons for s in self._samples if s.reasons is not None]
+        counts = Counter(name for reasons in readings for name in reasons)
+        return {name: count / len(readings) for name, count in sorted(counts.items())}
 
-    def _values(self) -> dict[str, Any]:
-        def told(name: str) -> list[float]:
+    def _summarise(self) -> dict[str, Any]:
+        def read(name: str) -> list[float]:
             values = (getattr(s, name) for s in self._samples)
             return [v for v in values if v is not None]
 
-        sm, heat = told("sm_mhz"), told("temperature_c")
+        sm, temperatures = read("sm_mhz"), read("temperature_c")
         median, top = _median(sm), self._gpu.max_sm_mhz
         return {
             "readings": len(self._samples),
             "sm_mhz": median,
             "sm_mhz_min": min(sm, default=None),
             "sm_share_of_max": None if median is None or top is None else median / top,
-            "mem_mhz": _median(told("mem_mhz")),
-            "power_w": _median(told("power_w")),
-            "temperature_start_c": heat[0] if heat else None,
-            "temperature_max_c": max(heat, default=None),
-            "reasons": self._reasons(),
-            "other_processes": _others(self._gpu.other_processes()),
+            "mem_mhz": _median(read("mem_mhz")),
+            "power_w": _median(read("power_w")),
+            "temperature_start_c": temperatures[0] if temperatures else None,
+            "temperature_max_c": max(temperatures, default=None),
+            "reasons": self._share_of_reasons(),
+            "other_processes": _count_others(self._gpu.other_processes()),
         }
 
 
@@ -230,12 +219,12 @@ def _median(values: Sequence[float]) -> float | None:
     return float(np.median(values)) if values else None
 
 
-def _others(pids: Sequence[int] | None) -> int | None:
+def _count_others(pids: Sequence[int] | None) -> int | None:
     """How many other processes are on a GPU.
 
     In a container the driver tells ids of the host: of those unknown here, one may be ourselves.
     """
     if pids is None:
         return None
-    unknown = sum(not Path(f"/proc/{pid}").exists() for pid in pids)
+    unknown = sum(not psutil.pid_exists(pid) for pid in pids)
     return len(pids) - min(unknown, 1)

@@ -15,7 +15,7 @@ from smt_nas.profilers.measurement import Measurement
 from smt_nas.profilers.profile import Profile, ProfileRow
 from smt_nas.report.costs import NetworkCounts
 from smt_nas.report.document import Saved
-from smt_nas.report.figures import DASH, as_ms, as_number, half_width
+from smt_nas.report.readings import DASH, as_ms, as_number, half_width
 
 _FIRST = "first"
 
@@ -34,7 +34,7 @@ def comparison_table(
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict" if measured else "", no_wrap=True)
     table.add_column("status", no_wrap=True)
-    rows = {r.network: r for r in profile.rows if r.conditions == conditions and r.figures}
+    rows = {r.network: r for r in profile.rows if r.conditions == conditions and r.readings}
     verdicts = {c.other: c.verdict for c in profile.comparisons if c.conditions == conditions}
     for c in counted:
         if c.network.name in rows:
@@ -44,15 +44,15 @@ def comparison_table(
 
 
 def _cells(counted: NetworkCounts, row: ProfileRow, ratio: str, word: Verdict | None) -> list[str]:
-    latency = row.figures["latency_ms"]
+    latency = row.readings["latency_ms"]
     return [
         row.network,
         f"{counted.params / 1e6:.2f}",
         DASH if counted.macs is None else f"{counted.macs / 1e9:.3f}",
         as_ms(latency.value),
         half_width(latency) if row.measurement else f"{as_ms(latency.low)}-{as_ms(latency.high)}",
-        as_number(row.figures.get("throughput_ips")),
-        as_number(row.figures.get("peak_memory_mb")),
+        as_number(row.readings.get("throughput_ips")),
+        as_number(row.readings.get("peak_memory_mb")),
         ratio,
         "" if word is None else word.word,
         latency.status if row.measurement else latency.provenance,
@@ -60,7 +60,7 @@ def _cells(counted: NetworkCounts, row: ProfileRow, ratio: str, word: Verdict | 
 
 
 def _ratio(row: ProfileRow, rows: Mapping[str, ProfileRow]) -> str:
-    first, own = next(iter(rows.values())).figures["latency_ms"], row.figures["latency_ms"]
+    first, own = next(iter(rows.values())).readings["latency_ms"], row.readings["latency_ms"]
     assert first.value and own.value
     return f"{own.value / first.value:.2f}x"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from smt_nas import costs
-from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError
 from smt_nas.profilers.breakdown import Breakdown
 from smt_nas.profilers.measurement import Measurement
@@ -20,7 +17,6 @@ from smt_nas.report.costs import NetworkCounts
 
 SCHEMA = 2
 MAX_BYTES = 200_000_000
-_FIGURES = ("latency_ms", "throughput_ips", "peak_memory_mb", "reserved_memory_mb", "energy_mj")
 
 
 def document(
@@ -37,8 +33,8 @@ def document(
         "environment": dict(environment),
         "device": {"key": sheet.key, "name": sheet.name, "where": profile.where},
         "interrupted": profile.interrupted,
-        "networks": [_network(c) for c in counted],
-        "rows": [_row(r) for r in profile.rows],
+        "networks": [_network_document(c) for c in counted],
+        "rows": [_row_document(r) for r in profile.rows],
         "comparisons": [
             {
                 "base": c.base,
@@ -64,7 +60,7 @@ def document(
     }
 
 
-def _network(c: NetworkCounts) -> dict[str, Any]:
+def _network_document(c: NetworkCounts) -> dict[str, Any]:
     arch = c.network.arch
     whole = None if arch is None else costs.of(arch).as_dict()
     return {
@@ -80,11 +76,11 @@ def _network(c: NetworkCounts) -> dict[str, Any]:
     }
 
 
-def _row(row: ProfileRow) -> dict[str, Any]:
+def _row_document(row: ProfileRow) -> dict[str, Any]:
     return {
         "network": row.network,
         "conditions": row.conditions.model_dump(mode="json"),
-        "figures": {name: f.to_dict() for name, f in row.figures.items()},
+        "figures": {name: f.to_dict() for name, f in row.readings.items()},
         "predicted": None if row.predicted is None else row.predicted.to_dict(),
         "measurement": None if row.measurement is None else row.measurement.to_dict(),
         "failure": row.failure,
@@ -92,23 +88,8 @@ def _row(row: ProfileRow) -> dict[str, Any]:
 
 
 def as_csv(profile: Profile) -> str:
-    """One line a row: conditions, then each figure with its interval, origin and status."""
-    names = list(Conditions.model_fields)
-    columns = [f"{n}{end}" for n in _FIGURES for end in ("", "_low", "_high", "_from", "_status")]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["network", "device", *names, *columns, "predicted_ms", "samples", "failure"])
-    for row in profile.rows:
-        cells: list[Any] = [row.network, profile.device.sheet.key]
-        cells += [getattr(row.conditions, n) for n in names]
-        for name in _FIGURES:
-            f = row.figures.get(name)
-            known = f is not None and f.value is not None
-            cells += [f.value, f.low, f.high, f.provenance, f.status] if f and known else [""] * 5
-        predicted = None if row.predicted is None else row.predicted.value
-        n = None if row.measurement is None else row.measurement.wall.n
-        writer.writerow([*cells, predicted, n, row.failure])
-    return text.getvalue()
+    """One line a row, as `Profile.frame`; empty where nothing is known."""
+    return str(profile.frame().to_csv(index=False, lineterminator="\n"))
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Any
 
 from smt_nas.metrics import METRICS
 from smt_nas.profilers.breakdown import Breakdown
-from smt_nas.profilers.figure import Reading
 from smt_nas.profilers.profile import Profile, ProfileRow
-from smt_nas.report.figures import notes, title
+from smt_nas.profilers.reading import Reading
+from smt_nas.report.readings import notes, title
 from smt_nas.runtime.imports import import_optional
 
 _STYLE = """
@@ -72,9 +72,9 @@ def _figures(rows: Sequence[ProfileRow]) -> str:
 
 
 def _figure_cells(row: ProfileRow) -> list[str]:
-    latency = row.figures.get("latency_ms")
+    latency = row.readings.get("latency_ms")
     cells = [_cell(row.network), _cell(str(row.conditions))]
-    cells += [_cell(_with_interval(row.figures.get(name))) for name in _COLUMNS]
+    cells += [_cell(_with_interval(row.readings.get(name))) for name in _COLUMNS]
     if latency is None:
         return [*cells, _cell(""), _cell(row.failure or "", "not")]
     good = "ok" if latency.status == "ok" else "not"
@@ -153,7 +153,7 @@ def _curves(plotly: ModuleType, profile: Profile) -> Iterator[tuple[str, Any]]:
     """Images per second over the batch."""
     figure, points = plotly.Figure(), 0
     for name, group in groupby(sorted(profile.rows, key=_curve), key=_curve):
-        found = [(r.conditions.batch, r.figures["throughput_ips"]) for r in group if r.figures]
+        found = [(r.conditions.batch, r.readings["throughput_ips"]) for r in group if r.readings]
         known = [(batch, f) for batch, f in found if f.value is not None]
         points = max(points, len(known))
         ends = (

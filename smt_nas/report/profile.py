@@ -12,7 +12,7 @@ from smt_nas.profilers.profile import Profile
 from smt_nas.report.breakdown import breakdown_notes, breakdown_table
 from smt_nas.report.compare import comparison_table
 from smt_nas.report.costs import NetworkCounts, costs_table, counter_notes, counter_table
-from smt_nas.report.figures import figure_table, notes, title
+from smt_nas.report.readings import notes, reading_table, title
 
 
 def tables(
@@ -24,9 +24,9 @@ def tables(
     yield Text()
     yield Text(title(profile))
     if len(counted) == 1:
-        yield figure_table(profile)
+        yield reading_table(profile)
     else:
-        for conditions in dict.fromkeys(r.conditions for r in profile.rows if r.figures):
+        for conditions in dict.fromkeys(r.conditions for r in profile.rows if r.readings):
             yield comparison_table(profile, conditions, counted)
     for b in breakdowns:
         yield Text()

@@ -13,17 +13,15 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from smt_nas.errors import ConfigError, StoreError
-from smt_nas.evaluators import EvaluatorChoice, default_evaluator
-from smt_nas.evaluators.evidence import AnyEvidence
 from smt_nas.files import locked, write_atomic
 from smt_nas.search.forecast import Record
 from smt_nas.search.objectives import BEFORE_DEVICES
@@ -32,9 +30,11 @@ from smt_nas.space import SearchSpace, SpaceConfig
 from smt_nas.yaml import read_yaml, to_yaml, validated
 
 _VERSIONS = ("smt-nas", "torch", "numpy", "optuna", "pymoo", "scikit-learn", "fvcore", "thop")
-_FILE = "run.yaml"
+
+
+DEFAULT_EVALUATOR = "joint"
 TRAININGS = "trainings"
-FINGERPRINT = "fingerprint"  # of the evaluator, in what a study's trials depend on
+_USUAL_N = {"joint": 32, "predictor": 32, "capacity": 32, "short-train": 24}
 
 
 class Settings(BaseModel):
@@ -47,9 +47,10 @@ class Settings(BaseModel):
         device: where latencies are of that name no device, e.g. `a100:b8:fp16`; None for this
             machine's GPU, or its CPU where there is none.
         strategy: of STRATEGIES.
-        evaluator: of EVALUATORS, with what is said to it; a word is read too, e.g. `capacity` or
-            `mypkg.mymod:fn`. None where the objectives are all formulas.
-        timeout: seconds that evaluating one network may take; None for any.
+        evaluator: of EVALUATORS, or your own function, `mypkg.mymod:fn`; None where the objectives
+            are all formulas.
+        training: of an evaluator that trains: data, epochs, recipe, ...; None for others.
+        timeout: seconds that rating one network may take; None for any.
         n: networks to try.
         seed: the same seed gives the same search.
         storage: URL for Optuna; None for a SQLite file in the run directory.
@@ -63,25 +64,13 @@ class Settings(BaseModel):
     objectives: tuple[str, ...] = ()
     device: str | None = None
     strategy: str = "nsga2"
-    evaluator: EvaluatorChoice | None = Field(
-        default_factory=lambda: EvaluatorChoice(name=default_evaluator())
-    )
+    evaluator: str | None = DEFAULT_EVALUATOR
+    training: dict[str, Any] | None = None
     timeout: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     n: Annotated[int, Field(ge=1, le=1_000_000)] = 128
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     storage: str | None = None
     verify: Annotated[bool, Field(validation_alias=AliasChoices("verify", "prove"))] = True
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_training(cls, values: Any) -> Any:
-        """In files of before, what candidates are trained for stands beside the evaluator."""
-        if not isinstance(values, Mapping) or "training" not in values:
-            return values
-        rest = {name: value for name, value in values.items() if name != "training"}
-        if values["training"] is None:
-            return rest
-        return rest | {"evaluator": {"name": rest["evaluator"], "config": values["training"]}}
 
 
 class _RunFile(BaseModel):
@@ -94,8 +83,7 @@ class _RunFile(BaseModel):
     versions: dict[str, str]
     device: str
     targets: tuple[Record, ...] = ()
-    evidence: AnyEvidence | str | None = None
-    evaluator_fingerprint: str | None = None
+    evidence: str | None = None
 
 
 class RunDirectory:
@@ -107,9 +95,7 @@ class RunDirectory:
         space: the search space as it was then, whatever its file says now.
         study_name: name of the study in its storage; stays when the folder is moved.
         targets: devices and conditions that its latencies are of; the search's own first.
-        evidence: what its evaluator's figures rest on; a sentence in runs of before, None without
-            one.
-        fingerprint: of its evaluator; None without one, and in runs of before.
+        evidence: what its evaluator's figures rest on; None without one.
     """
 
     def __init__(
@@ -119,8 +105,7 @@ class RunDirectory:
         space: SearchSpace,
         study: str,
         targets: Sequence[Record] = (),
-        evidence: AnyEvidence | str | None = None,
-        fingerprint: str | None = None,
+        evidence: str | None = None,
     ) -> None:
         self.path = path
         self.settings = settings
@@ -128,7 +113,6 @@ class RunDirectory:
         self.study_name = study
         self.targets = tuple(targets) or (Record(target=BEFORE_DEVICES),)
         self.evidence = evidence
-        self.fingerprint = fingerprint
 
     @classmethod
     def create(
@@ -137,8 +121,7 @@ class RunDirectory:
         settings: Settings,
         space: SearchSpace,
         targets: Sequence[Record] = (),
-        evidence: AnyEvidence | None = None,
-        fingerprint: str | None = None,
+        evidence: str | None = None,
     ) -> RunDirectory:
         """Make a new run directory; without a path, `runs/<space>-<budget>`, numbered if taken.
 
@@ -148,11 +131,10 @@ class RunDirectory:
         if settings.storage is not None:
             check_url(settings.storage)
         path = _made(settings, path)
-        study = path.resolve().name
-        directory = cls(path, settings, space, study, targets, evidence, fingerprint)
+        directory = cls(path, settings, space, path.resolve().name, targets, evidence)
         with directory.lock():
             occupied = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
-            if _FILE in occupied:
+            if "run.yaml" in occupied:
                 raise StoreError(_taken(path, settings))
             if occupied:
                 raise StoreError(
@@ -166,16 +148,15 @@ class RunDirectory:
                 "versions": _versions(),
                 "device": device(),
                 "targets": [r.model_dump(mode="json") for r in targets],
-                "evidence": None if evidence is None else evidence.model_dump(mode="json"),
-                "evaluator_fingerprint": fingerprint,
+                "evidence": evidence,
             }
-            write_atomic(path / _FILE, to_yaml(content))
+            write_atomic(path / "run.yaml", to_yaml(content))
         return directory
 
     def discard(self) -> None:
         """Take back `create`: its study could not be made."""
         with contextlib.suppress(OSError):
-            (self.path / _FILE).unlink()
+            (self.path / "run.yaml").unlink()
             (self.path / ".lock").unlink(missing_ok=True)
             self.path.rmdir()
 
@@ -196,26 +177,7 @@ class RunDirectory:
                 "it."
             )
         space = SearchSpace(file.space, settings.space)
-        return cls(
-            path,
-            settings,
-            space,
-            file.study,
-            file.targets,
-            file.evidence,
-            file.evaluator_fingerprint,
-        )
-
-    def adopt_evaluator(
-        self, fingerprint: str, study: str | None = None, evidence: AnyEvidence | None = None
-    ) -> None:
-        """Write down which evaluator the trials are of, and in which study. Raises StoreError."""
-        values = read_yaml(self.path / _FILE) | {"evaluator_fingerprint": fingerprint}
-        self.fingerprint = fingerprint
-        if study is not None and evidence is not None:
-            values |= {"study": study, "evidence": evidence.model_dump(mode="json")}
-            self.study_name, self.evidence = study, evidence
-        write_atomic(self.path / _FILE, to_yaml(values))
+        return cls(path, settings, space, file.study, file.targets, file.evidence)
 
     @property
     def database(self) -> Path:
@@ -230,28 +192,27 @@ class RunDirectory:
     @property
     def identity(self) -> dict[str, Any]:
         """What the trials depend on, as plain values."""
-        names = ("seed", "budgets", "objectives", "strategy")
+        names = ("seed", "budgets", "objectives", "strategy", "evaluator", "training")
         values = self.settings.model_dump(mode="json")
-        identity: dict[str, Any] = {"space": self.space.digest, **{n: values[n] for n in names}}
-        identity |= _evaluator_identity(self.settings.evaluator)
+        found = {"space": self.space.digest, **{name: values[name] for name in names}}
+        if found["training"] is None:
+            del found["training"]  # as runs had it that knew of none
         forecasts = {str(r.target): r.forecast.digest for r in self.targets if r.forecast}
-        if forecasts:
-            identity["predictions"] = forecasts
-        if self.fingerprint is not None:
-            identity[FINGERPRINT] = self.fingerprint
-        return identity
+        return found | ({"predictions": forecasts} if forecasts else {})
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the directory for writing; see `files.locked`."""
         return locked(self.path, f"`smt-nas front {self.path}` reads it.")
 
 
-def _evaluator_identity(choice: EvaluatorChoice | None) -> dict[str, Any]:
-    """The evaluator, under the words that studies have it by from the first."""
-    if choice is None:
-        return {"evaluator": None}
-    said = {name: value for name, value in choice.said.items() if name != "target"}
-    return {"evaluator": choice.word} | ({"training": said} if said else {})
+def recorded_settings(path: Path) -> Settings:
+    """What the search of a run directory was asked for. Raises StoreError."""
+    return _read(path).settings
+
+
+def usual_n(evaluator: str) -> int:
+    """Networks that a search tries where it was not said how many."""
+    return _USUAL_N.get(evaluator, 128)
 
 
 def device() -> str:
@@ -273,7 +234,7 @@ def _masked(settings: Settings) -> dict[str, Any]:
 
 
 def _read(path: Path) -> _RunFile:
-    file = path / _FILE
+    file = path / "run.yaml"
     if not file.is_file():
         raise StoreError(
             f"{path}: is not a run directory (no run.yaml). Start one with `smt-nas search "

@@ -8,7 +8,7 @@ predicted for another device stays a prediction.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smt_nas.errors import MeasurementError
 from smt_nas.runtime.process_pool import ProcessPool
@@ -16,6 +16,9 @@ from smt_nas.runtime.progress import SearchListener
 from smt_nas.search.objectives import BEFORE_DEVICES, Target
 from smt_nas.search.results import Result
 from smt_nas.search.study import Study
+
+if TYPE_CHECKING:
+    from smt_nas.profilers.counters import CountCheck
 
 GROUP = 12  # networks timed together, beside the reference: their weights are in memory together
 REFERENCE = "smt_t"
@@ -86,19 +89,21 @@ def _timed(target: Target, r: Result) -> str:
 def _count(
     study: Study, everyone: Sequence[Result], listener: SearchListener, workers: ProcessPool
 ) -> None:
-    from smt_nas.profilers.counters import witnessed
+    from smt_nas.profilers.counters import check_counts
 
     notes = study.notes()
     todo = [r for r in everyone if _counted(r) not in notes]
     listener.step("count", 0, len(todo))
-    found = workers.map(witnessed, [r.arch for r in todo], _lost)
-    for done, (r, what) in enumerate(zip(todo, found, strict=True), 1):
-        study.remember(_counted(r), what)
+    checks = workers.map(check_counts, [r.arch for r in todo], _lost)
+    for done, (r, check) in enumerate(zip(todo, checks, strict=True), 1):
+        study.remember(_counted(r), {"witnesses": check.macs, "reason": check.reason})
         listener.step("count", done, len(todo))
 
 
-def _lost(reason: str) -> dict[str, Any]:
-    return {"witnesses": {}, "reason": reason}
+def _lost(reason: str) -> CountCheck:
+    from smt_nas.profilers.counters import CountCheck
+
+    return CountCheck({}, reason)
 
 
 def _groups(results: Sequence[Result]) -> Iterator[Sequence[Result]]:

@@ -12,7 +12,7 @@ from smt_nas import SearchSpace
 from smt_nas.errors import MeasurementError
 from smt_nas.metrics import METRICS
 from smt_nas.profilers import profile as profiling
-from smt_nas.profilers.figure import Reading
+from smt_nas.profilers.reading import Reading
 from smt_nas.profilers.throughput import Point, Sweep
 from tests.fakes.terminal import invoke, printed
 
@@ -278,13 +278,13 @@ def test_a_gpu_lost_midway_is_a_row_with_its_reason(here, monkeypatch):
 def test_figures_fit_80_columns(here, monkeypatch):
     from smt_nas.profilers.network_loader import load_network
     from smt_nas.profilers.sampling import Limits
-    from smt_nas.report.figures import figure_table
+    from smt_nas.report.readings import reading_table
 
     device, where = profiling.resolve_target("cpu")
     cases = tuple(profiling.Conditions(batch=b, threads=t) for b, t in ((1, 1), (1, None), (8, 1)))
     request = profiling.Request(cases, Limits(seconds=0.1, warmup_s=0, min_s=0))
     found = profiling.profile([load_network("tiny_nets:small")], device, where, request)
-    lines = printed(figure_table(found)).splitlines()
+    lines = printed(reading_table(found)).splitlines()
     assert len(lines) == 3 + len(cases)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from smt_nas.conditions import Conditions
-from smt_nas.profilers.watch import WatchReport
+from smt_nas.profilers.measurement import WatchReport
 
 
 class FakeClock:
@@ -85,7 +85,7 @@ class Quiet:
         return 1.0
 
 
-class FakeCall:
+class FakeRunnable:
     """A network that takes `ms`; on a GPU after `launch_ms` of the CPU's."""
 
     def __init__(
@@ -128,7 +128,7 @@ class FakeWatcher:
     def start(self):
         self.started += 1
 
-    def loaded(self):
+    def saw_load(self):
         return next(self.answers, False)
 
     def stop(self):

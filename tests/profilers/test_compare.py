@@ -10,7 +10,7 @@ import torch
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.compare import interleave, verdict
 from smt_nas.profilers.sampling import Limits, measure
-from tests.fakes.clock import FakeCall, FakeClock, FakeWatcher, Noise, Quiet
+from tests.fakes.clock import FakeClock, FakeRunnable, FakeWatcher, Noise, Quiet
 
 MACHINES = {  # device, milliseconds a call, noise
     "cpu": ("cpu", 20.0, {}),
@@ -28,8 +28,8 @@ def in_turns(*calls, limits=Limits(), on_round=None):  # noqa: B008
 def pair(seed, ratio, device="cpu", ms=20.0, noise=None, limits=Limits()):  # noqa: B008
     clock = FakeClock()
     shared = Noise(seed, **(noise or {}))
-    a = FakeCall(clock, ms, shared, "a", device)
-    b = FakeCall(clock, ms * ratio, shared, "b", device)
+    a = FakeRunnable(clock, ms, shared, "a", device)
+    b = FakeRunnable(clock, ms * ratio, shared, "b", device)
     return in_turns(a, b, limits=limits)
 
 
@@ -62,7 +62,7 @@ def test_on_a_cpu_no_difference_under_the_margin_is_claimed():
 def test_turns_go_forwards_and_backwards():
     clock, order = FakeClock(), []
 
-    class Told(FakeCall):
+    class Told(FakeRunnable):
         def __call__(self):
             order.append(self.name)
             super().__call__()
@@ -81,7 +81,7 @@ def test_there_is_always_an_even_number_of_rounds_unless_time_is_up():
 
 def test_seconds_are_those_of_each_network():
     clock = FakeClock()
-    calls = [FakeCall(clock, 100.0, Noise(0, jitter=0.5), f"n{i}") for i in range(50)]
+    calls = [FakeRunnable(clock, 100.0, Noise(0, jitter=0.5), f"n{i}") for i in range(50)]
     limits = Limits(seconds=0.5, samples=3, min_s=0, warmup_s=0)
     seen = []
     found = in_turns(*calls, limits=limits, on_round=lambda *x: seen.append(x))
@@ -105,7 +105,7 @@ def test_a_precision_of_ones_own_is_kept_for_the_ratio_too():
 
 def test_one_that_fails_midway_leaves_the_others_alone():
     clock = FakeClock()
-    calls = [FakeCall(clock, 20.0, name=name) for name in "abc"]
+    calls = [FakeRunnable(clock, 20.0, name=name) for name in "abc"]
     calls[1].fails_at = 40, torch.OutOfMemoryError("CUDA out of memory")
     a, b, c = in_turns(*calls)
     assert (a.status, c.status, a.stopped_by) == ("ok", "ok", "ci")
@@ -116,7 +116,7 @@ def test_one_that_fails_midway_leaves_the_others_alone():
 
 def test_a_gpu_that_falls_off_ends_all_with_what_there_is():
     clock = FakeClock()
-    calls = [FakeCall(clock, 20.0, name=name, device="cuda:0") for name in "ab"]
+    calls = [FakeRunnable(clock, 20.0, name=name, device="cuda:0") for name in "ab"]
     for call in calls:
         call.fails_at = 60, RuntimeError("CUDA error: unspecified launch failure")
     found = in_turns(*calls)
@@ -126,7 +126,7 @@ def test_a_gpu_that_falls_off_ends_all_with_what_there_is():
 
 def test_one_that_never_ran_is_an_error_that_names_it():
     clock = FakeClock()
-    calls = [FakeCall(clock, 20.0, name=name) for name in "ab"]
+    calls = [FakeRunnable(clock, 20.0, name=name) for name in "ab"]
     calls[1].fails_at = 1, RuntimeError("no")
     with pytest.raises(MeasurementError, match=r"^b: must run on cpu .*RuntimeError: no"):
         in_turns(*calls)
@@ -136,7 +136,7 @@ def test_nothing_to_measure_and_two_devices():
     assert interleave([]) == []
     clock = FakeClock()
     with pytest.raises(MeasurementError, match=r"one device \(got cpu, cuda:0\)"):
-        in_turns(FakeCall(clock, 1.0), FakeCall(clock, 1.0, device="cuda:0"))
+        in_turns(FakeRunnable(clock, 1.0), FakeRunnable(clock, 1.0, device="cuda:0"))
 
 
 def test_a_verdict_has_its_interval_and_repeats_itself():
@@ -163,7 +163,7 @@ def alone(ratio, seed=0, status="ok", device="cpu"):
     clock = FakeClock()
     clock.now_ms = seed * 1e6  # another moment
     noise = Noise(seed, drift=0, burst=1, jitter=0.005)
-    call = FakeCall(clock, 20.0 * ratio, noise, device=device)
+    call = FakeRunnable(clock, 20.0 * ratio, noise, device=device)
     return replace(measure(call, clock=clock, watcher=FakeWatcher()), status=status)
 
 
@@ -212,12 +212,14 @@ def test_an_interval_on_both_sides_is_unclear():
 
 def test_unequal_conditions_are_never_compared():
     clock = FakeClock()
-    a, b = in_turns(FakeCall(clock, 20.0, Quiet(), "a"), FakeCall(clock, 20.0, name="b", batch=8))
+    a, b = in_turns(
+        FakeRunnable(clock, 20.0, Quiet(), "a"), FakeRunnable(clock, 20.0, name="b", batch=8)
+    )
     with pytest.raises(MeasurementError, match="conditions must be equal"):
         verdict(a, b)
 
 
-class Products(FakeCall):
+class Products(FakeRunnable):
     """A small network of matrix products, for real."""
 
     def __init__(self, name, products):

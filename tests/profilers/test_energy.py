@@ -7,13 +7,13 @@ from smt_nas.profilers.energy import (
     GpuCounter,
     GpuPower,
     Windows,
-    energy,
     gpu_meter,
     measure_energy,
+    meter_energy,
 )
 from smt_nas.runtime.nvml import Absent, open_gpu
 from tests.fakes import nvml
-from tests.fakes.clock import FakeCall, FakeClock
+from tests.fakes.clock import FakeClock, FakeRunnable
 
 IDLE_W, BUSY_W = 60.0, 260.0
 
@@ -42,9 +42,9 @@ class FakeMeter:
 
 def metered(device="cuda:0", ms=10.0, batch=1, call=None, **meter):
     clock = FakeClock()
-    call = call or FakeCall(clock, ms, device=device, batch=batch)
+    call = call or FakeRunnable(clock, ms, device=device, batch=batch)
     call.clock = clock
-    found = measure_energy(
+    found = meter_energy(
         call,
         FakeMeter(clock, ms * (BUSY_W - IDLE_W), call, **meter),
         clock=clock,
@@ -63,10 +63,10 @@ def test_energy_of_an_image_is_power_times_time_over_the_batch(device, batch):
     assert found.idle_w == pytest.approx(IDLE_W, rel=1e-3)
     assert clock.now_ms >= 8000  # idle, and three windows of 2 s
     assert call.calls >= 600
-    assert found.figure.value == pytest.approx(10.0 * BUSY_W / batch, rel=0.02)
-    assert found.figure.status == "ok"
-    assert "60 W idle" in found.figure.reason
-    assert "std" in found.figure.reason
+    assert found.reading.value == pytest.approx(10.0 * BUSY_W / batch, rel=0.02)
+    assert found.reading.status == "ok"
+    assert "60 W idle" in found.reading.reason
+    assert "std" in found.reading.reason
 
 
 def test_a_queue_stays_short():
@@ -89,26 +89,26 @@ def test_what_was_metered_before_the_gpu_fell_off_is_kept():
     found, _, _ = metered(dies_at_ms=7000)
     assert len(found.per_image_mj) == 2
     assert found.ended_by == "the energy counter stopped answering"
-    assert found.figure.status == "unknown"
-    assert "stopped answering" in found.figure.reason
+    assert found.reading.status == "unknown"
+    assert "stopped answering" in found.reading.reason
     assert metered(dies_at_ms=3000)[0] == Absent("the energy counter stopped answering")
 
 
 def test_a_call_that_fails_ends_it():
     clock = FakeClock()
-    call = FakeCall(clock, 10.0, device="cuda:0")
+    call = FakeRunnable(clock, 10.0, device="cuda:0")
     call.fails_at = 300, RuntimeError("CUDA error:\nunspecified launch failure")
     found, _, _ = metered(call=call)
     assert len(found.per_image_mj) == 1
     assert found.std_mj is None
     assert found.ended_by == "RuntimeError: CUDA error: unspecified launch failure"
-    assert found.figure.low is None
+    assert found.reading.low is None
 
 
 def test_windows_say_how_long():
     clock = FakeClock()
-    call = FakeCall(clock, 10.0)
-    found = measure_energy(
+    call = FakeRunnable(clock, 10.0)
+    found = meter_energy(
         call,
         FakeMeter(clock, 1.0, call),
         Windows(window_s=0.5, windows=5, idle_s=0.1),
@@ -133,8 +133,8 @@ def test_without_a_counter_the_power_is_summed_and_said_to_be_an_estimate():
     meter = gpu_meter(open_gpu(nvml=nvml.FakeNvml(state)))
     assert isinstance(meter, GpuPower)
     try:
-        found = measure_energy(
-            call := FakeCall(FakeClock(), 10.0),
+        found = meter_energy(
+            call := FakeRunnable(FakeClock(), 10.0),
             meter,
             Windows(window_s=0.06, windows=3, idle_s=0.06),
             clock=RealPace(call.clock),
@@ -143,8 +143,8 @@ def test_without_a_counter_the_power_is_summed_and_said_to_be_an_estimate():
         meter.close()
     assert found.estimated
     assert found.power_w == pytest.approx(250, rel=0.6)  # on a busy machine
-    assert found.figure.status == "unknown"
-    assert "estimated from the board's power" in found.figure.reason
+    assert found.reading.status == "unknown"
+    assert "estimated from the board's power" in found.reading.reason
 
 
 class RealPace:
@@ -166,8 +166,8 @@ def test_power_that_cannot_be_asked_any_more_is_no_sum():
 
 
 def test_no_meter_is_a_figure_with_its_reason(monkeypatch):
-    call = FakeCall(FakeClock(), 1.0)
+    call = FakeRunnable(FakeClock(), 1.0)
     monkeypatch.setattr(energy_module, "meter_of", lambda device: Absent("there is none."))
-    found = energy(call)
+    found = measure_energy(call)
     assert (found.value, found.reason, found.status) == (None, "there is none", "unknown")
     assert call.calls == 0

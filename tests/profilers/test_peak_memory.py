@@ -13,7 +13,7 @@ from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers import peak_memory as peak_memory_module
 from smt_nas.profilers.network_loader import Network, load_network
-from smt_nas.profilers.peak_memory import peak_memory, resident_mb
+from smt_nas.profilers.peak_memory import measure_peak_memory, resident_mb
 from smt_nas.profilers.prepare import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,20 +22,20 @@ ONE_THREAD = Conditions(threads=1)
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
 
-def warmed(network, conditions, device="cpu"):
+def measure_warm(network, conditions, device="cpu"):
     """Peak memory after a first run, which loads kernels."""
     call = prepare(network, conditions, device, sets=1)
     call.first()
     call.close()
-    return peak_memory(network, conditions, device)
+    return measure_peak_memory(network, conditions, device)
 
 
 ALONE = """
 import json
-from tests.profilers.test_peak_memory import warmed
+from tests.profilers.test_peak_memory import measure_warm
 from smt_nas.conditions import Conditions
-from smt_nas.profilers.networks import load_network
-found = [warmed(load_network("smt_t"), Conditions(batch=b, threads=1)) for b in (1, 4)]
+from smt_nas.profilers.network_loader import load_network
+found = [measure_warm(load_network("smt_t"), Conditions(batch=b, threads=1)) for b in (1, 4)]
 print(json.dumps([{name: vars(figure) for name, figure in one.items()} for one in found]))
 """
 
@@ -54,42 +54,42 @@ def test_a_cpu_needs_the_tensors_alive_and_not_much_more():
 
 
 def test_a_cpu_has_no_pool():
-    reserved = peak_memory(load_network("smt_t"), ONE_THREAD, "cpu")["reserved_memory_mb"]
+    reserved = measure_peak_memory(load_network("smt_t"), ONE_THREAD, "cpu")["reserved_memory_mb"]
     assert (reserved.value, reserved.status) == (None, "unknown")
     assert reserved.reason
 
 
 def test_memory_used_before_is_not_counted():
     network = load_network("smt_t")
-    alone = warmed(network, ONE_THREAD)["peak_memory_mb"].value
+    alone = measure_warm(network, ONE_THREAD)["peak_memory_mb"].value
     beside = torch.ones(100_000_000)  # 400 MB
-    again = peak_memory(network, ONE_THREAD, "cpu")["peak_memory_mb"].value
+    again = measure_peak_memory(network, ONE_THREAD, "cpu")["peak_memory_mb"].value
     del beside
-    freed = peak_memory(network, ONE_THREAD, "cpu")["peak_memory_mb"].value
+    freed = measure_peak_memory(network, ONE_THREAD, "cpu")["peak_memory_mb"].value
     assert again == pytest.approx(alone, rel=0.3)
     assert freed == pytest.approx(alone, rel=0.3)
 
 
 def test_nothing_stays():
     network = load_network("smt_t")
-    warmed(network, ONE_THREAD)
+    measure_warm(network, ONE_THREAD)
     peak_memory_module.release_freed_memory()
     before = resident_mb()
-    peak_memory(network, ONE_THREAD, "cpu")
+    measure_peak_memory(network, ONE_THREAD, "cpu")
     peak_memory_module.release_freed_memory()
     assert resident_mb() - before < 10
 
 
 def test_a_training_step_keeps_what_backward_needs():
     network = load_network("smt_t")
-    step = warmed(network, Conditions(train=True, threads=1))["peak_memory_mb"].value
+    step = measure_warm(network, Conditions(train=True, threads=1))["peak_memory_mb"].value
     weights = costs.of(PRESETS["smt_t"]).params * 4 / 1e6
     assert step > 3 * weights  # with gradients and momentum
-    assert step > warmed(network, ONE_THREAD)["peak_memory_mb"].value
+    assert step > measure_warm(network, ONE_THREAD)["peak_memory_mb"].value
 
 
 def test_what_cannot_run_has_the_reason():
-    found = peak_memory(load_network("smt_t"), Conditions(precision="tf32"), "cpu")
+    found = measure_peak_memory(load_network("smt_t"), Conditions(precision="tf32"), "cpu")
     assert found.keys() == KEYS
     assert all(f.value is None and f.status == "unknown" for f in found.values())
     assert "TF32" in found["peak_memory_mb"].reason
@@ -101,13 +101,13 @@ def test_a_network_that_raises_has_the_reason():
             raise ValueError("no")
 
     broken = Network("broken", "broken", None, 32, 3, Broken)
-    found = peak_memory(broken, ONE_THREAD, "cpu")["peak_memory_mb"]
+    found = measure_peak_memory(broken, ONE_THREAD, "cpu")["peak_memory_mb"]
     assert found.value is None
     assert "ValueError: no" in found.reason
 
 
 def test_a_system_without_proc(tmp_path):
-    found = peak_memory(load_network("smt_t"), ONE_THREAD, "cpu", proc=tmp_path)
+    found = measure_peak_memory(load_network("smt_t"), ONE_THREAD, "cpu", proc=tmp_path)
     assert found["peak_memory_mb"].value is None
     assert "resident memory" in found["peak_memory_mb"].reason
     assert resident_mb(tmp_path) is None
@@ -116,13 +116,13 @@ def test_a_system_without_proc(tmp_path):
 def test_a_kernel_that_does_not_reset_the_peak(tmp_path):
     (tmp_path / "status").write_text("VmRSS:\t1000 kB\nVmHWM:\t2000 kB\n")
     (tmp_path / "clear_refs").mkdir()  # cannot be written
-    found = peak_memory(load_network("smt_t"), ONE_THREAD, "cpu", proc=tmp_path)
+    found = measure_peak_memory(load_network("smt_t"), ONE_THREAD, "cpu", proc=tmp_path)
     assert "clear_refs" in found["peak_memory_mb"].reason
 
 
 def test_a_peak_that_did_not_grow_is_not_zero(tmp_path):
     (tmp_path / "status").write_text("VmRSS:\t1000 kB\nVmHWM:\t1000 kB\n")
-    found = peak_memory(load_network("smt_t"), ONE_THREAD, "cpu", proc=tmp_path)
+    found = measure_peak_memory(load_network("smt_t"), ONE_THREAD, "cpu", proc=tmp_path)
     assert (found["peak_memory_mb"].value, found["peak_memory_mb"].status) == (None, "unknown")
 
 
@@ -132,7 +132,7 @@ def test_a_gpu_that_is_not_there(monkeypatch):
 
     fake_gpu(monkeypatch, [])
     monkeypatch.setattr(peak_memory_module, "prepare", refuse)
-    found = peak_memory(load_network("smt_t"), Conditions(), "cuda:0")
+    found = measure_peak_memory(load_network("smt_t"), Conditions(), "cuda:0")
     assert {f.reason for f in found.values()} == {"cuda:0: no GPU can be used."}
 
 
@@ -143,7 +143,7 @@ def test_a_gpu_that_falls_off_is_a_figure_with_the_reason(monkeypatch, lost):
 
     fake_gpu(monkeypatch, [])
     monkeypatch.setattr(torch.cuda, lost, refuse)
-    found = peak_memory(load_network("smt_t"), Conditions(), "cuda:0")
+    found = measure_peak_memory(load_network("smt_t"), Conditions(), "cuda:0")
     assert found.keys() == KEYS
     assert {f.reason for f in found.values()} == {
         "RuntimeError: CUDA error: unspecified launch failure more"
@@ -160,7 +160,7 @@ def test_a_gpu_that_falls_off_is_a_figure_with_the_reason(monkeypatch, lost):
 def test_the_peak_of_a_graph_is_that_of_its_capture(monkeypatch, mode, order):
     events = []
     fake_gpu(monkeypatch, events)
-    found = peak_memory(load_network("smt_t"), Conditions(mode=mode), "cuda:0")
+    found = measure_peak_memory(load_network("smt_t"), Conditions(mode=mode), "cuda:0")
     assert events == order
     assert (found["peak_memory_mb"].value, found["reserved_memory_mb"].value) == (2, 3)
 
@@ -168,14 +168,14 @@ def test_the_peak_of_a_graph_is_that_of_its_capture(monkeypatch, mode, order):
 def fake_gpu(monkeypatch, events):
     """Let torch tell of a GPU's memory, and note what happens to it."""
 
-    class Call:
+    class Runnable:
         first = staticmethod(lambda: events.append("first"))
         close = staticmethod(lambda: events.append("close"))
 
         def __call__(self):
             events.append("call")
 
-    monkeypatch.setattr(peak_memory_module, "prepare", lambda *args, **more: Call())
+    monkeypatch.setattr(peak_memory_module, "prepare", lambda *args, **more: Runnable())
     told = {"memory_allocated": 1e6, "memory_reserved": 1e6}
     told |= {"max_memory_allocated": 3e6, "max_memory_reserved": 4e6}
     for name, value in told.items():
@@ -190,7 +190,7 @@ def fake_gpu(monkeypatch, events):
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 def test_a_gpu_holds_weights_and_activations(mode):
     """Also where a graph replays: its activations are in memory that it took when captured."""
-    found = peak_memory(load_network("smt_t"), Conditions(batch=8, mode=mode), "cuda:0")
+    found = measure_peak_memory(load_network("smt_t"), Conditions(batch=8, mode=mode), "cuda:0")
     cost = costs.of(PRESETS["smt_t"])
     formula = cost.params * 4 / 1e6 + 8 * cost.peak_activation_mb
     assert formula <= found["peak_memory_mb"].value <= found["reserved_memory_mb"].value

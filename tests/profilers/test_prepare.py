@@ -1,7 +1,6 @@
 """A network made ready under conditions: what runs, what is refused, what is left as it was."""
 
 import gc
-import time
 import weakref
 from contextlib import nullcontext
 
@@ -16,7 +15,7 @@ from smt_nas.profilers import memory_estimate
 from smt_nas.profilers import prepare as prepare_module
 from smt_nas.profilers.memory_estimate import DoesNotFit
 from smt_nas.profilers.network_loader import Network, network_of
-from smt_nas.profilers.prepare import first_tensor, prepare
+from smt_nas.profilers.prepare import count_input_sets, first_tensor, prepare
 from smt_nas.runtime.torch_settings import apply_torch_settings
 
 TINY = network_of(
@@ -247,7 +246,7 @@ def test_what_surely_does_not_fit_is_not_tried(monkeypatch):
     monkeypatch.setattr(memory_estimate, "available_mb", lambda: 1000.0)
     with pytest.raises(DoesNotFit, match="1000 MB are free"):
         prepare(of(Spy(), size=224), Conditions(batch=2000))
-    monkeypatch.setattr(memory_estimate, "available_mb", lambda: None)
+    monkeypatch.setattr(memory_estimate, "available_mb", lambda: 1e9)
     prepare(of(Spy()), Conditions()).close()
 
 
@@ -329,16 +328,12 @@ def test_a_type_that_torch_does_not_compute_is_refused(monkeypatch):
         prepare(TINY, Conditions(precision="fp16"))
 
 
-def test_sets_of_inputs_fill_twice_the_cache(monkeypatch):
-    class Properties:
-        L2_cache_size = 40 * 2**20
-
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda d: Properties)
-    device = torch.device("cuda", 0)
-    assert prepare_module._sets(600_000, device) == 140
-    assert prepare_module._sets(100 * 2**20, device) == 4
-    assert prepare_module._sets(600 * 2**20, device) == 1  # bounded in memory
-    assert prepare_module._sets(2 * 2**30, device) == 1
+def test_sets_of_inputs_fill_twice_the_cache():
+    cache = 40 * 2**20
+    assert count_input_sets(600_000, cache) == 140
+    assert count_input_sets(100 * 2**20, cache) == 4
+    assert count_input_sets(600 * 2**20, cache) == 1  # bounded in memory
+    assert count_input_sets(2 * 2**30, cache) == 1
 
 
 def test_compiling_stands_apart(monkeypatch):
@@ -346,8 +341,6 @@ def test_compiling_stands_apart(monkeypatch):
 
     def compile(module, dynamic):
         def forward(x):
-            if not compiled:
-                time.sleep(0.05)
             compiled.append(dynamic)
             return module(x)
 
@@ -358,7 +351,7 @@ def test_compiling_stands_apart(monkeypatch):
     assert call.compile_ms is None
     call.first()
     call()
-    assert call.compile_ms >= 50
+    assert call.compile_ms > 0
     assert compiled == [False, False]
 
 
@@ -404,8 +397,9 @@ def test_a_captured_step_keeps_the_weights_that_its_graph_reads(monkeypatch):
         built.append(weakref.ref(module))
         return module
 
-    call = prepare(Network("net", "net", None, 8, 3, build), Conditions())
-    call._capture()
+    monkeypatch.setattr(prepare_module, "check", lambda conditions, device: None)
+    call = prepare(Network("net", "net", None, 8, 3, build), Conditions(mode="graph"))
+    call.first()
     gc.collect()
     assert built[0]() is not None
     call()
@@ -414,18 +408,32 @@ def test_a_captured_step_keeps_the_weights_that_its_graph_reads(monkeypatch):
     assert built[0]() is None
 
 
+class Keeps(nn.Module):
+    """Keeps the tensor its logits are in: of a graph, the one that each replay writes."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.logits = inner, None
+
+    def forward(self, x):
+        self.logits = self.inner(x)
+        return self.logits
+
+
 @gpu
 @needs_gpu
 def test_a_captured_network_runs_on_when_others_have_given_memory_back():
-    call = prepare(TINY, Conditions(batch=2, mode="graph"), "cuda")
+    network = Keeps(TINY.build())
+    call = prepare(of(network), Conditions(batch=2, mode="graph"), "cuda", sets=1)
     call.first()
-    before = call._step(call._images[0]).clone()
+    torch.cuda.synchronize()
+    before = network.logits.clone()
     other = prepare(TINY, Conditions(batch=64), "cuda")
     other.first()
     other.close()
-    after = call._step(call._images[0])
+    call()
     torch.cuda.synchronize()
-    torch.testing.assert_close(after, before)
+    torch.testing.assert_close(network.logits, before)
     call.close()
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from smt_nas.errors import MeasurementError
+from smt_nas.profilers.measurement import WatchReport
 from smt_nas.profilers.sampling import Limits, measure
-from smt_nas.profilers.watch import WatchReport
-from tests.fakes.clock import FakeCall, FakeClock, FakeWatcher, Noise
+from tests.fakes.clock import FakeClock, FakeRunnable, FakeWatcher, Noise
 
 
 def run(call, limits=Limits(), watcher=None):  # noqa: B008
@@ -16,11 +16,11 @@ def run(call, limits=Limits(), watcher=None):  # noqa: B008
 
 
 def gpu_call(clock, ms=5.0, noise=None, launch_ms=0.1, **conditions):
-    return FakeCall(clock, ms, noise, device="cuda:0", launch_ms=launch_ms, **conditions)
+    return FakeRunnable(clock, ms, noise, device="cuda:0", launch_ms=launch_ms, **conditions)
 
 
 def test_a_quiet_network_is_measured_in_the_least_time():
-    call = FakeCall(FakeClock(), 20.0)
+    call = FakeRunnable(FakeClock(), 20.0)
     found = run(call)
     assert set(found.wall_ms) == {20.0}
     assert (found.wall.n, found.stopped_by, found.steady, found.status) == (50, "ci", True, "ok")
@@ -30,7 +30,7 @@ def test_a_quiet_network_is_measured_in_the_least_time():
 
 
 def test_the_first_call_and_the_warm_up_are_in_no_sample():
-    call = FakeCall(FakeClock(), 20.0)
+    call = FakeRunnable(FakeClock(), 20.0)
     call.slow_start = 10
     found = run(call)
     assert found.first_call_ms == 400.0
@@ -39,7 +39,7 @@ def test_the_first_call_and_the_warm_up_are_in_no_sample():
 
 
 def test_a_change_after_the_warm_up_is_a_drift():
-    call = FakeCall(FakeClock(), 20.0)
+    call = FakeRunnable(FakeClock(), 20.0)
     call.slow_start = 35
     found = run(call)
     assert found.steady
@@ -47,12 +47,14 @@ def test_a_change_after_the_warm_up_is_a_drift():
 
 
 def test_it_warms_up_for_the_time_asked_for_although_steady():
-    found = run(FakeCall(FakeClock(), 1.0), Limits(warmup_s=3.0))
+    found = run(FakeRunnable(FakeClock(), 1.0), Limits(warmup_s=3.0))
     assert (found.steady, found.warmup_s) == (True, pytest.approx(3.0))
 
 
 def test_a_warm_up_that_never_gets_steady_ends_at_its_cap_and_says_so():
-    found = run(FakeCall(FakeClock(), 20.0, Noise(0, drift=0.4, burst=1)), Limits(warmup_cap_s=2.0))
+    found = run(
+        FakeRunnable(FakeClock(), 20.0, Noise(0, drift=0.4, burst=1)), Limits(warmup_cap_s=2.0)
+    )
     assert not found.steady
     assert found.warmup_s == pytest.approx(2.0, abs=0.1)
     assert found.status == "drifting"
@@ -61,15 +63,15 @@ def test_a_warm_up_that_never_gets_steady_ends_at_its_cap_and_says_so():
 
 def test_without_a_warm_up_a_few_samples_say_nothing_of_a_drift():
     few = Limits(seconds=0.1, samples=3, min_s=0, warmup_s=0)
-    found = run(FakeCall(FakeClock(), 50.0), few)
+    found = run(FakeRunnable(FakeClock(), 50.0), few)
     assert (found.status, found.steady) == ("unknown", False)
     assert found.reasons == ("no warm-up, and too few samples to see a drift",)
-    assert run(FakeCall(FakeClock(), 20.0), Limits(warmup_s=0)).status == "ok"
+    assert run(FakeRunnable(FakeClock(), 20.0), Limits(warmup_s=0)).status == "ok"
 
 
 def test_noise_is_sampled_until_the_interval_is_narrow():
-    calm = run(FakeCall(FakeClock(), 20.0, Noise(0, jitter=0.01)))
-    wild = run(FakeCall(FakeClock(), 20.0, Noise(0, jitter=0.06)))
+    calm = run(FakeRunnable(FakeClock(), 20.0, Noise(0, jitter=0.01)))
+    wild = run(FakeRunnable(FakeClock(), 20.0, Noise(0, jitter=0.06)))
     for found in (calm, wild):
         s = found.wall
         assert found.stopped_by == "ci"
@@ -85,7 +87,7 @@ def test_a_gpu_is_held_to_half_a_percent():
 
 def test_the_time_cap_ends_what_stays_wide():
     clock = FakeClock()
-    found = run(FakeCall(clock, 20.0, Noise(0, jitter=0.5)), Limits(seconds=3))
+    found = run(FakeRunnable(clock, 20.0, Noise(0, jitter=0.5)), Limits(seconds=3))
     assert found.stopped_by == "time cap"
     assert 3000 <= sum(found.wall_ms) < 3200
     s = found.wall
@@ -93,12 +95,12 @@ def test_the_time_cap_ends_what_stays_wide():
 
 
 def test_a_slow_network_gives_what_the_cap_allows():
-    found = run(FakeCall(FakeClock(), 4000.0))
+    found = run(FakeRunnable(FakeClock(), 4000.0))
     assert (found.wall.n, found.stopped_by) == (3, "time cap")
 
 
 def test_fast_calls_take_turns_of_ten_milliseconds():
-    found = run(FakeCall(FakeClock(), 0.5))
+    found = run(FakeRunnable(FakeClock(), 0.5))
     assert found.per_round == 20
     assert found.wall.n % 20 == 0
     assert sum(found.wall_ms) >= 1000.0
@@ -138,7 +140,7 @@ def test_nothing_waits_between_marks():
 
 @pytest.mark.parametrize("device", ["cpu", "cuda:0"])
 def test_a_call_that_fails_midway_keeps_its_samples(device):
-    call = FakeCall(FakeClock(), 20.0, device=device)
+    call = FakeRunnable(FakeClock(), 20.0, device=device)
     call.fails_at = 70, torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
     watcher = FakeWatcher()
     found = run(call, watcher=watcher)
@@ -153,7 +155,7 @@ def test_a_call_that_fails_midway_keeps_its_samples(device):
 
 @pytest.mark.parametrize("at", [1, 5, 26])  # in the warm-up, and at the first sample
 def test_a_call_that_fails_before_the_first_sample_is_told_in_one_line(at):
-    call = FakeCall(FakeClock(), 20.0, batch=8)
+    call = FakeRunnable(FakeClock(), 20.0, batch=8)
     call.fails_at = at, torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
     watcher = FakeWatcher()
     with pytest.raises(MeasurementError) as raised:
@@ -167,7 +169,7 @@ def test_a_call_that_fails_before_the_first_sample_is_told_in_one_line(at):
 
 
 def test_what_a_network_raises_itself_is_told_too():
-    call = FakeCall(FakeClock(), 20.0)
+    call = FakeRunnable(FakeClock(), 20.0)
     call.fails_at = 1, ValueError()
     with pytest.raises(MeasurementError, match=r"got ValueError\)\. `--debug`"):
         run(call)
@@ -180,7 +182,7 @@ def test_threads_are_those_asked_for_and_then_as_before():
     before = torch.get_num_threads()
     seen = []
 
-    class Threaded(FakeCall):
+    class Threaded(FakeRunnable):
         def __call__(self):
             seen.append(torch.get_num_threads())
             super().__call__()
@@ -196,7 +198,7 @@ def test_threads_are_those_asked_for_and_then_as_before():
 
 
 def test_samples_that_waited_for_a_cpu_are_flagged_and_kept():
-    call = FakeCall(FakeClock(), 20.0)
+    call = FakeRunnable(FakeClock(), 20.0)
     call.busy = 0.8
     found = run(call)
     assert found.flagged == tuple(range(found.wall.n))
@@ -205,7 +207,7 @@ def test_samples_that_waited_for_a_cpu_are_flagged_and_kept():
 
 
 def test_few_flagged_samples_do_not_spoil_the_rest():
-    class Starved(FakeCall):
+    class Starved(FakeRunnable):
         def __call__(self):
             self.busy = 0.5 if self.calls == 40 else 1.0
             super().__call__()
@@ -216,27 +218,27 @@ def test_few_flagged_samples_do_not_spoil_the_rest():
 
 
 def test_of_several_threads_not_all_need_be_busy():
-    call = FakeCall(FakeClock(), 20.0, threads=4)
+    call = FakeRunnable(FakeClock(), 20.0, threads=4)
     call.busy = 2.6  # of 4: parts of a network run on one
     assert run(call).flagged == ()
 
 
 def test_rounds_in_which_others_ran_are_flagged():
-    found = run(FakeCall(FakeClock(), 20.0), watcher=FakeWatcher(loaded=[False, True, False]))
+    found = run(FakeRunnable(FakeClock(), 20.0), watcher=FakeWatcher(loaded=[False, True, False]))
     assert found.flagged == tuple(range(25, 50))  # the second half second
     assert found.status == "loaded"
 
 
 def test_the_worst_of_what_was_seen_is_the_status():
     seen = [("unknown", "no clocks"), ("throttled", "sw-power-cap"), ("loaded", "others")]
-    found = run(FakeCall(FakeClock(), 20.0), watcher=FakeWatcher(seen))
+    found = run(FakeRunnable(FakeClock(), 20.0), watcher=FakeWatcher(seen))
     assert found.status == "throttled"
     assert found.reasons == ("no clocks", "sw-power-cap", "others")
-    assert run(FakeCall(FakeClock(), 20.0), watcher=FakeWatcher(seen[:1])).status == "unknown"
+    assert run(FakeRunnable(FakeClock(), 20.0), watcher=FakeWatcher(seen[:1])).status == "unknown"
 
 
 def test_a_drift_is_seen():
-    found = run(FakeCall(FakeClock(), 20.0, Noise(0, drift=0.02, burst=1)), Limits(min_s=5))
+    found = run(FakeRunnable(FakeClock(), 20.0, Noise(0, drift=0.02, burst=1)), Limits(min_s=5))
     assert found.status == "drifting"
     assert found.wall.drift > 0.02
 
@@ -258,7 +260,7 @@ def test_samples_are_checked_ever_more_rarely(monkeypatch):
         return 1.0
 
     monkeypatch.setattr("smt_nas.profilers.sampling.half_width", wide)
-    run(FakeCall(FakeClock(), 20.0), Limits(seconds=60))
+    run(FakeRunnable(FakeClock(), 20.0), Limits(seconds=60))
     assert checks[0] == 50
     assert len(checks) < 25  # of 3000 samples
     assert all(b >= 1.2 * a for a, b in pairwise(checks))
@@ -267,7 +269,7 @@ def test_samples_are_checked_ever_more_rarely(monkeypatch):
 def test_the_real_clock_times_a_real_call():
     a = torch.randn(64, 64)
 
-    class Product(FakeCall):
+    class Product(FakeRunnable):
         def first(self):
             self()
 
@@ -286,7 +288,7 @@ def test_the_real_clock_times_a_real_call():
 def test_a_real_gpu_is_timed_by_its_events():
     a = torch.randn(2048, 2048, device="cuda")
 
-    class Product(FakeCall):
+    class Product(FakeRunnable):
         def first(self):
             self()
 

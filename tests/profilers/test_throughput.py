@@ -6,11 +6,11 @@ import torch
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError, MeasurementError
 from smt_nas.profilers import throughput
-from smt_nas.profilers.figure import Reading, unknown
 from smt_nas.profilers.memory_estimate import DoesNotFit
 from smt_nas.profilers.network_loader import Network
+from smt_nas.profilers.reading import Reading, unknown
 from smt_nas.profilers.throughput import Pace, Point, Sweep, SweepDependencies, parse_batches, sweep
-from tests.fakes.clock import FakeCall, FakeClock, FakeWatcher
+from tests.fakes.clock import FakeClock, FakeRunnable, FakeWatcher
 
 NET = Network("net", "net", None, 224, 3, lambda: torch.nn.Identity())
 
@@ -34,7 +34,7 @@ class FakeMachine:
         if batch * self.image_mb > self.memory_mb:
             raise DoesNotFit(f"{network.name}: needs more memory than there is.")
         self.open += 1
-        call = FakeCall(
+        call = FakeRunnable(
             self.clock, self.launch + self.image * batch, device=self.device, batch=batch
         )
         call.close = self.close
@@ -48,7 +48,7 @@ class FakeMachine:
         return {"peak_memory_mb": mb, "reserved_memory_mb": unknown("measured", "none")}
 
     @property
-    def rig(self):
+    def dependencies(self):
         return SweepDependencies(
             self.prepare,
             self.memory,
@@ -59,7 +59,9 @@ class FakeMachine:
 
     def sweep(self, batches=(), **more):
         more = {"pace": Pace(seconds=3.0, most_s=3.0), **more}
-        found = sweep(NET, Conditions(), batches, self.device, rig=self.rig, **more)
+        found = sweep(
+            NET, Conditions(), batches, self.device, dependencies=self.dependencies, **more
+        )
         assert self.open == 0
         return found
 
@@ -245,7 +247,7 @@ def test_what_is_no_batch_is_told_in_one_line(text):
     assert len(str(caught.value)) < 200
 
 
-def test_the_defaults_of_a_rig_are_the_real_things():
-    rig = SweepDependencies()
-    assert rig.prepare is throughput.prepare
-    assert rig.memory is throughput.peak_memory
+def test_a_sweep_works_with_the_real_things_by_default():
+    real = SweepDependencies()
+    assert real.prepare is throughput.prepare
+    assert real.memory is throughput.measure_peak_memory

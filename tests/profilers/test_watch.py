@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from smt_nas.profilers.watch import GpuWatcher, HostWatcher, NullWatcher, WatchReport, watcher_of
+from smt_nas.profilers.measurement import WatchReport
+from smt_nas.profilers.watch import GpuWatcher, HostWatcher, NullWatcher, watcher_of
 from smt_nas.runtime.host import HostSample
 from smt_nas.runtime.nvml import open_gpu
 from tests.fakes import nvml as fakes
@@ -20,7 +21,7 @@ def watched(nvml, readings=12):
     while len(watcher._samples) < readings and watcher._thread.is_alive():
         assert time.monotonic() < end
         time.sleep(0.001)
-    assert not watcher.loaded()
+    assert not watcher.saw_load()
     return watcher.stop()
 
 
@@ -139,7 +140,7 @@ def test_a_watcher_that_breaks_says_so():
 def test_blind_says_why():
     blind = NullWatcher("no driver.")
     blind.start()
-    assert not blind.loaded()
+    assert not blind.saw_load()
     assert blind.stop() == WatchReport((("unknown", "nothing watched the GPU: no driver."),))
 
 
@@ -157,7 +158,7 @@ def host(*readings):
 def test_a_host_to_ourselves_gives_no_concern():
     watcher = host((0, 0, 0, 0), (1, 1, 1, 0), (2, 2, 2, 0))
     watcher.start()
-    assert not watcher.loaded()
+    assert not watcher.saw_load()
     found = watcher.stop()
     assert found.concerns == ()
     assert found.values == {
@@ -172,7 +173,7 @@ def test_a_host_to_ourselves_gives_no_concern():
 def test_others_on_the_host_load_it():
     watcher = host((0, 0, 0, 0), (1, 1.5, 1, 0), (2, 2.5, 2, 0), (3, 3.5, 3, 0))
     watcher.start()
-    assert [watcher.loaded(), watcher.loaded()] == [True, False]  # in the first second only
+    assert [watcher.saw_load(), watcher.saw_load()] == [True, False]  # in the first second only
     found = watcher.stop()
     assert found.concerns == (
         ("loaded", "other processes used 8% of the CPU time, and 0% was stolen"),
@@ -188,7 +189,7 @@ def test_stolen_time_loads_it_too():
 def test_what_the_counters_cannot_resolve_is_no_load():
     watcher = host((0, 0, 0, 0), (0.05, 0.06, 0.05, 0), (2, 2.01, 2, 0))
     watcher.start()
-    assert not watcher.loaded()  # one tick of 10 ms in 50 ms
+    assert not watcher.saw_load()  # one tick of 10 ms in 50 ms
     assert watcher.stop().concerns == ()
 
 
@@ -207,5 +208,5 @@ def test_a_host_that_tells_nothing_is_unknown(unread):
 def test_the_cpu_of_this_machine_has_a_watcher():
     watcher = watcher_of("cpu")
     watcher.start()
-    watcher.loaded()
+    watcher.saw_load()
     assert set(watcher.stop().values) >= {"foreign_share", "steal_share", "load1"}

@@ -7,7 +7,7 @@ up or the plan is done, the samples become the table and its evidence, and the w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,8 +32,8 @@ from smt_nas.devices.sheet import Sheet
 from smt_nas.errors import MeasurementError
 from smt_nas.fingerprint import fingerprint
 from smt_nas.profilers.calibration.fit import fit_calibration
-from smt_nas.profilers.calibration.journal import Journal, Line, open_journal
-from smt_nas.profilers.calibration.schedule import Plan, Schedule, Visit, as_line, of_line
+from smt_nas.profilers.calibration.journal import Journal, JournalLine, Line, LoadLine, open_journal
+from smt_nas.profilers.calibration.schedule import Plan, Schedule, Visit
 from smt_nas.profilers.calibration.timer import PartTimer, TorchPartTimer
 from smt_nas.runtime import host
 from smt_nas.runtime.torch_device import check, resolve
@@ -125,24 +125,24 @@ def calibrate(
 def run(
     plan: Plan,
     sheet: Sheet,
-    bench: PartTimer,
+    timer: PartTimer,
     minutes: float,
     out: Path,
     on_progress: Progress = lambda share: None,
 ) -> CalibrationResult:
-    """Carry out a plan on any bench; see `calibrate`."""
+    """Carry out a plan with any timer; see `calibrate`."""
     path = table_path(out, sheet.key, plan.index.space)
     header = _header(plan, sheet)
     code = fingerprint(header)[:8]
     with open_journal(out / f".{path.stem}.{code}.jsonl", header) as work:
-        seconds, lines, done = _measured(plan, bench, minutes * 60, work, on_progress)
-        table = _table(plan, sheet, lines, seconds, done)
+        seconds, lines, complete = _measure_plan(plan, timer, minutes * 60, work, on_progress)
+        table = _build_table(plan, sheet, lines, seconds, complete)
         evidence = write_table(path, table)
         work.remove()
     return CalibrationResult(path, evidence)
 
 
-def _header(plan: Plan, sheet: Sheet) -> Line:
+def _header(plan: Plan, sheet: Sheet) -> dict[str, Any]:
     """What is calibrated: samples of unequal headers are never mixed."""
     return {
         "schema": 1,
@@ -155,24 +155,24 @@ def _header(plan: Plan, sheet: Sheet) -> Line:
     }
 
 
-def _measured(
-    plan: Plan, bench: PartTimer, limit_s: float, work: Journal, on_progress: Progress
+def _measure_plan(
+    plan: Plan, timer: PartTimer, limit_s: float, work: Journal, on_progress: Progress
 ) -> tuple[float, list[Line], bool]:
     """Go on with the schedule until it or the time ends: seconds, all lines, whether it is done."""
     schedule, lines = Schedule(plan), list(work.lines)
     for line in lines:
-        if "c" in line:
-            schedule.count(of_line(line))
-    spent = max((line["t"] for line in lines), default=0.0)
+        if isinstance(line, JournalLine):
+            schedule.count(line.visit)
+    spent = max((line.seconds for line in lines), default=0.0)
     reference = plan.index.space.decode(plan.reference)[0]
-    began, before = bench.seconds() - spent, host.sample()
+    began, before = timer.seconds() - spent, host.sample()
     while (visit := schedule.next()) is not None and spent < limit_s:
-        found = _visited(plan, bench, reference, visit)
-        spent = bench.seconds() - began
-        new = [as_line(visit, **found, t=round(spent, 3))]
+        new: list[Line] = [_measure_visit(plan, timer, reference, visit, began)]
+        spent = timer.seconds() - began
         if time.perf_counter() - before.time_s >= _WATCH_S:
             after = host.sample()
-            new, before = [*new, {"load": _load(before, after), "t": round(spent, 3)}], after
+            shares = host.foreign_share(before, after), host.steal_share(before, after)
+            new, before = [*new, LoadLine(shares=shares, seconds=round(spent, 3))], after
         for line in new:
             work.append(line)
         lines += new
@@ -181,35 +181,44 @@ def _measured(
     return spent, lines, schedule.next() is None
 
 
-def _visited(plan: Plan, bench: PartTimer, reference: Architecture, visit: Visit) -> dict[str, Any]:
+def _measure_visit(
+    plan: Plan, timer: PartTimer, reference: Architecture, visit: Visit, began: float
+) -> JournalLine:
     """Measure a chain or a network, and the reference beside it."""
     conditions, space = plan.conditions[visit.conditions], plan.index.space
+    ms: float | tuple[float, ...]
+    host_ms = None
     if visit.network is None:
-        chain = bench.chain([plan.index.parts[i] for i in visit.chain], conditions)
-        host_ms = {} if chain.host_ms is None else {"host": _rounded(chain.host_ms)}
-        found = {"ms": _rounded(chain.ms), **host_ms, "off": round(chain.interrupted, 3)}
+        chain = timer.chain([plan.index.parts[i] for i in visit.chain], conditions)
+        ms, interrupted = _round(chain.ms), chain.interrupted
+        host_ms = None if chain.host_ms is None else _round(chain.host_ms)
     else:
         (arch,) = space.decode(plan.networks[[visit.network]])
-        network = bench.network(arch, conditions)
-        found = {"ms": round(network.ms, 6), "off": round(network.interrupted, 3)}
-    return {**found, "ref": round(bench.network(reference, conditions).ms, 6)}
+        network = timer.network(arch, conditions)
+        ms, interrupted = round(network.ms, 6), network.interrupted
+    return JournalLine(
+        conditions=visit.conditions,
+        network=visit.network,
+        chain=visit.chain or None,
+        ms=ms,
+        host_ms=host_ms,
+        interrupted=round(interrupted, 3),
+        reference_ms=round(timer.network(reference, conditions).ms, 6),
+        seconds=round(timer.seconds() - began, 3),
+    )
 
 
-def _rounded(values: Any) -> list[float]:
-    return [round(float(v), 6) for v in values]
+def _round(values: Iterable[float]) -> tuple[float, ...]:
+    return tuple(round(float(v), 6) for v in values)
 
 
-def _load(before: host.HostSample, after: host.HostSample) -> list[float | None]:
-    return [host.foreign_share(before, after), host.steal_share(before, after)]
-
-
-def _table(
-    plan: Plan, sheet: Sheet, lines: Sequence[Line], seconds: float, done: bool
+def _build_table(
+    plan: Plan, sheet: Sheet, lines: Sequence[Line], seconds: float, complete: bool
 ) -> MeasuredTable:
     """The table and the evidence that all lines add up to."""
-    visits = [line for line in lines if "c" in line]
-    found = [
-        fit_calibration(plan, number, [line for line in visits if line["c"] == number])
+    visits = [line for line in lines if isinstance(line, JournalLine)]
+    fits = [
+        fit_calibration(plan, number, [line for line in visits if line.conditions == number])
         for number in range(len(plan.conditions))
     ]
     evidence = Evidence(
@@ -220,24 +229,24 @@ def _table(
         space_digest=plan.index.space.digest,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(seconds, 1),
-        complete=done,
+        complete=complete,
         seed=plan.seed,
         versions={
             "smt-nas": __version__,
             "torch": torch.__version__,
             "numpy": np.__version__,
         },
-        load=_seen_load(lines),
-        calibrations=tuple(calibration for calibration, _ in found),
+        load=_summarise_load(lines),
+        calibrations=tuple(calibration for calibration, _ in fits),
     )
-    return MeasuredTable(plan.index, evidence, tuple(times for _, times in found))
+    return MeasuredTable(plan.index, evidence, tuple(times for _, times in fits))
 
 
-def _seen_load(lines: Sequence[Line]) -> Load:
-    windows = [line["load"] for line in lines if "load" in line]
+def _summarise_load(lines: Sequence[Line]) -> Load:
+    windows = [line.shares for line in lines if isinstance(line, LoadLine)]
     foreign = [w[0] for w in windows if w[0] is not None]
     steal = [w[1] for w in windows if w[1] is not None]
-    interrupted = [line["off"] for line in lines if "off" in line]
+    interrupted = [line.interrupted for line in lines if isinstance(line, JournalLine)]
     return Load(
         foreign_median=round(float(np.median(foreign)), 4) if foreign else None,
         foreign_max=round(max(foreign), 4) if foreign else None,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from smt_nas.devices.block_table import BlockTable
 from smt_nas.devices.measured_table import Calibration, NetworkTime, PartTimes
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.calibration.interpolate import fill_unmeasured
+from smt_nas.profilers.calibration.journal import JournalLine
 from smt_nas.profilers.calibration.schedule import Plan
 
 Floats = NDArray[np.float64]
@@ -33,11 +33,9 @@ _UNCHECKED = 0.25  # half the interval, in log, of a table that was not checked
 _LEAST_CHECKED = 5  # networks that an interval is taken from
 _CLOSE = 0.1
 
-Line = dict[str, Any]
-
 
 @dataclass(frozen=True)
-class _Samples:
+class _Medians:
     """Medians of what was measured under one set of conditions; NaN where nothing was.
 
     Attributes:
@@ -57,8 +55,23 @@ class _Samples:
     seen_networks: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class FitErrors:
+    """How far predictions are from the truth; None where there is too little to tell.
+
+    Attributes:
+        mape: mean absolute relative error.
+        within_10: share of predictions within 10 %.
+        spearman: rank correlation.
+    """
+
+    mape: float | None
+    within_10: float | None
+    spearman: float | None
+
+
 def fit_calibration(
-    plan: Plan, number: int, lines: Sequence[Line]
+    plan: Plan, number: int, lines: Sequence[JournalLine]
 ) -> tuple[Calibration, PartTimes]:
     """What the visits under one set of conditions add up to.
 
@@ -70,19 +83,20 @@ def fit_calibration(
     Raises:
         MeasurementError: too little was measured.
     """
-    found, conditions = _samples(plan, lines), plan.conditions[number]
-    times, fit_error = _part_times(plan, number, found)
+    medians, conditions = _take_medians(plan, lines), plan.conditions[number]
+    times, fit_error = _complete_parts(plan, number, medians)
     parts = BlockTable(plan.index, conditions, times.ms, times.host_ms)
     sums = parts.predict(plan.networks).ms
-    fit, held = _known(found, 0), _known(found, 1)
-    factor, fixed_ms = _additivity(sums[fit], found.networks[fit])
+    fit, held = _measured_rows(medians, 0), _measured_rows(medians, 1)
+    factor, fixed_ms = fit_additivity(sums[fit], medians.networks[fit])
     predicted = factor * sums + fixed_ms
-    half = float(np.hypot(_half_interval(found.networks[held], predicted[held]), found.swing))
-    rows = _network_times(plan, found, predicted)
+    half = float(np.hypot(half_interval(medians.networks[held], predicted[held]), medians.swing))
+    rows = _network_times(plan, medians, predicted)
+    errors = measure_errors(medians.networks[held], predicted[held])
     calibration = Calibration(
         conditions=conditions,
-        reference_ms=found.reference_ms,
-        swing=found.swing,
+        reference_ms=medians.reference_ms,
+        swing=medians.swing,
         parts_measured=int(times.measured.sum()),
         parts_fitted=int((~times.measured).sum()),
         fit_error=fit_error,
@@ -92,22 +106,24 @@ def fit_calibration(
         high=half,
         fitted_on=tuple(rows[i] for i in fit),
         held_out=tuple(rows[i] for i in held),
-        **errors(found.networks[held], predicted[held]),
+        mape=errors.mape,
+        within_10=errors.within_10,
+        spearman=errors.spearman,
     )
     return calibration, times
 
 
-def errors(truth: Floats, predicted: Floats) -> dict[str, float | None]:
-    """Mean absolute relative error, share within 10 %, rank correlation; None where unknown."""
+def measure_errors(truth: Floats, predicted: Floats) -> FitErrors:
+    """How far predictions (n,) are from the truth (n,)."""
     if len(truth) == 0:
-        return {"mape": None, "within_10": None, "spearman": None}
+        return FitErrors(None, None, None)
     off = np.abs(predicted / truth - 1)
     ranks = float(spearmanr(predicted, truth)[0]) if len(truth) > 2 else None
-    return {
-        "mape": float(off.mean()),
-        "within_10": float((off <= _CLOSE).mean()),
-        "spearman": ranks if ranks is None or np.isfinite(ranks) else None,
-    }
+    return FitErrors(
+        mape=float(off.mean()),
+        within_10=float((off <= _CLOSE).mean()),
+        spearman=ranks if ranks is None or np.isfinite(ranks) else None,
+    )
 
 
 def normalise_speed(reference: Floats) -> tuple[float, Floats, float]:
@@ -124,57 +140,58 @@ def normalise_speed(reference: Floats) -> tuple[float, Floats, float]:
     return usual, usual / local, float(np.quantile(np.abs(np.log(local / usual)), _COVERAGE))
 
 
-def _samples(plan: Plan, lines: Sequence[Line]) -> _Samples:
+def _take_medians(plan: Plan, lines: Sequence[JournalLine]) -> _Medians:
     if not lines:
         raise MeasurementError(
             "calibrate: nothing was measured under some conditions (got no time for them). "
             "Give it more --minutes."
         )
-    usual, speed, swing = normalise_speed(np.array([line["ref"] for line in lines]))
+    usual, speed, swing = normalise_speed(np.array([line.reference_ms for line in lines]))
     parts: list[list[float]] = [[] for _ in plan.index.parts]
     hosts: list[list[float]] = [[] for _ in plan.index.parts]
     networks: list[list[float]] = [[] for _ in plan.networks]
     for line, scale in zip(lines, speed, strict=True):
-        if "net" in line:
-            networks[line["net"]].append(line["ms"] * scale)
+        if line.network is not None:
+            networks[line.network].append(line.network_ms * scale)
             continue
-        for part, ms in zip(line["chain"], line["ms"], strict=True):
+        chain = line.chain or ()
+        for part, ms in zip(chain, line.part_ms, strict=True):
             parts[part].append(ms * scale)
-        for part, ms in zip(line["chain"], line.get("host") or (), strict=False):
+        for part, ms in zip(chain, line.host_ms or (), strict=False):
             hosts[part].append(ms * scale)
-    return _Samples(
+    return _Medians(
         usual,
         swing,
-        _medians(parts),
-        _medians(hosts) if any(hosts) else None,
-        _medians(networks),
+        _median_each(parts),
+        _median_each(hosts) if any(hosts) else None,
+        _median_each(networks),
         np.array([len(s) for s in parts], dtype=np.int64),
         np.array([len(s) for s in networks], dtype=np.int64),
     )
 
 
-def _medians(samples: Sequence[Sequence[float]]) -> Floats:
+def _median_each(samples: Sequence[Sequence[float]]) -> Floats:
     return np.array([np.median(s) if s else np.nan for s in samples], dtype=np.float64)
 
 
-def _part_times(plan: Plan, number: int, found: _Samples) -> tuple[PartTimes, float | None]:
+def _complete_parts(plan: Plan, number: int, medians: _Medians) -> tuple[PartTimes, float | None]:
     """Times of all parts, those between measured shapes fitted, and the error of the fit."""
-    conditions, measured = plan.conditions[number], found.seen > 0
-    device = fill_unmeasured(plan.index.parts, found.parts, measured, conditions.batch)
+    conditions, measured = plan.conditions[number], medians.seen > 0
+    device = fill_unmeasured(plan.index.parts, medians.parts, measured, conditions.batch)
     host = None
-    if found.hosts is not None and conditions.mode == "eager":
-        host = fill_unmeasured(plan.index.parts, found.hosts, measured, conditions.batch).values
+    if medians.hosts is not None and conditions.mode == "eager":
+        host = fill_unmeasured(plan.index.parts, medians.hosts, measured, conditions.batch).values
     spread = np.where(measured, 0.0, device.spread)
-    return PartTimes(device.values, host, measured, spread, found.seen), device.error
+    return PartTimes(device.values, host, measured, spread, medians.seen), device.error
 
 
-def _known(found: _Samples, first: int) -> NDArray[np.int64]:
+def _measured_rows(medians: _Medians, first: int) -> NDArray[np.int64]:
     """Rows of the networks that were measured: 0 those to fit on, 1 those to check with."""
-    rows = np.arange(first, len(found.networks), 2)
-    return rows[found.seen_networks[rows] > 0]
+    rows = np.arange(first, len(medians.networks), 2)
+    return rows[medians.seen_networks[rows] > 0]
 
 
-def _additivity(sums: Floats, truth: Floats) -> tuple[float, float]:
+def fit_additivity(sums: Floats, truth: Floats) -> tuple[float, float]:
     """Factor and fixed time, neither negative, with the least relative squared error."""
     if len(truth) == 0:
         return 1.0, 0.0
@@ -184,7 +201,7 @@ def _additivity(sums: Floats, truth: Floats) -> tuple[float, float]:
     return float(factor), float(fixed)
 
 
-def _half_interval(truth: Floats, predicted: Floats) -> float:
+def half_interval(truth: Floats, predicted: Floats) -> float:
     """Half of an interval, in log, that holds the share wanted: split conformal."""
     if len(truth) < _LEAST_CHECKED:
         return _UNCHECKED
@@ -193,7 +210,7 @@ def _half_interval(truth: Floats, predicted: Floats) -> float:
     return float(off[at])
 
 
-def _network_times(plan: Plan, found: _Samples, predicted: Floats) -> dict[int, NetworkTime]:
+def _network_times(plan: Plan, medians: _Medians, predicted: Floats) -> dict[int, NetworkTime]:
     """The networks that were measured, by their row."""
     space = plan.index.space
     macs, archs = costs.estimate(space, plan.networks).macs, space.decode(plan.networks)
@@ -201,10 +218,10 @@ def _network_times(plan: Plan, found: _Samples, predicted: Floats) -> dict[int, 
         i: NetworkTime(
             key=arch.key,
             macs=int(macs[i]),
-            measured_ms=float(found.networks[i]),
+            measured_ms=float(medians.networks[i]),
             predicted_ms=float(predicted[i]),
-            samples=int(found.seen_networks[i]),
+            samples=int(medians.seen_networks[i]),
         )
         for i, arch in enumerate(archs)
-        if found.seen_networks[i]
+        if medians.seen_networks[i]
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold, cross_val_predict
@@ -21,7 +22,7 @@ from smt_nas.models.part_modules import trace_part
 Floats = NDArray[np.float64]
 _LEAST = 8  # measured parts that a fit needs
 _FOLDS = 5
-_NORMAL_80 = 1.2816  # standard deviations that hold 80 % of a normal distribution
+_COVERAGE = 0.8  # of a fitted value's spread
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,14 @@ def fill_unmeasured(
         )
     table, known = features(parts, batch), np.log(values[measured])
     folds = KFold(min(_FOLDS, len(known)), shuffle=True, random_state=0)
-    tried = [(cross_val_predict(m, table[measured], known, cv=folds), m) for m in _models()]
-    guessed, model = min(tried, key=lambda pair: float(np.abs(pair[0] - known).mean()))
+    trials = [(cross_val_predict(m, table[measured], known, cv=folds), m) for m in _models()]
+    guessed, model = min(trials, key=lambda pair: float(np.abs(pair[0] - known).mean()))
     model.fit(table[measured], known)
     out = values.copy()
     out[~measured] = np.exp(model.predict(table[~measured]))
     off = guessed - known
-    spread = _NORMAL_80 * float(np.sqrt(np.mean(off**2)))
+    deviations = float(norm.ppf((1 + _COVERAGE) / 2))  # to each side, where errors are normal
+    spread = deviations * float(np.sqrt(np.mean(off**2)))
     return PartEstimates(out, float(np.abs(np.expm1(off)).mean()), spread)
 
 

@@ -10,7 +10,6 @@ additivity is fitted or checked on.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,12 +53,12 @@ class Plan:
         drawn = np.unique(space.sample(np.random.default_rng([seed, 0]), _DRAWN), axis=0)
         macs = costs.estimate(space, drawn).macs
         order = np.argsort(macs, kind="stable")
-        chosen = _evenly(np.log(macs[order]), 2 * NETWORKS)
+        chosen = _choose_evenly(np.log(macs[order]), 2 * NETWORKS)
         index = PartIndex.of(space)
         return cls(index, conditions, drawn[order[chosen]], drawn[order[:1]], visits, seed)
 
 
-def _evenly(values: NDArray[np.float64], n: int) -> NDArray[np.int64]:
+def _choose_evenly(values: NDArray[np.float64], n: int) -> NDArray[np.int64]:
     """An even number of distinct positions whose sorted values lie evenly between the ends."""
     targets = np.linspace(values[0], values[-1], n)
     chosen: list[int] = []
@@ -106,7 +105,7 @@ class Schedule:
     def share(self) -> float:
         """How much of the plan is done, 0 to 1."""
         shares = [
-            self._done(counts[c]) for counts in (self.parts, self.networks) for c in self._all
+            self._share_done(counts[c]) for counts in (self.parts, self.networks) for c in self._all
         ]
         return float(np.mean(shares))
 
@@ -120,7 +119,7 @@ class Schedule:
         if self._network_is_due(c):
             least = np.flatnonzero(self.networks[c] == self.networks[c].min())
             return Visit(c, network=int(rng.choice(least)))
-        return Visit(c, chain=self._chain(c, rng))
+        return Visit(c, chain=self._choose_chain(c, rng))
 
     def count(self, visit: Visit) -> None:
         """Note that a visit was made."""
@@ -143,27 +142,16 @@ class Schedule:
 
     def _progress(self, c: int) -> tuple[float, float]:
         """Shares of the parts' and of the networks' visits that are done."""
-        networks = self._done(self.networks[c]) if self.networks.size else 1.0
-        return self._done(self.parts[c]), networks
+        networks = self._share_done(self.networks[c]) if self.networks.size else 1.0
+        return self._share_done(self.parts[c]), networks
 
-    def _done(self, counts: NDArray[np.int64]) -> float:
+    def _share_done(self, counts: NDArray[np.int64]) -> float:
         return float(np.minimum(counts, self.plan.visits).mean() / self.plan.visits)
 
-    def _chain(self, c: int, rng: np.random.Generator) -> tuple[int, ...]:
+    def _choose_chain(self, c: int, rng: np.random.Generator) -> tuple[int, ...]:
         """Of random chains, the one whose parts were seen least."""
         space = self.plan.index.space
         genes = rng.integers(0, space.cardinality, (_CANDIDATES, len(space.genes)))
         places = self.plan.index.index(genes)  # (candidates, T)
         gains = np.exp2(-self.parts[c].astype(np.float64))[places].sum(axis=1)
         return tuple(places[int(gains.argmax())].tolist())
-
-
-def as_line(visit: Visit, **measured: Any) -> dict[str, Any]:
-    """A visit and what it gave, as a line of the journal."""
-    what = {"net": visit.network} if visit.network is not None else {"chain": list(visit.chain)}
-    return {"c": visit.conditions, **what, **measured}
-
-
-def of_line(line: dict[str, Any]) -> Visit:
-    """The visit of a line."""
-    return Visit(line["c"], tuple(line.get("chain", ())), line.get("net"))

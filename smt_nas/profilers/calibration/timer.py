@@ -28,9 +28,9 @@ from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import Part
 from smt_nas.models.part_modules import part_module
+from smt_nas.profilers.clock import Runnable
 from smt_nas.profilers.network_loader import Network, fill_weights, network_of
 from smt_nas.profilers.prepare import prepare
-from smt_nas.profilers.runnable import Runnable
 from smt_nas.runtime.torch_device import resolve
 
 Floats = NDArray[np.float64]
@@ -93,7 +93,7 @@ class TorchPartTimer:
     def __init__(self, device: str) -> None:
         self._device = resolve(device)
         self._modules: dict[tuple[Part, str], nn.Module] = {}
-        self._calls: OrderedDict[tuple[str, Conditions], tuple[Runnable, int]] = OrderedDict()
+        self._runnables: OrderedDict[tuple[str, Conditions], tuple[Runnable, int]] = OrderedDict()
         self._hold_s = _HOLD_S
 
     def chain(self, parts: Sequence[Part], conditions: Conditions) -> ChainTimes:
@@ -103,37 +103,37 @@ class TorchPartTimer:
         chain = _Chain([self._module(part, pure) for part in parts], self._device)
         size, channels = parts[0].size[0], parts[0].dim_in
         network = Network("a chain of parts", "", None, size, channels, lambda: chain)
-        call = prepare(network, eager, str(self._device))
+        runnable = prepare(network, eager, str(self._device))
         try:
-            call()
-            timed = _repeated(lambda: self._marked(call, chain))
+            runnable()
+            times = _repeat(lambda: self._time_chain(runnable, chain))
         finally:
-            call.close()
+            runnable.close()
         if self._device.type == "cuda":
-            device, launch = (np.median([t[i] for t in timed], axis=0) for i in range(2))
+            device, launch = (np.median([t[i] for t in times], axis=0) for i in range(2))
             return ChainTimes(device, launch)
-        wall, cpu = (np.array([t[i] for t in timed]) for i in range(2))  # (calls, T)
-        ms, flagged = _uninterrupted(wall, cpu, conditions)
+        wall, cpu = (np.array([t[i] for t in times]) for i in range(2))  # (calls, T)
+        ms, flagged = _replace_interrupted(wall, cpu, conditions)
         return ChainTimes(np.median(ms, axis=0), None, float(flagged.mean()))
 
     def network(self, arch: Architecture, conditions: Conditions) -> NetworkSample:
         """Median of a few forwards, each waited for."""
-        call = self._call(arch, conditions)
-        self._wait(call)
-        wall, cpu = np.array(_repeated(lambda: self._wait(call))).T
+        runnable = self._prepare_cached(arch, conditions)
+        self._time_call(runnable)
+        wall, cpu = np.array(_repeat(lambda: self._time_call(runnable))).T
         if self._device.type == "cuda":
             return NetworkSample(float(np.median(wall)))
-        ms, flagged = _uninterrupted(wall, cpu, conditions)
+        ms, flagged = _replace_interrupted(wall, cpu, conditions)
         return NetworkSample(float(np.median(ms)), float(flagged.mean()))
 
     def seconds(self) -> float:
         """The monotonic clock."""
         return time.monotonic()
 
-    def _wait(self, call: Runnable) -> tuple[float, float]:
+    def _time_call(self, runnable: Runnable) -> tuple[float, float]:
         """Wall and CPU time of one call."""
         wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
-        call()
+        runnable()
         self._synchronise()
         return (time.perf_counter_ns() - wall) / 1e6, (time.thread_time_ns() - cpu) / 1e6
 
@@ -141,16 +141,16 @@ class TorchPartTimer:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 
-    def _marked(self, call: Runnable, chain: _Chain) -> tuple[Floats, Floats]:
+    def _time_chain(self, runnable: Runnable, chain: _Chain) -> tuple[Floats, Floats]:
         """One forward of a chain: device and host times; on a CPU, wall and CPU times."""
         if self._device.type == "cpu":
-            call()
+            runnable()
             return chain.wall_ms(), chain.cpu_ms()
         while True:
             self._synchronise()
             torch.cuda._sleep(int(self._hold_s * _CYCLES_PER_S))  # type: ignore[no-untyped-call]
-            call()
-            overtaken = chain.started()
+            runnable()
+            overtaken = chain.has_begun()
             self._synchronise()
             if not overtaken or self._hold_s >= _MAX_HOLD_S:
                 return chain.device_ms(), chain.wall_ms()
@@ -167,20 +167,22 @@ class TorchPartTimer:
             self._modules[key] = module.to(self._device)
         return self._modules[key]
 
-    def _call(self, arch: Architecture, conditions: Conditions) -> Runnable:
+    def _prepare_cached(self, arch: Architecture, conditions: Conditions) -> Runnable:
         """A network made ready; the least recently used ones are dropped for want of memory."""
         key = arch.key, conditions
-        if key in self._calls:
-            self._calls.move_to_end(key)
-            return self._calls[key][0]
+        if key in self._runnables:
+            self._runnables.move_to_end(key)
+            return self._runnables[key][0]
         network = network_of(arch, f"network {arch.key}")
-        call = prepare(network, conditions, str(self._device))
-        call.first()
-        self._calls[key] = call, _weight_bytes(arch)
-        while len(self._calls) > 1 and sum(n for _, n in self._calls.values()) > _KEPT_BYTES:
-            _, (oldest, _) = self._calls.popitem(last=False)
+        runnable = prepare(network, conditions, str(self._device))
+        runnable.first()
+        self._runnables[key] = runnable, _weight_bytes(arch)
+        while (
+            len(self._runnables) > 1 and sum(n for _, n in self._runnables.values()) > _KEPT_BYTES
+        ):
+            _, (oldest, _) = self._runnables.popitem(last=False)
             oldest.close()
-        return call
+        return runnable
 
 
 class _Chain(nn.Module):
@@ -209,7 +211,7 @@ class _Chain(nn.Module):
             self._events.append(event)
         self._marks.append((time.perf_counter_ns(), time.thread_time_ns()))
 
-    def started(self) -> bool:
+    def has_begun(self) -> bool:
         """Whether the GPU has begun already: then it may have waited for the host."""
         return bool(self._events[0].query())  # type: ignore[no-untyped-call]
 
@@ -227,7 +229,7 @@ class _Chain(nn.Module):
         return np.array([a.elapsed_time(b) for a, b in pairs])
 
 
-def _uninterrupted(
+def _replace_interrupted(
     wall: Floats, cpu: Floats, conditions: Conditions
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Wall times, or CPU times where others had the CPU meanwhile, and where that was."""
@@ -237,12 +239,12 @@ def _uninterrupted(
     return np.where(flagged, cpu, wall), flagged
 
 
-def _repeated(measure: Callable[[], _T]) -> list[_T]:
+def _repeat(measure: Callable[[], _T]) -> list[_T]:
     """A few samples; fewer where they take long."""
-    start, found = time.perf_counter(), [measure()]
-    while len(found) < _TIMED and time.perf_counter() - start < _ENOUGH_S:
-        found.append(measure())
-    return found
+    start, samples = time.perf_counter(), [measure()]
+    while len(samples) < _TIMED and time.perf_counter() - start < _ENOUGH_S:
+        samples.append(measure())
+    return samples
 
 
 def _weight_bytes(arch: Architecture) -> int:

@@ -1,7 +1,7 @@
 """Calibration of a simulated machine: the goal is reached, whatever happens. Once for real."""
 
 import errno
-import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +13,6 @@ from smt_nas.devices.measured_table import load_table, table_path
 from smt_nas.errors import MeasurementError, StoreError
 from smt_nas.profilers.calibration import fit
 from smt_nas.profilers.calibration.calibrate import conditions_of, run
-from smt_nas.profilers.calibration.journal import Journal, open_journal
 from smt_nas.profilers.calibration.schedule import Plan
 from smt_nas.profilers.calibration.timer import TorchPartTimer
 from tests.fakes.part_timer import SHEET, SMALL, FakePartTimer, Killed
@@ -49,7 +48,7 @@ def test_the_goal_is_reached_on_a_noisy_machine(tmp_path):
 def test_without_the_reference_the_machine_s_moods_remain(tmp_path, monkeypatch):
     """What the scaling is for: the same samples taken as they are miss the goal."""
     at_hand = run(plan(visits=12), SHEET, FakePartTimer(drift=0.9), 60, tmp_path)
-    monkeypatch.setattr(fit, "normalised", lambda ref: (1.0, np.ones(len(ref)), 0.0))
+    monkeypatch.setattr(fit, "normalise_speed", lambda ref: (1.0, np.ones(len(ref)), 0.0))
     plain = run(plan(visits=12), SHEET, FakePartTimer(drift=0.9), 60, tmp_path)
     scaled_mape, plain_mape = (f.evidence.calibrations[0].mape for f in (at_hand, plain))
     assert scaled_mape <= 0.05 and plain_mape > 2 * scaled_mape
@@ -136,61 +135,27 @@ def test_too_little_time_is_an_error_and_keeps_the_samples(tmp_path):
     assert len(hidden(tmp_path)) == 1 and not table_path(tmp_path, SHEET.key, SMALL).exists()
 
 
-def test_one_process_at_a_time(tmp_path):
-    path = tmp_path / ".work.jsonl"
-    with (
-        open_journal(path, {"a": 1}),
-        pytest.raises(StoreError, match="another process"),
-        open_journal(path, {"a": 1}),
-    ):
-        pass
-    with open_journal(path, {"a": 1}) as again:
-        assert again.lines == []
-
-
 def test_a_full_disk_keeps_what_was_measured(tmp_path, monkeypatch):
     expected = run(plan(), SHEET, FakePartTimer(), 60, tmp_path / "whole")
-    bench, append, room = FakePartTimer(), Journal.append, [50]
+    flushes = []
 
-    def limited(self, line):
-        room[0] -= 1
-        if room[0] < 0:
-            self._file.write(b'{"c":0,"ch')
-            self._file = Full(self._file)
-        append(self, line)
+    def fsync(descriptor):  # after each 16 lines
+        flushes.append(descriptor)
+        if len(flushes) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Journal, "append", limited)
+    monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(StoreError, match="No space left"):
-        run(plan(), SHEET, bench, 60, tmp_path)
+        run(plan(), SHEET, FakePartTimer(), 60, tmp_path)
     monkeypatch.undo()
     (left,) = tmp_path.glob(".*.jsonl")
-    assert len(left.read_bytes().splitlines()) == 51
-    found = run(plan(), SHEET, FakePartTimer(), 60, tmp_path)
+    assert len(left.read_bytes().splitlines()) == 48
+    left.write_bytes(left.read_bytes() + b'{"c":0,"ch')
+    timer = FakePartTimer()
+    found = run(plan(), SHEET, timer, 60, tmp_path)
     seen, wanted = found.evidence.calibrations[0], expected.evidence.calibrations[0]
-    assert seen.parts_measured == wanted.parts_measured and bench.now > 0
+    assert seen.parts_measured == wanted.parts_measured and timer.now > 0
     assert all(n.samples >= 4 for n in seen.held_out)
-
-
-class Full:
-    """A file on a disk that is full."""
-
-    def __init__(self, file):
-        self.file = file
-
-    def write(self, text):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    def close(self):
-        self.file.close()
-
-
-def test_a_work_file_of_something_else_is_begun_anew(tmp_path):
-    path = tmp_path / ".work.jsonl"
-    path.write_text('{"a": 2}\n{"c": 0}\n')
-    with open_journal(path, {"a": 1}) as work:
-        assert work.lines == []
-        work.append({"c": 1})
-    assert [json.loads(line) for line in path.read_text().splitlines()] == [{"a": 1}, {"c": 1}]
 
 
 def test_default_conditions_are_those_of_the_kind_of_device():

@@ -5,7 +5,13 @@ import pytest
 
 from smt_nas.costs.parts import PartIndex
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.calibration.fit import _additivity, _half_interval, errors, normalise_speed
+from smt_nas.profilers.calibration.fit import (
+    FitErrors,
+    fit_additivity,
+    half_interval,
+    measure_errors,
+    normalise_speed,
+)
 from smt_nas.profilers.calibration.interpolate import features, fill_unmeasured
 from tests.fakes.part_timer import SMALL, FakePartTimer
 
@@ -30,20 +36,18 @@ def test_one_interrupted_reference_spoils_no_sample():
 
 def test_factor_and_fixed_time_are_found():
     sums = np.linspace(1, 10, 20)
-    assert _additivity(sums, 1.1 * sums + 0.3) == pytest.approx((1.1, 0.3))
-    factor, fixed = _additivity(sums, 1.1 * sums - 0.3)
+    assert fit_additivity(sums, 1.1 * sums + 0.3) == pytest.approx((1.1, 0.3))
+    factor, fixed = fit_additivity(sums, 1.1 * sums - 0.3)
     assert fixed == 0 and factor > 0  # nothing takes a negative time
-    assert _additivity(sums[:0], sums[:0]) == (1.0, 0.0)
+    assert fit_additivity(sums[:0], sums[:0]) == (1.0, 0.0)
 
 
 def test_errors_by_hand():
-    found = errors(np.array([1.0, 2.0, 4.0]), np.array([1.05, 1.6, 4.0]))
-    assert found == {
-        "mape": pytest.approx((0.05 + 0.2 + 0) / 3),
-        "within_10": pytest.approx(2 / 3),
-        "spearman": pytest.approx(1.0),
-    }
-    assert set(errors(np.array([]), np.array([])).values()) == {None}
+    found = measure_errors(np.array([1.0, 2.0, 4.0]), np.array([1.05, 1.6, 4.0]))
+    assert found.mape == pytest.approx((0.05 + 0.2 + 0) / 3)
+    assert found.within_10 == pytest.approx(2 / 3)
+    assert found.spearman == pytest.approx(1.0)
+    assert measure_errors(np.array([]), np.array([])) == FitErrors(None, None, None)
 
 
 def test_four_of_five_new_networks_lie_in_the_interval():
@@ -51,13 +55,13 @@ def test_four_of_five_new_networks_lie_in_the_interval():
     covered = []
     for _ in range(2000):
         off = np.exp(0.03 * rng.normal(size=21))
-        half = _half_interval(off[:20], np.ones(20))
+        half = half_interval(off[:20], np.ones(20))
         covered.append(abs(np.log(off[20])) <= half)
     assert 0.77 < np.mean(covered) < 0.85  # 17 of 21
 
 
 def test_few_checks_give_the_wide_interval():
-    assert _half_interval(np.ones(3), np.ones(3)) == 0.25
+    assert half_interval(np.ones(3), np.ones(3)) == 0.25
 
 
 def test_what_was_not_measured_is_fitted_and_the_error_is_told():

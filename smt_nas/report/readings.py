@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from smt_nas.metrics import METRICS
-from smt_nas.profilers.figure import Reading
 from smt_nas.profilers.profile import Profile, ProfileRow
+from smt_nas.profilers.reading import Reading
 
 DASH = "-"
 
 
-def figure_table(profile: Profile) -> Table:
+def reading_table(profile: Profile) -> Table:
     """The figures of one network, a row for each set of conditions."""
-    rows = [r for r in profile.rows if r.figures]
+    rows = [r for r in profile.rows if r.readings]
     return _predicted(rows) if profile.where is None else _measured(profile.where, rows)
 
 
@@ -51,7 +51,7 @@ def _notes(profile: Profile) -> Iterator[str]:
             )
             if m.launch_bound:
                 yield f"{who}: launch-bound (wall > 1.1 x device). Try --mode graph or compile."
-        for name, figure in row.figures.items():
+        for name, figure in row.readings.items():
             if figure.value is None and (
                 figure.provenance == "predicted" or name == "reserved_memory_mb"
             ):
@@ -79,7 +79,7 @@ def _notes(profile: Profile) -> Iterator[str]:
 
 def _measured(where: str, rows: Sequence[ProfileRow]) -> Table:
     cpu = where == "cpu"
-    energy = any(r.figures["energy_mj"].value for r in rows if "energy_mj" in r.figures)
+    energy = any(r.readings["energy_mj"].value for r in rows if "energy_mj" in r.readings)
     padding = (0, 0) if energy else (0, 1)  # 80 columns hold one more then
     table = Table(show_edge=False, pad_edge=False, collapse_padding=True, padding=padding)
     headings = ["batch", "thr." if cpu else "device\nms", "latency\nms", "±95%", "p90\nms"]
@@ -89,14 +89,14 @@ def _measured(where: str, rows: Sequence[ProfileRow]) -> Table:
     table.add_column("status", no_wrap=True)
     for row in rows:
         cells = _cells(row, cpu)
-        energy_cell = [as_number(row.figures.get("energy_mj"))] if energy else []
+        energy_cell = [as_number(row.readings.get("energy_mj"))] if energy else []
         predicted = as_ms(row.predicted.value if row.predicted else None)
         table.add_row(*cells, *energy_cell, predicted, _status(row))
     return table
 
 
 def _cells(row: ProfileRow, cpu: bool) -> list[str]:
-    m, c, latency = row.measurement, row.conditions, row.figures["latency_ms"]
+    m, c, latency = row.measurement, row.conditions, row.readings["latency_ms"]
     wall, device = (m.wall, m.on_device) if m else (None, None)
     threads = "all" if c.threads is None else str(c.threads)
     return [
@@ -106,15 +106,15 @@ def _cells(row: ProfileRow, cpu: bool) -> list[str]:
         half_width(latency),
         as_ms(wall.p90_ms if wall else None),
         as_ms(wall.p99_ms if wall else None),
-        as_number(row.figures.get("throughput_ips")),
-        as_number(row.figures.get("peak_memory_mb")),
+        as_number(row.readings.get("throughput_ips")),
+        as_number(row.readings.get("peak_memory_mb")),
     ]
 
 
 def _status(row: ProfileRow) -> str:
     """Of the latency; of the throughput where only that was measured."""
     name = "latency_ms" if row.measurement else "throughput_ips"
-    return row.figures[name].status
+    return row.readings[name].status
 
 
 def _predicted(rows: Sequence[ProfileRow]) -> Table:
@@ -125,10 +125,10 @@ def _predicted(rows: Sequence[ProfileRow]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("from", no_wrap=True)
     for row in rows:
-        c, latency = row.conditions, row.figures["latency_ms"]
+        c, latency = row.conditions, row.readings["latency_ms"]
         interval = f"{as_ms(latency.low)} to {as_ms(latency.high)}"
         cells = (str(c.batch), c.precision, c.mode, as_ms(latency.value), interval)
-        speed = as_number(row.figures.get("throughput_ips"))
+        speed = as_number(row.readings.get("throughput_ips"))
         table.add_row(*cells, speed, f"predicted, {latency.basis}")
     return table
 

@@ -37,25 +37,25 @@ class Reading:
 
 
 def unknown(provenance: Provenance, reason: str) -> Reading:
-    """A figure that is not there, and why."""
+    """A reading that is not there, and why."""
     return Reading(None, provenance, "unknown", reason=reason)
 
 
-def measured_latency(m: Measurement) -> Reading:
+def latency_as_measured(m: Measurement) -> Reading:
     """The wall time of one call, milliseconds."""
     s = m.wall
     reason = "; ".join(m.reasons) or None
     return Reading(s.median_ms, "measured", m.status, s.low_ms, s.high_ms, reason)
 
 
-def predicted_latency(latency: Latency) -> Reading:
+def latency_as_predicted(latency: Latency) -> Reading:
     """The predicted time of one call, milliseconds."""
     low, ms, high = (float(a[0]) for a in (latency.low, latency.ms, latency.high))
     note = "; ".join(latency.notes) or None
     return Reading(ms, "predicted", "ok", low, high, note, latency.basis)
 
 
-def as_throughput(latency: Reading, batch: int) -> Reading:
+def throughput_of(latency: Reading, batch: int) -> Reading:
     """Images per second of calls one after the other."""
 
     def per_second(ms: float | None) -> float | None:
