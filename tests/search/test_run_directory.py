@@ -58,7 +58,7 @@ def test_a_run_keeps_whether_it_verifies_under_either_name(run, word):
     assert "  verify: false\n" in text
     file.write_text(text.replace("verify: false", f"{word}: false"))
     assert recorded_settings(run).verify is False
-    assert reopen(run).run().finished
+    assert reopen(run, rater=RATER).run().finished
 
 
 def test_a_directory_of_other_things(tmp_path):
