@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from smt_nas.metrics import METRICS
-from smt_nas.search import Outcome, Quantity, Result, Target
+from smt_nas.search import LatencyTarget, Outcome, Result, TargetMetric
 
 REFERENCE = "smt_t"
 BROKEN = "!"  # marks a measured value that breaks its budget
@@ -33,9 +33,9 @@ class Column:
 def columns_of(outcome: Outcome) -> list[Column]:
     """The columns that hold anything, in the order of METRICS; predicted beside measured."""
     problem = outcome.problem
-    wanted = {q.name for q in problem.quantities}
-    named = {name: Quantity(METRICS[name], name) for name in _ALWAYS}
-    named |= {q.name: q for q in (*problem.quantities, *problem.timed)}
+    wanted = {q.name for q in problem.metrics}
+    named = {name: TargetMetric(METRICS[name], name) for name in _ALWAYS}
+    named |= {q.name: q for q in (*problem.metrics, *problem.timed_metrics)}
     order = list(METRICS)
     columns = []
     for q in sorted(named.values(), key=lambda q: order.index(q.metric.name)):
@@ -43,7 +43,7 @@ def columns_of(outcome: Outcome) -> list[Column]:
             columns.append(_value(outcome, q, spare=q.name not in wanted))
         if any(q.name in r.measured for r in _rows(outcome)):
             columns.append(_measured(outcome, q))
-        if q.rated:
+        if q.is_evaluated:
             columns += _parts(outcome, q)
     return [*columns, _ratio(outcome)]
 
@@ -52,14 +52,14 @@ def _rows(outcome: Outcome) -> list[Result]:
     return [*outcome.front, *outcome.baselines]
 
 
-def _value(outcome: Outcome, q: Quantity, spare: bool) -> Column:
+def _value(outcome: Outcome, q: TargetMetric, spare: bool) -> Column:
     sources = dict.fromkeys(r.provenance[q.name] for r in _rows(outcome) if q.name in r.values)
     heading = _heading(outcome, q, ", ".join(sources))
     spare = spare and q.name == "peak_memory_mb"
     return Column(heading, lambda r: q.metric.show(r.values.get(q.name)), spare)
 
 
-def _parts(outcome: Outcome, q: Quantity) -> list[Column]:
+def _parts(outcome: Outcome, q: TargetMetric) -> list[Column]:
     """What of the evaluator's figure is of the topology, where it says so."""
     if not any(_TOPOLOGY in r.details for r in _rows(outcome)):
         return []
@@ -71,7 +71,7 @@ def _parts(outcome: Outcome, q: Quantity) -> list[Column]:
     return [Column("of it\ntopology", cell, spare=True)]
 
 
-def _measured(outcome: Outcome, q: Quantity) -> Column:
+def _measured(outcome: Outcome, q: TargetMetric) -> Column:
     marked = any(_breaks(r, q) for r in _rows(outcome))
 
     def cell(r: Result) -> str:
@@ -82,8 +82,8 @@ def _measured(outcome: Outcome, q: Quantity) -> Column:
     return Column(_heading(outcome, q, "measured"), cell)
 
 
-def _breaks(r: Result, q: Quantity) -> bool:
-    return any(limit.startswith(f"{q.name} ") for limit in r.breaks)
+def _breaks(r: Result, q: TargetMetric) -> bool:
+    return any(limit.startswith(f"{q.name} ") for limit in r.violations)
 
 
 def _ratio(outcome: Outcome) -> Column:
@@ -91,7 +91,7 @@ def _ratio(outcome: Outcome) -> Column:
     return Column(f"MACs vs\n{REFERENCE}", lambda r: f"{r.values['macs'] / base:.2f}x")
 
 
-def _heading(outcome: Outcome, q: Quantity, source: str) -> str:
+def _heading(outcome: Outcome, q: TargetMetric, source: str) -> str:
     """Metric, device where it is not plain which, provenance."""
     words = [q.metric.heading, source]
     if q.target is not None and not _plain(outcome):
@@ -109,7 +109,9 @@ def _plain(outcome: Outcome) -> bool:
     return len(targets) <= 1 and all(t.place.label in ("cpu", "gpu") for t in targets)
 
 
-def _targets(outcome: Outcome) -> list[Target]:
+def _targets(outcome: Outcome) -> list[LatencyTarget]:
     problem = outcome.problem
-    found = {str(q.target): q.target for q in (*problem.quantities, *problem.timed) if q.target}
+    found = {
+        str(q.target): q.target for q in (*problem.metrics, *problem.timed_metrics) if q.target
+    }
     return list(found.values())

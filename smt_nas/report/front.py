@@ -62,7 +62,9 @@ def front_notes(outcome: Outcome, show_all: bool) -> list[str]:
         )
     lines += _provenance(outcome) + outside_notes(outcome.front)
     lines += edge_notes(outcome.problem.space, outcome.front) + latency_notes(outcome)
-    lines += [f"Left out, its proof failed: {r.arch.key}: {r.reason}" for r in outcome.disproved]
+    lines += [
+        f"Left out, its proof failed: {r.arch.key}: {r.reason}" for r in outcome.failed_verification
+    ]
     lines += _unrated(outcome)
     lines.append(_next(outcome))
     return lines
@@ -84,8 +86,8 @@ def _unrated(outcome: Outcome) -> list[str]:
 def as_document(outcome: Outcome) -> dict[str, Any]:
     """The JSON of search, resume and front (schema 2). What was not measured is not there."""
     problem = outcome.problem
-    targets = {q.name: q.target for q in (*problem.timed, *problem.quantities) if q.target}
-    records = {str(r.target): r for r in problem.records}
+    targets = {q.name: q.target for q in (*problem.timed_metrics, *problem.metrics) if q.target}
+    records = {str(r.target): r for r in problem.target_records}
     return {
         "schema": 2,
         "run": str(outcome.path),
@@ -95,9 +97,11 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
         "failed": sum(_failed(t) for t in outcome.trials),
         "stopped": sum(t.evaluation.stopped for t in outcome.trials),
         "evidence": outcome.evidence,
-        "kendall_tau": outcome.taus,
+        "kendall_tau": outcome.kendall_taus,
         "targets": {n: records[str(t)].model_dump(mode="json") for n, t in targets.items()},
-        "prediction_error": {name: asdict(error) for name, error in outcome.errors.items()},
+        "prediction_error": {
+            name: asdict(error) for name, error in outcome.prediction_errors.items()
+        },
         "front": [r.as_dict() | outside_document(r) for r in outcome.front],
         "baselines": [r.as_dict() | outside_document(r) for r in outcome.baselines],
     }
@@ -116,7 +120,7 @@ def _thinned(members: Sequence[Result]) -> list[Result]:
 
 
 def _title(outcome: Outcome) -> str:
-    limits = ", ".join(str(limit) for limit in outcome.problem.limits) or "no budget"
+    limits = ", ".join(str(limit) for limit in outcome.problem.constraints) or "no budget"
     return (
         f"Front of {len(outcome.trials)} networks of space {outcome.problem.space.name}, {limits}"
     )
@@ -124,12 +128,12 @@ def _title(outcome: Outcome) -> str:
 
 def _provenance(outcome: Outcome) -> list[str]:
     lines = [] if outcome.evidence is None else [f"{outcome.evidence.rstrip('.')}."]
-    if outcome.taus:
-        taus = ", ".join(f"{tau:.2f} to #{name}" for name, tau in outcome.taus.items())
-        rated = outcome.problem.rated
+    if outcome.kendall_taus:
+        taus = ", ".join(f"{tau:.2f} to #{name}" for name, tau in outcome.kendall_taus.items())
+        rated = outcome.problem.evaluated_metric
         assert rated is not None
         lines.append(f"{rated.name}: its Kendall tau in this run is {taus}.")
-    if any(r.witnesses for r in outcome.front):
+    if any(r.op_counts for r in outcome.front):
         lines.append(
             "MACs: by formula, and torch's counter agrees on every row; fvcore's and thop's "
             "figures are in front.csv (smt-nas profile says what each leaves out)."
@@ -144,6 +148,6 @@ def _next(outcome: Outcome) -> str:
         return f"Nothing is on the front yet. Next: smt-nas resume {outcome.path}"
     if not outcome.finished:
         return f"This run is not finished. Next: smt-nas resume {outcome.path}"
-    first = next((r for r in outcome.front if not r.breaks), outcome.front[0])
+    first = next((r for r in outcome.front if not r.violations), outcome.front[0])
     best = f"{outcome.path}/front/{first.name}.yaml"
     return f"Next: smt-nas profile {best}"

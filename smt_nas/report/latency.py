@@ -5,36 +5,38 @@ from __future__ import annotations
 from collections import Counter
 
 from smt_nas.report.columns import BROKEN
-from smt_nas.search import Outcome, Quantity
-from smt_nas.search.forecast import Forecast
+from smt_nas.search import Outcome, TargetMetric
+from smt_nas.search.forecast import LatencyPrediction
 from smt_nas.search.survey import SOURCES
 
 
 def latency_notes(outcome: Outcome) -> list[str]:
     """Lines below the table."""
     lines = []
-    for q in outcome.problem.timed:
+    for q in outcome.problem.timed_metrics:
         known = any(q.name in r.intervals for r in (*outcome.front, *outcome.baselines))
         lines += _predicted(outcome, q) if known else []
         lines += _measured(outcome, q)
         lines += _budget(outcome, q) if known else []
     lines += [
-        f"{q.metric.heading} on {q.target.words}: by formula, weights plus activations alive at "
+        f"{q.metric.heading} on {q.target.label}: by formula, weights plus activations alive at "
         "once; what a library's kernels and the allocator need is not in it."
-        for q in outcome.problem.quantities
+        for q in outcome.problem.metrics
         if q.metric.formula and q.target
     ]
-    untimed = [r for r in (*outcome.front, *outcome.baselines) if r.untimed]
+    untimed = [r for r in (*outcome.front, *outcome.baselines) if r.timing_failure]
     if untimed:
-        lines.append(f"{len(untimed)} networks could not be timed, e.g. {untimed[0].untimed}")
+        lines.append(
+            f"{len(untimed)} networks could not be timed, e.g. {untimed[0].timing_failure}"
+        )
     return lines
 
 
-def _predicted(outcome: Outcome, q: Quantity) -> list[str]:
+def _predicted(outcome: Outcome, q: TargetMetric) -> list[str]:
     assert q.target is not None
-    place, forecast = q.target.place, outcome.problem.forecasts[str(q.target)]
+    place, forecast = q.target.place, outcome.problem.latency_predictions[str(q.target)]
     absent = "" if place.here else f"; no {place.label} is here, so it is not measured"
-    source = f"{q.metric.heading} on {q.target.words}: predicted from {SOURCES[forecast.basis]}"
+    source = f"{q.metric.heading} on {q.target.label}: predicted from {SOURCES[forecast.basis]}"
     return [
         f"{source} ({place.name}), with an 80 % interval in front.csv{absent}.",
         *(f"{place.label}: {note}" for note in forecast.notes),
@@ -42,14 +44,14 @@ def _predicted(outcome: Outcome, q: Quantity) -> list[str]:
     ]
 
 
-def _apart(forecast: Forecast) -> list[str]:
+def _apart(forecast: LatencyPrediction) -> list[str]:
     if not forecast.apart:
         return []
     names, basis = ", ".join(forecast.apart), next(iter(forecast.apart.values()))
     return [f"{names}: outside the space, so predicted from {SOURCES[basis]}."]
 
 
-def _measured(outcome: Outcome, q: Quantity) -> list[str]:
+def _measured(outcome: Outcome, q: TargetMetric) -> list[str]:
     assert q.target is not None
     found = [r.measured[q.name] for r in outcome.front if q.name in r.measured]
     lines = []
@@ -57,11 +59,11 @@ def _measured(outcome: Outcome, q: Quantity) -> list[str]:
         threads = q.target.conditions.threads
         thread = f", {threads} CPU thread{'s' * (threads > 1)}" if threads else ""
         lines.append(
-            f"{q.metric.heading} measured: on this machine, {q.target.words}{thread}, median of "
+            f"{q.metric.heading} measured: on this machine, {q.target.label}{thread}, median of "
             f"runs in turns with smt_t{_status(Counter(m.status for m in found))}; compare rows, "
             "not machines."
         )
-    error = outcome.errors.get(q.name)
+    error = outcome.prediction_errors.get(q.name)
     if error is not None:
         ranks = ""
         if error.spearman is not None and error.kendall is not None:
@@ -80,10 +82,10 @@ def _status(counts: Counter[str]) -> str:
     return f" (of {counts.total()}: {words})" if poor else ""
 
 
-def _budget(outcome: Outcome, q: Quantity) -> list[str]:
+def _budget(outcome: Outcome, q: TargetMetric) -> list[str]:
     """What is known of the limits on one quantity: measured, or only predicted."""
     lines = []
-    for limit in (x for x in outcome.problem.limits if x.quantity == q):
+    for limit in (x for x in outcome.problem.constraints if x.target_metric == q):
         timed = [r for r in outcome.front if q.name in r.measured]
         over = [r for r in timed if not limit.limit.holds(r.measured[q.name].value)]
         if over:

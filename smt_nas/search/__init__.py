@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smt_nas.search.engine import Outcome, Search
-    from smt_nas.search.objectives import Quantity, Target
+    from smt_nas.search.objectives import LatencyTarget, TargetMetric
     from smt_nas.search.problem import Problem
     from smt_nas.search.results import Result
     from smt_nas.search.run_directory import DEFAULT_EVALUATOR, Settings, recorded_settings, usual_n
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_EVALUATOR",
     "STRATEGIES",
+    "LatencyTarget",
     "Outcome",
     "Problem",
-    "Quantity",
     "Result",
     "Search",
     "Settings",
     "Strategy",
     "Study",
-    "Target",
+    "TargetMetric",
     "Trial",
     "recorded_settings",
     "reopen",
@@ -45,7 +45,7 @@ _HOMES = {
     "setup": ("reopen", "start"),
     "engine": ("Outcome", "Search"),
     "results": ("Result",),
-    "objectives": ("Quantity", "Target"),
+    "objectives": ("TargetMetric", "LatencyTarget"),
     "problem": ("Problem",),
     "run_directory": ("DEFAULT_EVALUATOR", "Settings", "recorded_settings", "usual_n"),
     "strategies": ("STRATEGIES", "Strategy"),

@@ -19,11 +19,18 @@ from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.search.evaluate import Rater
 from smt_nas.search.problem import Problem
-from smt_nas.search.results import PredictionError, Result, pareto, prediction_errors, result, write
+from smt_nas.search.results import (
+    PredictionError,
+    Result,
+    make_result,
+    measure_prediction_errors,
+    select_front,
+    write_front,
+)
 from smt_nas.search.run_directory import RunDirectory, Settings
-from smt_nas.search.strategies import BATCH, Foresight, Strategy, make_strategy
-from smt_nas.search.study import Study, Trial, history
-from smt_nas.search.verify import Notes, proof, prove
+from smt_nas.search.strategies import BATCH, Prior, Strategy, make_strategy
+from smt_nas.search.study import Study, Trial, make_history
+from smt_nas.search.verify import Notes, proof, verify_networks
 from smt_nas.space import Genes
 from smt_nas.space.baselines import baselines
 
@@ -38,15 +45,15 @@ class Outcome:
         path: the run directory.
         settings: what was asked for.
         problem: space, limits, objectives.
-        front: non-dominated networks, best first; those that failed their proof are left out.
+        front: non-dominated networks, best first; those that failed verification are left out.
         baselines: the presets at the space's input.
-        disproved: networks that failed their proof, with the reason.
+        failed_verification: networks that failed verification, with the reason.
         trials: all that were tried.
-        taus: Kendall tau of the evaluator's figure to `params` and to `macs` in this run; empty
-            without an evaluator or with fewer than 3 trials.
-        errors: of predictions, by what the front was measured to take; by quantity.
+        kendall_taus: of the evaluator's values to `params` and to `macs` in this run; empty without
+            an evaluator or with fewer than 3 trials.
+        prediction_errors: against what was measured on the front, by metric.
         evidence: what the evaluator's figures rest on; None without one.
-        finished: all trials and proofs are there.
+        finished: all trials are there and the front is verified.
         interrupted: the user stopped it.
     """
 
@@ -55,10 +62,10 @@ class Outcome:
     problem: Problem
     front: list[Result]
     baselines: list[Result]
-    disproved: list[Result]
+    failed_verification: list[Result]
     trials: list[Trial]
-    taus: dict[str, float]
-    errors: dict[str, PredictionError]
+    kendall_taus: dict[str, float]
+    prediction_errors: dict[str, PredictionError]
     evidence: str | None
     finished: bool
     interrupted: bool = False
@@ -97,22 +104,22 @@ class Search:
                 with ProcessPool(self.workers) as workers:
                     rater = self._rater(workers)
                     trials = self._evaluate(rater)
-                    self._rate_baselines(rater)
+                    self._evaluate_baselines(rater)
                     if self.directory.settings.verify:
-                        self._prove(trials, workers)
+                        self._verify(trials, workers)
             except KeyboardInterrupt:
                 interrupted = True
                 self.listener.say("Interrupted. The front of what is there follows.")
             outcome = replace(self.outcome(), interrupted=interrupted)
-            write(self.directory.path, outcome.front, outcome.baselines)
+            write_front(self.directory.path, outcome.front, outcome.baselines)
             return outcome
 
     def outcome(self) -> Outcome:
         """What is there now; reads only."""
         settings, trials, notes = self.directory.settings, self.study.trials(), self.study.notes()
-        front = [self._proved(r, notes) for r in self._candidates(trials, notes)]
-        baseline_rows = [self._proved(r, notes) for r in self._baselines(notes)]
-        proved = all(self._is_proved(r, notes) for r in (*front, *baseline_rows))
+        front = [self._add_verification(r, notes) for r in self._select_candidates(trials, notes)]
+        baseline_rows = [self._add_verification(r, notes) for r in self._collect_baselines(notes)]
+        proved = all(self._is_verified(r, notes) for r in (*front, *baseline_rows))
         enough = len(trials) >= settings.n or notes.get("exhausted", False)
         return Outcome(
             path=self.directory.path,
@@ -120,10 +127,10 @@ class Search:
             problem=self.problem,
             front=front,
             baselines=baseline_rows,
-            disproved=self._disproved(trials, notes),
+            failed_verification=self._collect_failed(trials, notes),
             trials=trials,
-            taus=_taus(self.problem, trials),
-            errors=prediction_errors(front),
+            kendall_taus=_compare_with_costs(self.problem, trials),
+            prediction_errors=measure_prediction_errors(front),
             evidence=self.directory.evidence,
             finished=enough and (proved or not settings.verify),
         )
@@ -134,10 +141,10 @@ class Search:
 
     def _evaluate(self, rater: Rater) -> list[Trial]:
         settings, trials = self.directory.settings, self.study.trials()
-        proposer = make_strategy(settings.strategy, self.problem, self._foresight())
+        proposer = make_strategy(settings.strategy, self.problem, self._make_prior())
         while len(trials) < settings.n:
             self.listener.step("evaluate", len(trials), settings.n)
-            todo = self._round(proposer, trials)[: settings.n - len(trials)]
+            todo = self._propose(proposer, trials)[: settings.n - len(trials)]
             if not len(todo):
                 self.study.remember("exhausted", True)
                 self.listener.say(
@@ -151,22 +158,22 @@ class Search:
                 self.listener.step("evaluate", len(trials), settings.n)
         return trials
 
-    def _foresight(self) -> Foresight | None:
+    def _make_prior(self) -> Prior | None:
         evaluator, space = self.evaluator, self.problem.space
         if not isinstance(evaluator, Foresees):
             return None
-        return Foresight(partial(evaluator.figures, space), exact=evaluator.exact)
+        return Prior(partial(evaluator.figures, space), is_final=evaluator.exact)
 
-    def _round(self, proposer: Strategy, trials: Sequence[Trial]) -> Genes:
+    def _propose(self, proposer: Strategy, trials: Sequence[Trial]) -> Genes:
         """What is left of the round that the next trial belongs to; (n, G)."""
         first = len(trials) // BATCH * BATCH
         rng = np.random.default_rng([self.directory.settings.seed, first])
-        proposed = proposer.propose(history(self.problem, trials[:first]), BATCH, rng)
+        proposed = proposer.propose(make_history(self.problem, trials[:first]), BATCH, rng)
         done = {t.genes.tobytes() for t in trials[first:]}
         return proposed[[row.tobytes() not in done for row in proposed]]
 
-    def _rate_baselines(self, rater: Rater) -> None:
-        if self.problem.rated is None or self.evaluator is None:
+    def _evaluate_baselines(self, rater: Rater) -> None:
+        if self.problem.evaluated_metric is None or self.evaluator is None:
             return
         notes = self.study.notes()
         presets = baselines(self.problem.space)
@@ -175,46 +182,50 @@ class Search:
         for name, rating in zip(todo, rater.rate(list(todo.values())), strict=True):
             self.study.remember(f"baseline:{name}", asdict(rating))
 
-    def _baselines(self, notes: Notes) -> list[Result]:
+    def _collect_baselines(self, notes: Notes) -> list[Result]:
         results = []
         for name, arch in baselines(self.problem.space).items():
             rating = _noted(notes.get(f"baseline:{name}"))
-            predictions = self.problem.preset_predictions(name)
-            results.append(result(self.problem, name, arch, rating, predictions))
+            predictions = self.problem.predict_preset(name)
+            results.append(make_result(self.problem, name, arch, rating, predictions))
         return results
 
-    def _prove(self, trials: Sequence[Trial], workers: ProcessPool) -> None:
+    def _verify(self, trials: Sequence[Trial], workers: ProcessPool) -> None:
         """Prove the front; a network that fails makes room for those it dominated."""
         proved: list[str] | None = None
         while True:
             notes = self.study.notes()
-            members = self._candidates(trials, notes)
+            members = self._select_candidates(trials, notes)
             keys = [r.arch.key for r in members]
             if keys == proved:
                 return
             proved = keys
-            prove(self.study, members, self._baselines(notes), self.listener, workers)
+            verify_networks(
+                self.study, members, self._collect_baselines(notes), self.listener, workers
+            )
 
-    def _proved(self, r: Result, notes: Notes) -> Result:
-        targets = [q.target for q in self.problem.timed if q.target is not None]
+    def _add_verification(self, r: Result, notes: Notes) -> Result:
+        targets = [q.target for q in self.problem.timed_metrics if q.target is not None]
         return r.with_proof(self.problem, proof(notes, r, targets))
 
-    def _is_proved(self, r: Result, notes: Notes) -> bool:
-        present = self.problem.present
+    def _is_verified(self, r: Result, notes: Notes) -> bool:
+        present = self.problem.local_targets
         found = proof(notes, r, present)
         return found is not None and len(found["timings"]) == len(present)
 
-    def _candidates(self, trials: Sequence[Trial], notes: Notes) -> list[Result]:
-        failed = _failed_proofs(notes)
-        return pareto(self.problem, [t for t in trials if t.key not in failed])
+    def _select_candidates(self, trials: Sequence[Trial], notes: Notes) -> list[Result]:
+        failed = _find_failed(notes)
+        return select_front(self.problem, [t for t in trials if t.key not in failed])
 
-    def _disproved(self, trials: Sequence[Trial], notes: Notes) -> list[Result]:
+    def _collect_failed(self, trials: Sequence[Trial], notes: Notes) -> list[Result]:
         """Tried networks whose proof failed."""
-        failed = _failed_proofs(notes)
+        failed = _find_failed(notes)
         rows = [t for t in trials if t.key in failed]
         archs = [self.problem.space.decode(t.genes[None])[0] for t in rows]
         return [
-            self._proved(result(self.problem, str(t.number), a, None, t.predictions), notes)
+            self._add_verification(
+                make_result(self.problem, str(t.number), a, None, t.predictions), notes
+            )
             for t, a in zip(rows, archs, strict=True)
         ]
 
@@ -226,15 +237,15 @@ def _noted(note: Any) -> Evaluation | None:
     return Evaluation(**note) if isinstance(note, dict) else Evaluation(*note)
 
 
-def _failed_proofs(notes: Notes) -> set[str]:
-    """Keys of the networks that failed their proof."""
+def _find_failed(notes: Notes) -> set[str]:
+    """Keys of the networks that failed verification."""
     proofs = {k.removeprefix("proof:"): v for k, v in notes.items() if k.startswith("proof:")}
     return {key for key, found in proofs.items() if found["reason"] is not None}
 
 
-def _taus(problem: Problem, trials: Sequence[Trial]) -> dict[str, float]:
+def _compare_with_costs(problem: Problem, trials: Sequence[Trial]) -> dict[str, float]:
     rated = [t for t in trials if t.evaluation.value is not None]
-    if problem.rated is None or len(rated) < 3:
+    if problem.evaluated_metric is None or len(rated) < 3:
         return {}
     from scipy.stats import kendalltau
 

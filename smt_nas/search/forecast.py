@@ -1,4 +1,4 @@
-"""`Forecast`: how a target's latency was predicted, so that a later run can tell whether it is so.
+"""How a target's latency is predicted, so that a later run can tell whether it still is.
 
 Kept in run.yaml. The digest is of what is predicted, not of a file: whatever changes a prediction
 (a sheet, a table, a coefficient) changes it, and nothing else does.
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from smt_nas.devices.block_table import Latency
 from smt_nas.devices.device import Device
 from smt_nas.fingerprint import fingerprint
-from smt_nas.search.objectives import Target
+from smt_nas.search.objectives import LatencyTarget
 from smt_nas.space import SearchSpace
 from smt_nas.space.baselines import baselines
 
@@ -24,7 +24,7 @@ _PROBES = 200  # networks whose predictions the digest is of
 _DIGITS = 6  # of each; more would differ between processors
 
 
-class Forecast(BaseModel):
+class LatencyPrediction(BaseModel):
     """Where the predicted latencies of a target come from.
 
     Attributes:
@@ -44,23 +44,28 @@ class Forecast(BaseModel):
     apart: dict[str, Basis] = Field(default_factory=dict)
 
 
-class Record(BaseModel):
-    """A target of a search, with the forecast where its latency is predicted."""
+class TargetRecord(BaseModel):
+    """A target of a search, with its prediction where its latency is predicted.
+
+    Attributes:
+        target: the device and the conditions.
+        forecast: how its latency is predicted; the name is that of run.yaml.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    target: Target
-    forecast: Forecast | None = None
+    target: LatencyTarget
+    forecast: LatencyPrediction | None = None
 
 
-def forecast(device: Device, target: Target, space: SearchSpace) -> Forecast:
+def predict_latency(device: Device, target: LatencyTarget, space: SearchSpace) -> LatencyPrediction:
     """Predict the presets and the networks of the digest.
 
     Raises:
         MeasurementError: the device cannot be predicted under these conditions.
     """
     probes = space.sample(np.random.default_rng(0), _PROBES)
-    found = device.predict(space, probes, target.conditions)
+    predicted = device.predict(space, probes, target.conditions)
     presets, apart = {}, {}
     for name, arch in baselines(space).items():
         one = (
@@ -69,11 +74,11 @@ def forecast(device: Device, target: Target, space: SearchSpace) -> Forecast:
             else device.predict_arch(arch, target.conditions)
         )
         presets[name] = (float(one.ms[0]), float(one.low[0]), float(one.high[0]))
-        if one.basis != found.basis:
+        if one.basis != predicted.basis:
             apart[name] = one.basis
-    digest = _digest([found], list(presets.values()))
-    return Forecast(
-        basis=found.basis, notes=found.notes, digest=digest, presets=presets, apart=apart
+    digest = _digest([predicted], list(presets.values()))
+    return LatencyPrediction(
+        basis=predicted.basis, notes=predicted.notes, digest=digest, presets=presets, apart=apart
     )
 
 

@@ -1,8 +1,9 @@
-"""`Quantity`: a metric and, where it depends on one, the target it is of. What a search judges by.
+"""What a search judges by: `TargetMetric`, a metric of a latency target, and `Constraint`.
 
     macs  score  latency_ms  latency_ms@a100:b1:fp16  peak_memory_mb@a100:b64:fp16
 
-A latency of the search's own target (`--device`) bears the metric's name alone.
+A `LatencyTarget` is a device and conditions; a latency of the search's own (`--device`) bears the
+metric's name alone.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Place(BaseModel):
     precisions: tuple[Precision, ...]
 
 
-class Target(BaseModel):
+class LatencyTarget(BaseModel):
     """A device and the conditions under which its latency counts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,25 +64,25 @@ class Target(BaseModel):
         return f"{self.place.label}:b{self.conditions.batch}:{self.conditions.precision}"
 
     @property
-    def words(self) -> str:
-        """Write it for a sentence, e.g. `a100 (b1 fp16)`."""
+    def label(self) -> str:
+        """Write it for a reader, e.g. `a100 (b1 fp16)`."""
         return f"{self.place.label} (b{self.conditions.batch} {self.conditions.precision})"
 
 
-BEFORE_DEVICES = Target(  # of run directories that do not say: all were timed like this
+BEFORE_DEVICES = LatencyTarget(  # of run directories that do not say: all were timed like this
     place=Place(
         label=CPU, device="", name="this CPU", kind="cpu", here="cpu", precisions=("fp32",)
     ),
     conditions=Conditions(threads=1),
 )
 
-Find = Callable[[str | None], Place]
+FindDevice = Callable[[str | None], Place]
 """From what a user wrote, or None for this machine's own device, to the device."""
 
 
 @dataclass
 class Devices:
-    """The devices that a search names, each loaded once. A `Find`.
+    """The devices that a search names, each loaded once. A `FindDevice`.
 
     Attributes:
         loaded: by label.
@@ -120,7 +121,7 @@ def _device(name: str | None) -> tuple[str, Device]:
 
 
 @dataclass(frozen=True)
-class Default:
+class DefaultTarget:
     """What `--device` says: where latencies without a device of their own are of.
 
     Attributes:
@@ -133,17 +134,19 @@ class Default:
     precision: str | None = None
 
     @classmethod
-    def read(cls, text: str | None, find: Find) -> Default:
+    def read(cls, text: str | None, find: FindDevice) -> DefaultTarget:
         """Read `a100`, `a100:b8:fp16` or None. Raises ConfigError."""
         device, batch, precision = (None, None, None) if text is None else _parts(text)
         return cls(find(device), batch, precision)
 
-    def target(self, metric: str) -> Target:
+    def target(self, metric: str) -> LatencyTarget:
         """The target of a metric that names none."""
-        return target(self.place, metric, self.batch, self.precision)
+        return make_target(self.place, metric, self.batch, self.precision)
 
 
-def target(place: Place, metric: str, batch: int | None, precision: str | None) -> Target:
+def make_target(
+    place: Place, metric: str, batch: int | None, precision: str | None
+) -> LatencyTarget:
     """A target, with what was left open filled in.
 
     One thread on a CPU: with more, a busy neighbour makes a forward several times slower.
@@ -160,7 +163,7 @@ def target(place: Place, metric: str, batch: int | None, precision: str | None) 
         precision=precision or "fp32",
         threads=1 if place.kind == "cpu" else None,
     )
-    return Target(place=place, conditions=conditions)
+    return LatencyTarget(place=place, conditions=conditions)
 
 
 def _parts(text: str) -> tuple[str | None, int | None, str | None]:
@@ -185,8 +188,8 @@ _BYTES: dict[Precision, tuple[int, int]] = {  # a weight's, an activation's
 
 
 @dataclass(frozen=True)
-class Quantity:
-    """Something a result can say of a network.
+class TargetMetric:
+    """A metric of networks and, where it depends on a device, of which and under which conditions.
 
     Attributes:
         metric: what it is.
@@ -196,7 +199,7 @@ class Quantity:
 
     metric: Metric
     name: str
-    target: Target | None = None
+    target: LatencyTarget | None = None
 
     @property
     def direction(self) -> Direction:
@@ -204,14 +207,14 @@ class Quantity:
         return self.metric.direction
 
     @property
-    def predicted(self) -> bool:
+    def is_predicted(self) -> bool:
         """Whether it follows from a device's predicted latency."""
         return self.metric.name in FROM_LATENCY
 
     @property
-    def rated(self) -> bool:
-        """Whether only an evaluator knows it."""
-        return not self.predicted and not self.metric.formula
+    def is_evaluated(self) -> bool:
+        """Whether only an evaluator can give it."""
+        return not self.is_predicted and not self.metric.formula
 
     def of_ms(self, ms: Any) -> Any:
         """The value that a latency (a number, or an array) stands for."""
@@ -234,10 +237,10 @@ class Quantity:
 
 
 @dataclass(frozen=True)
-class Requirement:
-    """A limit on a quantity: what one `--budget` means."""
+class Constraint:
+    """A limit on a metric: what one `--budget` means."""
 
-    quantity: Quantity
+    target_metric: TargetMetric
     limit: Limit
 
     @property
@@ -252,41 +255,41 @@ class Requirement:
 
     def __str__(self) -> str:
         """Spell it in the unit of tables, e.g. `at most 5.00 latency_ms on a100 (b1 fp16)`."""
-        where = self.quantity.target
-        return f"{self.limit}{f' on {where.words}' if where else ''}"
+        where = self.target_metric.target
+        return f"{self.limit}{f' on {where.label}' if where else ''}"
 
 
-def objective(name: str, default: Default) -> Quantity:
-    """What an objective means. Raises UnknownName."""
+def read_objective(name: str, default: DefaultTarget) -> TargetMetric:
+    """The metric that an objective names. Raises UnknownName."""
     m = metric(name)
     where = default.target(m.name) if m.name in FROM_LATENCY else None
-    return Quantity(m, m.name, where)
+    return TargetMetric(m, m.name, where)
 
 
-def budgeted(text: str, default: Default, find: Find) -> tuple[Budget, Quantity]:
-    """What a budget limits. Raises ConfigError."""
+def read_budget(text: str, default: DefaultTarget, find: FindDevice) -> tuple[Budget, TargetMetric]:
+    """A budget, and the metric that it limits. Raises ConfigError."""
     budget = parse_budget(text)
     m = METRICS[budget.metric]
     if not budget.needs_prediction:
-        return budget, Quantity(m, m.name)
+        return budget, TargetMetric(m, m.name)
     try:
-        where = _where(budget, default, find)
+        where = _find_target(budget, default, find)
     except ConfigError as error:
         raise ConfigError(f"budget {text!r}: {error}") from error
     own = m.name in FROM_LATENCY and where == default.target(m.name)
-    return budget, Quantity(m, m.name if own else f"{m.name}@{where}", where)
+    return budget, TargetMetric(m, m.name if own else f"{m.name}@{where}", where)
 
 
-def required(
-    budget: Budget, quantity: Quantity, preset_value: Callable[[str, Quantity], float]
-) -> Requirement:
-    """The limit that a budget sets; `preset_value` is asked where it is relative to a preset."""
-    limit = resolve(budget, lambda name, _: preset_value(name, quantity))
-    return Requirement(quantity, limit)
+def make_constraint(
+    budget: Budget, metric: TargetMetric, preset_value: Callable[[str, TargetMetric], float]
+) -> Constraint:
+    """The constraint that a budget sets; `preset_value` gives a preset's."""
+    limit = resolve(budget, lambda name, _: preset_value(name, metric))
+    return Constraint(metric, limit)
 
 
-def _where(budget: Budget, default: Default, find: Find) -> Target:
+def _find_target(budget: Budget, default: DefaultTarget, find: FindDevice) -> LatencyTarget:
     if budget.device is not None:
-        return target(find(budget.device), budget.metric, budget.batch, budget.precision)
+        return make_target(find(budget.device), budget.metric, budget.batch, budget.precision)
     batch, precision = budget.batch or default.batch, budget.precision or default.precision
-    return target(default.place, budget.metric, batch, precision)
+    return make_target(default.place, budget.metric, batch, precision)

@@ -1,4 +1,4 @@
-"""`Problem`: what is searched for. Space, limits and objectives, judged over gene arrays."""
+"""`Problem`: what is searched for. Space, constraints and objectives, over gene arrays."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from smt_nas import costs
 from smt_nas.devices.device import Device
 from smt_nas.errors import ConfigError
 from smt_nas.metrics import METRICS
-from smt_nas.search.forecast import Forecast, Record, forecast
+from smt_nas.search.forecast import LatencyPrediction, TargetRecord, predict_latency
 from smt_nas.search.objectives import (
-    Default,
+    Constraint,
+    DefaultTarget,
     Devices,
-    Find,
+    FindDevice,
     Floats,
     Interval,
+    LatencyTarget,
     Place,
-    Quantity,
-    Requirement,
-    Target,
-    budgeted,
-    objective,
-    required,
+    TargetMetric,
+    make_constraint,
+    read_budget,
+    read_objective,
 )
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.space.baselines import baselines
@@ -35,7 +35,7 @@ from smt_nas.space.baselines import baselines
 COST_OBJECTIVES = ("latency_ms", "macs", "params")
 """What is wanted beside the evaluator's figure, where nothing else was said."""
 Values = dict[str, NDArray[Any]]
-"""Values (n,) by the name of the quantity."""
+"""Values (n,) by the name of the metric."""
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,21 @@ class Problem:
 
     Attributes:
         space: which networks are allowed.
-        limits: budgets, each on what a formula knows or a device is predicted to take.
+        constraints: budgets, each on what a formula knows or a device is predicted to take.
         objectives: at most one of them, the evaluator's, is neither.
-        quantities: all that networks are judged by: those of limits and objectives.
+        metrics: all that networks are judged by: those of constraints and objectives.
         target: the search's own device (`--device`) and conditions.
         devices: by label; empty where a search is only read.
-        recorded: forecasts of a search that is only read, by the text of their target.
+        stored_predictions: of a search that is only read, by the text of their target.
     """
 
     space: SearchSpace
-    limits: tuple[Requirement, ...]
-    objectives: tuple[Quantity, ...]
-    quantities: tuple[Quantity, ...]
-    target: Target
+    constraints: tuple[Constraint, ...]
+    objectives: tuple[TargetMetric, ...]
+    metrics: tuple[TargetMetric, ...]
+    target: LatencyTarget
     devices: Mapping[str, Device] = field(default_factory=dict, repr=False)
-    recorded: Mapping[str, Forecast] = field(default_factory=dict, repr=False)
+    stored_predictions: Mapping[str, LatencyPrediction] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -67,7 +67,7 @@ class Problem:
         budgets: Sequence[str],
         objectives: Sequence[str] = (),
         device: str | None = None,
-        records: Sequence[Record] = (),
+        records: Sequence[TargetRecord] = (),
     ) -> Problem:
         """Read budgets (`"2.4GFLOPs"`, `"5ms@a100:b1:fp16"`) and objective names.
 
@@ -84,131 +84,140 @@ class Problem:
             MeasurementError: this machine has no such device.
         """
         devices = Devices()
-        find: Find = _recorded(records) if records else devices
-        default = Default.read(device, find)
-        wanted = _wanted(objectives or COST_OBJECTIVES, default)
-        limited = [budgeted(text, default, find) for text in budgets]
-        quantities = tuple({q.name: q for q in (*wanted, *(q for _, q in limited))}.values())
+        find: FindDevice = _find_among(records) if records else devices
+        default = DefaultTarget.read(device, find)
+        wanted = _read_objectives(objectives or COST_OBJECTIVES, default)
+        budgeted = [read_budget(text, default, find) for text in budgets]
+        metrics = {q.name: q for q in (*wanted, *(q for _, q in budgeted))}
         problem = cls(
             space=space,
-            limits=(),
+            constraints=(),
             objectives=wanted,
-            quantities=quantities,
+            metrics=tuple(metrics.values()),
             target=default.target("latency_ms"),
             devices=devices.loaded,
-            recorded={str(r.target): r.forecast for r in records if r.forecast is not None},
+            stored_predictions={
+                str(r.target): r.forecast for r in records if r.forecast is not None
+            },
         )
-        limits = tuple(required(b, q, problem._preset_value) for b, q in limited)
-        return replace(problem, limits=limits)
+        constraints = tuple(make_constraint(b, q, problem._preset_value) for b, q in budgeted)
+        return replace(problem, constraints=constraints)
 
     @property
-    def rated(self) -> Quantity | None:
+    def evaluated_metric(self) -> TargetMetric | None:
         """The objective that needs an evaluator; None where it takes none."""
-        return next((q for q in self.objectives if q.rated), None)
+        return next((q for q in self.objectives if q.is_evaluated), None)
 
     @property
-    def predicted(self) -> tuple[Quantity, ...]:
-        """The quantities that are predicted for a device."""
-        return tuple(q for q in self.quantities if q.predicted)
+    def predicted_metrics(self) -> tuple[TargetMetric, ...]:
+        """Those that are predicted for a device."""
+        return tuple(q for q in self.metrics if q.is_predicted)
 
     @cached_property
-    def forecasts(self) -> Mapping[str, Forecast]:
+    def latency_predictions(self) -> Mapping[str, LatencyPrediction]:
         """Of the targets whose latency is predicted, by their text; the first look takes seconds.
 
         Raises:
             MeasurementError: a device that cannot be predicted under such conditions.
         """
         if not self.devices:
-            return self.recorded
-        targets = {str(t): t for t in _targets(self.predicted)}
+            return self.stored_predictions
+        targets = {str(t): t for t in _targets_of(self.predicted_metrics)}
         return {
-            text: forecast(self.devices[t.place.label], t, self.space)
+            text: predict_latency(self.devices[t.place.label], t, self.space)
             for text, t in targets.items()
         }
 
     @property
-    def records(self) -> tuple[Record, ...]:
+    def target_records(self) -> tuple[TargetRecord, ...]:
         """What run.yaml keeps of the targets; the search's own first."""
-        targets = {str(t): t for t in (self.target, *_targets(self.quantities))}
-        return tuple(Record(target=t, forecast=self.forecasts.get(s)) for s, t in targets.items())
+        targets = {str(t): t for t in (self.target, *_targets_of(self.metrics))}
+        return tuple(
+            TargetRecord(target=t, forecast=self.latency_predictions.get(s))
+            for s, t in targets.items()
+        )
 
     @property
-    def timed(self) -> tuple[Quantity, ...]:
-        """What a proof measures where its target is here: what is predicted, or the latency."""
-        return self.predicted or (Quantity(METRICS["latency_ms"], "latency_ms", self.target),)
+    def timed_metrics(self) -> tuple[TargetMetric, ...]:
+        """What verification measures on this machine: what is predicted, or the latency."""
+        return self.predicted_metrics or (
+            TargetMetric(METRICS["latency_ms"], "latency_ms", self.target),
+        )
 
     @property
-    def present(self) -> tuple[Target, ...]:
+    def local_targets(self) -> tuple[LatencyTarget, ...]:
         """Targets that are here: those on which the front is timed."""
-        targets = {str(t): t for t in _targets(self.timed)}
+        targets = {str(t): t for t in _targets_of(self.timed_metrics)}
         return tuple(t for t in targets.values() if t.place.here is not None)
 
     def costs(self, genes: Genes) -> Values:
         """Every formula metric of (n, G) genes, each (n,)."""
         return costs.estimate(self.space, genes).as_dict()
 
-    def by_formula(self, genes: Genes) -> Values:
-        """What formulas know of (n, G) genes, each (n,)."""
+    def evaluate_formulas(self, genes: Genes) -> Values:
+        """What formulas give for (n, G) genes, each (n,)."""
         values = self.costs(genes)
-        return values | self.scaled(values)
+        return values | self.scale_memory(values)
 
-    def scaled(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def scale_memory(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Memory at other batches and precisions than one fp32 image, of costs."""
-        wanted = [q for q in self.quantities if q.metric.formula and q.target is not None]
+        wanted = [q for q in self.metrics if q.metric.formula and q.target is not None]
         return {q.name: q.of_costs(values["params"], values["peak_memory_mb"]) for q in wanted}
 
-    def predictions(self, genes: Genes) -> dict[str, Interval]:
-        """What is predicted of (n, G) genes: value, low and high, each (n,)."""
-        return self._predict(genes, self.predicted)
+    def predict(self, genes: Genes) -> dict[str, Interval]:
+        """Predict `predicted_metrics` of (n, G) genes: value, low and high, each (n,)."""
+        return self._predict(genes, self.predicted_metrics)
 
-    def preset_predictions(self, name: str) -> dict[str, tuple[float, float, float]]:
-        """The same of a preset."""
-        found = {}
-        for q in self.predicted:
-            ms, low, high = self.forecasts[str(q.target)].presets[name]
+    def predict_preset(self, name: str) -> dict[str, tuple[float, float, float]]:
+        """Predict the same of a preset."""
+        predictions = {}
+        for q in self.predicted_metrics:
+            ms, low, high = self.latency_predictions[str(q.target)].presets[name]
             ends = sorted((q.of_ms(low), q.of_ms(high)))
-            found[q.name] = (q.of_ms(ms), *ends)
-        return found
+            predictions[q.name] = (q.of_ms(ms), *ends)
+        return predictions
 
     def values(self, genes: Genes) -> Values:
         """All that (n, G) genes are judged by but the evaluator's figure, each (n,)."""
-        middles = {name: found[0] for name, found in self.predictions(genes).items()}
-        return self.by_formula(genes) | middles
+        middles = {name: interval[0] for name, interval in self.predict(genes).items()}
+        return self.evaluate_formulas(genes) | middles
 
-    def constraints(self, values: Mapping[str, Any]) -> dict[str, Floats]:
-        """How far each limit is exceeded, as a share of it, (n,); met where <= 0."""
+    def violations(self, values: Mapping[str, Any]) -> dict[str, Floats]:
+        """How far each constraint is violated, as a share of its limit, (n,); met where <= 0."""
         table = {}
-        for limit in self.limits:
-            value, name = values[limit.quantity.name], limit.quantity.name
+        for limit in self.constraints:
+            name = limit.target_metric.name
+            value = values[name]
             if limit.high is not None:
                 table[f"{name} <= {limit.high:g}"] = np.asarray(value / limit.high - 1)
             if limit.low is not None:
                 table[f"{name} >= {limit.low:g}"] = np.asarray(1 - value / limit.low)
         return table
 
-    def excess(self, values: Values) -> Floats:
-        """Sum of what exceeds the limits, (n,); 0 where all hold."""
+    def total_violation(self, values: Values) -> Floats:
+        """Sum of what exceeds the limits, (n,); 0 where all constraints are met."""
         n = len(next(iter(values.values())))
-        return sum((np.maximum(c, 0) for c in self.constraints(values).values()), np.zeros(n))
+        return sum((np.maximum(c, 0) for c in self.violations(values).values()), np.zeros(n))
 
     def feasible(self, genes: Genes) -> NDArray[np.bool_]:
-        """Which of (n, G) genes hold all limits, (n,)."""
-        exact = tuple(x for x in self.limits if not x.quantity.predicted)
-        holds = replace(self, limits=exact).excess(self.by_formula(genes)) == 0
-        uncertain = tuple(x for x in self.limits if x.quantity.predicted)
+        """Which of (n, G) genes meet all constraints, (n,)."""
+        exact = tuple(x for x in self.constraints if not x.target_metric.is_predicted)
+        by_formula = replace(self, constraints=exact)
+        holds = by_formula.total_violation(self.evaluate_formulas(genes)) == 0
+        uncertain = tuple(x for x in self.constraints if x.target_metric.is_predicted)
         if uncertain and holds.any():  # formulas are cheap: the predictor sees what they leave
-            found = self._predict(genes[holds], [x.quantity for x in uncertain])
-            middles = {name: interval[0] for name, interval in found.items()}
-            holds[holds] = replace(self, limits=uncertain).excess(middles) == 0
+            intervals = self._predict(genes[holds], [x.target_metric for x in uncertain])
+            middles = {name: interval[0] for name, interval in intervals.items()}
+            holds[holds] = replace(self, constraints=uncertain).total_violation(middles) == 0
         return np.asarray(holds)
 
-    def minimised(self, values: Values) -> Floats:
+    def objective_matrix(self, values: Values) -> Floats:
         """Objectives as (n, M), each to be minimised."""
         return np.column_stack(
             [values[q.name] * (1.0 if q.direction == "min" else -1.0) for q in self.objectives]
         )
 
-    def _predict(self, genes: Genes, wanted: Sequence[Quantity]) -> dict[str, Interval]:
+    def _predict(self, genes: Genes, wanted: Sequence[TargetMetric]) -> dict[str, Interval]:
         latencies = {}
         for q in wanted:
             assert q.target is not None
@@ -217,25 +226,25 @@ class Problem:
                 latencies[key] = device.predict(self.space, genes, q.target.conditions)
         return {q.name: q.of_latency(latencies[str(q.target)]) for q in wanted}
 
-    def _preset_value(self, name: str, quantity: Quantity) -> float:
-        if quantity.predicted:
-            return self.preset_predictions(name)[quantity.name][0]
+    def _preset_value(self, name: str, metric: TargetMetric) -> float:
+        if metric.is_predicted:
+            return self.predict_preset(name)[metric.name][0]
         values = costs.of(baselines(self.space)[name]).as_dict()
-        return float((values | self.scaled(values))[quantity.name])
+        return float((values | self.scale_memory(values))[metric.name])
 
 
-def _wanted(names: Sequence[str], default: Default) -> tuple[Quantity, ...]:
-    wanted = tuple(objective(name, default) for name in names)
+def _read_objectives(names: Sequence[str], default: DefaultTarget) -> tuple[TargetMetric, ...]:
+    wanted = tuple(read_objective(name, default) for name in names)
     if len({q.name for q in wanted}) < len(wanted):
         raise ConfigError(f"--objective: each one once (got {', '.join(names)}). Drop one.")
     return wanted
 
 
-def _targets(quantities: Sequence[Quantity]) -> list[Target]:
-    return [q.target for q in quantities if q.target is not None]
+def _targets_of(metrics: Sequence[TargetMetric]) -> list[LatencyTarget]:
+    return [q.target for q in metrics if q.target is not None]
 
 
-def _recorded(records: Sequence[Record]) -> Find:
+def _find_among(records: Sequence[TargetRecord]) -> FindDevice:
     """Find devices among those of a search that is there."""
     places: dict[str | None, Place] = {r.target.place.label: r.target.place for r in records}
     places[None] = records[0].target.place

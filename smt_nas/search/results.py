@@ -24,11 +24,11 @@ from smt_nas.search.problem import Problem
 from smt_nas.search.study import Trial
 
 _ENDS = {"low", "high"}  # of an interval, among an evaluation's details
-WITNESSES = ("torch", "fvcore", "thop")
+OP_COUNTERS = ("torch", "fvcore", "thop")
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredValue:
     """What timing a network gave.
 
     Attributes:
@@ -68,19 +68,19 @@ class Result:
     provenance: dict[str, str]
     intervals: dict[str, tuple[float, float]]
     details: dict[str, float] = field(default_factory=dict)
-    witnesses: dict[str, int] = field(default_factory=dict)
-    measured: dict[str, Measured] = field(default_factory=dict)
-    breaks: tuple[str, ...] = ()
-    untimed: str | None = None
+    op_counts: dict[str, int] = field(default_factory=dict)
+    measured: dict[str, MeasuredValue] = field(default_factory=dict)
+    violations: tuple[str, ...] = ()
+    timing_failure: str | None = None
     reason: str | None = None
 
     def with_proof(self, problem: Problem, proof: dict[str, Any] | None) -> Result:
         """Add what `prove` found; see there."""
         if proof is None:
             return self
-        timings = [(q, proof["timings"].get(str(q.target))) for q in problem.timed]
+        timings = [(q, proof["timings"].get(str(q.target))) for q in problem.timed_metrics]
         measured = {
-            q.name: Measured(
+            q.name: MeasuredValue(
                 q.of_ms(found["latency_ms"]),
                 found["spread_ms"],
                 found["samples"],
@@ -90,14 +90,14 @@ class Result:
             if found is not None and "failed" not in found
         }
         values = {name: m.value for name, m in measured.items()}
-        limits = [x for x in problem.limits if x.quantity.name in measured]
-        excess = replace(problem, limits=tuple(limits)).constraints(values)
+        limits = [x for x in problem.constraints if x.target_metric.name in measured]
+        excess = replace(problem, constraints=tuple(limits)).violations(values)
         return replace(
             self,
-            witnesses=proof["witnesses"],
+            op_counts=proof["witnesses"],
             measured=measured,
-            breaks=tuple(name for name, by in excess.items() if by > 0),
-            untimed=next((x["failed"] for _, x in timings if x and "failed" in x), None),
+            violations=tuple(name for name, by in excess.items() if by > 0),
+            timing_failure=next((x["failed"] for _, x in timings if x and "failed" in x), None),
             reason=proof["reason"],
         )
 
@@ -112,12 +112,12 @@ class Result:
             "intervals": {n: {"low": x[0], "high": x[1]} for n, x in self.intervals.items()},
             "details": self.details,
             "measured": {name: asdict(m) for name, m in self.measured.items()},
-            "breaks": list(self.breaks),
-            "witnesses": self.witnesses,
+            "breaks": list(self.violations),
+            "witnesses": self.op_counts,
         }
 
 
-def result(
+def make_result(
     problem: Problem,
     name: str,
     arch: Architecture,
@@ -126,14 +126,14 @@ def result(
 ) -> Result:
     """A network with its costs, its predictions, and what the evaluator said, if it did."""
     values: dict[str, float] = dict(costs.of(arch).as_dict())
-    values |= problem.scaled(values)
+    values |= problem.scale_memory(values)
     provenance: dict[str, str] = dict.fromkeys(values, "exact")
     values |= {name: found[0] for name, found in predictions.items()}
     provenance |= dict.fromkeys(predictions, "predicted")
     intervals = {name: (low, high) for name, (_, low, high) in predictions.items()}
     details: dict[str, float] = {}
-    if rating is not None and rating.value is not None and problem.rated is not None:
-        rated = problem.rated.name
+    if rating is not None and rating.value is not None and problem.evaluated_metric is not None:
+        rated = problem.evaluated_metric.name
         values[rated], provenance[rated] = rating.value, rating.provenance
         details = dict(rating.details)
         if details.keys() >= _ENDS:
@@ -141,20 +141,20 @@ def result(
     return Result(name, arch, values, provenance, intervals, details)
 
 
-def pareto(problem: Problem, trials: Sequence[Trial]) -> list[Result]:
+def select_front(problem: Problem, trials: Sequence[Trial]) -> list[Result]:
     """Non-dominated feasible trials, best first objective first. All of them, none thinned out."""
     good = [t for t in trials if t.evaluation.reason is None]
     if not good:
         return []
     genes = np.array([t.genes for t in good])
-    values = problem.by_formula(genes)
-    for q in problem.predicted:  # as stored: a search is read where no device is at hand
+    values = problem.evaluate_formulas(genes)
+    for q in problem.predicted_metrics:  # as stored: a search is read where no device is at hand
         values[q.name] = np.array([t.predictions[q.name][0] for t in good])
-    rated = problem.rated
+    rated = problem.evaluated_metric
     if rated is not None:
         values[rated.name] = np.array([t.evaluation.value for t in good])
-    points = problem.minimised(values)
-    feasible = problem.excess(values) == 0
+    points = problem.objective_matrix(values)
+    feasible = problem.total_violation(values) == 0
     points = np.where(feasible[:, None], points, np.inf)
     keep = feasible & moocore.is_nondominated(points)
     chosen = sorted(np.flatnonzero(keep), key=lambda i: (*points[i], good[i].key))
@@ -162,11 +162,11 @@ def pareto(problem: Problem, trials: Sequence[Trial]) -> list[Result]:
     for place, i in enumerate(chosen):
         arch = problem.space.decode(genes[i : i + 1])[0]
         rating = good[i].evaluation
-        members.append(result(problem, str(place), arch, rating, good[i].predictions))
+        members.append(make_result(problem, str(place), arch, rating, good[i].predictions))
     return members
 
 
-def write(folder: Path, members: Sequence[Result], baselines: Sequence[Result]) -> None:
+def write_front(folder: Path, members: Sequence[Result], baselines: Sequence[Result]) -> None:
     """Write front.csv and front/*.yaml. Raises StoreError; what was there before is then kept."""
     configs = folder / "front"
     try:
@@ -191,7 +191,7 @@ def _csv(members: Sequence[Result], baselines: Sequence[Result]) -> str:
     for r in rows:
         kind = "baseline" if r in baselines else "front"
         cells = [column(r) for column in columns.values()]
-        writer.writerow([r.name, kind, r.arch.key, *cells, "; ".join(r.breaks)])
+        writer.writerow([r.name, kind, r.arch.key, *cells, "; ".join(r.violations)])
     return text.getvalue()
 
 
@@ -214,7 +214,7 @@ def _columns(rows: Sequence[Result]) -> dict[str, Callable[[Result], str]]:
             columns[f"{name}_status"] = partial(_timing, name, "status")
     details = dict.fromkeys(name for r in rows for name in r.details)
     columns |= {f"evaluator_{name}": partial(_detail, name) for name in details}
-    return columns | {f"macs_{counter}": partial(_count, counter) for counter in WITNESSES}
+    return columns | {f"macs_{counter}": partial(_count, counter) for counter in OP_COUNTERS}
 
 
 def _quantities(rows: Sequence[Result]) -> list[str]:
@@ -246,7 +246,7 @@ def _timing(name: str, part: str, r: Result) -> str:
 
 
 def _count(counter: str, r: Result) -> str:
-    return str(r.witnesses.get(counter, ""))
+    return str(r.op_counts.get(counter, ""))
 
 
 def _number(value: float | None) -> str:
@@ -276,18 +276,18 @@ class PredictionError:
     kendall: float | None
 
 
-def prediction_errors(front: Sequence[Result]) -> dict[str, PredictionError]:
+def measure_prediction_errors(front: Sequence[Result]) -> dict[str, PredictionError]:
     """By quantity, where anything was both predicted and measured."""
     names = dict.fromkeys(name for r in front for name in r.measured if name in r.intervals)
-    return {name: _error(name, [r for r in front if name in r.measured]) for name in names}
+    return {name: _measure_error(name, [r for r in front if name in r.measured]) for name in names}
 
 
-def _error(name: str, rows: Sequence[Result]) -> PredictionError:
+def _measure_error(name: str, rows: Sequence[Result]) -> PredictionError:
     predicted = np.array([r.values[name] for r in rows])
     truth = np.array([r.measured[name].value for r in rows])
     low, high = np.array([r.intervals[name] for r in rows]).T
     off = np.abs(predicted / truth - 1)
-    spearman, kendall = _ranks(predicted.tolist(), truth.tolist())
+    spearman, kendall = _correlate_ranks(predicted.tolist(), truth.tolist())
     return PredictionError(
         n=len(rows),
         mape=float(off.mean()),
@@ -298,7 +298,9 @@ def _error(name: str, rows: Sequence[Result]) -> PredictionError:
     )
 
 
-def _ranks(predicted: list[float], truth: list[float]) -> tuple[float | None, float | None]:
+def _correlate_ranks(
+    predicted: list[float], truth: list[float]
+) -> tuple[float | None, float | None]:
     if len(truth) < 3 or len(set(predicted)) < 2 or len(set(truth)) < 2:
         return None, None
     from scipy.stats import kendalltau, spearmanr

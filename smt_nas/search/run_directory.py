@@ -23,7 +23,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.files import locked, write_atomic
-from smt_nas.search.forecast import Record
+from smt_nas.search.forecast import TargetRecord
 from smt_nas.search.objectives import BEFORE_DEVICES
 from smt_nas.search.study import HIDDEN, check_url, file_url, hide_password
 from smt_nas.space import SearchSpace, SpaceConfig
@@ -82,7 +82,7 @@ class _RunFile(BaseModel):
     space: SpaceConfig
     versions: dict[str, str]
     device: str
-    targets: tuple[Record, ...] = ()
+    targets: tuple[TargetRecord, ...] = ()
     evidence: str | None = None
 
 
@@ -104,14 +104,14 @@ class RunDirectory:
         settings: Settings,
         space: SearchSpace,
         study: str,
-        targets: Sequence[Record] = (),
+        targets: Sequence[TargetRecord] = (),
         evidence: str | None = None,
     ) -> None:
         self.path = path
         self.settings = settings
         self.space = space
         self.study_name = study
-        self.targets = tuple(targets) or (Record(target=BEFORE_DEVICES),)
+        self.targets = tuple(targets) or (TargetRecord(target=BEFORE_DEVICES),)
         self.evidence = evidence
 
     @classmethod
@@ -120,7 +120,7 @@ class RunDirectory:
         path: Path | None,
         settings: Settings,
         space: SearchSpace,
-        targets: Sequence[Record] = (),
+        targets: Sequence[TargetRecord] = (),
         evidence: str | None = None,
     ) -> RunDirectory:
         """Make a new run directory; without a path, `runs/<space>-<budget>`, numbered if taken.

@@ -28,18 +28,18 @@ GENERATIONS = 50
 _DRAW, _MAX_DRAWS = 20_000, 10
 _LISTED = 20_000  # a space of so few gene rows is listed, not sampled
 
-Judge = Callable[[Genes, dict[str, NDArray[Any]]], Floats]
+ObjectiveFunction = Callable[[Genes, dict[str, NDArray[Any]]], Floats]
 """Genes (n, G) and their costs to what is minimised, (n, M)."""
 
 
-def by_formula(problem: Problem) -> Judge:
+def judge_by_formula(problem: Problem) -> ObjectiveFunction:
     """Judge by the problem's own objectives, all known without an evaluator."""
-    return lambda genes, values: problem.minimised(values)
+    return lambda genes, values: problem.objective_matrix(values)
 
 
 def screen(
     problem: Problem,
-    judge: Judge,
+    judge: ObjectiveFunction,
     rng: np.random.Generator,
     start: Genes,
     generations: int = GENERATIONS,
@@ -63,7 +63,7 @@ def screen(
         repair=_Canonical(),
     )
     result = minimize(
-        _Screen(problem, judge),
+        _ScreeningProblem(problem, judge),
         algorithm,
         ("n_gen", generations),
         seed=int(rng.integers(2**31)),
@@ -74,15 +74,15 @@ def screen(
     return genes[problem.feasible(genes)]
 
 
-class _Screen(PymooProblem):  # type: ignore[misc]
-    def __init__(self, problem: Problem, judge: Judge) -> None:
+class _ScreeningProblem(PymooProblem):  # type: ignore[misc]
+    def __init__(self, problem: Problem, judge: ObjectiveFunction) -> None:
         self._problem, self._judge = problem, judge
         empty = problem.space.sample(np.random.default_rng(0), 1)
         values = problem.values(empty)
         super().__init__(
             n_var=len(problem.space.genes),
             n_obj=judge(empty, values).shape[1],
-            n_ieq_constr=len(problem.constraints(values)),
+            n_ieq_constr=len(problem.violations(values)),
             xl=np.zeros(len(problem.space.genes)),
             xu=problem.space.cardinality - 1,
         )
@@ -91,13 +91,13 @@ class _Screen(PymooProblem):  # type: ignore[misc]
         genes = x.astype(np.int64)
         values = self._problem.values(genes)
         out["F"] = self._judge(genes, values)
-        constraints = self._problem.constraints(values)
+        constraints = self._problem.violations(values)
         if constraints:
             out["G"] = np.column_stack(list(constraints.values()))
 
 
 class _Canonical(Repair):  # type: ignore[misc]
-    def _do(self, problem: _Screen, x: NDArray[Any], **_: Any) -> Genes:
+    def _do(self, problem: _ScreeningProblem, x: NDArray[Any], **_: Any) -> Genes:
         return problem._problem.space.canonical(x.astype(np.int64))
 
 
@@ -105,52 +105,56 @@ class _ResetMutation(Mutation):  # type: ignore[misc]
     """Draw a gene anew with probability 2 / G: options have no order that all genes share."""
 
     def _do(
-        self, problem: _Screen, x: NDArray[Any], random_state: np.random.Generator, **_: Any
+        self,
+        problem: _ScreeningProblem,
+        x: NDArray[Any],
+        random_state: np.random.Generator,
+        **_: Any,
     ) -> NDArray[Any]:
         change = random_state.random(x.shape) < 2 / x.shape[1]
         drawn = random_state.integers(0, problem._problem.space.cardinality, x.shape)
         return np.where(change, drawn, x)
 
 
-def feasible_sample(problem: Problem, rng: np.random.Generator, n: int) -> Genes:
+def sample_feasible(problem: Problem, rng: np.random.Generator, n: int) -> Genes:
     """Up to n distinct feasible rows, drawn as `SearchSpace.sample` draws.
 
     Where the budget leaves so little of the space that rejection finds too few, constraint-driven
     NSGA-II adds what it finds; fewer than n come back where that is all there is.
     """
     if np.prod(problem.space.cardinality, dtype=float) <= _LISTED:
-        everything = _every(problem)
+        everything = _list_feasible(problem)
         return everything[rng.permutation(len(everything))[:n]]
     found = np.empty((0, len(problem.space.genes)), dtype=np.int64)
     for _ in range(_MAX_DRAWS):
         drawn = problem.space.sample(rng, _DRAW)
-        found = distinct(np.concatenate([found, drawn[problem.feasible(drawn)]]))
+        found = drop_repeated(np.concatenate([found, drawn[problem.feasible(drawn)]]))
         if len(found) >= n:
             return found[:n]
-    return distinct(np.concatenate([found, _evolved(problem, rng, found)]))[:n]
+    return drop_repeated(np.concatenate([found, _evolve_feasible(problem, rng, found)]))[:n]
 
 
-def _every(problem: Problem) -> Genes:
+def _list_feasible(problem: Problem) -> Genes:
     """All feasible rows of a small space."""
     cardinality = problem.space.cardinality.tolist()
     rows = np.indices(cardinality).reshape(len(cardinality), -1).T
-    genes = distinct(problem.space.canonical(rows))
+    genes = drop_repeated(problem.space.canonical(rows))
     return genes[problem.feasible(genes)]
 
 
-def _evolved(problem: Problem, rng: np.random.Generator, known: Genes) -> Genes:
+def _evolve_feasible(problem: Problem, rng: np.random.Generator, known: Genes) -> Genes:
     """Feasible networks spread over the corner of the space that the budget leaves."""
     drawn = problem.space.sample(rng, _DRAW)
-    nearest = drawn[np.argsort(problem.excess(problem.values(drawn)), kind="stable")]
+    nearest = drawn[np.argsort(problem.total_violation(problem.values(drawn)), kind="stable")]
     start = np.concatenate([known[: POPULATION // 2], extremes(problem.space), nearest])
     if not problem.feasible(start).any():
-        start = np.concatenate([_approach(problem, rng, start), start])
+        start = np.concatenate([_minimise_violation(problem, rng, start), start])
     share = rng.random(len(problem.space.genes))
     seen = [start[:0]]
 
     def wander(genes: Genes, values: dict[str, NDArray[Any]]) -> Floats:
         """Two arbitrary views of the genes, so that evolution visits all of the corner."""
-        seen.append(genes[problem.excess(values) == 0])
+        seen.append(genes[problem.total_violation(values) == 0])
         view = genes / np.maximum(problem.space.cardinality - 1, 1)
         return np.column_stack([view @ share, view @ (share - 1)])
 
@@ -158,22 +162,22 @@ def _evolved(problem: Problem, rng: np.random.Generator, known: Genes) -> Genes:
     return np.concatenate(seen)
 
 
-def _approach(problem: Problem, rng: np.random.Generator, start: Genes) -> Genes:
+def _minimise_violation(problem: Problem, rng: np.random.Generator, start: Genes) -> Genes:
     """Minimise the excess over the limits, without constraints."""
-    free = replace(problem, limits=())
-    return screen(free, lambda g, v: problem.excess(v)[:, None], rng, start)
+    free = replace(problem, constraints=())
+    return screen(free, lambda g, v: problem.total_violation(v)[:, None], rng, start)
 
 
-def nearest_miss(problem: Problem, rng: np.random.Generator) -> dict[str, float]:
+def find_nearest_miss(problem: Problem, rng: np.random.Generator) -> dict[str, float]:
     """Values of the network found that exceeds the limits least, by name."""
     start = np.concatenate([extremes(problem.space), problem.space.sample(rng, _DRAW)])
-    best = _approach(problem, rng, start)
+    best = _minimise_violation(problem, rng, start)
     values = problem.values(best)
-    at = int(problem.excess(values).argmin())
+    at = int(problem.total_violation(values).argmin())
     return {name: float(v[at]) for name, v in values.items()}
 
 
-def distinct(genes: Genes) -> Genes:
+def drop_repeated(genes: Genes) -> Genes:
     """Drop repeated rows; the first of each stays in its place."""
     first = np.unique(genes, axis=0, return_index=True)[1]
     return genes[np.sort(first)]

@@ -53,7 +53,7 @@ def start(
     listener = listener or NullProgress()
     introduce(problem, listener)
     evidence = None if rater is None else rater.evidence
-    directory = RunDirectory.create(out, settings, space, problem.records, evidence)
+    directory = RunDirectory.create(out, settings, space, problem.target_records, evidence)
     if evidence is not None:
         listener.say(evidence)
     listener.say(f"Run directory: {directory.path}")
@@ -129,7 +129,7 @@ def _again(directory: RunDirectory) -> Problem:
         )
     except (UnknownName, MeasurementError) as error:
         raise StoreError(f"{path}: needs its device. {error}") from error
-    for there, here in zip(directory.targets, problem.records, strict=True):
+    for there, here in zip(directory.targets, problem.target_records, strict=True):
         before, now = there.target.place, here.target.place
         if before.device != now.device and (there.forecast or settings.verify):
             raise StoreError(
@@ -139,7 +139,7 @@ def _again(directory: RunDirectory) -> Problem:
         was, now_is = there.forecast, here.forecast
         if was and now_is and (was.digest, was.basis) != (now_is.digest, now_is.basis):
             raise StoreError(
-                f"{path}: what is predicted for {there.target.words} has changed since (digest "
+                f"{path}: what is predicted for {there.target.label} has changed since (digest "
                 f"{was.digest} of a {was.basis}, now {now_is.digest} of a {now_is.basis}). Restore "
                 "its sheet or table, or search anew with another --out."
             )
@@ -173,11 +173,11 @@ def _wanted(
 
 def _rater(problem: Problem, wanted: Evaluator | str | None) -> Evaluator | None:
     """The evaluator, where an objective needs one."""
-    if problem.rated is None:
+    if problem.evaluated_metric is None:
         return None
     if wanted is None or isinstance(wanted, str):
         wanted = make_evaluator(wanted or DEFAULT_EVALUATOR)
-    others = [q.name for q in problem.objectives if q.rated and q.metric != wanted.objective]
+    others = [q.name for q in problem.objectives if q.is_evaluated and q.metric != wanted.objective]
     if others:
         raise ConfigError(
             f"--objective {others[0]}: evaluator {wanted.name} rates {wanted.objective.name}. "

@@ -129,16 +129,20 @@ class Study:
         """Store one finished trial; `genes` is (G,). Raises StoreError."""
         problem, row = self.problem, genes[None]
         arch = problem.space.decode(row)[0]
-        known = {k: v[0].item() for k, v in problem.by_formula(row).items()}
+        known = {k: v[0].item() for k, v in problem.evaluate_formulas(row).items()}
         predictions = {
             name: (float(value[0]), float(low[0]), float(high[0]))
-            for name, (value, low, high) in problem.predictions(row).items()
+            for name, (value, low, high) in problem.predict(row).items()
         }
         known |= {name: found[0] for name, found in predictions.items()}
-        constraints = problem.constraints(known)
+        constraints = problem.violations(known)
         values = None
         if evaluation.reason is None:
-            rated = {problem.rated.name: evaluation.value} if problem.rated else {}
+            rated = (
+                {problem.evaluated_metric.name: evaluation.value}
+                if problem.evaluated_metric
+                else {}
+            )
             values = [(known | rated)[q.name] for q in problem.objectives]
         trial = create_trial(
             state=_state(evaluation),
@@ -244,7 +248,7 @@ def _way_out(cause: object) -> str:
     return "What was stored is kept; mend the cause, then `smt-nas resume`."
 
 
-def history(problem: Problem, trials: Sequence[Trial]) -> History:
+def make_history(problem: Problem, trials: Sequence[Trial]) -> History:
     """What strategies see of trials."""
     genes = [t.genes for t in trials]
     empty = np.empty((0, len(problem.space.genes)), dtype=np.int64)

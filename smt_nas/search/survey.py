@@ -13,9 +13,9 @@ from smt_nas.costs.bounds import Range, extremes
 from smt_nas.errors import ConfigError
 from smt_nas.metrics import METRICS, Metric
 from smt_nas.runtime.progress import SearchListener
-from smt_nas.search.objectives import Quantity, Requirement
+from smt_nas.search.objectives import Constraint, TargetMetric
 from smt_nas.search.problem import Problem
-from smt_nas.search.screen import feasible_sample, nearest_miss
+from smt_nas.search.screen import find_nearest_miss, sample_feasible
 from smt_nas.space import SearchSpace
 from smt_nas.space.baselines import baselines
 
@@ -50,13 +50,13 @@ def survey(problem: Problem) -> Survey:
         ConfigError: no network holds the limits; names the nearest that can be met.
     """
     ranges = costs.bounds(problem.space)
-    for limit in problem.limits:
-        if limit.quantity.name in ranges:
-            _reachable(problem.space, limit, ranges[limit.quantity.name])
+    for limit in problem.constraints:
+        if limit.target_metric.name in ranges:
+            _reachable(problem.space, limit, ranges[limit.target_metric.name])
     genes = problem.space.sample(np.random.default_rng(0), SAMPLE)
     values = problem.values(genes)
-    share = float((problem.excess(values) == 0).mean())
-    if share == 0 and not len(feasible_sample(problem, np.random.default_rng(0), 1)):
+    share = float((problem.total_violation(values) == 0).mean())
+    if share == 0 and not len(sample_feasible(problem, np.random.default_rng(0), 1)):
         raise ConfigError(_no_network(problem))
     ends = problem.values(extremes(problem.space))
     for name in values.keys() - ranges.keys():
@@ -74,26 +74,26 @@ def introduce(problem: Problem, listener: SearchListener) -> None:
     """
     found, space = survey(problem), problem.space
     listener.say(f"Space {space.name}: {space.size:.2e} networks at {space.config.image_size} px.")
-    always = [Quantity(METRICS[name], name) for name in ("macs", "params")]
-    shown = [*always, *problem.predicted, *(x.quantity for x in problem.limits)]
+    always = [TargetMetric(METRICS[name], name) for name in ("macs", "params")]
+    shown = [*always, *problem.predicted_metrics, *(x.target_metric for x in problem.constraints)]
     for q in {q.name: q for q in shown}.values():
         span = found.ranges[q.name]
         low, median, high = (q.metric.show(v) for v in (span.low, found.medians[q.name], span.high))
-        where = f" on {q.target.words}" if q.target else ""
-        source = f", predicted for {SAMPLE} networks" if q.predicted else ""
+        where = f" on {q.target.label}" if q.target else ""
+        source = f", predicted for {SAMPLE} networks" if q.is_predicted else ""
         listener.say(f"  {q.metric.heading}{where}: {low} min, {median} median, {high} max{source}")
     for line in (*explain_targets(problem), explain_macs(problem)):
         if line:
             listener.say(line)
-    for limit in problem.limits:
+    for limit in problem.constraints:
         listener.say(f"Must hold: {limit}.")
-    if problem.limits:
+    if problem.constraints:
         share = f"{found.share:.1%}" if found.share >= 0.001 else "less than 0.1%"
         listener.say(f"Share of the space that fits: {share}.")
 
 
-def _reachable(space: SearchSpace, limit: Requirement, span: Range) -> None:
-    m = limit.quantity.metric
+def _reachable(space: SearchSpace, limit: Constraint, span: Range) -> None:
+    m = limit.target_metric.metric
     where = f"budget {limit}: no network of space {space.name}"
     if limit.high is not None and limit.high < span.low:
         nearest = _up(m, span.low)
@@ -115,20 +115,20 @@ def _down(m: Metric, value: float) -> str:
 
 
 def _no_network(problem: Problem) -> str:
-    limits = " and ".join(str(limit) for limit in problem.limits)
-    miss = nearest_miss(problem, np.random.default_rng(0))
+    limits = " and ".join(str(limit) for limit in problem.constraints)
+    miss = find_nearest_miss(problem, np.random.default_rng(0))
     where = f"budget {limits}: no network of space {problem.space.name} was found that holds it."
-    if len(problem.limits) == 1:
-        (limit,) = problem.limits
-        value, m = miss[limit.quantity.name], limit.quantity.metric
+    if len(problem.constraints) == 1:
+        (limit,) = problem.constraints
+        value, m = miss[limit.target_metric.name], limit.target_metric.metric
         if limit.high is not None and value > limit.high:
             return f"{where} The nearest that can be met: {_up(m, value)}."
         if limit.low is not None and value < limit.low:
             return f"{where} The nearest that can be met: {_down(m, value)}."
-    quantities = {x.quantity.name: x.quantity for x in problem.limits}.values()
+    quantities = {x.target_metric.name: x.target_metric for x in problem.constraints}.values()
     nearest = ", ".join(
         f"{miss[q.name] / q.metric.per:.7g} {q.metric.heading}"
-        f"{f' on {q.target.words}' if q.target else ''}"
+        f"{f' on {q.target.label}' if q.target else ''}"
         for q in quantities
     )
     return f"{where} The nearest network has {nearest}."
@@ -137,19 +137,21 @@ def _no_network(problem: Problem) -> str:
 def explain_targets(problem: Problem) -> list[str]:
     """A line for each device whose latency is predicted: from what, and whether it is here."""
     lines = []
-    for record in problem.records:
+    for record in problem.target_records:
         if record.forecast is None:
             continue
         t, source = record.target, SOURCES[record.forecast.basis]
         here = "the front is measured on it" if t.place.here else "not here, so not measured"
-        lines.append(f"Latency on {t.words} is predicted from {source} ({t.place.name}; {here}).")
+        lines.append(f"Latency on {t.label} is predicted from {source} ({t.place.name}; {here}).")
         lines += [f"{t.place.label}: {note}" for note in record.forecast.notes]
     return lines
 
 
 def explain_macs(problem: Problem) -> str | None:
     """One line: what a MACs budget means and where the smallest preset stands; None without one."""
-    limits = (x for x in problem.limits if x.quantity.name == "macs" and x.high is not None)
+    limits = (
+        x for x in problem.constraints if x.target_metric.name == "macs" and x.high is not None
+    )
     limit = next(limits, None)
     if limit is None or limit.high is None:
         return None

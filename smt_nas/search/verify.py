@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from smt_nas.errors import MeasurementError
 from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.runtime.progress import SearchListener
-from smt_nas.search.objectives import BEFORE_DEVICES, Target
+from smt_nas.search.objectives import BEFORE_DEVICES, LatencyTarget
 from smt_nas.search.results import Result
 from smt_nas.search.study import Study
 
@@ -29,7 +29,7 @@ Notes = Mapping[str, Any]
 """What is kept beside the trials, by name: `Study.notes`."""
 
 
-def prove(
+def verify_networks(
     study: Study,
     members: Sequence[Result],
     baselines: Sequence[Result],
@@ -47,20 +47,20 @@ def prove(
     notes = study.notes()
     todo = [
         (target, r)
-        for target in study.problem.present
+        for target in study.problem.local_targets
         for r in everyone
         if notes[_counted(r)]["reason"] is None and _timing(notes, target, r) is None
     ]
     listener.step("time", 0, len(todo))
     done = 0
-    for target in study.problem.present:
+    for target in study.problem.local_targets:
         for group in _groups([r for t, r in todo if t == target]):
             _time(study, group, reference, target)
             done += len(group)
             listener.step("time", done, len(todo))
 
 
-def proof(notes: Notes, r: Result, targets: Sequence[Target]) -> dict[str, Any] | None:
+def proof(notes: Notes, r: Result, targets: Sequence[LatencyTarget]) -> dict[str, Any] | None:
     """What was found: `witnesses` (MACs by counter), `reason`, and `timings` by target.
 
     A timing has `latency_ms`, `spread_ms`, `samples` and `status`; or `failed`, the reason.
@@ -76,12 +76,12 @@ def _counted(r: Result) -> str:
     return f"proof:{r.arch.key}"
 
 
-def _timing(notes: Notes, target: Target, r: Result) -> dict[str, Any] | None:
+def _timing(notes: Notes, target: LatencyTarget, r: Result) -> dict[str, Any] | None:
     found: dict[str, Any] | None = notes.get(_timed(target, r))
     return found
 
 
-def _timed(target: Target, r: Result) -> str:
+def _timed(target: LatencyTarget, r: Result) -> str:
     where = "" if target == BEFORE_DEVICES else f"@{target}"
     return f"latency:{r.arch.key}{where}"
 
@@ -112,10 +112,10 @@ def _groups(results: Sequence[Result]) -> Iterator[Sequence[Result]]:
     return (results[i::count] for i in range(count))
 
 
-def _time(study: Study, group: Sequence[Result], reference: Result, target: Target) -> None:
+def _time(study: Study, group: Sequence[Result], reference: Result, target: LatencyTarget) -> None:
     """Time a group in turns with the reference; where that fails, find out who cannot be timed."""
     try:
-        found = measured(group, reference, target)
+        found = measure_group(group, reference, target)
     except MeasurementError as error:
         if len(group) == 1:
             study.remember(_timed(target, group[0]), {"failed": str(error)})
@@ -127,7 +127,9 @@ def _time(study: Study, group: Sequence[Result], reference: Result, target: Targ
         study.remember(_timed(target, r), timing)
 
 
-def measured(group: Sequence[Result], reference: Result, target: Target) -> list[dict[str, Any]]:
+def measure_group(
+    group: Sequence[Result], reference: Result, target: LatencyTarget
+) -> list[dict[str, Any]]:
     """Measure a group in turns with the reference; each median as a share of its too.
 
     Raises:

@@ -14,7 +14,7 @@ from smt_nas.evaluators.predictor import PredictorEvaluator, fitted
 from smt_nas.evaluators.training_set import Known
 from smt_nas.report.front import as_document, front_notes, front_table
 from smt_nas.report.outside import edge_notes
-from smt_nas.search.strategies import Foresight, History, SurrogateNSGA2
+from smt_nas.search.strategies import History, Prior, SurrogateNSGA2
 from tests.fakes.benches import MICRO, bench
 from tests.fakes.recipes import quick
 from tests.fakes.terminal import invoke, printed
@@ -36,7 +36,7 @@ def outcome(rater, tmp_path_factory):
     return search.start(settings, path, rater=rater).run()
 
 
-class TestForesight:
+class TestPrior:
     def test_nothing_is_tried_that_is_known_to_be_worse(self, outcome):
         assert len(outcome.front) >= len(outcome.trials) - 2
 
@@ -53,7 +53,7 @@ class TestForesight:
         def wrong(genes):  # the truth is the other way round
             return -features.of_genes(MICRO, genes)[:, at]
 
-        strategy = SurrogateNSGA2(problem, Foresight(wrong, exact=False))
+        strategy = SurrogateNSGA2(problem, Prior(wrong, is_final=False))
         empty = History(np.empty((0, len(MICRO.genes)), dtype=np.int64), [])
         first = strategy.propose(empty, 24, rng)
         assert problem.feasible(first).all() and len(first) == 24

@@ -80,10 +80,10 @@ def problem(*budgets, objectives=("macs",), device=None):
     ],
 )
 def test_what_a_budget_is_of(devices, text, device, name, label, conditions):
-    (limit,) = problem(text, device=device).limits
-    assert limit.quantity.name == name
-    assert limit.quantity.target.place.label == label
-    assert str(limit.quantity.target.conditions) == conditions
+    (limit,) = problem(text, device=device).constraints
+    assert limit.target_metric.name == name
+    assert limit.target_metric.target.place.label == label
+    assert str(limit.target_metric.target.conditions) == conditions
 
 
 def test_values_are_the_device_s(devices):
@@ -98,12 +98,12 @@ def test_values_are_the_device_s(devices):
     bytes_fp16 = 2 * c.params + 64 * 2 * (c.peak_activation_mb * 1e6 / 4)
     assert values["peak_memory_mb@a100:b64:fp16"] == pytest.approx(bytes_fp16 / 1e6)
     assert values["peak_memory_mb@a100:b1:fp32"] == pytest.approx(c.peak_memory_mb)
-    for name, (value, low, high) in found.predictions(GENES).items():
+    for name, (value, low, high) in found.predict(GENES).items():
         assert (low < value).all() and (value < high).all(), name
 
 
 def test_a_share_of_a_preset_s_latency(devices):
-    (limit,) = problem("0.8*smt_t.latency@a100").limits
+    (limit,) = problem("0.8*smt_t.latency@a100").constraints
     smt_t = baselines.baselines(SPACE)["smt_t"]
     whole = float(devices["a100"].predict_arch(smt_t, Conditions()).ms[0])
     assert limit.high == pytest.approx(0.8 * whole)
@@ -115,7 +115,7 @@ def test_limits_are_judged_together(devices):
     by_hand = (values["macs"] <= 10e6) & (values["latency_ms"] <= 0.3)
     by_hand &= values["throughput_ips@a100:b1:fp32"] >= 6500
     assert (found.feasible(GENES) == by_hand).all()
-    assert ((found.excess(values) == 0) == by_hand).all()
+    assert ((found.total_violation(values) == 0) == by_hand).all()
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,9 @@ def test_the_front_is_measured_where_its_device_is(devices, stopwatch, tmp_path)
     assert sorted(timed) == sorted([r.name for r in (*outcome.front, *outcome.baselines)])
     assert {(t, str(c)) for _, t, c in stopwatch} == {("cpu:b1:fp32", "b1 fp32 eager 1 thread")}
     broken = [r for r in outcome.front if r.measured["latency_ms"].value > 0.3]
-    assert broken and [r for r in outcome.front if r.breaks] == broken
-    assert broken[0].breaks == ("latency_ms <= 0.3",)
-    error = outcome.errors["latency_ms"]
+    assert broken and [r for r in outcome.front if r.violations] == broken
+    assert broken[0].violations == ("latency_ms <= 0.3",)
+    error = outcome.prediction_errors["latency_ms"]
     off = [abs(r.values["latency_ms"] / r.measured["latency_ms"].value - 1) for r in outcome.front]
     assert error.mape == pytest.approx(np.mean(off))
     assert error.within_10 == np.mean([x <= 0.1 for x in off])
@@ -188,10 +188,10 @@ def test_the_front_is_measured_where_its_device_is(devices, stopwatch, tmp_path)
     notes = "\n".join(front_notes(outcome, False))
     assert f"! {len(broken)} of {len(outcome.front)} networks do not meet" in notes
     assert f"MAPE {error.mape:.1%}" in notes and "Spearman" in notes
-    first = next(r for r in outcome.front if not r.breaks)
+    first = next(r for r in outcome.front if not r.violations)
     assert notes.endswith(f"front/{first.name}.yaml")
     assert sum(line.count("!") for line in table(outcome)) == len(broken) + sum(
-        bool(b.breaks) for b in outcome.baselines
+        bool(b.violations) for b in outcome.baselines
     )
 
 
@@ -244,8 +244,8 @@ def test_an_absent_device_is_never_measured(devices, stopwatch, tmp_path):
     asked = {"objectives": ("score", "latency"), "device": "a100"}
     outcome = begin(tmp_path / "r", verify=True, n=8, **asked).run()
     assert outcome.finished and stopwatch == []
-    assert all(r.witnesses and r.measured == {} for r in outcome.front)
-    assert outcome.errors == {}
+    assert all(r.op_counts and r.measured == {} for r in outcome.front)
+    assert outcome.prediction_errors == {}
     assert "measured" not in "\n".join(table(outcome))
 
 
@@ -260,12 +260,12 @@ def test_a_device_of_this_machine_by_its_name(devices, stopwatch, tmp_path, monk
 def test_the_local_gpu_comes_before_the_cpu(monkeypatch):
     fakes.install(monkeypatch, gpu=True)
     found = problem("5ms", "5ms@cpu", "100img/s")
-    assert [x.quantity.name for x in found.limits] == [
+    assert [x.target_metric.name for x in found.constraints] == [
         "latency_ms",
         "latency_ms@cpu:b1:fp32",
         "throughput_ips",
     ]
-    assert [(str(t), t.place.here) for t in found.present] == [
+    assert [(str(t), t.place.here) for t in found.local_targets] == [
         ("gpu:b1:fp32", "cuda:0"),
         ("cpu:b1:fp32", "cpu"),
         ("gpu:b64:fp32", "cuda:0"),
@@ -275,7 +275,7 @@ def test_the_local_gpu_comes_before_the_cpu(monkeypatch):
 def test_what_cannot_be_timed_is_said_and_spares_the_others(
     devices, stopwatch, tmp_path, monkeypatch
 ):
-    true = verify.measured
+    true = verify.measure_group
 
     def measured(group, reference, target):
         if any(r.name == "0" for r in group):
@@ -337,7 +337,7 @@ def test_a_run_from_before_devices_opens_and_goes_on(devices, stopwatch, tmp_pat
     notes = again(path).study.notes()
     assert f"latency:{outcome.front[0].arch.key}" in notes
     assert reopen(path, read_only=True).outcome().front == outcome.front
-    assert search.problem.records != again(path).problem.records
+    assert search.problem.target_records != again(path).problem.target_records
 
 
 def test_presets_that_no_table_knows_are_told_apart(devices, tmp_path):

@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 
 from smt_nas.evaluators import Evaluation
 from smt_nas.search.problem import Problem
-from smt_nas.search.results import pareto
-from smt_nas.search.screen import by_formula, screen
+from smt_nas.search.results import select_front
+from smt_nas.search.screen import judge_by_formula, screen
 from smt_nas.search.study import Study, Trial
 from smt_nas.space import SearchSpace
 
@@ -53,14 +53,14 @@ def brute_force(trials):
 @given(st.integers(0, 10**6), st.integers(1, 60))
 def test_front_is_the_nondominated_feasible_set(seed, n):
     trials = rated_trials(seed, n)
-    members = pareto(PROBLEM, trials)
+    members = select_front(PROBLEM, trials)
     assert {m.arch.key for m in members} == brute_force(trials)
     assert [m.name for m in members] == [str(i) for i in range(len(members))]
     assert all(m.values["macs"] <= 12e6 for m in members)
     scores = [m.values["score"] for m in members]
     assert scores == sorted(scores, reverse=True)
     shuffled = [trials[i] for i in np.random.default_rng(seed).permutation(n)]
-    assert [m.arch.key for m in pareto(PROBLEM, shuffled)] == [m.arch.key for m in members]
+    assert [m.arch.key for m in select_front(PROBLEM, shuffled)] == [m.arch.key for m in members]
 
 
 def test_front_is_optunas_best_trials(tmp_path):
@@ -69,7 +69,9 @@ def test_front_is_optunas_best_trials(tmp_path):
     for t in trials:
         study.add(t.genes, t.evaluation)
     best = {t.user_attrs["key"] for t in study.optuna.best_trials}
-    assert best == {m.arch.key for m in pareto(PROBLEM, study.trials())} == brute_force(trials)
+    assert (
+        best == {m.arch.key for m in select_front(PROBLEM, study.trials())} == brute_force(trials)
+    )
     assert len(best) > 2
 
 
@@ -107,7 +109,7 @@ def test_screening_judges_many_and_returns_a_front(space):
         Problem.of(loaded, [], ["macs"]).costs(loaded.sample(np.random.default_rng(0), 500))["macs"]
     )
     problem = Problem.of(loaded, [f"{median / 1e6:.0f}MMACs"], ["macs", "params", "activations"])
-    inner, judged = by_formula(problem), []
+    inner, judged = judge_by_formula(problem), []
 
     def judge(genes, values):
         judged.append(len(genes))
@@ -121,6 +123,6 @@ def test_screening_judges_many_and_returns_a_front(space):
     assert sum(judged) >= 20_000
     assert seconds < 60  # < 5 s on a quiet core; this only catches a loop over networks
     assert problem.feasible(found).all()
-    points = problem.minimised(problem.costs(found))
+    points = problem.objective_matrix(problem.costs(found))
     worse = [(points <= p).all(axis=1) & (points < p).any(axis=1) for p in points]
     assert not np.any(worse)
