@@ -31,7 +31,7 @@ def stopwatch(monkeypatch):
     """Timing without timing: what the fake CPU predicts, 10 % more; every fourth 40 % more."""
     seen = []
 
-    def measured(group, reference, target):
+    def measure_group(group, reference, target):
         fake = fakes.FakeDevice(fakes.sheet("x", "cpu"))
         found = []
         for r in group:
@@ -41,7 +41,7 @@ def stopwatch(monkeypatch):
             found.append({"latency_ms": ms, "spread_ms": 0.01, "samples": 8, "status": "ok"})
         return found
 
-    monkeypatch.setattr(verify, "measured", measured)
+    monkeypatch.setattr(verify, "measure_group", measure_group)
     counted = counters.CountCheck({"torch": 1}, None)  # tests/profilers counts
     monkeypatch.setattr(counters, "check_counts", lambda arch: counted)
     return seen
@@ -277,12 +277,12 @@ def test_what_cannot_be_timed_is_said_and_spares_the_others(
 ):
     true = verify.measure_group
 
-    def measured(group, reference, target):
+    def measure_group(group, reference, target):
         if any(r.name == "0" for r in group):
             raise MeasurementError("0: needs more memory than there is.")
         return true(group, reference, target)
 
-    monkeypatch.setattr(verify, "measured", measured)
+    monkeypatch.setattr(verify, "measure_group", measure_group)
     outcome = begin(tmp_path / "r", verify=True).run()
     assert outcome.finished
     assert [r.name for r in outcome.front if not r.measured] == ["0"]
