@@ -28,7 +28,7 @@ from smt_nas.evaluators import features
 from smt_nas.evaluators.published_agreement import BENCH
 from smt_nas.evaluators.regressors import process
 from smt_nas.evaluators.training_set import Known
-from smt_nas.nasbench.plan import ablation, bases
+from smt_nas.nasbench.plan import ablation_bases, ablation_variants
 from smt_nas.nasbench.table import Bench, load_bench
 from smt_nas.report.shares import DASH
 from smt_nas.space import SearchSpace
@@ -79,7 +79,7 @@ class Difference:
 def trained(bench: Bench, axis: str, better: str, other: str) -> Floats:
     """Differences of trained top-1 between two variants, in points, one a base that has both."""
     space = SearchSpace.load(bench.card.space)
-    pairs = [ablation(space, base)[axis] for base in bases()]
+    pairs = [ablation_variants(space, base)[axis] for base in ablation_bases()]
     keys = [(p[better].key, p[other].key) for p in pairs]  # equal where a stage has two blocks
     there = [(a, b) for a, b in keys if a != b and {a, b} <= bench.networks.keys()]
     return np.array([100 * (bench.top1(a) - bench.top1(b)) for a, b in there])
@@ -100,7 +100,7 @@ def full_size(space: SearchSpace) -> list[dict[str, dict[str, Architecture]]]:
     return [
         {
             axis: {name: _enlarged(arch, preset) for name, arch in variants.items()}
-            for axis, variants in ablation(space, 0).items()
+            for axis, variants in ablation_variants(space, 0).items()
         }
         for preset in _PRESETS
     ]

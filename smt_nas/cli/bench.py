@@ -49,16 +49,16 @@ def build(
 
     Example: smt-nas bench build --data fashion-mnist:DIR --n 200
     """
-    from smt_nas.nasbench.build import Wanted, build_bench, default_folder
-    from smt_nas.report.bench import built_document, built_notes
+    from smt_nas.nasbench.build import BuildRequest, build_bench, default_folder
+    from smt_nas.report.bench import build_document, build_notes
 
-    wanted = Wanted.read(space, data, recipe, n, macs, seed, seeds)
+    request = BuildRequest.read(space, data, recipe, n, macs, seed, seeds)
     with console.talk() as talk:
-        built = build_bench(wanted, out or default_folder(wanted), device, workers, talk)
+        built = build_bench(request, out or default_folder(request), device, workers, talk)
     if as_json:
-        console.show_json(built_document(built))
+        console.show_json(build_document(built))
     else:
-        console.show_notes(built_notes(built))
+        console.show_notes(build_notes(built))
     if built.interrupted:
         raise typer.Exit(INTERRUPTED)
     if built.failed:
@@ -80,9 +80,9 @@ def show(
     from smt_nas.nasbench.table import load_bench
     from smt_nas.report.bench import bench_document, bench_notes, bench_table
 
-    found = load_bench(name)
+    shown = load_bench(name)
     if as_json:
-        console.show_json(bench_document(found))
+        console.show_json(bench_document(shown))
         return
-    console.show(bench_table(found, top))
-    console.show_notes(bench_notes(found))
+    console.show(bench_table(shown, top))
+    console.show_notes(bench_notes(shown))

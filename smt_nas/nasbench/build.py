@@ -20,9 +20,9 @@ from smt_nas.errors import ConfigError, SmtNasError, StoreError, one_line
 from smt_nas.files import locked, make_folder
 from smt_nas.fingerprint import fingerprint
 from smt_nas.nasbench.encoding import Input
-from smt_nas.nasbench.plan import SEEDS, Planned, plan
-from smt_nas.nasbench.rows import NUMBERS, Row
-from smt_nas.nasbench.store import append, begin, recovered
+from smt_nas.nasbench.plan import SEEDS, PlannedNetwork, plan_networks
+from smt_nas.nasbench.rows import REQUIRED, BenchRow
+from smt_nas.nasbench.store import append_row, prepare_table, recover_rows
 from smt_nas.nasbench.table import TABLE, BenchCard
 from smt_nas.runtime.environment import environment
 from smt_nas.runtime.process_pool import ProcessPool, available_cores
@@ -49,7 +49,7 @@ _LICENCES = {
 
 
 @dataclass(frozen=True)
-class Wanted:
+class BuildRequest:
     """A bench to build.
 
     Attributes:
@@ -75,7 +75,7 @@ class Wanted:
     @classmethod
     def read(
         cls, space: str, data: str, recipe: str, n: int, macs: str, seed: int, trainings: int
-    ) -> Wanted:
+    ) -> BuildRequest:
         """Read the range of MACs, e.g. `5..40MMACs`. Raises ConfigError."""
         budget = parse_budget(macs)
         if budget.metric != "macs" or budget.low is None or budget.high is None:
@@ -83,19 +83,18 @@ class Wanted:
         return cls(space, data, recipe, n, budget.low, budget.high, seed, trainings)
 
 
-def default_folder(wanted: Wanted) -> Path:
+def default_folder(request: BuildRequest) -> Path:
     """`runs/bench-SPACE-DATA`; a build that is there goes on."""
-    words = (Path(wanted.space).stem, _kind(wanted.data))
-    return Path("runs") / "-".join(("bench", *words))
+    return Path("runs") / f"bench-{Path(request.space).stem}-{_data_name(request.data)}"
 
 
-def _kind(data: str) -> str:
+def _data_name(data: str) -> str:
     """Data without their place on a disk: `fashion-mnist`, or the name of a folder."""
     return Path(data.partition(":")[0]).name
 
 
 @dataclass(frozen=True)
-class Built:
+class BuildResult:
     """What is there after a build.
 
     Attributes:
@@ -116,7 +115,7 @@ class Built:
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingTask:
     """One training of a bench, as a worker process is told of it."""
 
     job: Job
@@ -129,12 +128,16 @@ class Task:
 
 
 def build_bench(
-    wanted: Wanted, out: Path, device: str | None, workers: int | None, listener: SearchListener
-) -> Built:
+    request: BuildRequest,
+    out: Path,
+    device: str | None,
+    workers: int | None,
+    listener: SearchListener,
+) -> BuildResult:
     """Train what is missing of a bench.
 
     Args:
-        wanted: the bench.
+        request: the bench.
         out: its folder; one that holds a part of the same bench goes on.
         device: `cpu`, `cuda`, `cuda:N`; None for this machine's GPU where there is one.
         workers: processes; on one GPU they share it. None: the cores, or a few on a GPU.
@@ -143,88 +146,92 @@ def build_bench(
     Raises:
         SmtNasError: the space, the data, the recipe, or a folder that holds something else.
     """
-    space = SearchSpace.load(wanted.space)
-    source = load_source(wanted.data)
-    card = _card(wanted, space, source)
-    _check_classes(space, len(source.classes), wanted.data)
-    planned = plan(space, wanted.n, wanted.low, wanted.high, wanted.seed, wanted.trainings)
+    space = SearchSpace.load(request.space)
+    source = load_source(request.data)
+    card = _make_card(request, space, source)
+    _check_classes(space, len(source.classes), request.data)
+    planned = plan_networks(
+        space, request.n, request.low, request.high, request.seed, request.trainings
+    )
     table = out / TABLE
     make_folder(out, _ANOTHER)
     with locked(out, _ANOTHER):
-        begin(table, card)
-        rows = list(recovered(table, card.input))
-        processes, how = _placed(device, workers)
-        tasks = _tasks(wanted, planned, rows, out / _SCRATCH, how)
-        return _train(tasks, table, len(rows), wanted.n, processes, listener)
+        prepare_table(table, card)
+        rows = list(recover_rows(table, card.input))
+        processes, how = _choose_placement(device, workers)
+        tasks = _list_missing(request, planned, rows, out / _SCRATCH, how)
+        return _train_missing(tasks, table, len(rows), request.n, processes, listener)
 
 
-def _train(
-    tasks: Sequence[Task],
+def _train_missing(
+    tasks: Sequence[TrainingTask],
     table: Path,
-    done: int,
+    trained_before: int,
     networks: int,
     workers: int,
     listener: SearchListener,
-) -> Built:
+) -> BuildResult:
     """Add a row for each task that does not fail."""
-    total, failed = done + len(tasks), dict[str, str]()
-    listener.step("train", done, total)
+    rows, total, failed = trained_before, trained_before + len(tasks), dict[str, str]()
+    listener.step("train", rows, total)
     try:
         with ProcessPool(workers) as pool:
-            for task, answer in zip(tasks, pool.map(judged, tasks, _lost), strict=True):
-                if answer is None:
+            for task, outcome in zip(
+                tasks, pool.map(train_and_score, tasks, _lost_reason), strict=True
+            ):
+                if outcome is None:
                     raise KeyboardInterrupt
-                if isinstance(answer, StoreError):
-                    raise answer  # a full disk is no fault of the network
-                if isinstance(answer, Row):
-                    append(table, answer)
+                if isinstance(outcome, StoreError):
+                    raise outcome  # a full disk is no fault of the network
+                if isinstance(outcome, BenchRow):
+                    append_row(table, outcome)
                     shutil.rmtree(task.job.folder, ignore_errors=True)
-                    done += 1
+                    rows += 1
                 else:
-                    failed[task.name] = answer
-                    listener.say(f"{task.name}: failed: {answer}")
-                listener.step("train", done + len(failed), total)
+                    failed[task.name] = outcome
+                    listener.say(f"{task.name}: failed: {outcome}")
+                listener.step("train", rows + len(failed), total)
     except KeyboardInterrupt:
-        return Built(table, done, total, networks, failed, interrupted=True)
-    return Built(table, done, total, networks, failed)
+        return BuildResult(table, rows, total, networks, failed, interrupted=True)
+    return BuildResult(table, rows, total, networks, failed)
 
 
-def judged(task: Task) -> Row | StoreError | str | None:
-    """Train a network and judge it by validation and test images.
+def train_and_score(task: TrainingTask) -> BenchRow | StoreError | str | None:
+    """Train a network and score it on validation and test images.
 
     Returns: its row; why it failed; None where it was told to stop.
     """
-    answer = trained(task.job)
-    if not isinstance(answer, Finished):
-        return answer
-    if answer.asked_to_stop:
+    result = trained(task.job)
+    if not isinstance(result, Finished):
+        return result
+    if result.asked_to_stop:
         return None
     try:
         with alone(task.job) as world:
-            row = _row(task, answer, world)
+            row = _score_row(task, result, world)
     except StoreError as error:
         return error
     except SmtNasError as error:
         return str(error)
     except Exception as error:  # e.g. out of memory: one failed training
         return one_line(error)
-    lacking = [name for name in NUMBERS if not math.isfinite(row.figures.get(name, math.nan))]
+    lacking = [name for name in REQUIRED if not math.isfinite(row.figures.get(name, math.nan))]
     return f"its {lacking[0]} is no finite number" if lacking else row
 
 
-def _row(task: Task, done: Finished, world: World) -> Row:
-    assert done.best is not None and done.weights is not None
+def _score_row(task: TrainingTask, result: Finished, world: World) -> BenchRow:
+    assert result.best is not None and result.weights is not None
     figures = {
-        "val_top1": done.best["val_top1"],
-        "val_loss": done.best["val_loss"],
-        "train_loss": done.history[-1]["train_loss"],
-        "seconds": sum(row["seconds"] or 0.0 for row in done.history),
+        "val_top1": result.best["val_top1"],
+        "val_loss": result.best["val_loss"],
+        "train_loss": result.history[-1]["train_loss"],
+        "seconds": sum(row["seconds"] or 0.0 for row in result.history),
     }
     if load_source(task.job.asked.data).test is not None:
-        score = assess(Question(weights=done.weights, split="test"), world, NullProgress()).score
+        score = assess(Question(weights=result.weights, split="test"), world, NullProgress()).score
         figures |= {"test_top1": score.top1, "test_loss": score.loss}
     stamp = environment(str(world.device))
-    return Row(
+    return BenchRow(
         arch=task.job.arch,
         group=task.group,
         seed=task.job.asked.seed,
@@ -234,23 +241,23 @@ def _row(task: Task, done: Finished, world: World) -> Row:
     )
 
 
-def _placed(device: str | None, workers: int | None) -> tuple[int, How]:
+def _choose_placement(device: str | None, workers: int | None) -> tuple[int, How]:
     """How many train at once, and where each does."""
     with joined(device) as world:
-        usual = available_cores() if world.device.type == "cpu" else _ON_A_GPU
-        processes = workers or usual
+        default = available_cores() if world.device.type == "cpu" else _ON_A_GPU
+        processes = workers or default
         return processes, How(device=device, workers=readers(world.device, processes))
 
 
-def _lost(reason: str) -> Row | StoreError | str | None:
+def _lost_reason(reason: str) -> BenchRow | StoreError | str | None:
     return reason
 
 
-def _card(wanted: Wanted, space: SearchSpace, source: Source) -> BenchCard:
-    config, kind = space.config, _kind(wanted.data)
+def _make_card(request: BuildRequest, space: SearchSpace, source: Source) -> BenchCard:
+    config, kind = space.config, _data_name(request.data)
     return BenchCard(
         schema_version=1,
-        description=f"networks of space {space.name}, trained on {kind} by recipe {wanted.recipe}",
+        description=f"networks of space {space.name}, trained on {kind} by recipe {request.recipe}",
         space=space.name,
         space_digest=space.digest,
         input=Input(
@@ -261,15 +268,15 @@ def _card(wanted: Wanted, space: SearchSpace, source: Source) -> BenchCard:
             layer_scale=config.layer_scale,
         ),
         data=kind,
-        data_digest=_digest(source),
+        data_digest=labels_digest(source),
         licence=_LICENCES.get(kind, "of the data: see where they come from"),
-        recipe_name=wanted.recipe,
-        recipe=load_recipe(wanted.recipe).model_dump(mode="json"),
-        plan={"low_macs": wanted.low, "high_macs": wanted.high, "seed": wanted.seed},
+        recipe_name=request.recipe,
+        recipe=load_recipe(request.recipe).model_dump(mode="json"),
+        plan={"low_macs": request.low, "high_macs": request.high, "seed": request.seed},
     )
 
 
-def _digest(source: Source) -> str:
+def labels_digest(source: Source) -> str:
     """Of the classes and labels of the training split: another order or choice has another."""
     labels = np.asarray([] if source.train is None else source.train.labels, "<i8")
     text = "\n".join(source.classes).encode() + labels.tobytes()
@@ -284,20 +291,20 @@ def _check_classes(space: SearchSpace, classes: int, data: str) -> None:
         )
 
 
-def _tasks(
-    wanted: Wanted,
-    planned: Sequence[Planned],
-    rows: Sequence[Row],
+def _list_missing(
+    request: BuildRequest,
+    planned: Sequence[PlannedNetwork],
+    rows: Sequence[BenchRow],
     scratch: Path,
     how: How,
-) -> list[Task]:
+) -> list[TrainingTask]:
     """Trainings that are missing: each network once, in the order of the plan, before any again."""
-    done = {(row.arch.key, row.seed) for row in rows}
+    trained_before = {(row.arch.key, row.seed) for row in rows}
     tasks = []
     for seed in SEEDS:
         for p in planned:
-            if seed in p.seeds and (p.arch.key, seed) not in done:
-                asked = Asked(p.arch.key, wanted.data, recipe=wanted.recipe, seed=seed)
+            if seed in p.seeds and (p.arch.key, seed) not in trained_before:
+                asked = Asked(p.arch.key, request.data, recipe=request.recipe, seed=seed)
                 folder = scratch / f"{p.arch.key}-{seed}"
-                tasks.append(Task(Job(p.arch, asked, how, folder), p.group))
+                tasks.append(TrainingTask(Job(p.arch, asked, how, folder), p.group))
     return tasks

@@ -61,7 +61,7 @@ _PATTERNS = {"t": ((1, 1, 4, 1), (2, 2, 2, 1)), "s": ((1, 1, 6, 1), (2, 2, 2, 1)
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedNetwork:
     """A network to train.
 
     Attributes:
@@ -76,9 +76,9 @@ class Planned:
     seeds: tuple[int, ...]
 
 
-def plan(
+def plan_networks(
     space: SearchSpace, n: int, low: float, high: float, seed: int = 0, trainings: int = 1
-) -> list[Planned]:
+) -> list[PlannedNetwork]:
     """The first n networks to train, kinds and sizes mixed, so that any beginning is a sample.
 
     Patterns and ablations have the widths of small networks; those outside the range are left out.
@@ -100,11 +100,11 @@ def plan(
             f"plan: trainings of a network must be 1 to {len(SEEDS)} (got {trainings}). Choose "
             "another --seeds."
         )
-    fixed = {"pattern": iter(_patterns(space)), "ablation": iter(_ablations(space))}
-    seen, found = set[str](), list[Planned]()
-    bands = _bands(space, low, high, seed, seen)
+    fixed = {"pattern": iter(_list_patterns(space)), "ablation": iter(_list_ablations(space))}
+    seen, planned = set[str](), list[PlannedNetwork]()
+    bands = _draw_bands(space, low, high, seed, seen)
     for kind in itertools.cycle(_TURNS):
-        if len(found) == n:
+        if len(planned) == n:
             break
         group, arch = next(
             (g, a)
@@ -112,25 +112,25 @@ def plan(
             if a.key not in seen and low <= costs.of(a).macs <= high
         )
         seen.add(arch.key)
-        seeds = SEEDS if len(found) % _EVERY == 0 else SEEDS[:trainings]
-        found.append(Planned(arch, group, seeds))
-    return found
+        seeds = SEEDS if len(planned) % _EVERY == 0 else SEEDS[:trainings]
+        planned.append(PlannedNetwork(arch, group, seeds))
+    return planned
 
 
-def _bands(
+def _draw_bands(
     space: SearchSpace, low: float, high: float, seed: int, seen: Set[str]
 ) -> Iterator[tuple[str, Architecture]]:
     """Networks of the space whose keys were not seen, one of each band in turn, without end."""
     edges = np.geomspace(low, high, BANDS + 1)
     streams = [
-        _band(space, edges[i], edges[i + 1], np.random.default_rng([seed, i]), seen)
+        _draw_band(space, edges[i], edges[i + 1], np.random.default_rng([seed, i]), seen)
         for i in range(BANDS)
     ]
     for i in itertools.cycle(range(BANDS)):
         yield f"band:{i}", next(streams[i])
 
 
-def _band(
+def _draw_band(
     space: SearchSpace, low: float, high: float, rng: np.random.Generator, seen: Set[str]
 ) -> Iterator[Architecture]:
     """New networks of so many MACs, as `SearchSpace.sample` draws them."""
@@ -154,38 +154,38 @@ def _band(
     )
 
 
-def _patterns(space: SearchSpace) -> Iterator[tuple[str, Architecture]]:
+def _list_patterns(space: SearchSpace) -> Iterator[tuple[str, Architecture]]:
     for dims, (name, (depths, ratios)) in itertools.product(_WIDTHS, _PATTERNS.items()):
         stages = [
-            _stage(dims[i], depths[i], ratios[i], 2, KERNELS[4], share, "alternate")
+            _make_stage(dims[i], depths[i], ratios[i], 2, KERNELS[4], share, "alternate")
             for i, share in enumerate((0.0, 0.0, 0.5, 1.0))
         ]
-        yield f"pattern:{name}", _network(space, stages, 7 if name == "b" else 3)
+        yield f"pattern:{name}", _make_network(space, stages, 7 if name == "b" else 3)
 
 
-def _ablations(space: SearchSpace) -> Iterator[tuple[str, Architecture]]:
+def _list_ablations(space: SearchSpace) -> Iterator[tuple[str, Architecture]]:
     for base in range(len(_BASES)):
-        for axis, variants in ablation(space, base).items():
+        for axis, variants in ablation_variants(space, base).items():
             for name, arch in variants.items():
                 yield f"{axis}:{base}:{name}", arch
 
 
-def ablation(space: SearchSpace, base: int) -> dict[str, dict[str, Architecture]]:
+def ablation_variants(space: SearchSpace, base: int) -> dict[str, dict[str, Architecture]]:
     """The variants of one base, by axis (`heads`, `mixers`) and name; one of each is the same."""
-    heads = {str(n): _variant(space, base, kernels) for n, kernels in KERNELS.items()}
+    heads = {str(n): _make_variant(space, base, kernels) for n, kernels in KERNELS.items()}
     mixers = {
-        name: _variant(space, base, KERNELS[4], third, fourth)
+        name: _make_variant(space, base, KERNELS[4], third, fourth)
         for name, (third, fourth) in _MIXERS.items()
     }
     return {"heads": heads, "mixers": mixers}
 
 
-def bases() -> range:
+def ablation_bases() -> range:
     """Numbers of the bases that ablations vary."""
     return range(len(_BASES))
 
 
-def _variant(
+def _make_variant(
     space: SearchSpace,
     base: int,
     kernels: tuple[int, ...],
@@ -194,11 +194,11 @@ def _variant(
 ) -> Architecture:
     dims, depths, ratio, expand = _BASES[base]
     mixers: tuple[tuple[float, Stacking], ...] = (_SAM, _SAM, third, fourth)
-    stages = [_stage(dims[i], depths[i], ratio, expand, kernels, *mixers[i]) for i in range(4)]
-    return _network(space, stages, 3)
+    stages = [_make_stage(dims[i], depths[i], ratio, expand, kernels, *mixers[i]) for i in range(4)]
+    return _make_network(space, stages, 3)
 
 
-def _stage(
+def _make_stage(
     dim: int,
     depth: int,
     ratio: float,
@@ -221,7 +221,7 @@ def _stage(
     return stage.model_copy(update=changes)
 
 
-def _network(space: SearchSpace, stages: Sequence[Stage], stem: Literal[3, 7]) -> Architecture:
+def _make_network(space: SearchSpace, stages: Sequence[Stage], stem: Literal[3, 7]) -> Architecture:
     config = space.config
     s1, s2, s3, s4 = stages
     return Architecture(

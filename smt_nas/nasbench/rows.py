@@ -6,27 +6,31 @@ and networks outside any space can stand among them.
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smt_nas import costs
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.nasbench.encoding import GENES, Input, architecture, genes
 
+if TYPE_CHECKING:
+    import pandas
+
 COSTS = ("macs", "params", "attention_macs", "activations")
 FIGURES = ("val_top1", "val_loss", "test_top1", "test_loss", "train_loss", "seconds")
 COLUMNS = ("key", "group", "seed", *FIGURES, *COSTS, *GENES, "device", "versions")
 SHARES = ("val_top1", "test_top1")
-NUMBERS = ("val_top1", "val_loss", "seconds")  # what every row must have
+_TEXT = ("key", "group", "kernels", "stacking", "device", "versions")
+REQUIRED = ("val_top1", "val_loss", "seconds")  # figures that every row must have
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchRow:
     """One training.
 
     Attributes:
@@ -46,53 +50,42 @@ class Row:
     device: str
     versions: str
 
-    def cells(self) -> dict[str, str]:
-        """The row of the table."""
-        found = costs.of(self.arch).as_dict()
+    def to_cells(self) -> dict[str, str]:
+        """The row as text, by COLUMNS."""
+        cost = costs.of(self.arch).as_dict()
         return {
             "key": self.arch.key,
             "group": self.group,
             "seed": str(self.seed),
-            **{name: _number(self.figures.get(name)) for name in FIGURES},
-            **{name: str(int(found[name])) for name in COSTS},
+            **{name: _format_number(self.figures.get(name)) for name in FIGURES},
+            **{name: str(int(cost[name])) for name in COSTS},
             **genes(self.arch),
             "device": self.device,
             "versions": self.versions,
         }
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def read_rows(path: Path, common: Input) -> Iterator[Row]:
+def read_rows(path: Path, common: Input) -> Iterator[BenchRow]:
     """Rows of a table.
 
     Raises:
         StoreError: it cannot be read.
         ConfigError: a column is missing, a value cannot be, or a training stands twice; says where.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path}: cannot be read ({error}). Restore it from a copy.") from error
-    reader = csv.DictReader(io.StringIO(text))
-    try:
-        table = list(reader)
-    except csv.Error as error:
-        raise ConfigError(
-            f"{path}, line {reader.line_num}: must be a line of a table (got: {error}). Restore it "
-            "from a copy."
-        ) from error
-    missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
+    table = _read_table(path)
+    missing = [c for c in COLUMNS if c not in table.columns]
     if missing:
         raise ConfigError(
             f"{path}: must have the columns of a bench (got none called {', '.join(missing[:4])}"
             f"{' and others' if len(missing) > 4 else ''}). Restore it, or build one anew."
         )
     seen = set[tuple[str, int]]()
-    for number, cells in enumerate(table, 2):
-        row = _row(cells, common, f"{path}, line {number}")
+    for number, cells in enumerate(table[list(COLUMNS)].to_dict("records"), 2):
+        row = _parse_row({str(k): v for k, v in cells.items()}, common, f"{path}, line {number}")
         if (row.arch.key, row.seed) in seen:
             raise ConfigError(
                 f"{path}, line {number}: every training must stand there once (got {row.arch.key} "
@@ -102,10 +95,28 @@ def read_rows(path: Path, common: Input) -> Iterator[Row]:
         yield row
 
 
-def _row(cells: Mapping[str, str | None], common: Input, where: str) -> Row:
-    words = {name: cells.get(name) or "" for name in COLUMNS}
-    figures = {name: _figure(words[name], name, where) for name in FIGURES if words[name]}
-    lacking = [name for name in NUMBERS if name not in figures]
+def _read_table(path: Path) -> pandas.DataFrame:
+    """All cells of a CSV as text, empty where there is none."""
+    import pandas
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path}: cannot be read ({error}). Restore it from a copy.") from error
+    try:
+        return pandas.read_csv(io.StringIO(text), dtype=str, na_filter=False)
+    except pandas.errors.EmptyDataError:
+        return pandas.DataFrame()
+    except pandas.errors.ParserError as error:
+        reason = str(error).rpartition("C error: ")[2].strip()
+        raise ConfigError(
+            f"{path}: each line must be a line of a table (got: {reason}). Restore it from a copy."
+        ) from error
+
+
+def _parse_row(cells: Mapping[str, str], common: Input, where: str) -> BenchRow:
+    figures = {name: _parse_figure(cells[name], name, where) for name in FIGURES if cells[name]}
+    lacking = [name for name in REQUIRED if name not in figures]
     if lacking:
         raise ConfigError(f"{where}: must have a number for {lacking[0]} (got none). Drop the row.")
     wrong = [name for name in SHARES if not 0 <= figures.get(name, 0.0) <= 1]
@@ -115,26 +126,26 @@ def _row(cells: Mapping[str, str | None], common: Input, where: str) -> Row:
             "row, or drop it."
         )
     try:
-        arch = architecture(words, common)
-        seed = int(words["seed"])
+        arch = architecture(cells, common)
+        seed = int(cells["seed"])
     except (ValueError, ConfigError) as error:
         raise ConfigError(f"{where}: must be a network (got: {error}). Drop the row.") from error
-    if arch.key != words["key"]:
+    if arch.key != cells["key"]:
         raise ConfigError(
-            f"{where}: its key must be that of its network, {arch.key} (got {words['key']}). It is "
+            f"{where}: its key must be that of its network, {arch.key} (got {cells['key']}). It is "
             "of another version, or was edited: build it anew."
         )
-    found = costs.of(arch)
+    cost = costs.of(arch)
     for name in ("macs", "params"):
-        if words[name] != str(getattr(found, name)):
+        if cells[name] != str(getattr(cost, name)):
             raise ConfigError(
-                f"{where}: {name} must be those of its network, {getattr(found, name)} (got "
-                f"{words[name]}). Drop the row."
+                f"{where}: {name} must be those of its network, {getattr(cost, name)} (got "
+                f"{cells[name]}). Drop the row."
             )
-    return Row(arch, words["group"], seed, figures, words["device"], words["versions"])
+    return BenchRow(arch, cells["group"], seed, figures, cells["device"], cells["versions"])
 
 
-def _figure(text: str, name: str, where: str) -> float:
+def _parse_figure(text: str, name: str, where: str) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -144,11 +155,20 @@ def _figure(text: str, name: str, where: str) -> float:
     return value
 
 
-def csv_text(rows: Sequence[Row], header: bool = True) -> str:
+def format_csv(rows: Sequence[BenchRow], header: bool = True) -> str:
     """Rows as text of the table."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows(row.cells() for row in rows)
-    return text.getvalue()
+    import pandas
+
+    table = pandas.DataFrame([row.to_cells() for row in rows], columns=COLUMNS)
+    return table.to_csv(index=False, header=header, lineterminator="\n")
+
+
+def to_frame(rows: Sequence[BenchRow]) -> pandas.DataFrame:
+    """Rows as a table of numbers and words, units in the names of its columns."""
+    import pandas
+
+    table = pandas.DataFrame([{**row.to_cells(), **row.figures} for row in rows], columns=COLUMNS)
+    numbers = [name for name in COLUMNS if name.rpartition(".")[2] not in _TEXT]
+    table[numbers] = table[numbers].apply(pandas.to_numeric)
+    table[list(SHARES)] *= 100
+    return table.rename(columns={f: f"{f}_pct" for f in SHARES} | {"seconds": "training_s"})

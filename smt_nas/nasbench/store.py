@@ -10,22 +10,22 @@ from typing import Any
 from smt_nas.errors import StoreError
 from smt_nas.files import write_atomic
 from smt_nas.nasbench.encoding import Input
-from smt_nas.nasbench.rows import Row, csv_text, read_rows
-from smt_nas.nasbench.table import BenchCard, card_of, read_card
+from smt_nas.nasbench.rows import BenchRow, format_csv, read_rows
+from smt_nas.nasbench.table import BenchCard, card_path, read_card
 from smt_nas.yaml import to_yaml
 
 
-def begin(table: Path, card: BenchCard) -> None:
+def prepare_table(table: Path, card: BenchCard) -> None:
     """Write card and head of a new bench; a bench that is there must be the same.
 
     Raises:
         StoreError: the folder holds something else, or cannot be written.
     """
-    if card_of(table).is_file():
-        there, asked = (_settings(c) for c in (read_card(table), card))
-        for field in there | asked:
-            old, new = there.get(field), asked.get(field)
-            if old != new and (field != "data_digest" or field in there):
+    if card_path(table).is_file():
+        before, now = (_comparable_settings(c) for c in (read_card(table), card))
+        for field in before | now:
+            old, new = before.get(field), now.get(field)
+            if old != new and (field != "data_digest" or field in before):
                 raise StoreError(
                     f"{table.parent}: holds a bench with {field} {old} (got {new}). Repeat it with "
                     "those settings, or choose another --out."
@@ -35,21 +35,21 @@ def begin(table: Path, card: BenchCard) -> None:
             f"{table.parent}: must be empty or new (got {other[0]}). Choose another --out."
         )
     else:
-        write_atomic(card_of(table), to_yaml(card.model_dump(mode="json")))
+        write_atomic(card_path(table), to_yaml(card.model_dump(mode="json")))
     if not table.is_file():
-        write_atomic(table, csv_text([]))
+        write_atomic(table, format_csv([]))
 
 
-def _settings(card: BenchCard) -> dict[str, Any]:
+def _comparable_settings(card: BenchCard) -> dict[str, Any]:
     """What must be the same for rows to stand in one table; words need not be."""
-    words = {"description", "source"}
+    prose = {"description", "source"}
     values = card.model_dump(mode="json", exclude={"description", "limits", "licence", "recipe"})
     if card.data_digest is None:
         values.pop("data_digest")
-    return values | {f"recipe.{k}": v for k, v in card.recipe.items() if k not in words}
+    return values | {f"recipe.{k}": v for k, v in card.recipe.items() if k not in prose}
 
 
-def recovered(table: Path, common: Input) -> Iterator[Row]:
+def recover_rows(table: Path, common: Input) -> Iterator[BenchRow]:
     """Rows that are there; a line that a crash tore is cut off."""
     text = table.read_bytes()
     whole = text[: text.rfind(b"\n") + 1]
@@ -58,11 +58,11 @@ def recovered(table: Path, common: Input) -> Iterator[Row]:
     yield from read_rows(table, common)
 
 
-def append(table: Path, row: Row) -> None:
+def append_row(table: Path, row: BenchRow) -> None:
     """Add a row, and wait until the disk has it. Raises StoreError; the rows before are kept."""
     try:
         with table.open("a", encoding="utf-8") as file:
-            file.write(csv_text([row], header=False))
+            file.write(format_csv([row], header=False))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -14,8 +14,11 @@ from pydantic import BaseModel, ConfigDict
 from smt_nas.errors import ConfigError, StoreError, UnknownName
 from smt_nas.files import folders
 from smt_nas.nasbench.encoding import Input
-from smt_nas.nasbench.rows import Row, read_rows
+from smt_nas.nasbench.rows import BenchRow, read_rows, to_frame
 from smt_nas.yaml import read_yaml, validated
+
+if TYPE_CHECKING:
+    import pandas
 
 SHIPPED = "nasbench"
 TABLE = "bench.csv"  # in a folder of `bench build`
@@ -67,7 +70,7 @@ class Bench:
 
     name: str
     card: BenchCard
-    rows: tuple[Row, ...]
+    rows: tuple[BenchRow, ...]
 
     def top1(self, key: str) -> float:
         """Validation top-1 of a network: the mean over its seeds, less what a seed does to all."""
@@ -91,12 +94,20 @@ class Bench:
         return {r.seed: float(np.mean(differences.get(r.seed, [0.0]))) for r in self.rows}
 
     @cached_property
-    def networks(self) -> dict[str, tuple[Row, ...]]:
+    def networks(self) -> dict[str, tuple[BenchRow, ...]]:
         """The trainings of each network, by its key, by seed."""
-        found: dict[str, list[Row]] = {}
+        by_key: dict[str, list[BenchRow]] = {}
         for row in sorted(self.rows, key=lambda r: r.seed):
-            found.setdefault(row.arch.key, []).append(row)
-        return {key: tuple(rows) for key, rows in found.items()}
+            by_key.setdefault(row.arch.key, []).append(row)
+        return {key: tuple(rows) for key, rows in by_key.items()}
+
+    def frame(self) -> pandas.DataFrame:
+        """The trainings as a table, with units in the names of its columns.
+
+        Accuracies are `val_top1_pct` and `test_top1_pct`, in percent, the time is `training_s`;
+        what was not measured is NaN.
+        """
+        return to_frame(self.rows)
 
 
 def load_bench(name_or_path: str | Path) -> Bench:
@@ -107,7 +118,7 @@ def load_bench(name_or_path: str | Path) -> Bench:
         ConfigError: the card or the table breaks a rule; says which row.
         StoreError: a file is missing.
     """
-    path = _table(str(name_or_path))
+    path = _find_table(str(name_or_path))
     card = read_card(path)
     rows = tuple(read_rows(path, card.input))
     if not rows:
@@ -123,7 +134,7 @@ def bench_names() -> list[str]:
     return sorted({p.stem for root in folders(SHIPPED) for p in root.glob("*.csv")})
 
 
-def _table(text: str) -> Path:
+def _find_table(text: str) -> Path:
     """The CSV that a user means."""
     path = Path(text)
     if path.suffix == ".csv":
@@ -136,7 +147,7 @@ def _table(text: str) -> Path:
     raise UnknownName("bench", text, bench_names(), "A .csv of `bench build` works too.")
 
 
-def card_of(table: Path) -> Path:
+def card_path(table: Path) -> Path:
     """The file of a table's card."""
     return table.with_suffix(".yaml")
 
@@ -148,7 +159,7 @@ def read_card(table: Path) -> BenchCard:
         StoreError: there is none.
         ConfigError: it breaks a rule.
     """
-    path = card_of(table)
+    path = card_path(table)
     if not path.is_file():
         raise StoreError(
             f"{table}: is no bench (got no {path.name} beside it). Build one with `smt-nas bench "

@@ -11,13 +11,13 @@ from rich.table import Table
 from smt_nas import costs
 from smt_nas.arch import Architecture
 from smt_nas.files import names
-from smt_nas.nasbench.rows import Row
+from smt_nas.nasbench.rows import BenchRow
 from smt_nas.nasbench.table import Bench
 from smt_nas.report.shares import percent
 from smt_nas.space import SearchSpace
 
 if TYPE_CHECKING:
-    from smt_nas.nasbench.build import Built  # it needs torch
+    from smt_nas.nasbench.build import BuildResult  # it needs torch
 
 _MIXERS = {"sam": "S", "msa": "A"}
 _LEARNABLE = 60  # networks; of fewer, too few are left to learn from when some are held out
@@ -34,14 +34,14 @@ def bench_table(bench: Bench, top: int) -> Table:
     best = sorted(bench.networks, key=bench.top1, reverse=True)
     for key in best[:top]:
         rows = bench.networks[key]
-        arch, found = rows[0].arch, costs.of(rows[0].arch)
+        arch, cost = rows[0].arch, costs.of(rows[0].arch)
         table.add_row(
             key,
             percent(bench.top1(key)),
             percent(_mean(rows, "test_top1")),
             str(len(rows)),
-            f"{found.macs / 1e6:.1f}",
-            f"{found.params / 1e6:.2f}",
+            f"{cost.macs / 1e6:.1f}",
+            f"{cost.params / 1e6:.2f}",
             "/".join(str(s.dim) for s in arch.stages),
             _blocks(arch),
         )
@@ -52,9 +52,9 @@ def _blocks(arch: Architecture) -> str:
     return " ".join("".join(_MIXERS[kind] for kind in s.mixers) for s in arch.stages)
 
 
-def _mean(rows: tuple[Row, ...], figure: str) -> float | None:
-    found = [row.figures[figure] for row in rows if figure in row.figures]
-    return float(np.mean(found)) if found else None
+def _mean(rows: tuple[BenchRow, ...], figure: str) -> float | None:
+    values = [row.figures[figure] for row in rows if figure in row.figures]
+    return float(np.mean(values)) if values else None
 
 
 def bench_notes(bench: Bench) -> list[str]:
@@ -114,7 +114,7 @@ def bench_document(bench: Bench) -> dict[str, Any]:
     }
 
 
-def built_notes(built: Built) -> list[str]:
+def build_notes(built: BuildResult) -> list[str]:
     """What a build left, and what to run next."""
     lines = [f"{built.table}: {built.trainings} of {built.planned} trainings."]
     if built.failed:
@@ -126,7 +126,7 @@ def built_notes(built: Built) -> list[str]:
     return [*lines, f"Next: smt-nas validate {figure} --on {built.table.parent}"]
 
 
-def built_document(built: Built) -> dict[str, Any]:
+def build_document(built: BuildResult) -> dict[str, Any]:
     """The JSON of `bench build`."""
     return {
         "schema": 1,

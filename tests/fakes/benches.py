@@ -4,9 +4,9 @@ import numpy as np
 
 from smt_nas import costs
 from smt_nas.nasbench.encoding import Input
-from smt_nas.nasbench.plan import plan
-from smt_nas.nasbench.rows import Row, csv_text
-from smt_nas.nasbench.store import begin
+from smt_nas.nasbench.plan import plan_networks
+from smt_nas.nasbench.rows import BenchRow, format_csv
+from smt_nas.nasbench.store import prepare_table
 from smt_nas.nasbench.table import TABLE, Bench, BenchCard
 from smt_nas.space import SearchSpace
 
@@ -40,7 +40,7 @@ def rows(n, rule=by_size_and_kernels, noise=0.002, seed=0, seeds=1):
         for s in range(seeds if i % 5 == 0 else 1):
             top1 = float(rule(arch) + noise * rng.standard_normal())
             figures = {"val_top1": top1, "val_loss": 1 - top1, "test_top1": top1, "seconds": 1.0}
-            made.append(Row(arch, f"band:{i % 6}", s, figures, "a CPU", "smt-nas 0"))
+            made.append(BenchRow(arch, f"band:{i % 6}", s, figures, "a CPU", "smt-nas 0"))
     return made
 
 
@@ -48,11 +48,11 @@ def planned(n, rule=by_size_and_kernels, noise=0.002):
     """A bench of the networks that a build would train, ablations among them."""
     rng = np.random.default_rng(0)
     made = []
-    for p in plan(MICRO, n, 5e6, 40e6):
+    for p in plan_networks(MICRO, n, 5e6, 40e6):
         for s in p.seeds:
             top1 = float(rule(p.arch) + noise * rng.standard_normal())
             figures = {"val_top1": top1, "val_loss": 1 - top1, "test_top1": top1, "seconds": 1.0}
-            made.append(Row(p.arch, p.group, s, figures, "a CPU", "smt-nas 0"))
+            made.append(BenchRow(p.arch, p.group, s, figures, "a CPU", "smt-nas 0"))
     return Bench("planned", CARD, tuple(made))
 
 
@@ -64,6 +64,6 @@ def written(folder, made):
     """A bench's files, as `bench build` leaves them."""
     folder.mkdir(exist_ok=True)
     table = folder / TABLE
-    begin(table, CARD)
-    table.write_text(csv_text(made), encoding="utf-8")
+    prepare_table(table, CARD)
+    table.write_text(format_csv(made), encoding="utf-8")
     return table

@@ -14,9 +14,9 @@ import pytest
 
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.nasbench import build
-from smt_nas.nasbench.build import Built, Wanted, build_bench, judged
+from smt_nas.nasbench.build import BuildRequest, BuildResult, build_bench, train_and_score
 from smt_nas.nasbench.table import TABLE, load_bench
-from smt_nas.report.bench import built_notes
+from smt_nas.report.bench import build_notes
 from smt_nas.runtime.progress import NullProgress
 from tests.fakes.recipes import quick
 from tests.fakes.terminal import invoke
@@ -32,7 +32,7 @@ def recipe(tmp_path_factory):
 
 
 def wanted(recipe, n=2, **changes):
-    return Wanted("smt_micro", "digits", recipe, n, 5e6, 7e6, **changes)
+    return BuildRequest("smt_micro", "digits", recipe, n, 5e6, 7e6, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -78,15 +78,17 @@ def test_a_whole_bench_is_left_alone_and_a_larger_one_goes_on(built, recipe, mon
     again = build_bench(wanted(recipe), built.table.parent, "cpu", 1, NullProgress())
     assert again.trainings == 4 and built.table.read_text() == before
     asked = []
-    monkeypatch.setattr(build, "judged", lambda task: asked.append(task) or "not now")
+    monkeypatch.setattr(build, "train_and_score", lambda task: asked.append(task) or "not now")
     larger = build_bench(wanted(recipe, n=3), built.table.parent, "cpu", 1, NullProgress())
     assert larger.planned == 5 and len(asked) == 1 and list(larger.failed.values()) == ["not now"]
     assert built.table.read_text() == before
 
 
 def test_a_training_that_fails_is_told_and_tried_again(recipe, tmp_path, monkeypatch):
-    real = judged
-    monkeypatch.setattr(build, "judged", lambda t: "diverged" if t.job.asked.seed == 1 else real(t))
+    real = train_and_score
+    monkeypatch.setattr(
+        build, "train_and_score", lambda t: "diverged" if t.job.asked.seed == 1 else real(t)
+    )
     found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
     assert found.trainings == 2 and list(found.failed.values()) == ["diverged"]
     monkeypatch.undo()
@@ -104,27 +106,27 @@ def test_a_full_disk_is_no_failed_network(recipe, tmp_path, monkeypatch):
 @pytest.mark.parametrize("loss", [None, float("nan")])
 def test_a_training_without_a_figure_is_a_failure_and_no_row(recipe, tmp_path, monkeypatch, loss):
     """A row that could not be read again would lose the whole table."""
-    real = build._row
+    real = build._score_row
 
     def without(*asked):
         row = real(*asked)
         figures = {k: v for k, v in row.figures.items() if k != "val_loss"}
         return replace(row, figures=figures if loss is None else {**figures, "val_loss": loss})
 
-    monkeypatch.setattr(build, "_row", without)
+    monkeypatch.setattr(build, "_score_row", without)
     found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
     assert set(found.failed.values()) == {"its val_loss is no finite number"}
     assert lines(found.table) == []
 
 
 def test_what_goes_wrong_in_judging_is_one_failed_training(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "_row", lambda *asked: [].pop())
+    monkeypatch.setattr(build, "_score_row", lambda *asked: [].pop())
     found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
     assert set(found.failed.values()) == {"IndexError: pop from empty list"}
 
 
 def test_an_interrupted_training_gives_no_row(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "judged", lambda task: None)
+    monkeypatch.setattr(build, "train_and_score", lambda task: None)
     found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
     assert found.interrupted and found.trainings == 0 and lines(found.table) == []
 
@@ -156,8 +158,8 @@ def test_a_build_that_is_stopped_goes_on_to_the_same_rows(built, recipe, tmp_pat
 @pytest.mark.parametrize(("networks", "figure"), [(59, "capacity"), (60, "predictor")])
 def test_what_to_run_next_works_on_so_many_networks(networks, figure):
     """However many trainings they have."""
-    built = Built(Path("b/bench.csv"), 180, 180, networks, {})
-    assert built_notes(built)[-1] == f"Next: smt-nas validate {figure} --on b"
+    built = BuildResult(Path("b/bench.csv"), 180, 180, networks, {})
+    assert build_notes(built)[-1] == f"Next: smt-nas validate {figure} --on b"
 
 
 class TestBadInput:
@@ -165,17 +167,17 @@ class TestBadInput:
         text = (ROOT / "search_spaces" / "smt_micro.yaml").read_text()
         other = tmp_path / "smt_micro.yaml"
         other.write_text(text.replace("dim: [16, 32]", "dim: [16, 48]"))
-        asked = Wanted(str(other), "digits", recipe, 2, 5e6, 7e6)
+        asked = BuildRequest(str(other), "digits", recipe, 2, 5e6, 7e6)
         with pytest.raises(StoreError, match="holds a bench with space_digest"):
             build_bench(asked, built.table.parent, "cpu", 1, NullProgress())
 
     def test_other_labels_are_other_data(self, built, recipe, monkeypatch):
-        monkeypatch.setattr(build, "_digest", lambda source: "000000000000")
+        monkeypatch.setattr(build, "labels_digest", lambda source: "000000000000")
         with pytest.raises(StoreError, match="holds a bench with data_digest"):
             build_bench(wanted(recipe), built.table.parent, "cpu", 1, NullProgress())
 
     def test_data_of_another_number_of_classes_is_refused(self, recipe, tmp_path):
-        asked = Wanted("smt", "digits", recipe, 2, 5e8, 7e8)
+        asked = BuildRequest("smt", "digits", recipe, 2, 5e8, 7e8)
         with pytest.raises(ConfigError, match=r"num_classes must be that of the data \(got 1000"):
             build_bench(asked, tmp_path / "b", "cpu", 1, NullProgress())
         assert not (tmp_path / "b").exists()

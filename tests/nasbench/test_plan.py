@@ -8,7 +8,14 @@ import pytest
 from smt_nas import costs
 from smt_nas.errors import ConfigError
 from smt_nas.models import build
-from smt_nas.nasbench.plan import BANDS, KERNELS, SEEDS, ablation, bases, plan
+from smt_nas.nasbench.plan import (
+    BANDS,
+    KERNELS,
+    SEEDS,
+    ablation_bases,
+    ablation_variants,
+    plan_networks,
+)
 from smt_nas.space import SearchSpace
 
 MICRO = SearchSpace.load("smt_micro")
@@ -17,7 +24,7 @@ LOW, HIGH = 5e6, 40e6
 
 @pytest.fixture(scope="module")
 def planned():
-    return plan(MICRO, 200, LOW, HIGH)
+    return plan_networks(MICRO, 200, LOW, HIGH)
 
 
 def kinds(planned):
@@ -54,7 +61,7 @@ def test_a_fifth_is_trained_with_three_seeds(planned):
 
 
 def test_more_trainings_of_every_network_leave_the_plan_as_it_is(planned):
-    more = plan(MICRO, 40, LOW, HIGH, trainings=2)
+    more = plan_networks(MICRO, 40, LOW, HIGH, trainings=2)
     assert [(p.arch, p.group) for p in more] == [(p.arch, p.group) for p in planned[:40]]
     assert {p.seeds for p in more} == {SEEDS, SEEDS[:2]}
 
@@ -62,23 +69,27 @@ def test_more_trainings_of_every_network_leave_the_plan_as_it_is(planned):
 @pytest.mark.parametrize("trainings", [0, 4])
 def test_trainings_that_no_plan_has_are_refused(trainings):
     with pytest.raises(ConfigError, match=rf"must be 1 to 3 \(got {trainings}\)"):
-        plan(MICRO, 5, LOW, HIGH, trainings=trainings)
+        plan_networks(MICRO, 5, LOW, HIGH, trainings=trainings)
 
 
 def test_a_longer_plan_begins_with_the_shorter_and_any_beginning_is_mixed(planned):
-    assert plan(MICRO, 40, LOW, HIGH) == planned[:40]
+    assert plan_networks(MICRO, 40, LOW, HIGH) == planned[:40]
     assert min(kinds(planned[:36]).values()) >= 3
     assert len({p.group for p in planned[:20] if p.group.startswith("band")}) == BANDS
 
 
 def test_another_seed_draws_other_networks_for_the_bands(planned):
-    others = {p.arch.key for p in plan(MICRO, 40, LOW, HIGH, seed=1) if p.group.startswith("band")}
+    others = {
+        p.arch.key
+        for p in plan_networks(MICRO, 40, LOW, HIGH, seed=1)
+        if p.group.startswith("band")
+    }
     assert len(others - {p.arch.key for p in planned}) > 20
 
 
-@pytest.mark.parametrize("base", bases())
+@pytest.mark.parametrize("base", ablation_bases())
 def test_variants_of_a_base_differ_in_the_one_point(base):
-    heads, mixers = ablation(MICRO, base).values()
+    heads, mixers = ablation_variants(MICRO, base).values()
     assert {len(a.stages[0].kernels) for a in heads.values()} == set(KERNELS)
     for a in heads.values():
         assert [s.mixers for s in a.stages] == [s.mixers for s in heads["4"].stages]
@@ -96,8 +107,8 @@ def test_variants_of_a_base_differ_in_the_one_point(base):
 
 
 def test_every_variant_can_be_built():
-    for base in bases():
-        for variants in ablation(MICRO, base).values():
+    for base in ablation_bases():
+        for variants in ablation_variants(MICRO, base).values():
             for arch in variants.values():
                 build(arch, device="meta")
 
@@ -105,7 +116,7 @@ def test_every_variant_can_be_built():
 def test_a_space_without_such_networks_says_so(monkeypatch):
     monkeypatch.setattr("smt_nas.nasbench.plan._MOST_DRAWS", 3)
     with pytest.raises(ConfigError, match=r"space smt: must have more networks of .* than 0 in"):
-        plan(SearchSpace.load("smt"), 5, LOW, HIGH)
+        plan_networks(SearchSpace.load("smt"), 5, LOW, HIGH)
 
 
 def test_a_space_that_is_used_up_says_so(monkeypatch):
@@ -116,4 +127,4 @@ def test_a_space_that_is_used_up_says_so(monkeypatch):
     few["stages"][2]["dim"] = [64, 96]
     space = SearchSpace(type(MICRO.config).model_validate(few))
     with pytest.raises(ConfigError, match=r"must have more networks"):
-        plan(space, 200, 5e6, 40e6)
+        plan_networks(space, 200, 5e6, 40e6)

@@ -12,7 +12,7 @@ from smt_nas.evaluators.features import NAMES, ranges
 from smt_nas.evaluators.training_set import Known
 from smt_nas.evaluators.validation.validate import validate
 from smt_nas.files import folders
-from smt_nas.nasbench.plan import plan
+from smt_nas.nasbench.plan import plan_networks
 from smt_nas.nasbench.table import load_bench
 from smt_nas.search.run_directory import DEFAULT_EVALUATOR
 from smt_nas.space import SearchSpace
@@ -41,7 +41,7 @@ def judged(bench):
 def test_it_is_the_whole_plan(bench):
     card = bench.card
     planned, more = (
-        plan(
+        plan_networks(
             SearchSpace.load(card.space),
             NETWORKS,
             card.plan["low_macs"],

@@ -10,11 +10,12 @@ from smt_nas import costs
 from smt_nas.errors import ConfigError, StoreError, UnknownName
 from smt_nas.evaluators.base import ReplayEvaluator
 from smt_nas.evaluators.training_set import Known
+from smt_nas.files import shipped
 from smt_nas.nasbench.encoding import architecture, genes
-from smt_nas.nasbench.plan import plan
-from smt_nas.nasbench.rows import COLUMNS, csv_text
-from smt_nas.nasbench.store import append, begin, recovered
-from smt_nas.nasbench.table import TABLE, bench_names, card_of, load_bench
+from smt_nas.nasbench.plan import plan_networks
+from smt_nas.nasbench.rows import COLUMNS, format_csv
+from smt_nas.nasbench.store import append_row, prepare_table, recover_rows
+from smt_nas.nasbench.table import TABLE, bench_names, card_path, load_bench
 from smt_nas.yaml import to_yaml
 from tests.fakes.benches import CARD, MICRO, bench, rows, written
 
@@ -31,14 +32,32 @@ def test_what_is_written_is_read(tmp_path):
     assert load_bench(tmp_path / "b").rows == found.rows  # by its folder
 
 
-@pytest.mark.parametrize("planned", plan(MICRO, 60, 5e6, 40e6), ids=lambda p: p.group)
-def test_every_planned_network_survives_its_words(planned):
-    assert architecture(genes(planned.arch), CARD.input).key == planned.arch.key
+def test_the_shipped_table_is_written_back_byte_for_byte():
+    table = shipped("nasbench") / "smt-bench-mini.csv"
+    assert format_csv(load_bench("smt-bench-mini").rows).encode() == table.read_bytes()
+
+
+def test_its_frame_has_units_in_the_names_of_columns():
+    made = bench(6, seeds=3)
+    frame = made.frame()
+    assert len(frame) == len(made.rows)
+    first, last = made.rows[0], made.rows[-1]
+    assert frame["val_top1_pct"].iloc[0] == pytest.approx(100 * first.figures["val_top1"])
+    assert frame["test_top1_pct"].iloc[-1] == pytest.approx(100 * last.figures["test_top1"])
+    assert list(frame["training_s"]) == [1.0] * len(frame) and frame["train_loss"].isna().all()
+    assert frame["macs"].iloc[0] == costs.of(first.arch).macs
+    assert frame["stage3.depth"].iloc[0] == first.arch.stages[2].depth
+    assert frame.groupby("key")["seed"].nunique().max() == 3
+
+
+def test_every_planned_network_survives_its_words():
+    for planned in plan_networks(MICRO, 60, 5e6, 40e6):
+        assert architecture(genes(planned.arch), CARD.input).key == planned.arch.key
 
 
 def test_costs_of_the_table_are_those_of_the_network():
     for row in rows(3):
-        cells, found = row.cells(), costs.of(row.arch)
+        cells, found = row.to_cells(), costs.of(row.arch)
         assert int(cells["macs"]) == found.macs and int(cells["params"]) == found.params
 
 
@@ -130,15 +149,25 @@ def test_a_training_that_stands_twice_is_named(tmp_path):
         load_bench(path)
 
 
-def test_a_cell_that_is_no_cell_is_one_line(tmp_path):
-    path = damaged(tmp_path, lambda cells: cells[0].update(device="x" * 200_000))
-    with pytest.raises(ConfigError, match="must be a line of a table"):
+@pytest.mark.parametrize("line", ['a,"b', "," * 60])
+def test_a_line_that_is_no_line_of_a_table_is_named(tmp_path, line):
+    path = written(tmp_path / "b", rows(3))
+    path.write_text(f"{path.read_text()}{line}\n")
+    with pytest.raises(ConfigError, match=r"must be a line of a table \(got: [^\n]*(row 4|line 5)"):
+        load_bench(path)
+
+
+def test_a_line_that_is_cut_short_is_named(tmp_path):
+    path = written(tmp_path / "b", rows(3))
+    *head, last = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*head, last[:20]]))
+    with pytest.raises(ConfigError, match="line 4: must have a number for val_top1"):
         load_bench(path)
 
 
 def test_a_card_of_another_version_is_refused(tmp_path):
     path = written(tmp_path / "b", rows(2))
-    card_of(path).write_text(card_of(path).read_text().replace("version: 1", "version: 2"))
+    card_path(path).write_text(card_path(path).read_text().replace("version: 1", "version: 2"))
     with pytest.raises(ConfigError, match="schema_version"):
         load_bench(path)
 
@@ -192,7 +221,7 @@ def test_an_edited_network_does_not_have_its_key(tmp_path):
 
 def test_no_card_no_bench(tmp_path):
     path = written(tmp_path / "b", rows(2))
-    card_of(path).unlink()
+    card_path(path).unlink()
     with pytest.raises(StoreError, match="is no bench"):
         load_bench(path)
 
@@ -211,22 +240,22 @@ def test_an_unknown_name_lists_those_there_are():
 class TestWriting:
     def test_rows_are_appended_and_a_torn_line_is_cut_off(self, tmp_path):
         table, made = tmp_path / TABLE, rows(3)
-        begin(table, CARD)
+        prepare_table(table, CARD)
         for row in made:
-            append(table, row)
+            append_row(table, row)
         with table.open("a") as file:
-            file.write(csv_text(made[:1], header=False)[:100])  # as a crash leaves it
-        found = list(recovered(table, CARD.input))
+            file.write(format_csv(made[:1], header=False)[:100])  # as a crash leaves it
+        found = list(recover_rows(table, CARD.input))
         assert [r.arch.key for r in found] == [r.arch.key for r in made]
-        append(table, replace(made[0], seed=1))
+        append_row(table, replace(made[0], seed=1))
         assert [r.seed for r in load_bench(table).rows] == [0, 0, 0, 1]
 
     def test_the_same_bench_goes_on_and_another_is_refused(self, tmp_path):
         table = tmp_path / TABLE
-        begin(table, CARD)
-        append(table, rows(1)[0])
-        begin(table, CARD.model_copy(update={"description": "other words"}))
-        assert len(list(recovered(table, CARD.input))) == 1
+        prepare_table(table, CARD)
+        append_row(table, rows(1)[0])
+        prepare_table(table, CARD.model_copy(update={"description": "other words"}))
+        assert len(list(recover_rows(table, CARD.input))) == 1
         for change, word in (
             ({"space_digest": "000000000000"}, "space_digest"),
             ({"recipe": {"epochs": 2, "images": 100}}, "recipe.epochs"),
@@ -235,36 +264,36 @@ class TestWriting:
             ({"data": "mnist"}, "data"),
         ):
             with pytest.raises(StoreError, match=f"holds a bench with {word}"):
-                begin(table, CARD.model_copy(update=change))
+                prepare_table(table, CARD.model_copy(update=change))
 
     def test_other_images_of_the_same_name_are_refused(self, tmp_path):
-        begin(tmp_path / TABLE, CARD.model_copy(update={"data_digest": "a"}))
+        prepare_table(tmp_path / TABLE, CARD.model_copy(update={"data_digest": "a"}))
         with pytest.raises(StoreError, match="holds a bench with data_digest a"):
-            begin(tmp_path / TABLE, CARD.model_copy(update={"data_digest": "b"}))
+            prepare_table(tmp_path / TABLE, CARD.model_copy(update={"data_digest": "b"}))
 
     def test_a_card_from_before_there_was_a_digest_goes_on(self, tmp_path):
-        begin(tmp_path / TABLE, CARD)
-        begin(tmp_path / TABLE, CARD.model_copy(update={"data_digest": "b"}))
+        prepare_table(tmp_path / TABLE, CARD)
+        prepare_table(tmp_path / TABLE, CARD.model_copy(update={"data_digest": "b"}))
 
     def test_a_folder_of_something_else_is_refused(self, tmp_path):
         (tmp_path / "notes.txt").write_text("mine")
         with pytest.raises(StoreError, match="must be empty or new"):
-            begin(tmp_path / TABLE, CARD)
+            prepare_table(tmp_path / TABLE, CARD)
 
     def test_a_killed_begin_leaves_what_the_next_one_takes_up(self, tmp_path):
         table = tmp_path / TABLE
-        card_of(table).write_text(to_yaml(CARD.model_dump(mode="json")))
-        begin(table, CARD)
+        card_path(table).write_text(to_yaml(CARD.model_dump(mode="json")))
+        prepare_table(table, CARD)
         assert table.read_text().startswith("key,")
 
 
 def test_a_full_disk_keeps_the_rows_before(tmp_path, monkeypatch):
     table = tmp_path / TABLE
-    begin(table, CARD)
+    prepare_table(table, CARD)
     one, two = rows(2)
-    append(table, one)
+    append_row(table, one)
     monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space")))
     with pytest.raises(StoreError, match="the rows before are kept"):
-        append(table, two)
+        append_row(table, two)
     monkeypatch.undo()
-    assert next(recovered(table, CARD.input)).arch == one.arch
+    assert next(recover_rows(table, CARD.input)).arch == one.arch

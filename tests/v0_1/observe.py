@@ -25,8 +25,8 @@ from smt_nas.devices.measured_table import find_table, load_table
 from smt_nas.devices.registry import load_sheet, sheet_names
 from smt_nas.evaluators import make_evaluator
 from smt_nas.evaluators.training_set import Known, folds
-from smt_nas.nasbench.build import _digest as data_digest
-from smt_nas.nasbench.plan import plan
+from smt_nas.nasbench.build import labels_digest as data_digest
+from smt_nas.nasbench.plan import plan_networks
 from smt_nas.nasbench.table import load_bench
 from smt_nas.profilers.calibration.calibrate import _header as calibration_header
 from smt_nas.profilers.calibration.calibrate import run as carry_out
@@ -84,7 +84,7 @@ def digests():
         table = find_table("epyc_zen3_2cpu", smt_nas.SearchSpace.load(name))
         tables[name] = {"csv": table.evidence.table, "space": table.evidence.space_digest}
     bench = load_bench("smt-bench-mini")
-    first = plan(micro, 30, 5e6, 40e6, 0)
+    first = plan_networks(micro, 30, 5e6, 40e6, 0)
     sheet = load_sheet("epyc_zen3_2cpu")
     header = calibration_header(Plan.of(micro, (Conditions(threads=1),), 8, 0), sheet)
     header["torch"] = "2"
