@@ -26,7 +26,7 @@ from smt_nas.arch import PRESETS, Architecture
 from smt_nas.cli import console
 from smt_nas.evaluators import features
 from smt_nas.evaluators.published_agreement import BENCH
-from smt_nas.evaluators.regressors import process
+from smt_nas.evaluators.regressors import fit_process
 from smt_nas.evaluators.training_set import Known
 from smt_nas.nasbench.plan import ablation_bases, ablation_variants
 from smt_nas.nasbench.table import Bench, load_bench
@@ -134,7 +134,7 @@ def predicted(bench: Bench, networks: list[dict[str, dict[str, Architecture]]]) 
     }
     low, high = known.features.min(axis=0), known.features.max(axis=0)  # as the predictor clips
     table = features.compact(np.concatenate(list(rows.values())).clip(low, high))
-    learnt = process(features.compact(known.features), known.top1, known.off)
+    learnt = fit_process(features.compact(known.features), known.top1, known.off)
     return Predicted(tuple(rows), table, learnt.predict(table)[0], learnt.covariance(table))
 
 

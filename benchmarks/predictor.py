@@ -20,7 +20,7 @@ from rich.table import Table
 from smt_nas.cli import console
 from smt_nas.evaluators import features
 from smt_nas.evaluators.published_agreement import BENCH
-from smt_nas.evaluators.regressors import REGRESSORS, fit
+from smt_nas.evaluators.regressors import REGRESSORS, fit_regressor
 from smt_nas.evaluators.training_set import Known, folds
 from smt_nas.evaluators.validation.agreement import in_band_tau, kendall, partial_tau
 from smt_nas.evaluators.zero_cost import measure
@@ -58,7 +58,7 @@ def held_out(model: str, rows: Floats, known: Known, masks: Masks) -> Floats:
     found = np.full(len(rows), np.nan)
     for out in masks:
         low, high = rows[~out].min(axis=0), rows[~out].max(axis=0)  # as the predictor clips
-        learnt = fit(model, rows[~out], known.top1[~out], known.off[~out])
+        learnt = fit_regressor(model, rows[~out], known.top1[~out], known.off[~out])
         found[out] = learnt.predict(rows[out].clip(low, high))[0]
     return found
 

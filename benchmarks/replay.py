@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from smt_nas.cli import console
-from smt_nas.evaluators import Evaluator
-from smt_nas.evaluators.base import ReplayEvaluator
+from smt_nas.evaluators import Evaluator, ReplayEvaluator
 from smt_nas.evaluators.published_agreement import BENCH
 from smt_nas.nasbench.table import load_bench
 from smt_nas.search.problem import Problem

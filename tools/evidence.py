@@ -10,7 +10,7 @@ import json
 import numpy as np
 
 from smt_nas.cli import console
-from smt_nas.evaluators import EVALUATORS, make_evaluator
+from smt_nas.evaluators import default_evaluator, make_evaluator, standalone_evaluators
 from smt_nas.evaluators.features import NAMES, ranges
 from smt_nas.evaluators.joint import JointEvaluator
 from smt_nas.evaluators.published_agreement import BENCH
@@ -19,7 +19,6 @@ from smt_nas.evaluators.validation.validate import Validation, above, validate
 from smt_nas.files import folders, write_atomic
 from smt_nas.nasbench.table import load_bench
 from smt_nas.report.validation import difference_words, validation_notes, validation_table
-from smt_nas.search.run_directory import DEFAULT_EVALUATOR
 
 
 def document(found: Validation) -> dict[str, object]:
@@ -30,7 +29,7 @@ def document(found: Validation) -> dict[str, object]:
             "in_band": _rounded(row.agreement.in_band.value),
             "beats_params": row.beats_params,
             "held_out": row.learnt,
-            "leads": row.name in EVALUATORS and not found.beaten(row.name),
+            "leads": row.name in standalone_evaluators() and not found.beaten(row.name),
         }
         for row in found.rows
     }
@@ -50,12 +49,12 @@ def document(found: Validation) -> dict[str, object]:
 
 def notes(found: Validation) -> list[str]:
     """The default beside the other evaluators, and what more trainings would allow."""
-    known, lines = found.known, []
-    for name in EVALUATORS:
-        if name != DEFAULT_EVALUATOR:
-            gap = above(known, found.row(DEFAULT_EVALUATOR), found.row(name))
+    known, lines, default = found.known, list[str](), default_evaluator()
+    for name in standalone_evaluators():
+        if name != default:
+            gap = above(known, found.row(default), found.row(name))
             lines.append(
-                f"{DEFAULT_EVALUATOR} less {name}: tau {difference_words(gap.kendall)}; at equal "
+                f"{default} less {name}: tau {difference_words(gap.kendall)}; at equal "
                 f"MACs {difference_words(gap.in_band)}."
             )
     best = []
@@ -75,7 +74,7 @@ def _rounded(value: float | None) -> float | None:
 
 def main() -> None:
     """Validate all of them; takes a minute or two."""
-    evaluators = [*map(make_evaluator, EVALUATORS), JointEvaluator(attention=False)]
+    evaluators = [*map(make_evaluator, standalone_evaluators()), JointEvaluator(attention=False)]
     found = validate(evaluators, load_bench(BENCH))
     console.show(validation_table(found))
     console.show_notes([*validation_notes(found), *notes(found)])

@@ -9,6 +9,7 @@ import typer
 
 from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
+from smt_nas.evaluators import EVALUATORS, default_evaluator, list_evaluators
 
 if TYPE_CHECKING:
     from smt_nas.search import Outcome, Settings
@@ -23,13 +24,15 @@ Budget = Annotated[
 ]
 Space = Annotated[str, typer.Option(help="A name of `smt-nas spaces`, or a YAML.")]
 Strategy = Annotated[str, typer.Option(help="nsga2 or random.")]
-Evaluator = Annotated[
-    str | None,
-    typer.Option(
-        help="What rates networks: joint, predictor, capacity, zero-cost, short-train, or your "
-        "own function, mypkg.mymod:fn. Default: joint; with --data short-train."
-    ),
-]
+
+
+def _evaluator_help() -> str:
+    chosen = [f"with --{e.chosen_by} {name}" for name, e in EVALUATORS.items() if e.chosen_by]
+    default = ", ".join([default_evaluator(), *chosen])
+    return f"What rates networks: {list_evaluators(EVALUATORS)}. Default: {default}."
+
+
+Evaluator = Annotated[str | None, typer.Option(help=_evaluator_help())]
 Data = Annotated[
     str | None,
     typer.Option(help="Train candidates on it for a few epochs; as of `smt-nas train`."),
@@ -42,6 +45,10 @@ ImageSize = Annotated[
 ]
 Recipe = Annotated[
     str | None, typer.Option(help="Of these trainings, a name of `smt-nas recipes` or a YAML.")
+]
+Bench = Annotated[
+    str | None,
+    typer.Option(help="Predict from your own networks: folder or .csv of `smt-nas bench build`."),
 ]
 Timeout = Annotated[
     float | None,
@@ -87,7 +94,14 @@ WorkerCount = Annotated[
         "--workers", min=1, help="Processes. Results do not depend on it. Default: cores."
     ),
 ]
-_TRAINING = ("data", "epochs", "image_size", "recipe", "seed")
+_OF_EVALUATORS = ("data", "epochs", "image_size", "recipe", "bench")  # fields of their configs
+AcceptChange = Annotated[
+    bool,
+    typer.Option(
+        "--accept-changed-evaluator",
+        help="Go on though what rates networks has changed: those tried are rated again.",
+    ),
+]
 ShowAll = Annotated[bool, typer.Option("--all", help="Show every row of a long front.")]
 
 
@@ -102,6 +116,7 @@ def search(
     epochs: Epochs = None,
     image_size: ImageSize = None,
     recipe: Recipe = None,
+    bench: Bench = None,
     timeout: Timeout = None,
     objective: Objective = None,
     device: Device = None,
@@ -119,34 +134,33 @@ def search(
 
     Example: smt-nas search --budget 2.4GFLOPs --budget 12Mparams --seed 1
     """
-    from smt_nas.cli.raters import rater_of
-    from smt_nas.runtime.process_pool import available_cores
-    from smt_nas.search import start
+    from smt_nas.report.evidence import describe_evidence
+    from smt_nas.search import create_search
 
     with console.talk() as talk:
-        settings = _settings(context.params)
-        rater = rater_of(settings, talk, workers)
-        processes = workers or available_cores()
-        outcome = start(settings, out, rater=rater, listener=talk, workers=processes).run()
+        search = create_search(_settings(context.params), out, listener=talk, workers=workers)
+        evidence = search.directory.evidence
+        if evidence is not None:
+            talk.say(describe_evidence(evidence))
+        outcome = search.run()
     _show(outcome, as_json, show_all)
 
 
 def _settings(given: dict[str, Any]) -> Settings:
     """What the options ask for, by their names: a dozen in a row would be mixed up one day."""
-    from smt_nas.cli.raters import SHORT_TRAIN, training
-    from smt_nas.search import DEFAULT_EVALUATOR, Settings, usual_n
+    from smt_nas.evaluators import choose_evaluator
+    from smt_nas.search import Settings
     from smt_nas.yaml import validated
 
-    usual = DEFAULT_EVALUATOR if given["data"] is None else SHORT_TRAIN
-    evaluator = given["evaluator"] or usual
+    options = {name: given[name] for name in _OF_EVALUATORS}
+    choice = choose_evaluator(given["evaluator"], options, given["seed"])
     names = ("space", "device", "strategy", "timeout", "seed", "storage")
     asked = {name: given[name] for name in names} | {
         "budgets": given["budget"] or [],
         "objectives": given["objective"] or [],
-        "evaluator": evaluator,
+        "evaluator": choice,
         "verify": _verify(given["verify"], given["prove"]),
-        "training": training(*(given[n] for n in _TRAINING)),
-        "n": usual_n(evaluator) if given["n"] is None else given["n"],
+        "n": choice.entry.default_n if given["n"] is None else given["n"],
     }
     return validated(Settings, asked, "search")
 
@@ -168,18 +182,22 @@ def resume(
     n: Annotated[int | None, typer.Option("--n", help="Try this many networks instead.")] = None,
     storage: Storage = None,
     workers: WorkerCount = None,
+    accept_changed_evaluator: AcceptChange = False,
     show_all: ShowAll = False,
     as_json: console.AsJson = False,
 ) -> None:
     """Go on with a search that was stopped, killed, or is to try more networks."""
-    from smt_nas.cli.raters import rater_of
-    from smt_nas.runtime.process_pool import available_cores
-    from smt_nas.search import recorded_settings, reopen
+    from smt_nas.search import resume_search
 
     with console.talk() as talk:
-        rater = rater_of(recorded_settings(run), talk, workers)
-        processes = workers or available_cores()
-        search = reopen(run, n=n, storage=storage, rater=rater, listener=talk, workers=processes)
+        search = resume_search(
+            run,
+            n=n,
+            storage=storage,
+            accept_changed_evaluator=accept_changed_evaluator,
+            listener=talk,
+            workers=workers,
+        )
         outcome = search.run()
     _show(outcome, as_json, show_all)
 
@@ -189,9 +207,9 @@ def front(
     run: Run, storage: Storage = None, show_all: ShowAll = False, as_json: console.AsJson = False
 ) -> None:
     """Show the front of a run as it is now, also while it runs. Writes nothing."""
-    from smt_nas.search import reopen
+    from smt_nas.search import resume_search
 
-    outcome = reopen(run, storage=storage, read_only=True).outcome()
+    outcome = resume_search(run, storage=storage, read_only=True).outcome()
     _show(outcome, as_json, show_all, exit_code=False)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,17 +12,18 @@ import typer
 from smt_nas.cli import console
 from smt_nas.cli.app import app
 from smt_nas.errors import ConfigError
+from smt_nas.evaluators import EVALUATORS, list_evaluators
 
 if TYPE_CHECKING:
     from smt_nas.arch import Architecture
-    from smt_nas.evaluators import Evaluation, Evaluator
+    from smt_nas.evaluators import Evaluation, Evaluator, EvaluatorChoice
     from smt_nas.evaluators.validation.validate import Rate
 
 Names = Annotated[
     list[str],
     typer.Argument(
         metavar="EVALUATOR...",
-        help="predictor, capacity, joint, zero-cost, or your own function, mypkg.mymod:fn.",
+        help=list_evaluators(n for n, e in EVALUATORS.items() if e.written or not e.needs) + ".",
     ),
 ]
 On = Annotated[
@@ -50,7 +51,7 @@ def validate(
 
     Example: smt-nas validate predictor zero-cost --on smt-bench-mini
     """
-    from smt_nas.evaluators import make_evaluator
+    from smt_nas.evaluators import choose_evaluator, make_evaluator
     from smt_nas.evaluators.validation.validate import validate as judge
     from smt_nas.nasbench.table import load_bench
     from smt_nas.report.scatter import draw, drawable
@@ -63,9 +64,10 @@ def validate(
     if timeout is not None and not 0 < timeout < math.inf:
         raise ConfigError(f"--timeout: must be seconds, more than 0 (got {timeout:g}). E.g. 60.")
     drawable(plot)
-    found = [make_evaluator(name) for name in dict.fromkeys(evaluators)]
+    choices = [choose_evaluator(word) for word in dict.fromkeys(evaluators)]
+    made = [make_evaluator(choice) for choice in choices]
     bench = load_bench(on)
-    result = judge(found, bench, _rate(timeout, workers), seed)
+    result = judge(made, bench, _rate({c.word: c for c in choices}, timeout, workers), seed)
     if as_json:
         console.show_json(validation_document(result))
     else:
@@ -76,17 +78,20 @@ def validate(
         console.say(f"Wrote {plot}")
 
 
-def _rate(timeout: float | None, workers: int | None) -> Rate:
+def _rate(
+    choices: Mapping[str, EvaluatorChoice], timeout: float | None, workers: int | None
+) -> Rate:
     """Ask evaluators on all cores, with a bar."""
     from smt_nas.runtime.process_pool import ProcessPool, available_cores
-    from smt_nas.search.evaluate import Rater
+    from smt_nas.search.evaluate import EvaluationRunner
 
-    def ask(evaluator: Evaluator, archs: Sequence[Architecture]) -> list[Evaluation]:
-        found = []
+    def evaluate(evaluator: Evaluator, archs: Sequence[Architecture]) -> list[Evaluation]:
+        evaluations = []
         with console.talk() as talk, ProcessPool(workers or available_cores()) as pool:
-            for evaluation in Rater(evaluator, pool, timeout).rate(archs):
-                found.append(evaluation)
-                talk.step("evaluate", len(found), len(archs))
-        return found
+            runner = EvaluationRunner(evaluator, pool, choices[evaluator.name], timeout)
+            for evaluation in runner.evaluate(archs):
+                evaluations.append(evaluation)
+                talk.step("evaluate", len(evaluations), len(archs))
+        return evaluations
 
-    return ask
+    return evaluate

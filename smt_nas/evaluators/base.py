@@ -1,7 +1,7 @@
 """`Evaluator`: architectures in, `Evaluation`s out. Free of torch.
 
 A failure is data: a network that cannot be built, or a score that is not a finite number, becomes
-an `Evaluation` with a reason, and the search goes on.
+an `Evaluation` that says why, and the search goes on.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import math
 import reprlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import asdict, dataclass, field, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
@@ -21,16 +20,20 @@ from numpy.typing import NDArray
 
 from smt_nas.arch import Architecture
 from smt_nas.errors import one_line
-from smt_nas.metrics import Metric, Provenance, metric
-from smt_nas.nasbench.table import Bench
+from smt_nas.evaluators.evidence import AnyEvidence
+from smt_nas.evaluators.training_set import Known
+from smt_nas.metrics import Metric, Provenance
+from smt_nas.runtime.progress import SearchListener
 from smt_nas.space import Genes, SearchSpace
 
-Returned = float | Mapping[str, float]
-STOPPED = "stopped"  # of reasons
+Figures = float | Mapping[str, float]
+"""What a function returns of a network: a number, or a mapping that holds the objective."""
+NORMAL_80 = 1.2815515655446004  # an 80 % interval is so many standard deviations to each side
+_STOPPED = "stopped"  # how the reasons of what was stopped begin in studies of before
 
 
-class _Unfit(ValueError):
-    """What was returned is no rating."""
+class _NotFigures(ValueError):
+    """What was returned is no number, and holds none."""
 
 
 @dataclass(frozen=True)
@@ -38,28 +41,62 @@ class Evaluation:
     """What an evaluator says of one network.
 
     Attributes:
-        value: figure of the evaluator's objective; None where it failed.
+        value: figure of the evaluator's objective; None where it failed or was stopped.
         provenance: where `value` comes from.
-        details: parts of the figure, for the record.
+        interval: low and high end of the value; None where it has none.
+        components: parts of the figure, and figures beside it, by name.
+        extrapolation: how far the network lies outside what the evaluator learnt from, in widths of
+            that; None where it did not learn.
+        relative: values order networks, and their level means nothing.
         seconds: what it cost.
-        reason: why it failed; None where it did not. One that begins with STOPPED says why the
-            network was not rated to the end.
+        failure: why there is no value; None where there is one.
+        stopped: it was given up on purpose, rather than failed.
     """
 
     value: float | None
     provenance: Provenance
-    details: Mapping[str, float] = field(default_factory=dict)
+    interval: tuple[float, float] | None = None
+    components: Mapping[str, float] = field(default_factory=dict)
+    extrapolation: float | None = None
+    relative: bool = False
     seconds: float = 0.0
-    reason: str | None = None
+    failure: str | None = None
+    stopped: bool = False
 
-    @property
-    def stopped(self) -> bool:
-        """Whether it was given up on purpose, rather than failed."""
-        return self.reason is not None and self.reason.startswith(STOPPED)
+    def to_columns(self) -> dict[str, float]:
+        """Everything beside value and interval as plain numbers, by its name in front.csv."""
+        extra = {} if self.extrapolation is None else {"outside": self.extrapolation}
+        return {**self.components, **extra, **({"relative": 1.0} if self.relative else {})}
+
+    def to_record(self) -> dict[str, Any]:
+        """Plain values, as studies keep them."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Read `to_record`, or what was kept before evaluations had typed fields.
+
+        Then one mapping of details held the interval as `low` and `high`, the extrapolation as
+        `outside` and `relative` as a number, and a reason told by its first word who was stopped.
+        What a user's own function returned under such names were figures of its own.
+        """
+        values = dict(record)
+        if values.get("interval") is not None:
+            values["interval"] = tuple(values["interval"])
+        if "details" not in values:
+            return cls(**values)
+        details, failure = dict(values.pop("details")), values.pop("reason", None)
+        if values["provenance"] == "predicted":
+            if details.keys() >= {"low", "high"}:
+                values["interval"] = (details.pop("low"), details.pop("high"))
+            values["extrapolation"] = details.pop("outside", None)
+            values["relative"] = bool(details.pop("relative", False))
+        stopped = failure is not None and failure.startswith(_STOPPED)
+        return cls(**values, components=details, failure=failure, stopped=stopped)
 
 
 class Evaluator(Protocol):
-    """Anything that rates networks by one metric."""
+    """Anything that evaluates networks by one metric."""
 
     @property
     def name(self) -> str:
@@ -70,15 +107,63 @@ class Evaluator(Protocol):
         """The metric that `Evaluation.value` is a figure of."""
 
     @property
-    def evidence(self) -> str:
-        """What a figure is and what it rests on, in one line."""
+    def fingerprint(self) -> str:
+        """12 hex digits that change where what it says of networks changes; see `probes`."""
+
+    @property
+    def evidence(self) -> AnyEvidence:
+        """What its figures rest on."""
 
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
-        """Rate networks, in order; a network that fails gives an `Evaluation` with a reason."""
+        """Evaluate networks, in order; of one that fails, the `Evaluation` says why."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an evaluator says of n networks at once.
+
+    Attributes:
+        mean: the figures, (n,).
+        std: standard deviation of each, (n,); None where it is not known.
+    """
+
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64] | None = None
 
 
 @runtime_checkable
-class Trains(Protocol):
+class BatchEvaluator(Protocol):
+    """An evaluator that takes gene arrays at once, so that a search can ask it of thousands."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether `predict` gives the values of `evaluate`; else a guess at their order."""
+
+    def predict(self, space: SearchSpace, genes: Genes) -> Estimate:
+        """The figures of (n, G) genes."""
+
+
+@runtime_checkable
+class Fittable(Protocol):
+    """An evaluator that learns from networks that were trained."""
+
+    def fit(self, training_set: Known) -> Evaluator:
+        """The same, fitted to these networks instead of what it was fitted to."""
+
+
+@runtime_checkable
+class Composite(Protocol):
+    """An evaluator whose figure is made of others that are worth judging alone.
+
+    Attributes:
+        judged_components: names of these, in `Evaluation.components`.
+    """
+
+    judged_components: tuple[str, ...]
+
+
+@runtime_checkable
+class TrainingEvaluator(Protocol):
     """An evaluator that trains: it compares the networks of a round, and keeps them in a folder.
 
     Attributes:
@@ -87,133 +172,59 @@ class Trains(Protocol):
 
     baselines: tuple[str, ...]
 
-    def within(self, folder: Path) -> Evaluator:
-        """The same, with its trainings in a folder, where a killed search finds them again."""
+    def in_workdir(
+        self, folder: Path, workers: int | None = None, listener: SearchListener | None = None
+    ) -> Evaluator:
+        """The same, with its trainings in a folder, where a killed search finds them again.
+
+        Args:
+            folder: of the trainings.
+            workers: processes that train; None leaves it as it is.
+            listener: hears how far it is; None leaves it as it is.
+        """
 
 
 @runtime_checkable
-class Foresees(Protocol):
-    """An evaluator that rates gene arrays at once, so that a search can ask it of thousands."""
+class SpaceBound(Protocol):
+    """An evaluator that cannot evaluate the networks of every space."""
 
-    @property
-    def exact(self) -> bool:
-        """Whether `figures` are the values of `evaluate`; else a guess at their order."""
-
-    def figures(self, space: SearchSpace, genes: Genes) -> NDArray[np.float64]:
-        """Rate (n, G) genes, (n,)."""
+    def check_space(self, space: SearchSpace) -> None:
+        """Raise ConfigError where the networks of a space are not for it."""
 
 
-def attempt(rate: Callable[[], Returned], objective: Metric, provenance: Provenance) -> Evaluation:
-    """Call `rate`; turn its number, its mapping, or its failure into an `Evaluation`.
-
-    A mapping must hold the objective's name; the other entries become details.
-    """
+def call_guarded(evaluate: Callable[[], Evaluation], provenance: Provenance) -> Evaluation:
+    """Call `evaluate`, and time it; a failure of any kind becomes an `Evaluation` that says why."""
     start = time.perf_counter()
     try:
-        value, details = _read(rate(), objective)
+        evaluation = evaluate()
     except (Exception, SystemExit) as error:  # whatever a user's function does is one failed trial
-        reason = str(error) if isinstance(error, _Unfit) else one_line(error)
-        return Evaluation(None, provenance, {}, time.perf_counter() - start, reason)
-    return Evaluation(value, provenance, details, time.perf_counter() - start)
+        failure = str(error) if isinstance(error, _NotFigures) else one_line(error)
+        seconds = time.perf_counter() - start
+        return Evaluation(None, provenance, seconds=seconds, failure=failure)
+    return replace(evaluation, seconds=time.perf_counter() - start)
 
 
-def _read(returned: Returned, objective: Metric) -> tuple[float, dict[str, float]]:
-    if not isinstance(returned, Mapping):
-        return _number(objective.name, returned), {}
-    for word in returned:
+def read_figures(figures: Figures, objective: Metric, provenance: Provenance) -> Evaluation:
+    """An `Evaluation` of a number, or of a mapping, whose other entries become components.
+
+    Raises:
+        ValueError: it is no finite number, or holds none of the objective's name.
+    """
+    if not isinstance(figures, Mapping):
+        return Evaluation(_finite(objective.name, figures), provenance)
+    for word in figures:
         if not isinstance(word, str):
-            raise _Unfit(f"names of metrics must be words (got {reprlib.repr(word)})")
-    if objective.name not in returned:
-        raise _Unfit(f"must return {objective.name!r} (got {', '.join(returned) or 'nothing'})")
-    numbers = {name: _number(name, value) for name, value in returned.items()}
-    return numbers.pop(objective.name), numbers
+            raise _NotFigures(f"names of metrics must be words (got {reprlib.repr(word)})")
+    if objective.name not in figures:
+        got = ", ".join(figures) or "nothing"
+        raise _NotFigures(f"must return {objective.name!r} (got {got})")
+    numbers = {name: _finite(name, value) for name, value in figures.items()}
+    return Evaluation(numbers.pop(objective.name), provenance, components=numbers)
 
 
-def _number(name: str, value: Any) -> float:
+def _finite(name: str, value: Any) -> float:
     """A finite number; one of NumPy's or torch's too, but no array of them."""
     scalar = value.item() if getattr(value, "shape", None) == () else value
     if isinstance(scalar, bool) or not isinstance(scalar, Real) or not math.isfinite(scalar):
-        raise _Unfit(f"{name} must be a finite number (got {reprlib.repr(scalar)})")
+        raise _NotFigures(f"{name} must be a finite number (got {reprlib.repr(scalar)})")
     return float(scalar)
-
-
-class FunctionEvaluator:
-    """Rates networks by a user's function.
-
-        FunctionEvaluator(lambda arch: my_training_pipeline(arch), objective="score")
-
-    Args:
-        function: architecture in; a number, or a mapping that holds the objective, out.
-        objective: name in METRICS.
-        name: name in results.
-        provenance: where the function's numbers come from.
-    """
-
-    def __init__(
-        self,
-        function: Callable[[Architecture], Returned],
-        objective: str = "score",
-        name: str = "function",
-        provenance: Provenance = "function",
-    ) -> None:
-        self.name = name
-        self.objective = metric(objective)
-        self._function = function
-        self._provenance = provenance
-
-    @property
-    def evidence(self) -> str:
-        """How well it orders networks, in one line."""
-        return f"{self.name}: your own function; nothing is known of how well it orders networks."
-
-    def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
-        """Call the function on each architecture; an exception is a failed evaluation."""
-        return [
-            attempt(partial(self._function, arch), self.objective, self._provenance)
-            for arch in archs
-        ]
-
-
-class ReplayEvaluator:
-    """Rates networks by looking their key up in a table, e.g. a benchmark's.
-
-    Args:
-        table: figure, or mapping that holds the objective, by `Architecture.key`.
-        objective: name in METRICS.
-        provenance: where the table's numbers came from.
-    """
-
-    name = "replay"
-
-    def __init__(
-        self,
-        table: Mapping[str, Returned],
-        objective: str = "score",
-        provenance: Provenance = "function",
-    ) -> None:
-        self.objective = metric(objective)
-        self._table = table
-        self._provenance = provenance
-
-    @classmethod
-    def of_bench(cls, bench: Bench) -> Self:
-        """The trainings of a bench: a problem on which searches cost nothing."""
-        table = {key: {"val_top1": bench.top1(key)} for key in bench.networks}
-        return cls(table, "val_top1", "trained")
-
-    @property
-    def evidence(self) -> str:
-        """What the figures rest on, in one line."""
-        return f"replay: {len(self._table)} networks of a table"
-
-    def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
-        """Look each key up; one that is not there is a failed evaluation."""
-        return [
-            attempt(partial(self._look_up, arch), self.objective, self._provenance)
-            for arch in archs
-        ]
-
-    def _look_up(self, arch: Architecture) -> Returned:
-        if arch.key not in self._table:
-            raise LookupError(f"no entry for {arch.key} in the table")
-        return self._table[arch.key]

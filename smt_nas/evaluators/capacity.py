@@ -5,7 +5,7 @@ capacity and nothing else: two networks of equal costs are equal to it, whatever
 Parameters and activations beyond what nine in ten published networks have at their MACs count for
 nothing and widen the interval: nobody has shown that they help, and a search would buy them.
 
-The law (`capacity_law`) is fitted to published conv-attention networks, and laid through SMT by the
+The law (`scaling_law`) is fitted to published conv-attention networks, and laid through SMT by the
 four results published for it: T, S and B in the README of AFeng-x/SMT (11e954d), L on ImageNet-1K
 alone in RMT (Fan et al., CVPR 2024), table 1. The interval is of 80 %: what holds for a network of
 a family that the law was not fitted to, four others of which are known. It widens by the factor
@@ -31,8 +31,11 @@ from numpy.typing import ArrayLike
 
 from smt_nas import costs
 from smt_nas.arch import PRESETS, Architecture
-from smt_nas.evaluators import published_agreement, reference
-from smt_nas.evaluators.base import Evaluation, attempt
+from smt_nas.evaluators import reference
+from smt_nas.evaluators.base import NORMAL_80, Estimate, Evaluation, call_guarded
+from smt_nas.evaluators.evidence import PublishedEvidence
+from smt_nas.evaluators.probes import fingerprint_by_probes
+from smt_nas.evaluators.published_agreement import bench_agreement
 from smt_nas.evaluators.reference import Given
 from smt_nas.evaluators.scaling_law import (
     KNOWN,
@@ -42,8 +45,8 @@ from smt_nas.evaluators.scaling_law import (
     Rows,
     Score,
     Usual,
+    extrapolation,
     leave_family_out,
-    outside,
 )
 from smt_nas.metrics import METRICS
 from smt_nas.space import Genes, SearchSpace
@@ -71,7 +74,7 @@ class Capacity:
 
 
 def capacity(macs: ArrayLike, params: ArrayLike, activations: ArrayLike) -> Capacity:
-    """Rate n networks for images of 224 px by their costs, each (n,), as `smt_nas.costs` counts.
+    """Predict n networks for images of 224 px from costs, each (n,), as `smt_nas.costs` counts.
 
     Raises:
         ValueError: a cost is not a finite number from 1.
@@ -81,22 +84,22 @@ def capacity(macs: ArrayLike, params: ArrayLike, activations: ArrayLike) -> Capa
     wrong = table[~(np.isfinite(table) & (table >= 1))]
     if wrong.size:
         raise ValueError(f"capacity: costs must be finite, and 1 or more (got {wrong[0]:g}).")
-    return _rate(table / _UNITS)
+    return _predict(table / _UNITS)
 
 
 def of_genes(space: SearchSpace, genes: Genes) -> Capacity:
-    """Rate the networks of (n, G) genes.
+    """Predict the networks of (n, G) genes.
 
     Raises:
         SpaceError: the genes do not belong to the space.
     """
-    found = costs.estimate(space, genes)
-    table = np.stack([found.macs, found.params, found.activations], axis=-1) / _UNITS
+    cost = costs.estimate(space, genes)
+    table = np.stack([cost.macs, cost.params, cost.activations], axis=-1) / _UNITS
     return _for_input(table, space.config)
 
 
 def of_arch(arch: Architecture) -> Capacity:
-    """Rate one network."""
+    """Predict one network."""
     return _for_input(_costs(arch)[None], arch)
 
 
@@ -105,46 +108,61 @@ def spread() -> float:
 
     Of the mean absolute error in a family left out, as if errors were normal.
     """
-    return _fitted().mean_error * math.sqrt(math.pi / 2)
+    return _fitted_law().mean_error * math.sqrt(math.pi / 2)
 
 
 class CapacityEvaluator:
-    """Rates networks by capacity alone: the top-1 expected of any SMT of their costs."""
+    """Evaluates networks by capacity alone: the top-1 expected of any SMT of their costs."""
 
     name = "capacity"
     objective = METRICS["top1_pct"]
-    exact = True
+    is_final = True
 
     @property
-    def evidence(self) -> str:
-        """What the figure is, what it rests on, and how far off it is, in one line."""
-        fit, found = _fitted(), published_agreement.words(self.name)
-        return (
-            "capacity: expected ImageNet-1K top-1 of a network of these MACs, params and "
-            f"activations, from {fit.networks} published conv-attention networks of "
-            f"{fit.families} families; mean error {fit.mean_error:.1f} points in a family left "
-            f"out, {KNOWN} members known; it knows nothing of the topology, and for other images "
-            f"it ranks only{found and f' (SMT-Bench-mini: {found})'}"
+    def fingerprint(self) -> str:
+        """Of what is predicted for the probe networks."""
+        return _fingerprint()
+
+    @property
+    def evidence(self) -> PublishedEvidence:
+        """The published networks, and how far off the law is."""
+        fit = _fitted_law()
+        return PublishedEvidence(
+            evaluator=self.name,
+            networks=fit.networks,
+            families=fit.families,
+            mean_error=fit.mean_error,
+            known_members=KNOWN,
+            agreement=bench_agreement(self.name),
         )
 
-    def figures(self, space: SearchSpace, genes: Genes) -> Floats:
-        """Rate (n, G) genes at once, (n,)."""
-        return of_genes(space, genes).top1_pct
+    def predict(self, space: SearchSpace, genes: Genes) -> Estimate:
+        """The figures of (n, G) genes; the deviation is that of the interval, as if normal."""
+        level = of_genes(space, genes)
+        return Estimate(level.top1_pct, (level.high - level.low) / (2 * NORMAL_80))
 
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
-        """Rate each network; details are `low`, `high`, and `relative` where it is."""
-        return [attempt(partial(_figures, a), self.objective, "predicted") for a in archs]
+        """Predict each network, with its interval."""
+        return [call_guarded(partial(_evaluate, arch), "predicted") for arch in archs]
 
 
-def _figures(arch: Architecture) -> dict[str, float]:
-    found = of_arch(arch)
-    figures = {"top1_pct": found.top1_pct, "low": found.low, "high": found.high}
-    marks = {"relative": 1.0} if found.relative else {}
-    return {name: float(value[0]) for name, value in figures.items()} | marks
+@cache
+def _fingerprint() -> str:
+    return fingerprint_by_probes(CapacityEvaluator())
+
+
+def _evaluate(arch: Architecture) -> Evaluation:
+    level = of_arch(arch)
+    return Evaluation(
+        value=float(level.top1_pct[0]),
+        provenance="predicted",
+        interval=(float(level.low[0]), float(level.high[0])),
+        relative=level.relative,
+    )
 
 
 @dataclass(frozen=True)
-class _Fitted:
+class _FittedLaw:
     """The law, SMT's line beside it, and how far off other families are."""
 
     score: Score
@@ -158,7 +176,7 @@ class _Fitted:
 
 
 @cache
-def _fitted() -> _Fitted:
+def _fitted_law() -> _FittedLaw:
     rows = Rows.load()
     rows = rows.only(rows.hybrid)
     score, errors = LAW.fit(rows), leave_family_out(rows, LAW)
@@ -166,28 +184,28 @@ def _fitted() -> _Fitted:
     line = LAW.line(score(known), np.array(list(PUBLISHED_TOP1.values())))
     families = len(np.unique(rows.family))
     half = errors.half_width(SHARE)
-    return _Fitted(
+    return _FittedLaw(
         score, line, known, Usual.of(rows, known), half, errors.mean, len(rows.top1), families
     )
 
 
-def _rate(table: Floats, relative: bool = False) -> Capacity:
-    """Rate costs (n, 3) in the table's units."""
-    fit = _fitted()
+def _predict(table: Floats, relative: bool = False) -> Capacity:
+    """Predict from costs (n, 3) in the table's units."""
+    fit = _fitted_law()
     at = fit.line.at(fit.score(fit.usual.capped(table)))
-    beyond = outside(table, fit.known) + fit.usual.excess(table).max(axis=-1)
+    beyond = extrapolation(table, fit.known) + fit.usual.excess(table).max(axis=-1)
     half = fit.half_width * (1 + beyond)
     return Capacity(LAW.percent(at), LAW.percent(at - half), LAW.percent(at + half), relative)
 
 
 def _for_input(table: Floats, given: Given) -> Capacity:
-    """Rate costs (n, 3) of networks for these images and classes."""
+    """Predict from costs (n, 3) of networks for these images and classes."""
     if reference.is_imagenet(given):
-        return _rate(table)
-    return _rate(table / _costs(reference.at(given)) * _costs(PRESETS["smt_t"]), relative=True)
+        return _predict(table)
+    return _predict(table / _costs(reference.at(given)) * _costs(PRESETS["smt_t"]), relative=True)
 
 
 def _costs(arch: Architecture) -> Floats:
     """MACs, parameters and activations in the table's units, (3,)."""
-    found = costs.of(arch)
-    return np.asarray([found.macs, found.params, found.activations] / _UNITS)
+    cost = costs.of(arch)
+    return np.asarray([cost.macs, cost.params, cost.activations] / _UNITS)

@@ -59,13 +59,13 @@ def beyond(arch: Architecture) -> tuple[Beyond, ...]:
     ranges = published_agreement.ranges()
     low, high = np.array([ranges.get(name, (np.nan, np.nan)) for name in features.NAMES]).T
     row = features.of_archs([arch])
-    out = features.outside(row, low, high)[0]
-    found = []
-    for i in np.flatnonzero(out > _LEAST):  # NaN, where nothing is known, is not
+    widths = features.extrapolation(row, low, high)[0]
+    features_outside = []
+    for i in np.flatnonzero(widths > _LEAST):  # NaN, where nothing is known, is not
         name = features.NAMES[i]
         value, least, most = (_shown(name)(float(v)) for v in (row[0, i], low[i], high[i]))
-        found.append(Beyond(name, _words(name), value, least, most, float(out[i])))
-    return tuple(sorted(found, key=lambda b: -b.widths))
+        features_outside.append(Beyond(name, _words(name), value, least, most, float(widths[i])))
+    return tuple(sorted(features_outside, key=lambda b: -b.widths))
 
 
 def _shown(name: str) -> Callable[[float], float]:

@@ -80,28 +80,28 @@ def ranges(rows: Floats) -> tuple[Floats, Floats]:
         return np.nanmin(there, axis=0), np.nanmax(there, axis=0)
 
 
-def outside(rows: Floats, low: Floats, high: Floats) -> Floats:
+def extrapolation(rows: Floats, low: Floats, high: Floats) -> Floats:
     """How far features (n, F) lie outside a range, in widths of it; 0 where a network has none."""
     beyond = np.maximum(np.maximum(low - rows, rows - high), 0.0)
-    found: Floats = np.where(_has(rows), beyond / np.maximum(high - low, NARROW), 0.0)
-    return found
+    widths: Floats = np.where(_has(rows), beyond / np.maximum(high - low, NARROW), 0.0)
+    return widths
 
 
-def attention_as(rows: Floats, published: Floats) -> Floats:
+def replace_attention(rows: Floats, published: Floats) -> Floats:
     """Features (n, F) with the attention of a published network's (F,), all else as it is.
 
     Where the one has no SAM blocks in a stage, or the other, so have the kernels of the published.
     """
-    found = rows.copy()
+    replaced = rows.copy()
     for stage in range(1, 5):
         share = NAMES.index(f"attention_share_{stage}")
         without = (rows[:, share] == 1) | (published[share] == 1)
         for name in _OF_SAM:
             at = NAMES.index(f"{name}_{stage}")
-            found[without, at] = published[at]
+            replaced[without, at] = published[at]
         for at in (share, NAMES.index(f"attention_place_{stage}")):
-            found[:, at] = published[at]
-    return found
+            replaced[:, at] = published[at]
+    return replaced
 
 
 def _has(rows: Floats) -> NDArray[np.bool_]:

@@ -17,16 +17,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas.arch import Architecture
-from smt_nas.evaluators import capacity, features, published_agreement, reference
-from smt_nas.evaluators.base import Evaluation, Returned, attempt
+from smt_nas.evaluators import capacity, features, reference
+from smt_nas.evaluators.base import NORMAL_80, Estimate, Evaluation, call_guarded
 from smt_nas.evaluators.capacity import Capacity
-from smt_nas.evaluators.predictor import NORMAL_80, Predictor, fitted, shipped, source
+from smt_nas.evaluators.evidence import CombinedEvidence
+from smt_nas.evaluators.predictor import Predictor, fit_predictor, shipped_predictor
+from smt_nas.evaluators.probes import fingerprint_by_probes
+from smt_nas.evaluators.published_agreement import bench_agreement, rank_agreement
 from smt_nas.evaluators.training_set import Known
 from smt_nas.metrics import METRICS
 from smt_nas.space import Genes, SearchSpace
@@ -37,26 +40,26 @@ WITHOUT = "joint, no MSA"  # the name of one that leaves attention out for small
 
 
 @dataclass(frozen=True)
-class Joint:
+class JointPrediction:
     """Of n networks.
 
     Attributes:
         top1_pct: expected ImageNet-1K top-1 in percent, (n,).
         low, high: 80 % interval, (n,).
         topology: part of it that is of the topology, in points, (n,).
-        outside: how far the network lies outside the bench, in widths of the bench, (n,).
+        extrapolation: how far the network lies outside the bench, in widths of the bench, (n,).
     """
 
     top1_pct: Floats
     low: Floats
     high: Floats
     topology: Floats
-    outside: Floats
+    extrapolation: Floats
 
 
-def joined(
+def add_topology(
     level: Capacity, rows: Floats, predictor: Predictor, small: bool, attention: bool = True
-) -> Joint:
+) -> JointPrediction:
     """Add the topology of n networks to the level.
 
     Args:
@@ -66,22 +69,22 @@ def joined(
         small: they are for small images.
         attention: what the bench has of it counts, if they are.
     """
-    rows = rows if small and attention else features.attention_as(rows, _published(small)[0])
-    found = predictor.predict(rows)
+    rows = rows if small and attention else features.replace_attention(rows, _published(small)[0])
+    prediction = predictor.predict(rows)
     scale = capacity.spread() / predictor.spread
-    beyond = found.topology - _of_pattern(rows, predictor, small)
-    effect = predictor.held_out_slope * scale * beyond
-    doubt = NORMAL_80 * scale * found.std
-    return Joint(
+    gain = prediction.topology - _published_topology(rows, predictor, small)
+    effect = predictor.held_out_slope * scale * gain
+    doubt = NORMAL_80 * scale * prediction.std
+    return JointPrediction(
         top1_pct=level.top1_pct + effect,
         low=level.top1_pct + effect - np.hypot(level.top1_pct - level.low, doubt),
         high=level.top1_pct + effect + np.hypot(level.high - level.top1_pct, doubt),
         topology=effect,
-        outside=np.linalg.norm(found.outside, axis=1),
+        extrapolation=np.linalg.norm(prediction.extrapolation, axis=1),
     )
 
 
-def _of_pattern(rows: Floats, predictor: Predictor, small: bool) -> Floats:
+def _published_topology(rows: Floats, predictor: Predictor, small: bool) -> Floats:
     """Topology of the published networks at the MACs of features (n, F), in points, (n,)."""
     known = _published(small)
     at = features.NAMES.index("log_macs")
@@ -95,7 +98,7 @@ def _published(small: bool) -> Floats:
 
 
 class JointEvaluator:
-    """Rates networks by capacity and topology together.
+    """Evaluates networks by capacity and topology together.
 
     Args:
         predictor: of the topology; None for that of the shipped bench.
@@ -103,61 +106,67 @@ class JointEvaluator:
     """
 
     objective = METRICS["top1_pct"]
-    exact = True
+    is_final = True
 
     def __init__(self, predictor: Predictor | None = None, attention: bool = True) -> None:
         self._predictor, self._attention = predictor, attention
         self.name = "joint" if attention else WITHOUT
-        self.parts = ("topology",) if attention else ()
+        self.judged_components = ("topology",) if attention else ()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of what is predicted for the probe networks."""
+        if self._predictor is None and self._attention:
+            return _shipped_fingerprint()
+        return fingerprint_by_probes(self)
 
     @property
-    def evidence(self) -> str:
-        """What the figure is and what it rests on, in one line."""
-        found = published_agreement.agreed(self.name)
-        leads = self._predictor is None and found is not None and found.leads
-        best = "; nothing that needs no data is better beyond doubt" if leads else ""
-        without = None if self._predictor is not None else published_agreement.agreed(WITHOUT)
-        left = "" if without is None else f" ({without.words()} without it)"
-        return (
-            "joint: expected ImageNet-1K top-1, predicted: the level by capacity, from published "
-            "networks; the topology by networks trained on small images "
-            f"({source(self._predictor, self.name)}{best}); that this carries over is assumed, but "
-            "for attention, where small images contradict the paper: it counts for nothing at full "
-            f"size{left}; for other images than ImageNet's it ranks only"
-        )
+    def evidence(self) -> CombinedEvidence:
+        """The networks that both parts rest on."""
+        own = self._predictor
+        if own is None:
+            return CombinedEvidence(
+                evaluator=self.name,
+                agreement=bench_agreement(self.name),
+                without_attention=rank_agreement(WITHOUT),
+            )
+        known = own.known
+        return CombinedEvidence(evaluator=self.name, bench=known.name, networks=len(known.top1))
 
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
-        """Rate each network; details are both parts, the interval and the distance from the bench.
+        """Predict each network, with both parts, the interval and the distance from the bench."""
+        return [call_guarded(partial(self._evaluate, arch), "predicted") for arch in archs]
 
-        `relative` stands where the level means nothing; see `capacity`.
-        """
-        return [attempt(partial(self._of, arch), self.objective, "predicted") for arch in archs]
-
-    def figures(self, space: SearchSpace, genes: Genes) -> Floats:
-        """Rate (n, G) genes at once, (n,)."""
+    def predict(self, space: SearchSpace, genes: Genes) -> Estimate:
+        """Predict (n, G) genes at once; the deviation is that of the interval, as if normal."""
         level, rows = capacity.of_genes(space, genes), features.of_genes(space, genes)
-        small = reference.is_small(space.config)
-        return joined(level, rows, self._topology, small, self._attention).top1_pct
+        joint = self._add_topology(level, rows, reference.is_small(space.config))
+        return Estimate(joint.top1_pct, (joint.high - joint.low) / (2 * NORMAL_80))
 
-    def learnt(self, known: Known) -> JointEvaluator:
-        """The same, its topology learnt from other networks."""
-        return JointEvaluator(fitted(known), self._attention)
+    def fit(self, training_set: Known) -> JointEvaluator:
+        """The same, its topology fitted to other networks."""
+        return JointEvaluator(fit_predictor(training_set), self._attention)
 
-    @property
-    def _topology(self) -> Predictor:
-        return self._predictor or shipped()
+    def _add_topology(self, level: Capacity, rows: Floats, small: bool) -> JointPrediction:
+        predictor = self._predictor or shipped_predictor()
+        return add_topology(level, rows, predictor, small, self._attention)
 
-    def _of(self, arch: Architecture) -> Returned:
+    def _evaluate(self, arch: Architecture) -> Evaluation:
         level = capacity.of_arch(arch)
-        small = reference.is_small(arch)
-        found = joined(level, features.of_archs([arch]), self._topology, small, self._attention)
-        columns = {
-            "top1_pct": found.top1_pct,
-            "low": found.low,
-            "high": found.high,
-            "capacity": level.top1_pct,
-            "topology": found.topology,
-            "outside": found.outside,
-        }
-        marks = {"relative": 1.0} if level.relative else {}
-        return {name: float(value[0]) for name, value in columns.items()} | marks
+        joint = self._add_topology(level, features.of_archs([arch]), reference.is_small(arch))
+        return Evaluation(
+            value=float(joint.top1_pct[0]),
+            provenance="predicted",
+            interval=(float(joint.low[0]), float(joint.high[0])),
+            components={
+                "capacity": float(level.top1_pct[0]),
+                "topology": float(joint.topology[0]),
+            },
+            extrapolation=float(joint.extrapolation[0]),
+            relative=level.relative,
+        )
+
+
+@cache
+def _shipped_fingerprint() -> str:
+    return fingerprint_by_probes(JointEvaluator())

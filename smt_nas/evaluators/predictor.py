@@ -10,25 +10,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError
-from smt_nas.evaluators import features, published_agreement, reference
-from smt_nas.evaluators.base import Evaluation, Returned, attempt
-from smt_nas.evaluators.regressors import Fitted, fit
+from smt_nas.evaluators import features, reference
+from smt_nas.evaluators.base import NORMAL_80, Estimate, Evaluation, call_guarded
+from smt_nas.evaluators.evidence import BenchEvidence
+from smt_nas.evaluators.probes import fingerprint_by_probes
+from smt_nas.evaluators.published_agreement import BENCH, bench_agreement
+from smt_nas.evaluators.regressors import FittedRegressor, fit_regressor
 from smt_nas.evaluators.training_set import Known, folds
 from smt_nas.metrics import METRICS
+from smt_nas.nasbench.encoding import Input
 from smt_nas.nasbench.table import load_bench
 from smt_nas.space import Genes, SearchSpace
 
 Floats = NDArray[np.float64]
 
+_INPUT = ("image_size", "num_classes", "in_channels", "stem_stride")  # as a bench says it
 MODEL = "gp"  # of REGRESSORS; chosen by `python -m benchmarks.predictor`
 FEWEST = 30  # networks to learn from: more than the features that are learnt from
-NORMAL_80 = 1.2815515655446004  # an 80 % interval is so many standard deviations to each side
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,13 @@ class Prediction:
         std: standard deviation of that; of the expected points, not of one training's, (n,).
         topology: part of the points that costs do not explain, (n,); at most that of the best
             network of the bench, which no other can be trusted to surpass.
-        outside: how far each feature lies outside the bench, in widths of the bench, (n, F).
+        extrapolation: how far each feature lies outside the bench, in widths of the bench, (n, F).
     """
 
     points: Floats
     std: Floats
     topology: Floats
-    outside: Floats
+    extrapolation: Floats
 
     @property
     def interval(self) -> tuple[Floats, Floats]:
@@ -56,7 +61,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A regressor fitted on a bench. Made by `fitted`.
+    """A regressor fitted on a bench. Made by `fit_predictor`.
 
     Attributes:
         known: the networks that it was fitted on.
@@ -73,7 +78,7 @@ class Predictor:
     model: str
     lowest: Floats
     highest: Floats
-    regressor: Fitted
+    regressor: FittedRegressor
     trend: Floats
     seen: tuple[float, float]
     zero: float
@@ -83,12 +88,12 @@ class Predictor:
         """Predict from features (n, F)."""
         inside = rows.clip(self.lowest, self.highest)
         mean, std = self.regressor.predict(features.compact(inside))
-        outside = features.outside(rows, *self.ranges)
+        extrapolation = features.extrapolation(rows, *self.ranges)
         # a width outside, one knows no more than that it is some network of these costs
-        doubt = np.hypot(std, self.spread * np.linalg.norm(outside, axis=1))
+        doubt = np.hypot(std, self.spread * np.linalg.norm(extrapolation, axis=1))
         level = _level(inside) @ self.trend
         topology = (mean - level).clip(*self.seen)
-        return Prediction(level + topology - self.zero, doubt, topology, outside)
+        return Prediction(level + topology - self.zero, doubt, topology, extrapolation)
 
     @cached_property
     def ranges(self) -> tuple[Floats, Floats]:
@@ -104,10 +109,10 @@ class Predictor:
         """
         known, topology = self.known, np.empty(len(self.known.top1))
         for out in folds(known.groups, 0):
-            learnt = fitted(known.without(out), self.model)
-            topology[out] = learnt.predict(known.features[out]).topology
+            others = fit_predictor(known.without(out), self.model)
+            topology[out] = others.predict(known.features[out]).topology
         beyond_costs = known.top1 - _level(known.features) @ self.trend
-        if np.ptp(topology) == 0:  # nothing was foreseen
+        if np.ptp(topology) == 0:  # nothing was predicted
             return 0.0
         return float(np.polyfit(topology, beyond_costs, 1)[0].clip(0.0, 1.0))
 
@@ -119,7 +124,7 @@ def _level(rows: Floats) -> Floats:
     return np.column_stack([np.ones(len(rows)), macs, params, macs**2, macs * params, params**2])
 
 
-def fitted(known: Known, model: str = MODEL) -> Predictor:
+def fit_predictor(known: Known, model: str = MODEL) -> Predictor:
     """Fit one of REGRESSORS on networks that were trained.
 
     Raises:
@@ -127,10 +132,10 @@ def fitted(known: Known, model: str = MODEL) -> Predictor:
     """
     _check(known)
     rows, small = known.features, features.compact(known.features)
-    regressor = fit(model, small, known.top1, known.off)
+    regressor = fit_regressor(model, small, known.top1, known.off)
     trend = np.asarray(np.linalg.lstsq(_level(rows), known.top1, rcond=None)[0], dtype=float)
     topology = regressor.predict(small)[0] - _level(rows) @ trend
-    found = Predictor(
+    predictor = Predictor(
         known=known,
         model=model,
         lowest=rows.min(axis=0),
@@ -141,8 +146,9 @@ def fitted(known: Known, model: str = MODEL) -> Predictor:
         zero=0.0,
         spread=float(np.std(known.top1 - _level(rows) @ trend)),
     )
-    published = features.of_archs([reference.smallest(small=True)])
-    return replace(found, zero=float(found.predict(published).points[0]))
+    small_images = reference.is_small(known.archs[0])
+    published = features.of_archs([reference.smallest(small_images)])
+    return replace(predictor, zero=float(predictor.predict(published).points[0]))
 
 
 def _check(known: Known) -> None:
@@ -159,68 +165,108 @@ def _check(known: Known) -> None:
         )
 
 
+def _input_of(space: SearchSpace) -> dict[str, int]:
+    """What the networks of a space are for, by `_INPUT`."""
+    config = space.config
+    shared = {name: int(getattr(config, name)) for name in _INPUT if name != "stem_stride"}
+    return shared | {"stem_stride": config.stem.stride}
+
+
 @cache
-def shipped(name: str = published_agreement.BENCH) -> Predictor:
+def shipped_predictor(name: str = BENCH) -> Predictor:
     """The predictor of a shipped bench; the first call takes a second."""
-    return fitted(Known.of(load_bench(name)))
-
-
-def source(own: Predictor | None, name: str) -> str:
-    """What the figures of an evaluator with this predictor, or the shipped one, rest on."""
-    if own is not None:
-        return f"{own.known.name}, {len(own.known.top1)} networks"
-    found = published_agreement.words(name)
-    return f"SMT-Bench-mini{found and f': {found}'}"
+    return fit_predictor(Known.of(load_bench(name)))
 
 
 class PredictorEvaluator:
-    """Rates networks by the predictor of the shipped bench.
+    """Evaluates networks by the predictor of the shipped bench.
 
     Args:
         predictor: another one, e.g. of a bench of your own.
+        own_input: what the networks of that bench share; those of another input are refused.
     """
 
     name = "predictor"
     objective = METRICS["score"]
-    exact = True
+    is_final = True
 
-    def __init__(self, predictor: Predictor | None = None) -> None:
-        self._predictor = predictor
+    def __init__(self, predictor: Predictor | None = None, own_input: Input | None = None) -> None:
+        self._predictor, self._input = predictor, own_input
+
+    @classmethod
+    def of_bench(cls, name_or_path: str) -> Self:
+        """Fitted to a bench of your own, by its folder or its CSV.
+
+        Raises:
+            ConfigError: it is too small, or breaks a rule of the table.
+            StoreError: it is no bench.
+        """
+        bench = load_bench(name_or_path)
+        return cls(fit_predictor(Known.of(bench)), bench.card.input)
 
     @property
     def predictor(self) -> Predictor:
         """What predicts."""
-        return self._predictor or shipped()
+        return self._predictor or shipped_predictor()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of what is predicted for the probe networks."""
+        return _shipped_fingerprint() if self._predictor is None else fingerprint_by_probes(self)
 
     @property
-    def evidence(self) -> str:
-        """What the figure is and what it rests on, in one line."""
-        return (
-            "predictor: points of top-1 above the published pattern, predicted from networks "
-            f"trained on small images ({source(self._predictor, self.name)})"
-        )
+    def evidence(self) -> BenchEvidence:
+        """The networks that it was fitted to."""
+        own = self._predictor
+        if own is None:
+            return BenchEvidence(evaluator=self.name, agreement=bench_agreement(self.name))
+        known = own.known
+        return BenchEvidence(evaluator=self.name, bench=known.name, networks=len(known.top1))
 
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
         """Predict each network, with its 80 % interval and its distance from the bench."""
-        return [attempt(partial(self._of, arch), self.objective, "predicted") for arch in archs]
+        return [call_guarded(partial(self._evaluate, arch), "predicted") for arch in archs]
 
-    def figures(self, space: SearchSpace, genes: Genes) -> Floats:
-        """Predict (n, G) genes at once, (n,)."""
-        return self.predictor.predict(features.of_genes(space, genes)).points
+    def predict(self, space: SearchSpace, genes: Genes) -> Estimate:
+        """Predict (n, G) genes at once."""
+        prediction = self.predictor.predict(features.of_genes(space, genes))
+        return Estimate(prediction.points, prediction.std)
 
-    def learnt(self, known: Known) -> PredictorEvaluator:
+    def fit(self, training_set: Known) -> PredictorEvaluator:
         """The same, fitted on other networks.
 
         Its figures are of their top-1 itself, so that several of these can be compared.
         """
-        return PredictorEvaluator(replace(fitted(known), zero=0.0))
+        return PredictorEvaluator(replace(fit_predictor(training_set), zero=0.0))
 
-    def _of(self, arch: Architecture) -> Returned:
-        found = self.predictor.predict(features.of_archs([arch]))
-        low, high = found.interval
-        return {
-            "score": float(found.points[0]),
-            "low": float(low[0]),
-            "high": float(high[0]),
-            "outside": float(np.linalg.norm(found.outside[0])),
-        }
+    def check_space(self, space: SearchSpace) -> None:
+        """Points on a bench of your own mean nothing for other images, classes or stems.
+
+        Raises:
+            ConfigError: the space is of another input than the bench.
+        """
+        if self._input is None:  # of the shipped bench it is known what carries over
+            return
+        for field, wants in _input_of(space).items():
+            has = getattr(self._input, field)
+            if has != wants:
+                raise ConfigError(
+                    f"{self.predictor.known.name}: must be of the input of space {space.name}, "
+                    f"{field} {wants} (got {has}). Build a bench of that space with `smt-nas bench "
+                    f"build --space {space.name}`."
+                )
+
+    def _evaluate(self, arch: Architecture) -> Evaluation:
+        prediction = self.predictor.predict(features.of_archs([arch]))
+        low, high = prediction.interval
+        return Evaluation(
+            value=float(prediction.points[0]),
+            provenance="predicted",
+            interval=(float(low[0]), float(high[0])),
+            extrapolation=float(np.linalg.norm(prediction.extrapolation[0])),
+        )
+
+
+@cache
+def _shipped_fingerprint() -> str:
+    return fingerprint_by_probes(PredictorEvaluator())

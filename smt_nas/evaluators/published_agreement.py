@@ -17,7 +17,7 @@ REFERENCE = "#params"
 
 
 @dataclass(frozen=True)
-class Agreed:
+class RankAgreement:
     """How one figure agreed with trained accuracy on the shipped bench.
 
     Attributes:
@@ -35,29 +35,30 @@ class Agreed:
     held_out: bool
     leads: bool
 
-    def words(self) -> str:
-        """For a sentence: `held-out Kendall tau 0.74, 0.48 at equal MACs`."""
-        held = "held-out " if self.held_out else ""
-        return f"{held}Kendall tau {_two(self.tau)}, {_two(self.in_band)} at equal MACs"
+
+@dataclass(frozen=True)
+class BenchAgreement:
+    """How a figure agreed with trained accuracy on the shipped bench, and how #params did."""
+
+    own: RankAgreement
+    params: RankAgreement
 
 
-def agreed(name: str) -> Agreed | None:
-    """How an evaluator, or a part of one, agreed; None where that was not found out."""
+def rank_agreement(name: str) -> RankAgreement | None:
+    """How an evaluator, or a component of one, agreed; None where that was not found out."""
     return _all().get(name)
 
 
-def words(name: str) -> str:
-    """How it agreed and how #params did, for a sentence; empty where that is not known."""
-    own, reference = agreed(name), agreed(REFERENCE)
-    if own is None or reference is None:
-        return ""
-    return f"{own.words()} (#params {_two(reference.tau)}, {_two(reference.in_band)})"
+def bench_agreement(name: str) -> BenchAgreement | None:
+    """How it agreed and how #params did; None where that was not found out."""
+    own, params = rank_agreement(name), rank_agreement(REFERENCE)
+    return None if own is None or params is None else BenchAgreement(own, params)
 
 
 def ranges() -> dict[str, tuple[float, float]]:
     """Lowest and highest of each feature among the networks of the shipped bench, by its name."""
-    found = _document().get("features", {})
-    return {name: (low, high) for name, (low, high) in found.items()}
+    features = _document().get("features", {})
+    return {name: (low, high) for name, (low, high) in features.items()}
 
 
 def networks() -> int:
@@ -67,13 +68,13 @@ def networks() -> int:
 
 def ceiling_tau() -> float | None:
     """Seed-to-seed tau of the shipped bench; None where it is not known."""
-    found: float | None = _document().get("ceiling")
-    return found
+    tau: float | None = _document().get("ceiling")
+    return tau
 
 
 @cache
-def _all() -> dict[str, Agreed]:
-    return {name: Agreed(**row) for name, row in _document().get("rows", {}).items()}
+def _all() -> dict[str, RankAgreement]:
+    return {name: RankAgreement(**row) for name, row in _document().get("rows", {}).items()}
 
 
 @cache
@@ -81,9 +82,5 @@ def _document() -> dict[str, Any]:
     """The file; nothing where there is none."""
     places = (folder / f"{BENCH}.evidence.json" for folder in folders("nasbench"))
     file = next((p for p in places if p.is_file()), None)
-    found: dict[str, Any] = {} if file is None else json.loads(file.read_text(encoding="utf-8"))
-    return found
-
-
-def _two(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    document: dict[str, Any] = {} if file is None else json.loads(file.read_text(encoding="utf-8"))
+    return document

@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 _EXACT = 1e-10  # least variance of noise, as a share of the figures': for a stable solution
 
 
-class Fitted(Protocol):
+class FittedRegressor(Protocol):
     """Made by one of REGRESSORS."""
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
@@ -49,7 +49,7 @@ class _Line:
         return mean, np.sqrt(np.maximum(std**2 - self.variance, 0.0))
 
 
-def ridge(features: Floats, figures: Floats, noise: Floats) -> Fitted:
+def fit_ridge(features: Floats, figures: Floats, noise: Floats) -> FittedRegressor:
     """Linear, with a Gaussian prior on the weights whose width is learnt (MacKay 1992)."""
     pipeline = make_pipeline(StandardScaler(), BayesianRidge(max_iter=1000))
     pipeline.fit(features, figures)
@@ -58,23 +58,23 @@ def ridge(features: Floats, figures: Floats, noise: Floats) -> Fitted:
 
 
 @dataclass(frozen=True)
-class Process:
-    """Made by `process`."""
+class GaussianProcess:
+    """Made by `fit_process`."""
 
     pipeline: Pipeline
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
-        """See `Fitted`."""
+        """See `FittedRegressor`."""
         mean, std = self.pipeline.predict(features, return_std=True)
         return mean, std
 
     def covariance(self, features: Floats) -> Floats:
         """Covariance of the expected figures of features (n, F), (n, n)."""
-        found: Floats = self.pipeline.predict(features, return_cov=True)[1]
-        return found
+        covariance: Floats = self.pipeline.predict(features, return_cov=True)[1]
+        return covariance
 
 
-def process(features: Floats, figures: Floats, noise: Floats) -> Process:
+def fit_process(features: Floats, figures: Floats, noise: Floats) -> GaussianProcess:
     """A Gaussian process: a linear trend and smooth deviations from it."""
     width = float(np.sqrt(features.shape[1]))
     kernel = (
@@ -87,7 +87,7 @@ def process(features: Floats, figures: Floats, noise: Floats) -> Process:
     with warnings.catch_warnings():
         # a width at its bound is a fine answer for so few points
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return Process(make_pipeline(StandardScaler(), model).fit(features, figures))
+        return GaussianProcess(make_pipeline(StandardScaler(), model).fit(features, figures))
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,9 @@ class _Boosting:
         return every.mean(axis=0), np.hypot(every.std(axis=0), self.error)
 
 
-def boosting(features: Floats, figures: Floats, noise: Floats, members: int = 5) -> Fitted:
+def fit_boosting(
+    features: Floats, figures: Floats, noise: Floats, members: int = 5
+) -> FittedRegressor:
     """Gradient boosting (Friedman 2001), a few on resampled networks; their spread is the doubt."""
     rng = np.random.default_rng(0)
     models, errors = [], []
@@ -118,13 +120,13 @@ def boosting(features: Floats, figures: Floats, noise: Floats, members: int = 5)
 
 @dataclass(frozen=True)
 class _Mean:
-    parts: tuple[Fitted, ...]
+    parts: tuple[FittedRegressor, ...]
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
-        found = [part.predict(features) for part in self.parts]
-        means = np.array([mean for mean, _ in found])
+        predictions = [part.predict(features) for part in self.parts]
+        means = np.array([mean for mean, _ in predictions])
         # their own doubt, and that they do not agree
-        variance = np.mean([std**2 for _, std in found], axis=0) + means.var(axis=0)
+        variance = np.mean([std**2 for _, std in predictions], axis=0) + means.var(axis=0)
         return means.mean(axis=0), np.sqrt(variance)
 
 
@@ -133,18 +135,18 @@ def mean_of(makers: Sequence[Regressor]) -> Regressor:
     return lambda *data: _Mean(tuple(make(*data) for make in makers))
 
 
-Regressor = Callable[[Floats, Floats, Floats], Fitted]
+Regressor = Callable[[Floats, Floats, Floats], FittedRegressor]
 
 REGRESSORS: dict[str, Regressor] = {
-    "ridge": ridge,
-    "gp": process,
-    "boosting": boosting,
-    "ridge+gp": mean_of((ridge, process)),
-    "ridge+gp+boosting": mean_of((ridge, process, boosting)),
+    "ridge": fit_ridge,
+    "gp": fit_process,
+    "boosting": fit_boosting,
+    "ridge+gp": mean_of((fit_ridge, fit_process)),
+    "ridge+gp+boosting": mean_of((fit_ridge, fit_process, fit_boosting)),
 }
 
 
-def fit(name: str, features: Floats, figures: Floats, noise: Floats) -> Fitted:
+def fit_regressor(name: str, features: Floats, figures: Floats, noise: Floats) -> FittedRegressor:
     """Fit one of REGRESSORS, on one thread: sums over several differ in the last digits."""
     with threadpool_limits(1):
         return REGRESSORS[name](features, figures, noise)

@@ -189,7 +189,7 @@ class Usual:
         return np.concatenate([costs[..., :1], rest], axis=-1)
 
 
-def outside(costs: Floats, known: Floats) -> Floats:
+def extrapolation(costs: Floats, known: Floats) -> Floats:
     """How far costs (..., 3) lie outside the range of known ones (..., m, 3): log units, (...,).
 
     Of the cost that lies furthest out; 0 inside, 1 at e times the largest or 1/e of the smallest.
@@ -207,14 +207,14 @@ class Errors:
         family: that was left out.
         points: in percentage points.
         scaled: on the law's scale.
-        outside: how far the member lies outside the range of the known ones, in log units.
+        extrapolation: how far the member lies outside the range of the known ones, in log units.
         weight: sums to 1 over the predictions of one network.
     """
 
     family: NDArray[np.str_]
     points: Floats
     scaled: Floats
-    outside: Floats
+    extrapolation: Floats
     weight: Floats
 
     def only(self, keep: NDArray[np.bool_]) -> Self:
@@ -229,16 +229,16 @@ class Errors:
     def half_width(self, share: float) -> float:
         """Half of an interval inside the known range, on the law's scale.
 
-        It grows by the factor `1 + outside`, and holds a `share` of the members.
+        It grows by the factor `1 + extrapolation`, and holds a `share` of the members.
         """
-        ratio = np.abs(self.scaled) / (1 + self.outside)
+        ratio = np.abs(self.scaled) / (1 + self.extrapolation)
         order = np.argsort(ratio)
         cumulated = np.cumsum(self.weight[order]) / self.weight.sum()
         return float(np.interp(share, cumulated, ratio[order]))
 
     def held(self, half_width: float) -> float:
         """The share of members that an interval of this half width holds."""
-        inside = np.abs(self.scaled) <= half_width * (1 + self.outside)
+        inside = np.abs(self.scaled) <= half_width * (1 + self.extrapolation)
         return float(np.average(inside, weights=self.weight))
 
 
@@ -267,7 +267,7 @@ def leave_family_out(rows: Rows, law: Law) -> Errors:
                     np.full(len(known), own.family[i]),
                     own.top1[i] - law.percent(predicted),
                     law.scale(own.top1[i]) - predicted,
-                    outside(own.costs[i], own.costs[known]),
+                    extrapolation(own.costs[i], own.costs[known]),
                     np.full(len(known), 1 / len(known)),
                 )
             )

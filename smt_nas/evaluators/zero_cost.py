@@ -32,8 +32,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smt_nas.arch import Architecture
-from smt_nas.evaluators import published_agreement
-from smt_nas.evaluators.base import Evaluation, attempt
+from smt_nas.evaluators.base import Evaluation, call_guarded, read_figures
+from smt_nas.evaluators.evidence import ProxyEvidence
+from smt_nas.evaluators.probes import fingerprint_of_values
+from smt_nas.evaluators.published_agreement import bench_agreement, rank_agreement
 from smt_nas.files import shipped
 from smt_nas.metrics import METRICS
 from smt_nas.models.smt import SMT, build, initial_values
@@ -43,37 +45,62 @@ INITIALISATIONS = 3  # each with another image
 BATCH = 1
 IMAGE_SIZE = {4: 48, 2: 32}  # by stem stride: small, yet 2x2 tokens are left in the last stage
 REFERENCE = {4: "smt", 2: "smt_micro"}  # by stem stride: the space whose sample standardises
+_REVISION = 1  # raised by hand with every change of a measure
 _POOL = 1 << 22  # random numbers drawn once; weights are slices of them
 _REFERENCE_FOLDER = shipped("reference")
 
 
 class ZeroCostEvaluator:
-    """Rates networks by training-free scores, on one CPU thread."""
+    """Evaluates networks by training-free scores, on one CPU thread."""
 
     name = "zero-cost"
     objective = METRICS["score"]
-    parts = MEASURES
+    judged_components = MEASURES
 
     @property
-    def evidence(self) -> str:
-        """What the figure is and what it rests on, in one line."""
-        found = published_agreement.words(self.name)
-        line = f"zero-cost: a proxy, not an accuracy{found and f'; on SMT-Bench-mini {found}'}"
-        weak = [
-            m
-            for m in (self.name, *MEASURES)
-            if (a := published_agreement.agreed(m)) and not a.beats_params
-        ]
-        return f"{line}; at equal MACs {', '.join(weak)} no better than #params" if weak else line
+    def fingerprint(self) -> str:
+        """Of the sample that standardises, and of how the measures are taken: they take seconds."""
+        return _fingerprint(self.name)
+
+    @property
+    def evidence(self) -> ProxyEvidence:
+        """How the score and its measures agreed with trained accuracy."""
+        names = (self.name, *MEASURES)
+        weak = [n for n in names if (a := rank_agreement(n)) and not a.beats_params]
+        return ProxyEvidence(
+            evaluator=self.name,
+            agreement=bench_agreement(self.name),
+            no_better_than_params=tuple(weak),
+        )
 
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
-        """Rate each network; one that fails, or whose score is not finite, says why."""
+        """Score each network; one that fails, or whose score is not finite, says why."""
         with _one_thread():
-            return [attempt(partial(score, arch), self.objective, "proxy") for arch in archs]
+            return [call_guarded(partial(_evaluate, arch), "proxy") for arch in archs]
+
+
+def _evaluate(arch: Architecture) -> Evaluation:
+    return read_figures(score(arch), ZeroCostEvaluator.objective, "proxy")
+
+
+@cache
+def _fingerprint(name: str) -> str:
+    values = {
+        "revision": _REVISION,
+        "measures": MEASURES,
+        "initialisations": INITIALISATIONS,
+        "batch": BATCH,
+        "image_size": {str(stride): size for stride, size in IMAGE_SIZE.items()},
+        "sample": {
+            str(stride): [column.round(8).tolist() for column in reference(space)]
+            for stride, space in REFERENCE.items()
+        },
+    }
+    return fingerprint_of_values(name, values)
 
 
 def score(arch: Architecture) -> dict[str, float]:
-    """The aggregate `score` and the logarithms of its parts. Pure in `arch`.
+    """The aggregate `score` and the logarithms of its measures. Pure in `arch`.
 
     Raises:
         ValueError: a measure is not a positive finite number.

@@ -11,7 +11,7 @@ from smt_nas.search import LatencyTarget, Outcome, Result, TargetMetric
 
 REFERENCE = "smt_t"
 BROKEN = "!"  # marks a measured value that breaks its budget
-_TOPOLOGY = "topology"
+_TOPOLOGY = "topology"  # a component of figures
 _ALWAYS = ("score", "macs", "params", "peak_memory_mb")
 
 
@@ -61,14 +61,18 @@ def _value(outcome: Outcome, q: TargetMetric, spare: bool) -> Column:
 
 def _parts(outcome: Outcome, q: TargetMetric) -> list[Column]:
     """What of the evaluator's figure is of the topology, where it says so."""
-    if not any(_TOPOLOGY in r.details for r in _rows(outcome)):
+    if not any(_topology(r) is not None for r in _rows(outcome)):
         return []
 
     def cell(r: Result) -> str:
-        value = r.details.get(_TOPOLOGY)
+        value = _topology(r)
         return "-" if value is None else f"{value:+.{q.metric.digits}f}"
 
     return [Column("of it\ntopology", cell, spare=True)]
+
+
+def _topology(r: Result) -> float | None:
+    return None if r.evaluation is None else r.evaluation.components.get(_TOPOLOGY)
 
 
 def _measured(outcome: Outcome, q: TargetMetric) -> Column:

@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from smt_nas.report.columns import Column, columns_of
+from smt_nas.report.evidence import describe_evidence
 from smt_nas.report.latency import latency_notes
 from smt_nas.report.outside import edge_notes, outside_document, outside_notes
-from smt_nas.search import Outcome, Result, Trial
+from smt_nas.search import Outcome, Result, Settings, Trial
 
 WIDTH = 80  # of a terminal: the table fits it
 ROWS = 20  # of a long front that are shown without --all
@@ -72,11 +73,11 @@ def front_notes(outcome: Outcome, show_all: bool) -> list[str]:
 
 def _unrated(outcome: Outcome) -> list[str]:
     """Trials that were stopped on purpose, and those that failed."""
-    without = [t.evaluation for t in outcome.trials if t.evaluation.reason is not None]
+    without = [t.evaluation for t in outcome.trials if t.evaluation.failure is not None]
     lines = []
     for word, some in (
-        ("were stopped early", [e.reason for e in without if e.stopped]),
-        ("failed", [e.reason for e in without if not e.stopped]),
+        ("were stopped early", [e.failure for e in without if e.stopped]),
+        ("failed", [e.failure for e in without if not e.stopped]),
     ):
         if some:
             lines.append(f"{len(some)} of {len(outcome.trials)} trials {word}, e.g.: {some[0]}")
@@ -91,12 +92,12 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
     return {
         "schema": 2,
         "run": str(outcome.path),
-        "settings": outcome.settings.model_dump(mode="json", exclude={"storage"}),
+        "settings": _settings_document(outcome.settings),
         "finished": outcome.finished,
         "trials": len(outcome.trials),
         "failed": sum(_failed(t) for t in outcome.trials),
         "stopped": sum(t.evaluation.stopped for t in outcome.trials),
-        "evidence": outcome.evidence,
+        "evidence": None if outcome.evidence is None else describe_evidence(outcome.evidence),
         "kendall_tau": outcome.kendall_taus,
         "targets": {n: records[str(t)].model_dump(mode="json") for n, t in targets.items()},
         "prediction_error": {
@@ -107,8 +108,18 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def _settings_document(settings: Settings) -> dict[str, Any]:
+    """The evaluator as a user writes it; what it was told beside that stands as `training`."""
+    choice = settings.evaluator
+    said = {} if choice is None else {k: v for k, v in choice.said.items() if k != "target"}
+    return settings.model_dump(mode="json", exclude={"storage"}) | {
+        "evaluator": None if choice is None else choice.word,
+        "training": said or None,
+    }
+
+
 def _failed(trial: Trial) -> bool:
-    return trial.evaluation.reason is not None and not trial.evaluation.stopped
+    return trial.evaluation.failure is not None and not trial.evaluation.stopped
 
 
 def _thinned(members: Sequence[Result]) -> list[Result]:
@@ -127,7 +138,9 @@ def _title(outcome: Outcome) -> str:
 
 
 def _provenance(outcome: Outcome) -> list[str]:
-    lines = [] if outcome.evidence is None else [f"{outcome.evidence.rstrip('.')}."]
+    lines = (
+        [] if outcome.evidence is None else [f"{describe_evidence(outcome.evidence).rstrip('.')}."]
+    )
     if outcome.kendall_taus:
         taus = ", ".join(f"{tau:.2f} to #{name}" for name, tau in outcome.kendall_taus.items())
         rated = outcome.problem.evaluated_metric

@@ -1,10 +1,11 @@
 """Which networks to try next, and what came of it.
 
     from smt_nas import search
-    outcome = search.start(search.Settings(budgets=["2.4GFLOPs"], seed=0)).run()
+    outcome = search.create_search(search.Settings(budgets=["2.4GFLOPs"], seed=0)).run()
     outcome.front[0].arch, outcome.front[0].values
 
-`start` begins a search, `reopen` takes one up again; `Search.run` goes on to the end.
+`create_search` begins a search, `resume_search` takes one up again; `Search.run` goes on to the
+end.
 """
 
 from __future__ import annotations
@@ -17,13 +18,12 @@ if TYPE_CHECKING:
     from smt_nas.search.objectives import LatencyTarget, TargetMetric
     from smt_nas.search.problem import Problem
     from smt_nas.search.results import Result
-    from smt_nas.search.run_directory import DEFAULT_EVALUATOR, Settings, recorded_settings, usual_n
-    from smt_nas.search.setup import reopen, start
+    from smt_nas.search.run_directory import Settings
+    from smt_nas.search.setup import create_search, resume_search
     from smt_nas.search.strategies import STRATEGIES, Strategy
     from smt_nas.search.study import Study, Trial
 
 __all__ = [
-    "DEFAULT_EVALUATOR",
     "STRATEGIES",
     "LatencyTarget",
     "Outcome",
@@ -35,19 +35,17 @@ __all__ = [
     "Study",
     "TargetMetric",
     "Trial",
-    "recorded_settings",
-    "reopen",
-    "start",
-    "usual_n",
+    "create_search",
+    "resume_search",
 ]
 
 _HOMES = {
-    "setup": ("reopen", "start"),
+    "setup": ("create_search", "resume_search"),
     "engine": ("Outcome", "Search"),
     "results": ("Result",),
     "objectives": ("TargetMetric", "LatencyTarget"),
     "problem": ("Problem",),
-    "run_directory": ("DEFAULT_EVALUATOR", "Settings", "recorded_settings", "usual_n"),
+    "run_directory": ("Settings",),
     "strategies": ("STRATEGIES", "Strategy"),
     "study": ("Study", "Trial"),
 }

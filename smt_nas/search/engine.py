@@ -7,17 +7,19 @@ The state is the study. Round r proposes trials 32 r to 32 r + 31 from the trial
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from smt_nas.evaluators import Evaluation, Evaluator, Foresees, Trains
+from smt_nas.evaluators import BatchEvaluator, Evaluation, Evaluator, TrainingEvaluator
+from smt_nas.evaluators.evidence import AnyEvidence
 from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.runtime.progress import NullProgress, SearchListener
-from smt_nas.search.evaluate import Rater
+from smt_nas.search.evaluate import EvaluationRunner
+from smt_nas.search.objectives import Floats
 from smt_nas.search.problem import Problem
 from smt_nas.search.results import (
     PredictionError,
@@ -31,7 +33,7 @@ from smt_nas.search.run_directory import RunDirectory, Settings
 from smt_nas.search.strategies import BATCH, Prior, Strategy, make_strategy
 from smt_nas.search.study import Study, Trial, make_history
 from smt_nas.search.verify import Notes, proof, verify_networks
-from smt_nas.space import Genes
+from smt_nas.space import Genes, SearchSpace
 from smt_nas.space.baselines import baselines
 
 _COUNTED = ("params", "macs")  # what a score is compared with, so that nobody takes it for accuracy
@@ -52,7 +54,8 @@ class Outcome:
         kendall_taus: of the evaluator's values to `params` and to `macs` in this run; empty without
             an evaluator or with fewer than 3 trials.
         prediction_errors: against what was measured on the front, by metric.
-        evidence: what the evaluator's figures rest on; None without one.
+        evidence: what the evaluator's figures rest on; a sentence in runs of before, None without
+            one.
         finished: all trials are there and the front is verified.
         interrupted: the user stopped it.
     """
@@ -66,14 +69,14 @@ class Outcome:
     trials: list[Trial]
     kendall_taus: dict[str, float]
     prediction_errors: dict[str, PredictionError]
-    evidence: str | None
+    evidence: AnyEvidence | str | None
     finished: bool
     interrupted: bool = False
 
 
 @dataclass
 class Search:
-    """A search in its run directory. Made by `start` or `reopen`.
+    """A search in its run directory. Made by `create_search` or `resume_search`.
 
     Attributes:
         directory: where it lives.
@@ -81,7 +84,9 @@ class Search:
         study: the trials.
         evaluator: None where formulas suffice, or where nothing will be evaluated.
         listener: hears what happens.
-        workers: processes that rate and count networks; results do not depend on it.
+        workers: processes that evaluate and count networks; results do not depend on it.
+        superseded: genes of networks that were tried before the evaluator changed; they are
+            evaluated again first.
     """
 
     directory: RunDirectory
@@ -90,6 +95,7 @@ class Search:
     evaluator: Evaluator | None
     listener: SearchListener = field(default_factory=NullProgress)
     workers: int = 1
+    superseded: Sequence[Genes] = ()
 
     def run(self) -> Outcome:
         """Do what is missing and write the front; Ctrl-C writes the front of what is there.
@@ -102,9 +108,9 @@ class Search:
             interrupted = False
             try:
                 with ProcessPool(self.workers) as workers:
-                    rater = self._rater(workers)
-                    trials = self._evaluate(rater)
-                    self._evaluate_baselines(rater)
+                    runner = self._runner(workers)
+                    trials = self._evaluate(runner)
+                    self._evaluate_baselines(runner)
                     if self.directory.settings.verify:
                         self._verify(trials, workers)
             except KeyboardInterrupt:
@@ -121,6 +127,7 @@ class Search:
         baseline_rows = [self._add_verification(r, notes) for r in self._collect_baselines(notes)]
         proved = all(self._is_verified(r, notes) for r in (*front, *baseline_rows))
         enough = len(trials) >= settings.n or notes.get("exhausted", False)
+        enough = enough and len(trials) >= len(self.superseded)
         return Outcome(
             path=self.directory.path,
             settings=settings,
@@ -135,12 +142,16 @@ class Search:
             finished=enough and (proved or not settings.verify),
         )
 
-    def _rater(self, workers: ProcessPool) -> Rater:
+    def _runner(self, workers: ProcessPool) -> EvaluationRunner:
+        settings = self.directory.settings
         earlier = [t.evaluation for t in self.study.trials()]
-        return Rater(self.evaluator, workers, self.directory.settings.timeout, earlier)
+        return EvaluationRunner(
+            self.evaluator, workers, settings.evaluator, settings.timeout, earlier
+        )
 
-    def _evaluate(self, rater: Rater) -> list[Trial]:
+    def _evaluate(self, runner: EvaluationRunner) -> list[Trial]:
         settings, trials = self.directory.settings, self.study.trials()
+        self._evaluate_again(runner, trials)
         proposer = make_strategy(settings.strategy, self.problem, self._make_prior())
         while len(trials) < settings.n:
             self.listener.step("evaluate", len(trials), settings.n)
@@ -152,17 +163,28 @@ class Search:
                     f"{len(trials)} tried instead of {settings.n}."
                 )
                 break
-            archs = self.problem.space.decode(todo)
-            for genes, rating in zip(todo, rater.rate(archs), strict=True):
-                trials.append(self.study.add(genes, rating))
-                self.listener.step("evaluate", len(trials), settings.n)
+            self._try(runner, todo, trials, settings.n)
         return trials
+
+    def _evaluate_again(self, runner: EvaluationRunner, trials: list[Trial]) -> None:
+        """Try the networks of before the evaluator changed, round by round, as they were tried."""
+        every = self.superseded
+        while len(trials) < len(every):
+            end = (len(trials) // BATCH + 1) * BATCH
+            self._try(runner, np.array(every[len(trials) : end]), trials, len(every))
+
+    def _try(self, runner: EvaluationRunner, todo: Genes, trials: list[Trial], total: int) -> None:
+        """Evaluate networks (n, G), and add each to the study and to `trials` when it is there."""
+        archs = self.problem.space.decode(todo)
+        for genes, evaluation in zip(todo, runner.evaluate(archs), strict=True):
+            trials.append(self.study.add(genes, evaluation))
+            self.listener.step("evaluate", len(trials), total)
 
     def _make_prior(self) -> Prior | None:
         evaluator, space = self.evaluator, self.problem.space
-        if not isinstance(evaluator, Foresees):
+        if not isinstance(evaluator, BatchEvaluator):
             return None
-        return Prior(partial(evaluator.figures, space), is_final=evaluator.exact)
+        return Prior(partial(_predict_mean, evaluator, space), is_final=evaluator.is_final)
 
     def _propose(self, proposer: Strategy, trials: Sequence[Trial]) -> Genes:
         """What is left of the round that the next trial belongs to; (n, G)."""
@@ -172,15 +194,17 @@ class Search:
         done = {t.genes.tobytes() for t in trials[first:]}
         return proposed[[row.tobytes() not in done for row in proposed]]
 
-    def _evaluate_baselines(self, rater: Rater) -> None:
+    def _evaluate_baselines(self, runner: EvaluationRunner) -> None:
         if self.problem.evaluated_metric is None or self.evaluator is None:
             return
         notes = self.study.notes()
         presets = baselines(self.problem.space)
-        worth = self.evaluator.baselines if isinstance(self.evaluator, Trains) else presets
+        evaluator = self.evaluator
+        worth = evaluator.baselines if isinstance(evaluator, TrainingEvaluator) else presets
         todo = {name: presets[name] for name in worth if f"baseline:{name}" not in notes}
-        for name, rating in zip(todo, rater.rate(list(todo.values())), strict=True):
-            self.study.remember(f"baseline:{name}", asdict(rating))
+        evaluations = runner.evaluate(list(todo.values()))
+        for name, evaluation in zip(todo, evaluations, strict=True):
+            self.study.remember(f"baseline:{name}", evaluation.to_record())
 
     def _collect_baselines(self, notes: Notes) -> list[Result]:
         results = []
@@ -234,7 +258,11 @@ def _noted(note: Any) -> Evaluation | None:
     """A baseline's rating; older runs hold value and provenance alone."""
     if note is None:
         return None
-    return Evaluation(**note) if isinstance(note, dict) else Evaluation(*note)
+    return Evaluation.from_record(note) if isinstance(note, dict) else Evaluation(*note)
+
+
+def _predict_mean(evaluator: BatchEvaluator, space: SearchSpace, genes: Genes) -> Floats:
+    return evaluator.predict(space, genes).mean
 
 
 def _find_failed(notes: Notes) -> set[str]:

@@ -23,7 +23,6 @@ from smt_nas.metrics import METRICS
 from smt_nas.search.problem import Problem
 from smt_nas.search.study import Trial
 
-_ENDS = {"low", "high"}  # of an interval, among an evaluation's details
 OP_COUNTERS = ("torch", "fvcore", "thop")
 
 
@@ -54,7 +53,7 @@ class Result:
         values: what the search judged it by, by quantity; what is not known is not there.
         provenance: where each value comes from.
         intervals: low and high end of each predicted value.
-        details: what the evaluator said beside its figure.
+        evaluation: what the evaluator said; None where it was not asked, or has no figure.
         witnesses: MACs by counter (`torch`, `fvcore`, `thop`); empty before the proof.
         measured: what was measured of predicted quantities; empty before the proof.
         breaks: limits that do not hold by measurement, whatever was predicted.
@@ -67,7 +66,7 @@ class Result:
     values: dict[str, float]
     provenance: dict[str, str]
     intervals: dict[str, tuple[float, float]]
-    details: dict[str, float] = field(default_factory=dict)
+    evaluation: Evaluation | None = None
     op_counts: dict[str, int] = field(default_factory=dict)
     measured: dict[str, MeasuredValue] = field(default_factory=dict)
     violations: tuple[str, ...] = ()
@@ -101,6 +100,11 @@ class Result:
             reason=proof["reason"],
         )
 
+    @property
+    def details(self) -> dict[str, float]:
+        """What the evaluator said beside its figure, by its name in files."""
+        return {} if self.evaluation is None else self.evaluation.to_columns()
+
     def as_dict(self) -> dict[str, Any]:
         """The entry of the JSON output (schema 2)."""
         return {
@@ -131,19 +135,19 @@ def make_result(
     values |= {name: found[0] for name, found in predictions.items()}
     provenance |= dict.fromkeys(predictions, "predicted")
     intervals = {name: (low, high) for name, (_, low, high) in predictions.items()}
-    details: dict[str, float] = {}
+    evaluation = None
     if rating is not None and rating.value is not None and problem.evaluated_metric is not None:
         rated = problem.evaluated_metric.name
         values[rated], provenance[rated] = rating.value, rating.provenance
-        details = dict(rating.details)
-        if details.keys() >= _ENDS:
-            intervals[rated] = (details.pop("low"), details.pop("high"))
-    return Result(name, arch, values, provenance, intervals, details)
+        evaluation = rating
+        if rating.interval is not None:
+            intervals[rated] = rating.interval
+    return Result(name, arch, values, provenance, intervals, evaluation)
 
 
 def select_front(problem: Problem, trials: Sequence[Trial]) -> list[Result]:
     """Non-dominated feasible trials, best first objective first. All of them, none thinned out."""
-    good = [t for t in trials if t.evaluation.reason is None]
+    good = [t for t in trials if t.evaluation.failure is None]
     if not good:
         return []
     genes = np.array([t.genes for t in good])

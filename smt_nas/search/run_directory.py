@@ -13,15 +13,17 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from smt_nas.errors import ConfigError, StoreError
+from smt_nas.evaluators import EvaluatorChoice, default_evaluator
+from smt_nas.evaluators.evidence import AnyEvidence
 from smt_nas.files import locked, write_atomic
 from smt_nas.search.forecast import TargetRecord
 from smt_nas.search.objectives import BEFORE_DEVICES
@@ -30,11 +32,9 @@ from smt_nas.space import SearchSpace, SpaceConfig
 from smt_nas.yaml import read_yaml, to_yaml, validated
 
 _VERSIONS = ("smt-nas", "torch", "numpy", "optuna", "pymoo", "scikit-learn", "fvcore", "thop")
-
-
-DEFAULT_EVALUATOR = "joint"
+_FILE = "run.yaml"
 TRAININGS = "trainings"
-_USUAL_N = {"joint": 32, "predictor": 32, "capacity": 32, "short-train": 24}
+FINGERPRINT = "fingerprint"  # of the evaluator, in what a study's trials depend on
 
 
 class Settings(BaseModel):
@@ -47,10 +47,9 @@ class Settings(BaseModel):
         device: where latencies are of that name no device, e.g. `a100:b8:fp16`; None for this
             machine's GPU, or its CPU where there is none.
         strategy: of STRATEGIES.
-        evaluator: of EVALUATORS, or your own function, `mypkg.mymod:fn`; None where the objectives
-            are all formulas.
-        training: of an evaluator that trains: data, epochs, recipe, ...; None for others.
-        timeout: seconds that rating one network may take; None for any.
+        evaluator: of EVALUATORS, with what is said to it; a word is read too, e.g. `capacity` or
+            `mypkg.mymod:fn`. None where the objectives are all formulas.
+        timeout: seconds that evaluating one network may take; None for any.
         n: networks to try.
         seed: the same seed gives the same search.
         storage: URL for Optuna; None for a SQLite file in the run directory.
@@ -64,13 +63,25 @@ class Settings(BaseModel):
     objectives: tuple[str, ...] = ()
     device: str | None = None
     strategy: str = "nsga2"
-    evaluator: str | None = DEFAULT_EVALUATOR
-    training: dict[str, Any] | None = None
+    evaluator: EvaluatorChoice | None = Field(
+        default_factory=lambda: EvaluatorChoice(name=default_evaluator())
+    )
     timeout: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     n: Annotated[int, Field(ge=1, le=1_000_000)] = 128
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     storage: str | None = None
     verify: Annotated[bool, Field(validation_alias=AliasChoices("verify", "prove"))] = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_training(cls, values: Any) -> Any:
+        """In files of before, what candidates are trained for stands beside the evaluator."""
+        if not isinstance(values, Mapping) or "training" not in values:
+            return values
+        rest = {name: value for name, value in values.items() if name != "training"}
+        if values["training"] is None:
+            return rest
+        return rest | {"evaluator": {"name": rest["evaluator"], "config": values["training"]}}
 
 
 class _RunFile(BaseModel):
@@ -83,7 +94,8 @@ class _RunFile(BaseModel):
     versions: dict[str, str]
     device: str
     targets: tuple[TargetRecord, ...] = ()
-    evidence: str | None = None
+    evidence: AnyEvidence | str | None = None
+    evaluator_fingerprint: str | None = None
 
 
 class RunDirectory:
@@ -95,7 +107,9 @@ class RunDirectory:
         space: the search space as it was then, whatever its file says now.
         study_name: name of the study in its storage; stays when the folder is moved.
         targets: devices and conditions that its latencies are of; the search's own first.
-        evidence: what its evaluator's figures rest on; None without one.
+        evidence: what its evaluator's figures rest on; a sentence in runs of before, None without
+            one.
+        fingerprint: of its evaluator; None without one, and in runs of before.
     """
 
     def __init__(
@@ -105,7 +119,8 @@ class RunDirectory:
         space: SearchSpace,
         study: str,
         targets: Sequence[TargetRecord] = (),
-        evidence: str | None = None,
+        evidence: AnyEvidence | str | None = None,
+        fingerprint: str | None = None,
     ) -> None:
         self.path = path
         self.settings = settings
@@ -113,6 +128,7 @@ class RunDirectory:
         self.study_name = study
         self.targets = tuple(targets) or (TargetRecord(target=BEFORE_DEVICES),)
         self.evidence = evidence
+        self.fingerprint = fingerprint
 
     @classmethod
     def create(
@@ -121,7 +137,8 @@ class RunDirectory:
         settings: Settings,
         space: SearchSpace,
         targets: Sequence[TargetRecord] = (),
-        evidence: str | None = None,
+        evidence: AnyEvidence | None = None,
+        fingerprint: str | None = None,
     ) -> RunDirectory:
         """Make a new run directory; without a path, `runs/<space>-<budget>`, numbered if taken.
 
@@ -131,10 +148,11 @@ class RunDirectory:
         if settings.storage is not None:
             check_url(settings.storage)
         path = _made(settings, path)
-        directory = cls(path, settings, space, path.resolve().name, targets, evidence)
+        study = path.resolve().name
+        directory = cls(path, settings, space, study, targets, evidence, fingerprint)
         with directory.lock():
             occupied = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
-            if "run.yaml" in occupied:
+            if _FILE in occupied:
                 raise StoreError(_taken(path, settings))
             if occupied:
                 raise StoreError(
@@ -148,15 +166,16 @@ class RunDirectory:
                 "versions": _versions(),
                 "device": device(),
                 "targets": [r.model_dump(mode="json") for r in targets],
-                "evidence": evidence,
+                "evidence": None if evidence is None else evidence.model_dump(mode="json"),
+                "evaluator_fingerprint": fingerprint,
             }
-            write_atomic(path / "run.yaml", to_yaml(content))
+            write_atomic(path / _FILE, to_yaml(content))
         return directory
 
     def discard(self) -> None:
         """Take back `create`: its study could not be made."""
         with contextlib.suppress(OSError):
-            (self.path / "run.yaml").unlink()
+            (self.path / _FILE).unlink()
             (self.path / ".lock").unlink(missing_ok=True)
             self.path.rmdir()
 
@@ -177,7 +196,26 @@ class RunDirectory:
                 "it."
             )
         space = SearchSpace(file.space, settings.space)
-        return cls(path, settings, space, file.study, file.targets, file.evidence)
+        return cls(
+            path,
+            settings,
+            space,
+            file.study,
+            file.targets,
+            file.evidence,
+            file.evaluator_fingerprint,
+        )
+
+    def adopt_evaluator(
+        self, fingerprint: str, study: str | None = None, evidence: AnyEvidence | None = None
+    ) -> None:
+        """Write down which evaluator the trials are of, and in which study. Raises StoreError."""
+        values = read_yaml(self.path / _FILE) | {"evaluator_fingerprint": fingerprint}
+        self.fingerprint = fingerprint
+        if study is not None and evidence is not None:
+            values |= {"study": study, "evidence": evidence.model_dump(mode="json")}
+            self.study_name, self.evidence = study, evidence
+        write_atomic(self.path / _FILE, to_yaml(values))
 
     @property
     def database(self) -> Path:
@@ -192,27 +230,28 @@ class RunDirectory:
     @property
     def identity(self) -> dict[str, Any]:
         """What the trials depend on, as plain values."""
-        names = ("seed", "budgets", "objectives", "strategy", "evaluator", "training")
+        names = ("seed", "budgets", "objectives", "strategy")
         values = self.settings.model_dump(mode="json")
-        found = {"space": self.space.digest, **{name: values[name] for name in names}}
-        if found["training"] is None:
-            del found["training"]  # as runs had it that knew of none
+        identity: dict[str, Any] = {"space": self.space.digest, **{n: values[n] for n in names}}
+        identity |= _evaluator_identity(self.settings.evaluator)
         forecasts = {str(r.target): r.forecast.digest for r in self.targets if r.forecast}
-        return found | ({"predictions": forecasts} if forecasts else {})
+        if forecasts:
+            identity["predictions"] = forecasts
+        if self.fingerprint is not None:
+            identity[FINGERPRINT] = self.fingerprint
+        return identity
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the directory for writing; see `files.locked`."""
         return locked(self.path, f"`smt-nas front {self.path}` reads it.")
 
 
-def recorded_settings(path: Path) -> Settings:
-    """What the search of a run directory was asked for. Raises StoreError."""
-    return _read(path).settings
-
-
-def usual_n(evaluator: str) -> int:
-    """Networks that a search tries where it was not said how many."""
-    return _USUAL_N.get(evaluator, 128)
+def _evaluator_identity(choice: EvaluatorChoice | None) -> dict[str, Any]:
+    """The evaluator, under the words that studies have it by from the first."""
+    if choice is None:
+        return {"evaluator": None}
+    said = {name: value for name, value in choice.said.items() if name != "target"}
+    return {"evaluator": choice.word} | ({"training": said} if said else {})
 
 
 def device() -> str:
@@ -234,7 +273,7 @@ def _masked(settings: Settings) -> dict[str, Any]:
 
 
 def _read(path: Path) -> _RunFile:
-    file = path / "run.yaml"
+    file = path / _FILE
     if not file.is_file():
         raise StoreError(
             f"{path}: is not a run directory (no run.yaml). Start one with `smt-nas search "

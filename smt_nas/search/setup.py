@@ -1,18 +1,28 @@
-"""Begin a search, or take one up again: every check comes before anything is written."""
+"""Create a search, or resume one: every check comes before anything is written."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from smt_nas.errors import ConfigError, MeasurementError, StoreError, UnknownName
-from smt_nas.evaluators import Evaluator, Trains, make_evaluator
+from smt_nas.evaluators import (
+    EVALUATORS,
+    Evaluator,
+    EvaluatorChoice,
+    TrainingEvaluator,
+    default_evaluator,
+    list_evaluators,
+    make_evaluator,
+)
+from smt_nas.evaluators.base import SpaceBound
 from smt_nas.metrics import METRICS
+from smt_nas.runtime.process_pool import available_cores
 from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.search.engine import Search
-from smt_nas.search.evaluate import runs_elsewhere
+from smt_nas.search.evaluator_change import OpenedStudy, check_evaluator, open_study
 from smt_nas.search.objectives import FROM_LATENCY
 from smt_nas.search.problem import COST_OBJECTIVES, Problem
-from smt_nas.search.run_directory import DEFAULT_EVALUATOR, TRAININGS, RunDirectory, Settings
+from smt_nas.search.run_directory import RunDirectory, Settings
 from smt_nas.search.strategies import make_strategy
 from smt_nas.search.study import Study
 from smt_nas.search.survey import introduce
@@ -20,56 +30,62 @@ from smt_nas.space import SearchSpace
 from smt_nas.yaml import validated
 
 
-def start(
+def create_search(
     settings: Settings,
     out: Path | None = None,
     *,
-    rater: Evaluator | None = None,
+    evaluator: Evaluator | None = None,
     listener: SearchListener | None = None,
-    workers: int = 1,
+    workers: int | None = 1,
 ) -> Search:
     """Check everything, make the run directory and its study. Nothing is evaluated yet.
 
     Args:
         settings: what is asked for.
         out: run directory; `runs/<space>-<budget>` by default.
-        rater: an evaluator of your own instead of the one that the settings name.
+        evaluator: one of your own instead of the one that the settings name; it is asked in this
+            process, and `resume_search` needs it handed in again.
         listener: hears what happens.
-        workers: processes that rate and count networks; results do not depend on it.
+        workers: processes that evaluate and count networks; None for as many as this machine has
+            cores for. Results do not depend on it.
 
     Raises:
         ConfigError: a setting that is not allowed, or a budget that nothing can meet.
         StoreError: the run directory or the storage cannot be used.
     """
     space = SearchSpace.load(settings.space)
-    problem, rater = _wanted(settings, space, rater)
+    choice = _choose(settings, evaluator)
+    problem, evaluator = _resolve(settings, space, choice, evaluator)
     settings = settings.model_copy(
         update={
             "objectives": tuple(q.metric.name for q in problem.objectives),
-            "evaluator": rater.name if rater else None,
+            "evaluator": None if evaluator is None else choice,
             "device": settings.device or problem.target.place.label,
         }
     )
     listener = listener or NullProgress()
     introduce(problem, listener)
-    evidence = None if rater is None else rater.evidence
-    directory = RunDirectory.create(out, settings, space, problem.target_records, evidence)
-    if evidence is not None:
-        listener.say(evidence)
+    evidence, fingerprint = None, None
+    if evaluator is not None:
+        evidence, fingerprint = evaluator.evidence, evaluator.fingerprint
+    directory = RunDirectory.create(
+        out, settings, space, problem.target_records, evidence, fingerprint
+    )
     listener.say(f"Run directory: {directory.path}")
-    study, rater = _first_study(problem, directory), _placed(rater, directory)
-    return Search(directory, problem, study, rater, listener, workers)
+    opened = OpenedStudy(_first_study(problem, directory))
+    return _search(directory, problem, opened, evaluator, listener, workers)
 
 
-def reopen(
+def resume_search(
     path: Path,
     *,
     n: int | None = None,
     storage: str | None = None,
-    rater: Evaluator | None = None,
+    evaluator: Evaluator | None = None,
+    accept_changed_evaluator: bool = False,
     read_only: bool = False,
     listener: SearchListener | None = None,
-    workers: int = 1,
+    workers: int | None = 1,
 ) -> Search:
     """Open the search of a run directory, to go on or to read it.
 
@@ -77,30 +93,61 @@ def reopen(
         path: the run directory.
         n: another number of networks to try.
         storage: URL of the study, where its password was not written to run.yaml.
-        rater: needed where the search was given one that `make_evaluator` cannot make.
+        evaluator: needed where `create_search` was given one.
+        accept_changed_evaluator: go on where the evaluator is not what it was: the networks that
+            were tried are then evaluated again.
         read_only: only `Search.outcome` will be called.
         listener: hears what happens.
-        workers: processes that rate and count networks; results do not depend on it.
+        workers: processes that evaluate and count networks; None for as many as this machine has
+            cores for. Results do not depend on it.
 
     Raises:
         StoreError: not a run directory, its study cannot be used, or its device is no longer
-            predicted as it was.
+            predicted as it was, or its evaluator has changed.
     """
     directory = RunDirectory.open(path, storage)
     if n is not None:
         directory.settings = validated(
             Settings, {**directory.settings.model_dump(), "n": n}, f"resume {path}"
         )
-    settings = directory.settings
     problem = _recorded(directory) if read_only else _again(directory)
-    rater = None if read_only else _placed(_rater(problem, rater or settings.evaluator), directory)
-    if settings.storage is None and not _filled(directory.database):
+    evaluator = None if read_only else _recorded_evaluator(directory, problem, evaluator)
+    if directory.settings.storage is None and not _filled(directory.database):
         if read_only:
             raise StoreError(f"{path}: holds no trials yet. Use `smt-nas resume {path}`.")
-        study = _create(problem, directory)  # killed between run.yaml and the study
-    else:
-        study = Study.load(problem, directory.storage, directory.study_name, directory.identity)
-    return Search(directory, problem, study, rater, listener or NullProgress(), workers)
+        _create(problem, directory)  # killed between run.yaml and the study
+    opened = open_study(directory, problem)
+    if evaluator is not None:
+        opened = check_evaluator(directory, problem, opened, evaluator, accept_changed_evaluator)
+    return _search(directory, problem, opened, evaluator, listener or NullProgress(), workers)
+
+
+def _search(
+    directory: RunDirectory,
+    problem: Problem,
+    opened: OpenedStudy,
+    evaluator: Evaluator | None,
+    listener: SearchListener,
+    workers: int | None,
+) -> Search:
+    """The search; an evaluator that trains keeps its trainings in the run directory."""
+    if isinstance(evaluator, TrainingEvaluator):
+        folder, choice = directory.path / opened.trainings, directory.settings.evaluator
+        made_here = choice is not None and not choice.handed_in
+        evaluator = (
+            evaluator.in_workdir(folder, workers, listener)
+            if made_here
+            else evaluator.in_workdir(folder)
+        )
+    return Search(
+        directory=directory,
+        problem=problem,
+        study=opened.study,
+        evaluator=evaluator,
+        listener=listener,
+        workers=workers or available_cores(),
+        superseded=opened.superseded,
+    )
 
 
 _WITHOUT_EVALUATOR = [n for n, m in METRICS.items() if m.formula or n in FROM_LATENCY]
@@ -146,49 +193,78 @@ def _again(directory: RunDirectory) -> Problem:
     return problem
 
 
-def _wanted(
-    settings: Settings, space: SearchSpace, rater: Evaluator | None
+def _choose(settings: Settings, evaluator: Evaluator | None) -> EvaluatorChoice:
+    """The evaluator by its name: of one that is handed in, or of the settings, or the default."""
+    if evaluator is not None:
+        return EvaluatorChoice(name=evaluator.name, handed_in=True)
+    return settings.evaluator or EvaluatorChoice(name=default_evaluator())
+
+
+def _resolve(
+    settings: Settings, space: SearchSpace, choice: EvaluatorChoice, evaluator: Evaluator | None
 ) -> tuple[Problem, Evaluator | None]:
     """The problem, whose objectives are the evaluator's and the costs where none were named."""
     objectives = settings.objectives
     if not objectives:
-        rater = rater or make_evaluator(settings.evaluator or DEFAULT_EVALUATOR)
-        objectives = (rater.objective.name, *COST_OBJECTIVES)
+        evaluator = evaluator or make_evaluator(choice)
+        objectives = (evaluator.objective.name, *COST_OBJECTIVES)
     problem = Problem.of(space, settings.budgets, objectives, settings.device)
     make_strategy(settings.strategy, problem)
-    found = _rater(problem, rater or settings.evaluator)
-    if found is None and settings.training is not None:
+    if problem.evaluated_metric is None:
+        evaluator = None
+    else:
+        evaluator = evaluator or make_evaluator(choice)
+        _check_objective(problem, evaluator)
+    if evaluator is None and choice.options:
+        wanted = make_evaluator(choice).objective.name
         raise ConfigError(
-            "--data: candidates are trained where an objective asks how good they are (got "
-            f"{', '.join(q.name for q in problem.objectives)}). Drop it, or add --objective "
-            "val_top1."
+            f"{choice.options[0]}: is for evaluator {choice.name}, which is asked where an "
+            f"objective needs it (got {', '.join(q.name for q in problem.objectives)}). Drop it, "
+            f"or add --objective {wanted}."
         )
-    if settings.timeout is not None and (found is None or not runs_elsewhere(found)):
+    if settings.timeout is not None and (
+        evaluator is None or choice.handed_in or not choice.entry.in_worker
+    ):
+        in_workers = list_evaluators(n for n, entry in EVALUATORS.items() if entry.in_worker)
         raise ConfigError(
-            "--timeout: is for your own function, mypkg.mymod:fn, and zero-cost (got "
-            f"{'no evaluator' if found is None else found.name}). Drop it."
+            f"--timeout: is for {in_workers} (got "
+            f"{'no evaluator' if evaluator is None else evaluator.name}). Drop it."
         )
-    return problem, found
+    if isinstance(evaluator, SpaceBound):
+        evaluator.check_space(space)
+    return problem, evaluator
 
 
-def _rater(problem: Problem, wanted: Evaluator | str | None) -> Evaluator | None:
-    """The evaluator, where an objective needs one."""
+def _recorded_evaluator(
+    directory: RunDirectory, problem: Problem, evaluator: Evaluator | None
+) -> Evaluator | None:
+    """The evaluator of a run, where an objective needs one."""
+    choice = directory.settings.evaluator
     if problem.evaluated_metric is None:
         return None
-    if wanted is None or isinstance(wanted, str):
-        wanted = make_evaluator(wanted or DEFAULT_EVALUATOR)
-    others = [q.name for q in problem.objectives if q.is_evaluated and q.metric != wanted.objective]
+    if evaluator is None:
+        choice = choice or EvaluatorChoice(name=default_evaluator())
+        if choice.handed_in:
+            raise StoreError(
+                f"{directory.path}: its evaluator {choice.name} was handed in by a program (got "
+                "none). Go on there: smt_nas.search.resume_search(path, evaluator=...)."
+            )
+        evaluator = make_evaluator(choice)
+    _check_objective(problem, evaluator)
+    if isinstance(evaluator, SpaceBound):
+        evaluator.check_space(directory.space)
+    return evaluator
+
+
+def _check_objective(problem: Problem, evaluator: Evaluator) -> None:
+    others = [
+        q.name for q in problem.objectives if q.is_evaluated and q.metric != evaluator.objective
+    ]
     if others:
         raise ConfigError(
-            f"--objective {others[0]}: evaluator {wanted.name} rates {wanted.objective.name}. "
-            f"Choose it, or one of {', '.join(_WITHOUT_EVALUATOR)}."
+            f"--objective {others[0]}: evaluator {evaluator.name} rates {evaluator.objective.name}."
+            f" Choose it, or one of {', '.join(_WITHOUT_EVALUATOR)}."
         )
-    return wanted
-
-
-def _placed(rater: Evaluator | None, directory: RunDirectory) -> Evaluator | None:
-    """An evaluator that trains keeps its trainings in the run directory."""
-    return rater.within(directory.path / TRAININGS) if isinstance(rater, Trains) else rater
 
 
 def _first_study(problem: Problem, directory: RunDirectory) -> Study:

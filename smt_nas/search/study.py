@@ -12,7 +12,7 @@ import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ from smt_nas.space import Gene, Genes
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line a trial on stderr otherwise
 HIDDEN = "***"  # stands for a password
-Identity = Mapping[str, Any]
+Identity = dict[str, Any]
 _IDENTITY = "search"  # attribute of a study: what its trials depend on
 _DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}
 
@@ -116,14 +116,35 @@ class Study:
         with _guard(where):
             backend = optuna.storages.RDBStorage(storage)
             study = optuna.load_study(storage=backend, study_name=name)
-            there = study.user_attrs.get(_IDENTITY) or {}
+        loaded = cls(problem, study, where)
+        there = loaded.identity
         for word, value in identity.items():
             if there.get(word) != value:
                 raise StoreError(
                     f"{where}: belongs to a search with {word} {there.get(word)} (got {value}). "
                     "Restore what was there before, or search anew with another --out."
                 )
-        return cls(problem, study, where)
+        return loaded
+
+    @staticmethod
+    def exists(storage: str, name: str) -> bool:
+        """Whether a storage holds a study of a name. Raises StoreError."""
+        with _guard(f"study {name!r} in {hide_password(storage)}"):
+            return name in optuna.get_all_study_names(optuna.storages.RDBStorage(storage))
+
+    @property
+    def name(self) -> str:
+        """In its storage."""
+        return self.optuna.study_name
+
+    @property
+    def identity(self) -> Identity:
+        """What its trials depend on, as plain values. Raises StoreError."""
+        return dict(self.recall(_IDENTITY) or {})
+
+    def identify(self, identity: Identity) -> None:
+        """Replace what its trials depend on. Raises StoreError."""
+        self.remember(_IDENTITY, dict(identity))
 
     def add(self, genes: Genes, evaluation: Evaluation) -> Trial:
         """Store one finished trial; `genes` is (G,). Raises StoreError."""
@@ -137,7 +158,7 @@ class Study:
         known |= {name: found[0] for name, found in predictions.items()}
         constraints = problem.violations(known)
         values = None
-        if evaluation.reason is None:
+        if evaluation.failure is None:
             rated = (
                 {problem.evaluated_metric.name: evaluation.value}
                 if problem.evaluated_metric
@@ -155,7 +176,7 @@ class Study:
                 "architecture": arch.model_dump(mode="json"),
                 "costs": {name: known[name] for name in COSTS},
                 "predictions": predictions,
-                "evaluation": asdict(evaluation),
+                "evaluation": evaluation.to_record(),
             },
         )
         with _guard(self._where):
@@ -187,7 +208,7 @@ class Study:
             frozen.number,
             np.array(row, dtype=np.int64),
             told["key"],
-            Evaluation(**told["evaluation"]),
+            Evaluation.from_record(told["evaluation"]),
             predictions,
         )
 
@@ -235,7 +256,7 @@ def _guard(where: str) -> Iterator[None]:
 
 
 def _state(evaluation: Evaluation) -> TrialState:
-    if evaluation.reason is None:
+    if evaluation.failure is None:
         return TrialState.COMPLETE
     return TrialState.PRUNED if evaluation.stopped else TrialState.FAIL
 

@@ -18,7 +18,7 @@ from smt_nas.cli.app import app
 from smt_nas.metrics import METRICS
 from smt_nas.report.costs import cost_rows, costs_table
 from smt_nas.report.front import front_table
-from smt_nas.search import reopen
+from smt_nas.search import resume_search
 from tests.fakes.terminal import invoke, printed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,7 +75,7 @@ def test_costs_fit_80_columns(name, by):
 
 
 def test_a_front_fits_80_columns(run):
-    outcome = reopen(run, read_only=True).outcome()
+    outcome = resume_search(run, read_only=True).outcome()
     text = printed(front_table(outcome, True))
     assert len(text.splitlines()) == 1 + 3 + len(outcome.front) + 1 + len(PRESETS)
 

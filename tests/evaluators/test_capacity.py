@@ -18,6 +18,7 @@ from smt_nas.evaluators.capacity import (
     of_arch,
     of_genes,
 )
+from smt_nas.report.evidence import describe_evidence
 
 NAMES = list(PUBLISHED_TOP1)
 
@@ -131,7 +132,7 @@ def test_the_interval_widens_outside_the_published_range():
 def test_distance_is_that_of_the_cost_furthest_out():
     known = np.array([[1.0, 10, 10], [4, 40, 40]])
     table = np.array([[2.0, 20, 20], [1, 10, 40], [4 * math.e, 20, 20], [2, 10 / math.e**2, 80]])
-    np.testing.assert_allclose(law.outside(table, known), [0, 0, 1, 2], atol=1e-12)
+    np.testing.assert_allclose(law.extrapolation(table, known), [0, 0, 1, 2], atol=1e-12)
 
 
 def test_error_of_a_family_left_out(errors):
@@ -162,7 +163,7 @@ def test_the_interval_holds_what_it_says(errors):
         held.append((share, errors.weight[own].sum()))
     shares, weights = zip(*held, strict=True)
     assert 0.72 < np.average(shares, weights=weights) < 0.88
-    far = errors.outside > 0.7
+    far = errors.extrapolation > 0.7
     half = errors.half_width(0.8)
     np.testing.assert_allclose(errors.held(half), 0.8, atol=0.01)
     assert 0.7 < errors.only(far).held(half) < 0.95
@@ -246,10 +247,9 @@ def test_the_evaluator_says_what_it_knows():
     t, micro = evaluator.evaluate([PRESETS["smt_t"], SMALL_PRESETS["smt_micro"]])
     assert evaluator.objective.name == "top1_pct"
     assert t.provenance == micro.provenance == "predicted"
-    assert t.reason is micro.reason is None
-    assert set(t.details) == {"low", "high"}
-    assert t.details["low"] < t.value < t.details["high"]
-    assert micro.details["relative"] == 1
-    for words in ("122 published", "mean error 0.5 points", "nothing of the topology"):
-        assert words in evaluator.evidence
-    assert "\n" not in evaluator.evidence
+    assert t.failure is micro.failure is None
+    assert t.interval[0] < t.value < t.interval[1]
+    assert micro.relative and not t.relative
+    words = describe_evidence(evaluator.evidence)
+    for part in ("122 published", "mean error 0.5 points", "nothing of the topology"):
+        assert part in words

@@ -10,6 +10,7 @@ import torch
 from smt_nas.arch import PRESETS
 from smt_nas.errors import ConfigError, UnknownName
 from smt_nas.evaluators import FunctionEvaluator, make_evaluator
+from smt_nas.report.evidence import describe_evidence
 
 ARCH = PRESETS["smt_t"]
 MODULES = {
@@ -57,7 +58,7 @@ def test_functions_of_the_working_directory(attribute, factor):
     assert (evaluator.name, evaluator.objective.name) == (name, "score")
     [found] = evaluator.evaluate([ARCH])
     assert (found.value, found.provenance) == (factor * ARCH.stages[0].dim, "function")
-    assert evaluator.evidence == (
+    assert describe_evidence(evaluator.evidence) == (
         f"{name}: your own function; nothing is known of how well it orders networks. "
         f"`smt-nas validate {name} --on smt-bench-mini` finds out."
     )
@@ -100,7 +101,7 @@ def test_a_module_that_prints_leaves_stdout_alone(capfd):
 
 
 def test_a_name_without_a_colon_is_told_of_functions():
-    with pytest.raises(UnknownName, match=r"Or your own function: mypkg\.mymod:fn"):
+    with pytest.raises(UnknownName, match=r"Or your own function, mypkg\.mymod:fn"):
         make_evaluator("own.good.figure")
 
 
@@ -112,9 +113,9 @@ def test_numbers(number):
     requested = {"score": number, "top5": number}
     for returned in (number, requested):
         [found] = FunctionEvaluator(lambda arch, r=returned: r).evaluate([ARCH])
-        assert (found.value, found.reason) == (1.0, None)
-    assert found.details == {"top5": 1.0}
-    assert {type(v) for v in (found.value, *found.details.values())} == {float}
+        assert (found.value, found.failure) == (1.0, None)
+    assert found.components == {"top5": 1.0}
+    assert {type(v) for v in (found.value, *found.components.values())} == {float}
 
 
 NO_NUMBERS = [
@@ -132,9 +133,9 @@ def test_no_numbers(nonsense):
         ({"score": 1.0, "top5": nonsense}, "top5"),
     ):
         [found] = FunctionEvaluator(lambda arch, r=returned: r).evaluate([ARCH])
-        assert (found.value, found.details) == (None, {})
-        assert found.reason.startswith(f"{where} must be a finite number (got ")
-        assert "\n" not in found.reason and len(found.reason) <= 200
+        assert (found.value, found.components) == (None, {})
+        assert found.failure.startswith(f"{where} must be a finite number (got ")
+        assert "\n" not in found.failure and len(found.failure) <= 200
 
 
 def leave(arch):
@@ -160,5 +161,5 @@ def long_story(arch):
 def test_other_failures(function, expected):
     [found] = FunctionEvaluator(function).evaluate([ARCH])
     assert found.value is None
-    assert expected in found.reason
-    assert "\n" not in found.reason and len(found.reason) < 250
+    assert expected in found.failure
+    assert "\n" not in found.failure and len(found.failure) < 250

@@ -6,8 +6,8 @@ import pytest
 from smt_nas import costs
 from smt_nas.arch import PRESETS, SMALL_PRESETS
 from smt_nas.evaluators import capacity, features, reference
-from smt_nas.evaluators.joint import JointEvaluator, joined
-from smt_nas.evaluators.predictor import fitted, shipped
+from smt_nas.evaluators.joint import JointEvaluator, add_topology
+from smt_nas.evaluators.predictor import fit_predictor, shipped_predictor
 from smt_nas.evaluators.training_set import Known
 from smt_nas.space import SearchSpace
 from tests.fakes.benches import bench
@@ -18,7 +18,7 @@ SMT = SearchSpace.load("smt")
 @pytest.fixture(scope="module")
 def predictor():
     known = Known.of(bench(160))
-    return fitted(known)
+    return fit_predictor(known)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def genes():
 
 def test_it_is_the_sum_of_its_parts(predictor, genes):
     level, rows = capacity.of_genes(SMT, genes), features.of_genes(SMT, genes)
-    found = joined(level, rows, predictor, small=False)
+    found = add_topology(level, rows, predictor, small=False)
     np.testing.assert_allclose(found.top1_pct, level.top1_pct + found.topology)
     assert found.topology.std() > 0.1
 
@@ -37,7 +37,7 @@ def test_published_networks_are_what_capacity_says_of_them(predictor):
     """Their topology is in the level already: it was laid through them."""
     archs = [*PRESETS.values(), reference.smallest(small=True)]
     for found in JointEvaluator(predictor).evaluate(archs):
-        assert found.details["topology"] == pytest.approx(0, abs=1e-9)
+        assert found.components["topology"] == pytest.approx(0, abs=1e-9)
 
 
 def test_a_better_topology_than_the_published_one_is_worth_its_weight(predictor):
@@ -48,7 +48,7 @@ def test_a_better_topology_than_the_published_one_is_worth_its_weight(predictor)
     rows = features.of_archs([t, few])
     weight = predictor.held_out_slope * capacity.spread() / predictor.spread
     own = predictor.predict(rows).topology
-    found = joined(capacity.of_arch(few), rows[1:], predictor, small=False).topology[0]
+    found = add_topology(capacity.of_arch(few), rows[1:], predictor, small=False).topology[0]
     assert found == pytest.approx(weight * (own[1] - own[0]), abs=0.02)
     assert found < 0
 
@@ -56,27 +56,27 @@ def test_a_better_topology_than_the_published_one_is_worth_its_weight(predictor)
 def test_a_deviation_of_the_topology_weighs_as_one_of_what_capacity_leaves_open(predictor):
     known = Known.of(bench(160))
     level = capacity.capacity(*np.full((3, 160), 1e9))
-    effect = joined(level, known.features, predictor, small=True).topology
+    effect = add_topology(level, known.features, predictor, small=True).topology
     assert effect.std() == pytest.approx(capacity.spread(), rel=0.25)
 
 
 def test_the_interval_holds_that_of_capacity_and_grows_outside(predictor, genes):
     level, rows = capacity.of_genes(SMT, genes), features.of_genes(SMT, genes)
-    found = joined(level, rows, predictor, small=False)
+    found = add_topology(level, rows, predictor, small=False)
     assert (found.high - found.low >= level.high - level.low).all()
     extra = (found.high - found.low) - (level.high - level.low)
-    far = found.outside > np.median(found.outside)
+    far = found.extrapolation > np.median(found.extrapolation)
     assert extra[far].mean() > extra[~far].mean()
 
 
 def test_details_tell_both_parts_and_that_small_images_have_no_level(predictor):
     full, small = JointEvaluator(predictor).evaluate([PRESETS["smt_t"], SMALL_PRESETS["smt_micro"]])
     for found in (full, small):
-        parts = found.details
+        parts = found.components
         assert found.value == pytest.approx(parts["capacity"] + parts["topology"])
-        assert parts["low"] < found.value < parts["high"]
-    assert "relative" not in full.details and small.details["relative"] == 1
-    assert 80 < full.details["capacity"] < 84
+        assert found.interval[0] < found.value < found.interval[1]
+    assert small.relative and not full.relative
+    assert 80 < full.components["capacity"] < 84
 
 
 @pytest.mark.parametrize("share", [(0.0, 0.0), (1.0, 1.0), (0.0, 1.0)])
@@ -96,7 +96,7 @@ def test_attention_counts_for_nothing_at_full_size_and_does_for_small_images(sha
         at = [i for i, n in enumerate(features.NAMES) if n.startswith(("log_", "macs_share"))]
         costs_alike[1, at] = costs_alike[0, at]
         small = reference.is_small(base)
-        found = joined(level, costs_alike, shipped(), small).topology
+        found = add_topology(level, costs_alike, shipped_predictor(), small).topology
         points.append(abs(found[1] - found[0]))
     assert points[0] == pytest.approx(0, abs=1e-9) and points[1] > 0.05
 
@@ -105,7 +105,7 @@ def test_what_it_likes_best_is_no_corner():
     """Of what fits 2.4 GMACs, by the shipped evidence: networks that an engineer would build."""
     genes = SMT.sample(np.random.default_rng(0), 50_000)
     genes = genes[costs.estimate(SMT, genes).macs < 2.4e9]
-    best = SMT.decode(genes[np.argsort(-JointEvaluator().figures(SMT, genes))[:50]])
+    best = SMT.decode(genes[np.argsort(-JointEvaluator().predict(SMT, genes).mean)[:50]])
     for arch in best:
         parts = costs.by_part(arch)
         by_stage = [sum(p.macs for p in parts if f"stages.{i}." in p.name) for i in range(4)]
@@ -125,5 +125,5 @@ def test_learnt_anew_it_uses_what_it_was_taught(genes):
         )
         for k in ((3,), (3, 5, 7, 9))
     )
-    taught = JointEvaluator().learnt(known).evaluate([few, many])
-    assert taught[0].details["topology"] > taught[1].details["topology"]
+    taught = JointEvaluator().fit(known).evaluate([few, many])
+    assert taught[0].components["topology"] > taught[1].components["topology"]

@@ -9,8 +9,8 @@ from scipy.spatial.distance import cdist
 from smt_nas.arch import SMALL_PRESETS
 from smt_nas.errors import ConfigError
 from smt_nas.evaluators import features, reference
-from smt_nas.evaluators.predictor import FEWEST, PredictorEvaluator, fitted
-from smt_nas.evaluators.regressors import REGRESSORS, fit
+from smt_nas.evaluators.predictor import FEWEST, PredictorEvaluator, fit_predictor
+from smt_nas.evaluators.regressors import REGRESSORS, fit_regressor
 from smt_nas.evaluators.training_set import Known
 from smt_nas.evaluators.validation.agreement import kendall
 from smt_nas.space import SearchSpace
@@ -26,7 +26,7 @@ def known():
 
 @pytest.fixture(scope="module")
 def predictor(known):
-    return fitted(known)
+    return fit_predictor(known)
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +38,12 @@ def fresh():
 @pytest.mark.parametrize("name", REGRESSORS)
 def test_every_regressor_learns_and_knows_its_doubt(name, known, fresh):
     truth = np.array([100 * by_size_and_kernels(a) for a in MICRO.decode(fresh)])
-    mean, std = fit(name, known.features, known.top1, known.off).predict(
+    mean, std = fit_regressor(name, known.features, known.top1, known.off).predict(
         features.of_genes(MICRO, fresh)
     )
     assert kendall(mean, truth) > 0.75
     assert (std >= 0).all() and np.isfinite(std).all()
-    again = fit(name, known.features, known.top1, known.off).predict(
+    again = fit_regressor(name, known.features, known.top1, known.off).predict(
         features.of_genes(MICRO, fresh)
     )[0]
     np.testing.assert_array_equal(mean, again)
@@ -111,11 +111,11 @@ class TestOutsideTheEvidence:
         assert known.features[:, at].min() == 0  # of stages of attention alone
         rows = known.features[[0, 0]]
         rows[:, share], rows[:, at] = (0.5, 1.0), 0.0
-        found = predictor.predict(rows).outside[:, at]
+        found = predictor.predict(rows).extrapolation[:, at]
         assert found[0] > 0.2 and found[1] == 0
 
     def test_how_far_is_told(self, predictor, known):
-        found = predictor.predict(self.beyond(known, "log_depth", 2.0)).outside
+        found = predictor.predict(self.beyond(known, "log_depth", 2.0)).extrapolation
         at = features.NAMES.index("log_depth")
         assert found[1, at] == pytest.approx(2.0)
         assert np.delete(found[1], at).max() == 0 and found[0].max() == 0
@@ -125,22 +125,22 @@ class TestEvaluator:
     def test_one_by_one_and_at_once_agree(self, predictor, fresh):
         evaluator = PredictorEvaluator(predictor)
         some = fresh[:20]
-        at_once = evaluator.figures(MICRO, some)
+        at_once = evaluator.predict(MICRO, some).mean
         each = [e.value for e in evaluator.evaluate(MICRO.decode(some))]
         np.testing.assert_allclose(at_once, each, atol=1e-9)
 
     def test_it_says_its_interval_and_distance(self, predictor):
         [found] = PredictorEvaluator(predictor).evaluate([SMALL_PRESETS["smt_micro"]])
         assert found.provenance == "predicted"
-        assert found.details["low"] < found.value < found.details["high"]
-        assert found.details["outside"] >= 0
+        assert found.interval[0] < found.value < found.interval[1]
+        assert found.extrapolation >= 0
 
     def test_full_size_networks_can_be_asked(self, predictor):
         genes = SMT.sample(np.random.default_rng(0), 50)
-        assert np.isfinite(PredictorEvaluator(predictor).figures(SMT, genes)).all()
+        assert np.isfinite(PredictorEvaluator(predictor).predict(SMT, genes).mean).all()
 
     def test_what_learnt_anew_speaks_of_top1_itself(self, known):
-        learnt = PredictorEvaluator().learnt(known)
+        learnt = PredictorEvaluator().fit(known)
         values = np.array([e.value for e in learnt.evaluate(known.archs[:20])])
         assert np.abs(values - known.top1[:20]).max() < 2
 
@@ -168,23 +168,23 @@ class TestHeldOutSlope:
 
     def test_noise_learnt_by_heart_is_worth_nothing(self, known):
         noise = np.random.default_rng(0).standard_normal(len(known.top1))
-        assert 0 <= fitted(replace(known, top1=noise), "memory").held_out_slope < 0.2
+        assert 0 <= fit_predictor(replace(known, top1=noise), "memory").held_out_slope < 0.2
 
     def test_networks_that_are_alike_are_held_out_together(self, known):
         """Each twice, with its own noise: what is known of one is no foresight of the other."""
         noise = np.random.default_rng(0).standard_normal(len(known.top1))
         pairs = np.concatenate([np.arange(len(noise))] * 2)
         twice = replace(known, top1=noise).drawn(pairs)
-        together = fitted(twice, "memory").held_out_slope
-        apart = fitted(replace(twice, groups=np.arange(len(pairs))), "memory").held_out_slope
+        together = fit_predictor(twice, "memory").held_out_slope
+        apart = fit_predictor(replace(twice, groups=np.arange(len(pairs))), "memory").held_out_slope
         assert together < 0.2 and apart > 0.6
 
 
 def test_too_few_networks_are_refused(known):
     with pytest.raises(ConfigError, match=rf"must have {FEWEST} networks .*\(got 20\)"):
-        fitted(known.drawn(np.arange(20)))
+        fit_predictor(known.drawn(np.arange(20)))
 
 
 def test_networks_that_are_all_alike_are_refused(known):
     with pytest.raises(ConfigError, match=r"must differ in top-1 \(got 90 % for all\)"):
-        fitted(replace(known, top1=np.full(len(known.top1), 90.0)))
+        fit_predictor(replace(known, top1=np.full(len(known.top1), 90.0)))

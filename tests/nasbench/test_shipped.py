@@ -7,14 +7,19 @@ import numpy as np
 import pytest
 
 from smt_nas import costs
-from smt_nas.evaluators import EVALUATORS, make_evaluator, published_agreement
+from smt_nas.evaluators import (
+    default_evaluator,
+    make_evaluator,
+    published_agreement,
+    standalone_evaluators,
+)
 from smt_nas.evaluators.features import NAMES, ranges
 from smt_nas.evaluators.training_set import Known
 from smt_nas.evaluators.validation.validate import validate
 from smt_nas.files import folders
 from smt_nas.nasbench.plan import plan_networks
 from smt_nas.nasbench.table import load_bench
-from smt_nas.search.run_directory import DEFAULT_EVALUATOR
+from smt_nas.report.evidence import describe_evidence
 from smt_nas.space import SearchSpace
 from smt_nas.train.recipe import load_recipe
 
@@ -34,7 +39,7 @@ def known(bench):
 
 @pytest.fixture(scope="module")
 def judged(bench):
-    found = validate([make_evaluator(name) for name in (DEFAULT_EVALUATOR, "predictor")], bench)
+    found = validate([make_evaluator(name) for name in (default_evaluator(), "predictor")], bench)
     return found, {row.name: row for row in found.rows}
 
 
@@ -100,18 +105,18 @@ def test_the_evidence_is_of_this_bench(known, judged):
         if np.isfinite(low):
             assert published_agreement.ranges()[name] == pytest.approx((low, high), abs=1e-5)
     for name in ("predictor", "#params", "#MACs"):
-        row, told = judged[1][name], published_agreement.agreed(name)
+        row, told = judged[1][name], published_agreement.rank_agreement(name)
         assert told.tau == pytest.approx(row.agreement.kendall.value, abs=0.02)
         assert told.in_band == pytest.approx(row.agreement.in_band.value, abs=0.03)
         assert told.beats_params == row.beats_params
 
 
 def test_every_evaluator_says_what_it_rests_on():
-    for name in EVALUATORS:
-        assert published_agreement.agreed(name) is not None
-        text = make_evaluator(name).evidence
+    for name in standalone_evaluators():
+        assert published_agreement.rank_agreement(name) is not None
+        text = describe_evidence(make_evaluator(name).evidence)
         assert text.startswith(name) and "\n" not in text
-        assert f"{published_agreement.agreed(name).tau:.2f}" in text
+        assert f"{published_agreement.rank_agreement(name).tau:.2f}" in text
 
 
 def test_the_predictor_is_worth_having(judged):
@@ -122,6 +127,6 @@ def test_the_predictor_is_worth_having(judged):
 
 
 def test_the_default_is_not_clearly_beaten_by_what_needs_no_data(judged):
-    assert not judged[0].beaten(DEFAULT_EVALUATOR)
-    assert published_agreement.agreed(DEFAULT_EVALUATOR).leads
-    assert not published_agreement.agreed("zero-cost").leads
+    assert not judged[0].beaten(default_evaluator())
+    assert published_agreement.rank_agreement(default_evaluator()).leads
+    assert not published_agreement.rank_agreement("zero-cost").leads

@@ -10,8 +10,9 @@ import yaml
 from smt_nas import search
 from smt_nas.errors import ConfigError
 from smt_nas.evaluators import features, published_agreement
-from smt_nas.evaluators.predictor import PredictorEvaluator, fitted
+from smt_nas.evaluators.predictor import PredictorEvaluator, fit_predictor
 from smt_nas.evaluators.training_set import Known
+from smt_nas.report.evidence import describe_evidence
 from smt_nas.report.front import as_document, front_notes, front_table
 from smt_nas.report.outside import edge_notes
 from smt_nas.search.strategies import History, Prior, SurrogateNSGA2
@@ -25,7 +26,7 @@ ASKED = {"space": "smt_micro", "budgets": ("15MMACs",), "verify": False}
 @pytest.fixture(scope="module")
 def rater():
     known = Known.of(bench(160))
-    return PredictorEvaluator(fitted(known))
+    return PredictorEvaluator(fit_predictor(known))
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def outcome(rater, tmp_path_factory):
     objectives = ("score", "macs", "params")
     settings = search.Settings(**ASKED, n=24, objectives=objectives)
     path = tmp_path_factory.mktemp("search") / "run"
-    return search.start(settings, path, rater=rater).run()
+    return search.create_search(settings, path, evaluator=rater).run()
 
 
 class TestPrior:
@@ -42,7 +43,7 @@ class TestPrior:
 
     def test_it_finds_more_than_chance(self, outcome, rater):
         pool = MICRO.sample(np.random.default_rng(0), 24)
-        by_chance = rater.figures(MICRO, pool[outcome.problem.feasible(pool)])
+        by_chance = rater.predict(MICRO, pool[outcome.problem.feasible(pool)]).mean
         assert outcome.front[0].values["score"] > by_chance.max()
 
     def test_a_guess_orders_the_first_round_and_is_corrected_later(self, outcome):
@@ -63,23 +64,26 @@ class TestPrior:
 
     def test_a_stopped_search_goes_on_to_the_same_trials(self, outcome, rater, tmp_path):
         half = search.Settings(**ASKED, n=9, objectives=("score", "macs", "params"))
-        search.start(half, tmp_path / "run", rater=rater).run()
-        whole = search.reopen(tmp_path / "run", n=24, rater=rater).run()
+        search.create_search(half, tmp_path / "run", evaluator=rater).run()
+        whole = search.resume_search(tmp_path / "run", n=24, evaluator=rater).run()
         assert [t.key for t in whole.trials] == [t.key for t in outcome.trials]
 
 
 class TestWhatIsTold:
     def test_the_evaluators_metric_is_wanted_where_nothing_else_was_said(self, rater, tmp_path):
-        found = search.start(search.Settings(**ASKED, n=2), tmp_path / "run", rater=rater)
+        found = search.create_search(
+            search.Settings(**ASKED, n=2), tmp_path / "run", evaluator=rater
+        )
         wanted = [q.metric.name for q in found.problem.objectives]
         assert wanted == ["score", "latency_ms", "macs", "params"]
 
     def test_evidence_is_kept_and_shown(self, outcome, rater):
-        told = yaml.safe_load((outcome.path / "run.yaml").read_text())["evidence"]
-        assert told == rater.evidence == outcome.evidence
-        assert any(line.startswith(told) for line in front_notes(outcome, False))
-        again = search.reopen(outcome.path, read_only=True).outcome()
-        assert again.evidence == told and as_document(again)["evidence"] == told
+        kept = yaml.safe_load((outcome.path / "run.yaml").read_text())["evidence"]
+        assert kept["networks"] == 160 and kept["basis"] == "bench"
+        words = describe_evidence(rater.evidence)
+        assert any(line.startswith(words) for line in front_notes(outcome, False))
+        again = search.resume_search(outcome.path, read_only=True).outcome()
+        assert again.evidence == rater.evidence and as_document(again)["evidence"] == words
 
     def test_intervals_and_details_stand_in_the_table_and_the_document(self, outcome):
         with (outcome.path / "front.csv").open(newline="") as file:
@@ -117,7 +121,7 @@ class TestWhatIsTold:
     def test_an_objective_that_the_evaluator_does_not_rate_is_refused(self, rater, tmp_path):
         settings = search.Settings(**ASKED, objectives=("top1_pct", "macs"))
         with pytest.raises(ConfigError, match="evaluator predictor rates score"):
-            search.start(settings, tmp_path / "run", rater=rater)
+            search.create_search(settings, tmp_path / "run", evaluator=rater)
 
 
 @pytest.fixture
@@ -135,7 +139,9 @@ class TestShortTraining:
 
     @pytest.fixture(autouse=True)
     def guess(self, rater, monkeypatch):
-        monkeypatch.setattr("smt_nas.evaluators.predictor.shipped", lambda: rater.predictor)
+        monkeypatch.setattr(
+            "smt_nas.evaluators.predictor.shipped_predictor", lambda: rater.predictor
+        )
 
     def test_from_the_command_line(self, recipe, tmp_path):
         run = tmp_path / "run"
@@ -162,16 +168,33 @@ class TestShortTraining:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            (("--epochs", 3), "--epochs: is about training candidates"),
-            (("--image-size", 64), "--image-size: is about"),
-            (("--evaluator", "short-train"), "needs data to train on"),
-            (("--evaluator", "capacity", "--data", "digits"), "is for evaluator short-train"),
+            (("--epochs", 3), "--epochs: is for evaluator short-train (got no --data). Add it."),
+            (("--image-size", 64), "--image-size: is for evaluator short-train (got no --data)"),
+            (
+                ("--evaluator", "short-train"),
+                "evaluator short-train: needs --data (got none). E.g. ",
+            ),
+            (
+                ("--evaluator", "capacity", "--data", "digits"),
+                "--data: is for evaluator short-train (got capacity). Drop one.",
+            ),
             (
                 ("--data", "digits", "--objective", "macs"),
-                "--data: candidates are trained where an",
+                "--data: is for evaluator short-train, which is asked where an objective needs it",
             ),
-            (("--evaluator", "capacity", "--timeout", 5), "--timeout: is for your own function"),
-            (("--data", "digits", "--timeout", 5), "--timeout: is for your own function"),
+            (
+                ("--evaluator", "capacity", "--timeout", 5),
+                "--timeout: is for zero-cost, or your own f",
+            ),
+            (("--data", "digits", "--timeout", 5), "--timeout: is for zero-cost, or your own f"),
+            (
+                ("--bench", "x", "--data", "digits"),
+                "--data: is for evaluator short-train (got predic",
+            ),
+            (("--bench", "/nowhere"), "/nowhere/bench.csv: is no bench"),
+            (("--evaluator", "joint", "--bench", "x"), "--bench: is for evaluator predictor (got"),
+            (("--evaluator", "function"), "Or your own function, mypkg.mymod:fn"),
+            (("--evaluator", "short-trian"), "Did you mean 'short-train'?"),
             (("--data", "digits", "--epochs", 0), "epochs must be"),
             (("--data", "/nowhere"), "/nowhere"),
             (("--data", "digits", "--recipe", "smal"), "No recipe named 'smal'"),

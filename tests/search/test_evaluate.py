@@ -1,13 +1,22 @@
-"""Who rates a network: workers, or the evaluator that was given, and never another one."""
+"""Who evaluates a network: workers, or the evaluator that was given, and never another one."""
+
+import dataclasses
 
 import pytest
 
 from smt_nas import PRESETS
+from smt_nas.arch import SMALL_PRESETS
 from smt_nas.errors import ConfigError
-from smt_nas.evaluators import FunctionEvaluator, make_evaluator
-from smt_nas.evaluators.function import NamedFunction
+from smt_nas.evaluators import (
+    EVALUATORS,
+    EvaluatorChoice,
+    FunctionEvaluator,
+    choose_evaluator,
+    make_evaluator,
+)
 from smt_nas.runtime.process_pool import ProcessPool
-from smt_nas.search.evaluate import FIRST, Rater, runs_elsewhere
+from smt_nas.search.evaluate import FIRST, EvaluationRunner
+from tests.fakes.benches import rows, written
 
 ARCHS = [PRESETS["smt_t"]] * (FIRST + 2)
 
@@ -17,28 +26,41 @@ def never(tmp_path, monkeypatch):
     """A function that always fails, by its name."""
     (tmp_path / "bad.py").write_text("def fn(arch):\n    raise RuntimeError('no')\n")
     monkeypatch.chdir(tmp_path)
-    return NamedFunction("bad:fn")
+    return choose_evaluator("bad:fn")
+
+
+def run(choice, archs, workers=1, **more):
+    """What a runner says of networks."""
+    with ProcessPool(workers) as pool:
+        runner = EvaluationRunner(make_evaluator(choice), pool, choice, **more)
+        return list(runner.evaluate(archs))
 
 
 @pytest.mark.parametrize("name", ["capacity", "zero-cost", "joint"])
-def test_a_function_of_that_name_is_asked_itself(name):
+def test_one_that_is_handed_in_is_asked_itself(name):
     own = FunctionEvaluator(lambda arch: 1.0, make_evaluator(name).objective.name, name=name)
-    assert not runs_elsewhere(own)
+    choice = EvaluatorChoice(name=name, handed_in=True)
     with ProcessPool(2) as pool:
-        assert [e.value for e in Rater(own, pool).rate(ARCHS[:2])] == [1.0, 1.0]
-
-
-def test_slow_ones_and_functions_run_in_workers_and_quick_ones_here(never):
-    assert runs_elsewhere(make_evaluator("zero-cost")) and runs_elsewhere(never)
-    for name in ("joint", "predictor", "capacity"):
-        assert not runs_elsewhere(make_evaluator(name))
+        found = EvaluationRunner(own, pool, choice).evaluate(ARCHS[:2])
+        assert [e.value for e in found] == [1.0, 1.0]
 
 
 def test_a_function_that_once_succeeded_is_not_given_up(never):
     """As in an unbroken run: the calls before a resume count too."""
     [earlier] = FunctionEvaluator(lambda arch: 1.0).evaluate(ARCHS[:1])
-    with ProcessPool(1) as pool:
-        found = list(Rater(never, pool, earlier=[earlier]).rate(ARCHS))
-        assert [e.reason for e in found] == ["RuntimeError: no"] * len(ARCHS)
-        with pytest.raises(ConfigError, match="8 failures in 8 calls"):
-            list(Rater(never, pool).rate(ARCHS))
+    found = run(never, ARCHS, earlier=[earlier])
+    assert [e.failure for e in found] == ["RuntimeError: no"] * len(ARCHS)
+    with pytest.raises(ConfigError, match="8 failures in 8 calls"):
+        run(never, ARCHS)
+
+
+def test_one_with_a_bench_of_ones_own_works_in_workers(tmp_path, monkeypatch):
+    table = written(tmp_path / "mine", rows(40))
+    choice = choose_evaluator("predictor", {"bench": str(table.parent)})
+    archs = [SMALL_PRESETS["smt_micro"], *[row.arch for row in rows(3)]]
+    here = run(choice, archs)
+    entry = dataclasses.replace(EVALUATORS["predictor"], in_worker=True)
+    monkeypatch.setitem(EVALUATORS, "predictor", entry)
+    there = run(choice, archs, workers=2)
+    assert [e.value for e in there] == pytest.approx([e.value for e in here], rel=1e-9)
+    assert here[0].value != make_evaluator("predictor").evaluate(archs[:1])[0].value

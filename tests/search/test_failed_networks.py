@@ -8,7 +8,7 @@ import pytest
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.report.front import front_notes
 from smt_nas.runtime.process_pool import ProcessPool
-from smt_nas.search import Settings, reopen, start
+from smt_nas.search import Settings, create_search, resume_search
 
 N = 40
 
@@ -42,20 +42,20 @@ def test_every_third_network_fails(tmp_path, broken, reason):
         calls.append(arch)
         return broken(arch) if len(calls) % 3 == 0 else float(arch.stages[2].depth)
 
-    outcome = start(settings(), tmp_path / "run", rater=FunctionEvaluator(rate)).run()
+    outcome = create_search(settings(), tmp_path / "run", evaluator=FunctionEvaluator(rate)).run()
     assert len(outcome.trials) == N
-    failed = [t for t in outcome.trials if t.evaluation.reason is not None]
+    failed = [t for t in outcome.trials if t.evaluation.failure is not None]
     assert len(failed) == N // 3
-    assert all(reason in t.evaluation.reason and t.evaluation.value is None for t in failed)
+    assert all(reason in t.evaluation.failure and t.evaluation.value is None for t in failed)
     assert {t.key for t in failed}.isdisjoint(r.arch.key for r in outcome.front)
     assert outcome.front
     assert any(f"{N // 3} of {N} trials failed" in line for line in front_notes(outcome, False))
-    stored = reopen(tmp_path / "run", read_only=True).outcome()
+    stored = resume_search(tmp_path / "run", read_only=True).outcome()
     assert [t.evaluation for t in stored.trials] == [t.evaluation for t in outcome.trials]
 
 
 def test_all_networks_fail(tmp_path):
-    outcome = start(settings(), tmp_path / "run", rater=FunctionEvaluator(raises)).run()
+    outcome = create_search(settings(), tmp_path / "run", evaluator=FunctionEvaluator(raises)).run()
     assert len(outcome.trials) == N
     assert outcome.front == []
     assert (tmp_path / "run" / "front.csv").is_file()
@@ -74,8 +74,8 @@ def test_a_measure_that_fails(tmp_path, monkeypatch):
 
     monkeypatch.setattr(zero_cost, "measure", measure)
     few = settings().model_copy(update={"n": 4, "evaluator": "zero-cost"})
-    outcome = start(few, tmp_path / "run").run()
-    reasons = [t.evaluation.reason for t in outcome.trials]
+    outcome = create_search(few, tmp_path / "run").run()
+    reasons = [t.evaluation.failure for t in outcome.trials]
     assert reasons == [None, "RuntimeError: cannot be built", None, None]
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from smt_nas.errors import ConfigError
-from smt_nas.evaluators import Evaluation, make_evaluator
+from smt_nas.evaluators import Evaluation, choose_evaluator, make_evaluator
 from smt_nas.runtime.process_pool import ProcessPool
-from smt_nas.search import Settings, reopen
-from smt_nas.search.evaluate import FIRST, Rater
+from smt_nas.search import Settings, resume_search
+from smt_nas.search.evaluate import FIRST, EvaluationRunner
 from tests.fakes.terminal import invoke
 from tests.search.test_resume_search import alive, command, front, wait_until
 
@@ -58,7 +58,7 @@ def hangs_twice(arch):
 SEARCH = ["search", "--space", "smt_micro", "--budget", "20MMACs", "--no-verify"]
 for _name in ("score", "macs", "params"):
     SEARCH += ["--objective", _name]
-GOOD = Evaluation(1.0, "function", {"width": 64.0})
+GOOD = Evaluation(1.0, "function", components={"width": 64.0})
 
 
 @pytest.fixture(autouse=True)
@@ -78,10 +78,10 @@ def test_whatever_it_does_costs_one_evaluation():
     assert child.returncode == 0, err
     assert json.loads(out)["trials"] == 9
     assert err.count("noise") > 9 and "Traceback" not in err
-    search = reopen(Path("run"), read_only=True)
+    search = resume_search(Path("run"), read_only=True)
     settings, trials = search.directory.settings, search.outcome().trials
-    assert (settings.evaluator, settings.timeout) == ("own:awkward", 1)
-    assert [t.evaluation.reason for t in trials] == [
+    assert (settings.evaluator.word, settings.timeout) == ("own:awkward", 1)
+    assert [t.evaluation.failure for t in trials] == [
         "RuntimeError: no room",
         None,
         "took more than 1 s; --timeout allows more",
@@ -93,7 +93,7 @@ def test_whatever_it_does_costs_one_evaluation():
         None,
     ]
     assert {t.evaluation.provenance for t in trials} == {"function"}
-    assert trials[1].evaluation.details == {"width": trials[1].evaluation.details["width"]}
+    assert list(trials[1].evaluation.components) == ["width"]
 
 
 @pytest.mark.parametrize(("n", "workers"), [(12, 2), (6, 1)])
@@ -112,7 +112,7 @@ def test_one_that_always_fails_stops_the_search(n, workers):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
+@pytest.mark.skipif(not Path("/proc/self").exists(), failure="looks into /proc")
 def test_killed_and_interrupted_amid_a_hanging_function(tmp_path):
     def hangs(calls):
         return lambda: Path("calls").is_file() and len(Path("calls").read_text()) == calls
@@ -167,17 +167,21 @@ class Ratings:
 
 def rated(*ratings, earlier=()):
     """What a run holds of the ratings of its workers; with the error that stops it, if any."""
-    rater, held = Rater(make_evaluator("own:good"), Ratings(*ratings), None, earlier), []
+    choice = choose_evaluator("own:good")
+    runner, held = (
+        EvaluationRunner(make_evaluator(choice), Ratings(*ratings), choice, None, earlier),
+        [],
+    )
     try:
-        for rating in rater.rate([]):
-            held.append(rating.reason)
+        for rating in runner.evaluate([]):
+            held.append(rating.failure)
     except ConfigError as error:
         return held, str(error)
     return held, None
 
 
 def failed(number=0):
-    return Evaluation(None, "function", reason=f"no room {number}")
+    return Evaluation(None, "function", failure=f"no room {number}")
 
 
 def test_failures_after_a_success_stop_nothing():
@@ -187,12 +191,12 @@ def test_failures_after_a_success_stop_nothing():
 
 def test_the_most_common_reason_is_told_and_all_are_held():
     reasons, error = rated(*(failed(i // 3) for i in range(20)))
-    assert reasons == [failed(i // 3).reason for i in range(FIRST)]
+    assert reasons == [failed(i // 3).failure for i in range(FIRST)]
     assert "3 times: no room 0" in error
 
 
 def test_metrics_stay_those_of_the_run_that_is_resumed():
-    earlier = [failed(), Evaluation(1.0, "function", {"top5": 0.5})]
+    earlier = [failed(), Evaluation(1.0, "function", components={"top5": 0.5})]
     reasons, _ = rated(GOOD, earlier[1], earlier=earlier)
     assert reasons == ["must return the same metrics in every call (got no top5, new width)", None]
 

@@ -13,7 +13,7 @@ from smt_nas.errors import ConfigError, MeasurementError, StoreError, UnknownNam
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.profilers import counters
 from smt_nas.report.front import as_document, front_notes, front_table
-from smt_nas.search import Problem, Settings, objectives, reopen, start, verify
+from smt_nas.search import Problem, Settings, create_search, objectives, resume_search, verify
 from smt_nas.space import SearchSpace, baselines
 from tests.fakes import devices as fakes
 
@@ -53,11 +53,11 @@ def rate(arch):
 
 def begin(path, n=24, **more):
     asked = {"space": "smt_micro", "n": n, "verify": False} | more
-    return start(Settings(**asked), path, rater=FunctionEvaluator(rate))
+    return create_search(Settings(**asked), path, evaluator=FunctionEvaluator(rate))
 
 
 def again(path, **more):
-    return reopen(path, rater=FunctionEvaluator(rate), **more)
+    return resume_search(path, evaluator=FunctionEvaluator(rate), **more)
 
 
 def problem(*budgets, objectives=("macs",), device=None):
@@ -305,12 +305,12 @@ def test_stopped_and_resumed_gives_the_same(devices, tmp_path):
 
 def test_another_table_is_another_search(devices, tmp_path):
     begin(tmp_path / "r", n=4).run()
-    shown = reopen(tmp_path / "r", read_only=True).outcome()
+    shown = resume_search(tmp_path / "r", read_only=True).outcome()
     devices["cpu"].macs_per_ms *= 1.01
     with pytest.raises(StoreError, match=r"predicted for cpu \(b1 fp32\) has changed since"):
         again(tmp_path / "r", n=8)
     calls = devices["cpu"].calls
-    still = reopen(tmp_path / "r", read_only=True).outcome()  # reading asks no device
+    still = resume_search(tmp_path / "r", read_only=True).outcome()  # reading asks no device
     assert devices["cpu"].calls == calls
     assert [r.values for r in still.front] == [r.values for r in shown.front]
 
@@ -336,7 +336,7 @@ def test_a_run_from_before_devices_opens_and_goes_on(devices, stopwatch, tmp_pat
     assert outcome.finished and all("latency_ms" in r.measured for r in outcome.front)
     notes = again(path).study.notes()
     assert f"latency:{outcome.front[0].arch.key}" in notes
-    assert reopen(path, read_only=True).outcome().front == outcome.front
+    assert resume_search(path, read_only=True).outcome().front == outcome.front
     assert search.problem.target_records != again(path).problem.target_records
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from smt_nas.evaluators import FunctionEvaluator
-from smt_nas.search import Settings, reopen, start
+from smt_nas.search import Settings, create_search, resume_search
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SETTINGS = {
@@ -43,7 +43,7 @@ def rater(fail_at=None):
 
 def run(path, n=70, seed=0, **more):
     settings = Settings(**SETTINGS, n=n, seed=seed, **more)
-    return start(settings, path, rater=rater()).run()
+    return create_search(settings, path, evaluator=rater()).run()
 
 
 def command(*words, mark=""):
@@ -76,27 +76,27 @@ def test_the_same_seed_gives_the_same(whole, tmp_path):
 @pytest.mark.parametrize("cut", [1, 33, 65])
 def test_interrupted_anywhere_and_resumed(whole, tmp_path, cut):
     path = tmp_path / "cut"
-    stopped = start(Settings(**SETTINGS, n=70), path, rater=rater(fail_at=cut)).run()
+    stopped = create_search(Settings(**SETTINGS, n=70), path, evaluator=rater(fail_at=cut)).run()
     assert stopped.interrupted
     assert not stopped.finished
     assert len(stopped.trials) == cut - 1
     assert bool(stopped.front) == (cut > 1)
     assert len(front(path)) == len(stopped.front) + 4
-    outcome = reopen(path, rater=rater()).run()
+    outcome = resume_search(path, evaluator=rater()).run()
     assert outcome.finished
     assert front(path) == front(whole)
 
 
 def test_more_networks_later_are_those_of_a_longer_search(whole, tmp_path):
     run(tmp_path / "short", n=40)
-    reopen(tmp_path / "short", n=70, rater=rater()).run()
+    resume_search(tmp_path / "short", n=70, evaluator=rater()).run()
     assert front(tmp_path / "short") == front(whole)
 
 
 def test_a_moved_run_goes_on(whole, tmp_path):
     run(tmp_path / "before", n=40)
     (tmp_path / "before").rename(tmp_path / "after")
-    reopen(tmp_path / "after", n=70, rater=rater()).run()
+    resume_search(tmp_path / "after", n=70, evaluator=rater()).run()
     assert front(tmp_path / "after") == front(whole)
 
 

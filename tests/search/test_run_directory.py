@@ -11,7 +11,7 @@ import pytest
 
 from smt_nas.errors import ConfigError, SmtNasError, StoreError
 from smt_nas.evaluators import FunctionEvaluator
-from smt_nas.search import Settings, recorded_settings, reopen, start
+from smt_nas.search import Settings, create_search, resume_search
 from smt_nas.search.run_directory import RunDirectory
 from smt_nas.search.study import hide_password
 from smt_nas.space import SearchSpace
@@ -26,7 +26,7 @@ def settings(**more):
 
 
 def begin(path, **more):
-    return start(settings(**more), path, rater=RATER)
+    return create_search(settings(**more), path, evaluator=RATER)
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def test_a_run_keeps_whether_it_verifies_under_either_name(run, word):
     text = file.read_text()
     assert "  verify: false\n" in text
     file.write_text(text.replace("verify: false", f"{word}: false"))
-    assert recorded_settings(run).verify is False
-    assert reopen(run, rater=RATER).run().finished
+    assert RunDirectory.open(run).settings.verify is False
+    assert resume_search(run).run().finished
 
 
 def test_a_directory_of_other_things(tmp_path):
@@ -74,7 +74,7 @@ def test_a_directory_of_other_things(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"schema: 1\nsett", b"\xff\x00", b"schema: 2\n", b"- a"])
 def test_a_broken_run_yaml(run, content):
     (run / "run.yaml").write_bytes(content)
-    for attempt in (reopen, begin):
+    for attempt in (resume_search, begin):
         with pytest.raises(StoreError, match=r"run\.yaml.*Restore that file"):
             attempt(run)
     assert (run / "study.db").stat().st_size > 0
@@ -82,9 +82,9 @@ def test_a_broken_run_yaml(run, content):
 
 def test_no_run_yaml(tmp_path):
     with pytest.raises(StoreError, match="is not a run directory"):
-        reopen(tmp_path)
+        resume_search(tmp_path)
     with pytest.raises(StoreError, match="is not a run directory"):
-        reopen(tmp_path / "missing")
+        resume_search(tmp_path / "missing")
 
 
 @pytest.mark.parametrize("how", ["deleted", "empty"])
@@ -94,8 +94,8 @@ def test_killed_before_the_first_trial(run, how):
     if how == "empty":
         (run / "study.db").touch()
     with pytest.raises(StoreError, match="holds no trials yet"):
-        reopen(run, read_only=True)
-    reopen(run, rater=RATER).run()
+        resume_search(run, read_only=True)
+    resume_search(run, evaluator=RATER).run()
     assert (run / "front.csv").read_text() == expected
 
 
@@ -110,7 +110,7 @@ def test_a_damaged_study_is_told_and_kept(run):
     for content in damaged:
         (run / "study.db").write_bytes(content)
         try:
-            reopen(run, read_only=True).outcome()
+            resume_search(run, read_only=True).outcome()
         except SmtNasError as error:
             told += 1
             assert "\n" not in str(error)
@@ -122,16 +122,16 @@ def test_the_study_of_another_search(run, tmp_path):
     begin(tmp_path / "other" / "run", seed=1).run()
     (tmp_path / "other" / "run" / "study.db").replace(run / "study.db")
     with pytest.raises(StoreError, match=r"belongs to a search with seed 1 \(got 0\)"):
-        reopen(run, rater=RATER)
+        resume_search(run, evaluator=RATER)
 
 
 def test_a_locked_directory(run):
     holder = RunDirectory.open(run)
     with holder.lock():
         with pytest.raises(StoreError, match="another process is working in it"):
-            reopen(run, n=9, rater=RATER).run()
-        assert len(reopen(run, read_only=True).outcome().trials) == 6
-    assert len(reopen(run, n=9, rater=RATER).run().trials) == 9
+            resume_search(run, n=9, evaluator=RATER).run()
+        assert len(resume_search(run, read_only=True).outcome().trials) == 6
+    assert len(resume_search(run, n=9, evaluator=RATER).run().trials) == 9
 
 
 def test_two_searches_at_once_get_two_directories(tmp_path, monkeypatch):
@@ -162,7 +162,7 @@ def test_storage_elsewhere(tmp_path):
     url = URL.format(tmp_path)
     begin(tmp_path / "a", storage=url).run()
     assert not (tmp_path / "a" / "study.db").exists()
-    assert len(reopen(tmp_path / "a", n=8, rater=RATER).run().trials) == 8
+    assert len(resume_search(tmp_path / "a", n=8, evaluator=RATER).run().trials) == 8
     (tmp_path / "b").mkdir()
     with pytest.raises(StoreError, match="exists already"):
         begin(tmp_path / "b" / "a", storage=url)
@@ -214,12 +214,12 @@ def mounted(path, *options):
 
 
 def test_front_of_a_read_only_directory(run, tmp_path):
-    expected = [r.arch.key for r in reopen(run, read_only=True).outcome().front]
+    expected = [r.arch.key for r in resume_search(run, read_only=True).outcome().front]
     view = tmp_path / "view"
     with mounted(view, "--bind", "-o", "ro", str(run)):
-        assert [r.arch.key for r in reopen(view, read_only=True).outcome().front] == expected
+        assert [r.arch.key for r in resume_search(view, read_only=True).outcome().front] == expected
         with pytest.raises(StoreError, match="cannot be written"):
-            reopen(view, n=9, rater=RATER).run()
+            resume_search(view, n=9, evaluator=RATER).run()
         with pytest.raises(StoreError, match="cannot be"):
             begin(view / "new")
 
@@ -229,21 +229,21 @@ def test_a_full_disk_loses_nothing(tmp_path):
     with mounted(disk, "-t", "tmpfs", "-o", "size=300k", "none"):
         with pytest.raises(StoreError, match=r"full|[Ss]pace"):
             begin(disk / "run", n=200).run()
-        kept = len(reopen(disk / "run", read_only=True).outcome().trials)
+        kept = len(resume_search(disk / "run", read_only=True).outcome().trials)
         assert kept > 3
         with pytest.raises(StoreError, match=r"full|[Ss]pace"):
-            reopen(disk / "run", rater=RATER).run()
+            resume_search(disk / "run", evaluator=RATER).run()
         subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
-        trials = reopen(disk / "run", n=kept + 5, rater=RATER).run().trials
+        trials = resume_search(disk / "run", n=kept + 5, evaluator=RATER).run().trials
         begin(tmp_path / "run", n=kept + 5).run()
         assert [t.key for t in trials] == [
-            t.key for t in reopen(tmp_path / "run", read_only=True).outcome().trials
+            t.key for t in resume_search(tmp_path / "run", read_only=True).outcome().trials
         ]
 
 
 def test_a_writer_that_fails(run, monkeypatch):
     """The same without a mount: SQLite says `full` at the next trial."""
-    search = reopen(run, n=9, rater=RATER)
+    search = resume_search(run, n=9, evaluator=RATER)
 
     from sqlalchemy.exc import OperationalError
 
@@ -253,4 +253,4 @@ def test_a_writer_that_fails(run, monkeypatch):
     monkeypatch.setattr(search.study.optuna, "add_trial", add)
     with pytest.raises(StoreError, match=r"database or disk is full.*smt-nas resume"):
         search.run()
-    assert len(reopen(run, n=9, rater=RATER).run().trials) == 9
+    assert len(resume_search(run, n=9, evaluator=RATER).run().trials) == 9

@@ -8,7 +8,7 @@ import pytest
 from smt_nas import costs, search
 from smt_nas.errors import StoreError
 from smt_nas.evaluators import FunctionEvaluator
-from smt_nas.search.setup import reopen
+from smt_nas.search.setup import resume_search
 
 BUDGET = ("12MMACs",)
 
@@ -21,7 +21,7 @@ def rating(arch):
 def begin(out, **settings):
     asked = {"space": "smt_micro", "budgets": BUDGET, "n": 70, "verify": False, **settings}
     asked.setdefault("objectives", ("score", "macs", "params"))
-    return search.start(search.Settings(**asked), out, rater=FunctionEvaluator(rating))
+    return search.create_search(search.Settings(**asked), out, evaluator=FunctionEvaluator(rating))
 
 
 def test_the_surrogate_beats_chance(tmp_path):
@@ -47,7 +47,9 @@ def test_what_fails_is_a_trial_with_its_reason(tmp_path):
         return float("nan") if number % 3 == 1 else 1.0 * number
 
     settings = begin(tmp_path / "unused", n=12).directory.settings
-    outcome = search.start(settings, tmp_path / "r", rater=FunctionEvaluator(moody)).run()
+    outcome = search.create_search(
+        settings, tmp_path / "r", evaluator=FunctionEvaluator(moody)
+    ).run()
     reasons = [t.evaluation.reason for t in outcome.trials]
     assert len(reasons) == 12 and reasons[0] == "RuntimeError: cannot be built"
     assert "must be a finite number" in reasons[1] and reasons[2] is None
@@ -63,4 +65,4 @@ def test_a_tight_budget_ends_when_nothing_is_left(tmp_path):
 def test_one_process_at_a_time(tmp_path):
     first = begin(tmp_path / "r", n=2)
     with first.directory.lock(), pytest.raises(StoreError, match="another process"):
-        reopen(tmp_path / "r", rater=FunctionEvaluator(rating)).run()
+        resume_search(tmp_path / "r", evaluator=FunctionEvaluator(rating)).run()

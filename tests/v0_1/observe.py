@@ -25,13 +25,13 @@ from smt_nas.devices.measured_table import find_table, load_table
 from smt_nas.devices.registry import load_sheet, sheet_names
 from smt_nas.evaluators import make_evaluator
 from smt_nas.evaluators.training_set import Known, folds
-from smt_nas.nasbench.build import labels_digest as data_digest
+from smt_nas.nasbench.build import labels_digest
 from smt_nas.nasbench.plan import plan_networks
 from smt_nas.nasbench.table import load_bench
 from smt_nas.profilers.calibration.calibrate import _header as calibration_header
 from smt_nas.profilers.calibration.calibrate import run as carry_out
 from smt_nas.profilers.calibration.schedule import Plan
-from smt_nas.search import Settings, start
+from smt_nas.search import Settings, create_search
 from smt_nas.search.run_directory import RunDirectory
 from smt_nas.space import SpaceConfig
 from smt_nas.train.data.sources import load_source
@@ -97,7 +97,7 @@ def digests():
             "folds_sha256": sha256(np.array(folds(Known.of(bench).groups, 0)).tobytes()),
         },
         "bench_plan": [[p.arch.key, p.group, list(p.seeds)] for p in first],
-        "digits": data_digest(load_source("digits")),
+        "digits": labels_digest(load_source("digits")),
         "calibration_header": header,
         "sheets": sheet_names(),
         "seeds": [seed_cpu(0, 1, 2), seed_cpu(3, 4), int(generator(0, 3).initial_seed())],
@@ -117,17 +117,23 @@ def rate():
             rater = make_evaluator(evaluator)
             several = rater.evaluate(space.decode(genes[:5]))
             found[f"{evaluator} {name}"] = {
-                "figures": rater.figures(space, genes).tolist(),
+                "figures": rater.predict(space, genes).mean.tolist(),
                 "values": [e.value for e in several],
-                "details": [dict(e.details) for e in several],
+                "details": [_details(e) for e in several],
             }
     space = smt_nas.SearchSpace.load("smt_micro")
     three = make_evaluator("zero-cost").evaluate(space.decode(sampled(space, 3)))
     found["zero-cost smt_micro"] = {
         "values": [e.value for e in three],
-        "details": [dict(e.details) for e in three],
+        "details": [_details(e) for e in three],
     }
     return found
+
+
+def _details(evaluation):
+    """What stood beside a value, under the names of 0.1."""
+    ends = dict(zip(("low", "high"), evaluation.interval or (), strict=False))
+    return evaluation.to_columns() | ends
 
 
 LATENCIES = (  # device, space, conditions
@@ -225,7 +231,7 @@ FRONTS = {
 
 def search(name, folder):
     """The front of a search of FRONTS, and what its trials are said to depend on."""
-    begun = start(Settings(**FRONTS[name], prove=False), folder)
+    begun = create_search(Settings(**FRONTS[name], prove=False), folder)
     outcome = begun.run()
     return {
         "identity": as_json(begun.directory.identity),

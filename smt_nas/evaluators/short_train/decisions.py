@@ -1,8 +1,8 @@
 """What was decided of networks, kept beside their trainings so that it is decided once.
 
 FOLDER/
-  evaluations.json   by key, written when all networks of a race are judged
-  KEY/               the training of each; its checkpoints go when it is judged
+  evaluations.json   by key, written when all networks of a race are evaluated
+  KEY/               the training of each; its checkpoints go when it is evaluated
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from smt_nas.errors import StoreError
-from smt_nas.evaluators import Evaluation
+from smt_nas.evaluators.base import Evaluation
 from smt_nas.files import write_atomic
 
 FILE = "evaluations.json"
@@ -25,11 +25,11 @@ class _File(BaseModel):
 
     schema_version: Literal[1] = Field(alias="schema")
     settings: dict[str, Any]
-    evaluations: dict[str, Evaluation]
+    evaluations: dict[str, dict[str, Any]]
 
 
-def read_judged(folder: Path, settings: Mapping[str, Any]) -> dict[str, Evaluation]:
-    """Evaluations by key; none where nothing was judged yet.
+def read_decisions(folder: Path, settings: Mapping[str, Any]) -> dict[str, Evaluation]:
+    """Evaluations by key; none where nothing was decided yet.
 
     Args:
         folder: of the trainings.
@@ -43,7 +43,8 @@ def read_judged(folder: Path, settings: Mapping[str, Any]) -> dict[str, Evaluati
         return {}
     try:
         there = _File.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+        decided = {k: Evaluation.from_record(r) for k, r in there.evaluations.items()}
+    except (OSError, ValidationError, KeyError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise StoreError(
             f"{path}: must hold evaluations (got: {reason}). Remove {folder} to train anew."
@@ -54,14 +55,15 @@ def read_judged(folder: Path, settings: Mapping[str, Any]) -> dict[str, Evaluati
                 f"{folder}: holds trainings with {name} {there.settings.get(name)} (got {value}). "
                 "Repeat it with those settings, or in another folder."
             )
-    return there.evaluations
+    return decided
 
 
-def write_judged(
+def write_decisions(
     folder: Path, settings: Mapping[str, Any], evaluations: Mapping[str, Evaluation]
 ) -> None:
     """Replace what was decided. Raises StoreError; the old file is then kept."""
+    records = {key: evaluation.to_record() for key, evaluation in evaluations.items()}
     content = _File.model_validate(
-        {"schema": 1, "settings": dict(settings), "evaluations": dict(evaluations)}
+        {"schema": 1, "settings": dict(settings), "evaluations": records}
     )
     write_atomic(folder / FILE, content.model_dump_json(by_alias=True, indent=1) + "\n")

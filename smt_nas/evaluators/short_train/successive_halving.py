@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from smt_nas import costs
 from smt_nas.errors import StoreError
-from smt_nas.evaluators import Evaluation
-from smt_nas.evaluators.base import STOPPED
+from smt_nas.evaluators.base import Evaluation
 from smt_nas.evaluators.short_train.ranking import dominators, kept, ranked
 from smt_nas.runtime.progress import EpochMetrics, SearchListener
 from smt_nas.train.candidate import Answer, Job
@@ -62,7 +61,7 @@ class Race:
     def run(self, jobs: Sequence[Job]) -> dict[str, Evaluation]:
         """Run it, and again among those that were stopped where all that went on failed.
 
-        Returns: by key, of each job; those that were stopped or failed have a reason.
+        Returns: by key, of each job; those that were stopped or failed say why.
 
         Raises:
             StoreError: a folder cannot be written; what was trained is kept.
@@ -87,7 +86,7 @@ class Race:
                     if isinstance(answer, Arrived):
                         there.append(answer)
                     else:
-                        found[job.arch.key] = Evaluation(None, "trained", reason=answer)
+                        found[job.arch.key] = Evaluation(None, "trained", failure=answer)
             stopped = range(len(here) - len(waiting), len(here))  # the last of their rung
             found |= {here[i].job.arch.key: self._stopped(i, here, last) for i in stopped}
             here, last = _best_first(there), epoch
@@ -121,9 +120,10 @@ class Race:
         return Evaluation(
             value=None,
             provenance="trained",
-            details={"val_top1_at_rung": own.top1, "epochs": float(epoch)},
+            components={"val_top1_at_rung": own.top1, "epochs": float(epoch)},
             seconds=own.seconds,
-            reason=f"{STOPPED} after {epoch} of {self.rungs[-1]} epochs: {_figures(own)}, {why}",
+            failure=f"stopped after {epoch} of {self.rungs[-1]} epochs: {_figures(own)}, {why}",
+            stopped=True,
         )
 
 
@@ -140,8 +140,8 @@ def _evaluation(done: Arrived) -> Evaluation:
         "images_per_s": done.images_per_s,
         "seconds": done.seconds,
     }
-    details = {k: v for k, v in figures.items() if v is not None and math.isfinite(v)}
-    return Evaluation(done.top1, "trained", details, done.seconds)
+    components = {k: v for k, v in figures.items() if v is not None and math.isfinite(v)}
+    return Evaluation(done.top1, "trained", components=components, seconds=done.seconds)
 
 
 def _figures(at: Arrived) -> str:

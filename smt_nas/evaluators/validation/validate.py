@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas.arch import Architecture
-from smt_nas.evaluators.base import Evaluation, Evaluator
+from smt_nas.evaluators.base import Composite, Evaluation, Evaluator, Fittable
 from smt_nas.evaluators.training_set import Known, folds
 from smt_nas.evaluators.validation.agreement import FEWEST, Agreement, Taus, agreement, difference
 from smt_nas.evaluators.validation.noise_ceiling import at_best, ceiling
@@ -29,14 +28,6 @@ Rate = Callable[[Evaluator, Sequence[Architecture]], Sequence[Evaluation]]
 BASELINES = ("#params", "#MACs", "random")
 _SECONDS = "seconds"
 REFERENCE = BASELINES[0]  # what every figure must beat
-
-
-@runtime_checkable
-class Learns(Protocol):
-    """An evaluator that learns from networks that were trained."""
-
-    def learnt(self, known: Known) -> Evaluator:
-        """The same, from these networks instead of the shipped bench."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +122,8 @@ def validate(
 
 
 def _rows(evaluator: Evaluator, known: Known, rate: Rate, seed: int) -> list[Judged]:
-    learns = isinstance(evaluator, Learns)
-    if isinstance(evaluator, Learns):
+    learns = isinstance(evaluator, Fittable)
+    if isinstance(evaluator, Fittable):
         everywhere = _held_out(evaluator, known, folds(known.groups, seed))
         beyond = _held_out(evaluator, known, [known.large])
     else:
@@ -151,14 +142,14 @@ def _here(evaluator: Evaluator, archs: Sequence[Architecture]) -> Sequence[Evalu
 def _figures(evaluator: Evaluator, found: Sequence[Evaluation]) -> dict[str, Floats]:
     """What was said of n networks, (n,), as a whole and by part, and what it cost."""
     columns: dict[str, list[float | None]] = {evaluator.name: [e.value for e in found]}
-    for part in getattr(evaluator, "parts", ()):
-        columns[part] = [e.details.get(part) for e in found]
+    for part in evaluator.judged_components if isinstance(evaluator, Composite) else ():
+        columns[part] = [e.components.get(part) for e in found]
     columns[_SECONDS] = [e.seconds for e in found]
     return {name: np.array(values, dtype=float) for name, values in columns.items()}
 
 
 def _held_out(
-    evaluator: Learns, known: Known, held: Sequence[NDArray[np.bool_]]
+    evaluator: Fittable, known: Known, held: Sequence[NDArray[np.bool_]]
 ) -> dict[str, Floats]:
     """Figures of the networks held out, each time after learning from all others; NaN elsewhere.
 
@@ -166,7 +157,7 @@ def _held_out(
     """
     whole: dict[str, Floats] = {}
     for out in held:
-        taught = evaluator.learnt(known.without(out))
+        taught = evaluator.fit(known.without(out))
         archs = [arch for arch, tested in zip(known.archs, out, strict=True) if tested]
         for name, figures in _figures(taught, taught.evaluate(archs)).items():
             whole.setdefault(name, np.full(len(known.archs), np.nan))[out] = figures

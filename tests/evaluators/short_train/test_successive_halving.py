@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from smt_nas import costs
 from smt_nas.errors import StoreError
-from smt_nas.evaluators.base import STOPPED
 from smt_nas.evaluators.short_train.successive_halving import Race
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.space import SearchSpace
@@ -92,19 +91,19 @@ def test_accuracy_that_grows_with_cost_leaves_a_spread(tmp_path):
     assert stadium.places(9) == [0, 11]
     whole = [e for e in found if e.value is not None]
     assert [e.value for e in whole] == [0.0, 0.55]
-    assert all(e.reason is None and e.provenance == "trained" for e in whole)
+    assert all(e.failure is None and e.provenance == "trained" for e in whole)
     assert whole[0].seconds == 18.0
-    assert whole[0].details == {
+    assert whole[0].components == {
         "epochs": 9.0,
         "val_loss": 1.0,
         "images_per_s": 50.0,
         "seconds": 18.0,
     }
     early, late = found[min({*range(12)} - {*stadium.places(3)})], found[stadium.places(3)[1]]
-    assert early.reason.startswith(f"{STOPPED} after 1 of 9 epochs: val top-1 ")
-    assert early.reason.endswith("not dominated, but only 4 of 12 had a place")
-    assert late.reason.startswith(f"{STOPPED} after 3 of 9 epochs: val top-1 ")
-    assert late.details["epochs"] == 3.0 and late.seconds == 6.0
+    assert early.failure.startswith("stopped after 1 of 9 epochs: val top-1 ")
+    assert early.failure.endswith("not dominated, but only 4 of 12 had a place")
+    assert late.failure.startswith("stopped after 3 of 9 epochs: val top-1 ")
+    assert late.components["epochs"] == 3.0 and late.seconds == 6.0
     assert stadium.told.lines[:2] == [
         "Training 12 networks to epoch 1 of 9.",
         "Training 4 networks to epoch 3 of 9.",
@@ -118,8 +117,8 @@ def test_one_network_that_is_best_in_both_stops_the_others(tmp_path):
     assert first.value == 0.9
     for other in (second, third):
         assert other.value is None
-        assert f"dominated by {ARCHS[0].key} (val top-1 90.0 % at " in other.reason
-    assert second.details == {"val_top1_at_rung": 0.89, "epochs": 1.0}
+        assert f"dominated by {ARCHS[0].key} (val top-1 90.0 % at " in other.failure
+    assert second.components == {"val_top1_at_rung": 0.89, "epochs": 1.0}
 
 
 def test_alone_it_goes_all_the_way(tmp_path):
@@ -134,9 +133,9 @@ def test_the_next_best_takes_the_place_of_one_that_fails_later(tmp_path):
 
     stadium = Stadium(tmp_path, answer, n=3, rungs=(1, 3))
     first, second, third = stadium.run()
-    assert (first.value, first.reason) == (None, "diverged")
+    assert (first.value, first.failure) == (None, "diverged")
     assert second.value == 0.89
-    assert third.reason.startswith(STOPPED)
+    assert third.stopped
     assert f"{ARCHS[0].key} failed: diverged" in stadium.told.lines
 
 
@@ -146,13 +145,13 @@ def test_those_that_were_stopped_run_again_where_all_others_failed(tmp_path):
 
     stadium = Stadium(tmp_path, answer, n=3)
     first, second, third = stadium.run()
-    assert (first.reason, second.value) == ("diverged", 0.89)
-    assert third.reason.startswith(STOPPED)
+    assert (first.failure, second.value) == ("diverged", 0.89)
+    assert third.stopped
 
 
 def test_a_split_that_cannot_be_read_is_a_failure(tmp_path):
     stadium = Stadium(tmp_path, lambda place, epoch: None if place == 1 else 0.5, n=3)
-    assert "no image of the validation split" in stadium.run()[1].reason
+    assert "no image of the validation split" in stadium.run()[1].failure
 
 
 def test_a_full_disk_ends_it(tmp_path):
@@ -182,8 +181,8 @@ def test_someone_always_reaches_the_end_unless_all_fail(tmp_path_factory, data):
         n=n,
     )
     found = stadium.run()
-    assert any(e.value is not None for e in found) or {e.reason for e in found} == {"failed"}
+    assert any(e.value is not None for e in found) or {e.failure for e in found} == {"failed"}
     for place, evaluation in enumerate(found):
-        assert (evaluation.value is None) == (evaluation.reason is not None)
+        assert (evaluation.value is None) == (evaluation.failure is not None)
         assert evaluation.value is None or evaluation.value == top1[place]
-        assert evaluation.reason != "failed" or fails[place]
+        assert evaluation.failure != "failed" or fails[place]

@@ -49,7 +49,7 @@ def test_the_predictor_is_judged_by_what_it_has_not_seen(found, made_up):
     judged = row(found, "predictor")
     assert judged.learnt and judged.agreement.failed == 0
     known = Known.of(made_up)
-    seen = PredictorEvaluator().learnt(known).evaluate(known.archs)
+    seen = PredictorEvaluator().fit(known).evaluate(known.archs)
     own = np.abs(np.array([e.value for e in seen]) - known.top1).mean()
     assert np.abs(judged.figures - known.top1).mean() > own
 

@@ -1,0 +1,148 @@
+"""What an evaluator's figures rest on, as values. `report/evidence.py` finds the words.
+
+One class a basis, told apart in run.yaml by the word `basis`. An evaluator of your own uses the one
+that is true of it, or `UnknownEvidence`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from smt_nas.evaluators.published_agreement import BenchAgreement, RankAgreement
+
+
+class _Evidence(BaseModel):
+    """Common to all.
+
+    Attributes:
+        evaluator: its name in results.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    evaluator: str
+
+
+class PublishedEvidence(_Evidence):
+    """Networks whose papers tell their accuracy.
+
+    Attributes:
+        networks, families: how many.
+        mean_error: mean absolute error in a family left out, in points.
+        known_members: of that family, whose accuracy is told.
+        agreement: with the shipped bench; None where it is not known.
+    """
+
+    basis: Literal["published"] = "published"
+    networks: int
+    families: int
+    mean_error: float
+    known_members: int
+    agreement: BenchAgreement | None = None
+
+
+class BenchEvidence(_Evidence):
+    """Networks of a bench, really trained.
+
+    Attributes:
+        bench: one of the user's own; None for the shipped one.
+        networks: of that bench; None for the shipped one.
+        agreement: on networks held out; None where it is not known.
+    """
+
+    basis: Literal["bench"] = "bench"
+    bench: str | None = None
+    networks: int | None = None
+    agreement: BenchAgreement | None = None
+
+
+class CombinedEvidence(_Evidence):
+    """Published networks for the level, those of a bench for the topology.
+
+    Attributes:
+        bench: one of the user's own; None for the shipped one.
+        networks: of that bench; None for the shipped one.
+        agreement: on networks held out; None where it is not known.
+        without_attention: agreement of what counts at full size; None where it is not known.
+    """
+
+    basis: Literal["published and bench"] = "published and bench"
+    bench: str | None = None
+    networks: int | None = None
+    agreement: BenchAgreement | None = None
+    without_attention: RankAgreement | None = None
+
+
+class ProxyEvidence(_Evidence):
+    """Measures of untrained networks.
+
+    Attributes:
+        agreement: with the shipped bench; None where it is not known.
+        no_better_than_params: of the figure and its measures, those that order networks of equal
+            MACs no better than #params do.
+    """
+
+    basis: Literal["proxy"] = "proxy"
+    agreement: BenchAgreement | None = None
+    no_better_than_params: tuple[str, ...] = ()
+
+
+class TrainingEvidence(_Evidence):
+    """Trainings of the candidates themselves.
+
+    Attributes:
+        data: as the user named it.
+        images: that are trained on.
+        rungs: epochs after which networks are compared; the last are all.
+        guess: agreement of what chooses the first networks; None where it is not known.
+    """
+
+    basis: Literal["training"] = "training"
+    data: str
+    images: int
+    rungs: tuple[int, ...]
+    guess: BenchAgreement | None = None
+
+
+class FunctionEvidence(_Evidence):
+    """A user's own function.
+
+    Attributes:
+        importable: it has a name by which `smt-nas validate` finds it.
+    """
+
+    basis: Literal["function"] = "function"
+    importable: bool = False
+
+
+class TableEvidence(_Evidence):
+    """A table of networks."""
+
+    basis: Literal["table"] = "table"
+    networks: int
+
+
+class UnknownEvidence(_Evidence):
+    """Nothing is known of how well its figures order networks.
+
+    Attributes:
+        description: what a figure is, in a few words.
+    """
+
+    basis: Literal["unknown"] = "unknown"
+    description: str
+
+
+AnyEvidence = Annotated[
+    PublishedEvidence
+    | BenchEvidence
+    | CombinedEvidence
+    | ProxyEvidence
+    | TrainingEvidence
+    | FunctionEvidence
+    | TableEvidence
+    | UnknownEvidence,
+    Field(discriminator="basis"),
+]
