@@ -5,6 +5,25 @@
 """
 
 from smt_nas.costs.bounds import bounds
-from smt_nas.costs.estimate import BYTES_FP32, COSTS, Costs, PartCosts, by_part, estimate, of
+from smt_nas.costs.estimate import (
+    BYTES_FP32,
+    COSTS,
+    Costs,
+    PartCosts,
+    by_part,
+    estimate,
+    of,
+    stage_macs,
+)
 
-__all__ = ["BYTES_FP32", "COSTS", "Costs", "PartCosts", "bounds", "by_part", "estimate", "of"]
+__all__ = [
+    "BYTES_FP32",
+    "COSTS",
+    "Costs",
+    "PartCosts",
+    "bounds",
+    "by_part",
+    "estimate",
+    "of",
+    "stage_macs",
+]

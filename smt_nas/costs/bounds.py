@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smt_nas.costs import formulas
+from smt_nas.costs.cost_table import CostTable, Sums, cost_table, total
 from smt_nas.costs.estimate import estimate
-from smt_nas.costs.formulas import Part
-from smt_nas.costs.networks import Ints, Networks, from_genes
+from smt_nas.costs.parts import Ints
 from smt_nas.space import Genes, SearchSpace
 
 _METRICS = ("params", "macs", "attention_macs", "activations", "peak_memory_mb")
@@ -42,16 +41,17 @@ def bounds(space: SearchSpace) -> dict[str, Range]:
 
 def extremes(space: SearchSpace) -> Genes:
     """Canonical genes (10, G) of the networks with the least and the most of each cost."""
-    kept = [_kept(space, stage) for stage in range(4)]
+    table = cost_table(space)
+    kept = [_kept_of_stage(table, stage) for stage in range(4)]
     rows = []
     for case, (metric, sign) in enumerate(_CASES):
         best = kept[0][case]
         for stage in (1, 2, 3):
             best = [
-                _extend(space, best, own, (stage, width), metric, sign)
+                _extend(table, best, own, (stage, width), metric, sign)
                 for width, own in enumerate(kept[stage][case])
             ]
-        heads = [formulas.head(_of_widths(space, 3, 0, d)) for d in range(len(best))]
+        heads = [table.head(_of_widths(space, 3, 0, width)) for width in range(len(best))]
         ends = [_join(k.pairs, _pairs(h, metric)) for k, h in zip(best, heads, strict=True)]
         totals = sign * np.concatenate(ends).sum(axis=1)
         rows.append(np.concatenate([k.rows for k in best])[totals.argmin()])
@@ -71,24 +71,25 @@ class _Kept:
     rows: Genes
 
 
-def _kept(space: SearchSpace, stage: int) -> list[list[_Kept]]:
+def _kept_of_stage(table: CostTable, stage: int) -> list[list[_Kept]]:
     """For each case and each width, what is worth keeping of a stage.
 
     Of later stages the peak is without what is held from before, and downsampling is left out.
     """
+    space = table.index.space
     widths = range(space.cardinality[space.column(stage, "dim")])
-    return [list(case) for case in zip(*(_keep(space, stage, d) for d in widths), strict=True)]
+    of_width = (_unbeaten_of_width(table, stage, width) for width in widths)
+    return [list(case) for case in zip(*of_width, strict=True)]
 
 
-def _keep(space: SearchSpace, stage: int, width: int) -> list[_Kept]:
-    rows = _combinations(space, stage, width)
-    net = from_genes(space, rows)
-    part = formulas.body(net, stage)
+def _unbeaten_of_width(table: CostTable, stage: int, width: int) -> list[_Kept]:
+    rows = _combinations(table.index.space, stage, width)
+    sums = table.body(rows, stage)
     if stage == 0:
-        part = formulas.holding(formulas.total((formulas.stem(net), part)), net.held(0))
+        sums = total((table.embed(rows, stage), sums)).beside(table.held(rows, stage))
     kept = []
     for metric, sign in _CASES:
-        pairs = _pairs(part, metric)
+        pairs = _pairs(sums, metric)
         best = _unbeaten(pairs, sign)
         kept.append(_Kept(pairs[best], rows[best].astype(np.int64)))
     return kept
@@ -97,7 +98,7 @@ def _keep(space: SearchSpace, stage: int, width: int) -> list[_Kept]:
 def _combinations(space: SearchSpace, stage: int, width: int) -> NDArray[Any]:
     """All combinations (m, G) of a stage's genes at one width; the stem's with the first."""
     dim = space.column(stage, "dim")
-    free = [*range(dim + 1, dim + len(type(space.config.stages[stage]).model_fields))]
+    free = [column for column in space.columns(stage).values() if column != dim]
     free += [0] if stage == 0 else []
     counts = [int(space.cardinality[c]) for c in free]
     rows = np.zeros((prod(counts), len(space.genes)), dtype=np.uint8)  # m can be a million
@@ -109,19 +110,19 @@ def _combinations(space: SearchSpace, stage: int, width: int) -> NDArray[Any]:
     return rows
 
 
-def _of_widths(space: SearchSpace, stage: int, before: int, width: int) -> Networks:
-    """A network (1,) with these width options of a stage and of the one before."""
+def _of_widths(space: SearchSpace, stage: int, before: int, width: int) -> Genes:
+    """Genes (1, G) with these width options of a stage and of the one before."""
     row = np.zeros((1, len(space.genes)), dtype=np.int64)
     row[0, space.column(stage - 1, "dim")] = before
     row[0, space.column(stage, "dim")] = width
-    return from_genes(space, row)
+    return row
 
 
-def _pairs(part: Part, metric: str) -> Ints:
+def _pairs(sums: Sums, metric: str) -> Ints:
     """(k, 2): what adds up over the parts, what is their maximum."""
     if metric == "peak_memory_mb":  # both in elements of 4 bytes
-        return np.stack([part.params, part.peak], axis=1)
-    value = getattr(part, metric)
+        return np.stack([sums.of("params"), sums.peak], axis=1)
+    value = sums.of(metric)
     return np.stack([value, np.zeros_like(value)], axis=1)
 
 
@@ -140,7 +141,7 @@ def _unbeaten(pairs: Ints, sign: int) -> NDArray[np.intp]:
 
 
 def _extend(
-    space: SearchSpace,
+    table: CostTable,
     best: list[_Kept],
     own: _Kept,
     at: tuple[int, int],
@@ -149,17 +150,17 @@ def _extend(
 ) -> _Kept:
     """The chains up to the stage before, by its width, each joined with one width of a stage."""
     stage, width = at
-    found = []
-    for b, chain in enumerate(best):
-        net = _of_widths(space, stage, b, width)
-        held = net.held(stage)
+    joined = []
+    for before, chain in enumerate(best):
+        widths = _of_widths(table.index.space, stage, before, width)
+        held = table.held(widths, stage)
         pairs = own.pairs.copy()
         pairs[:, 1] += int(held[0]) * (metric == "peak_memory_mb")
-        embed = _pairs(formulas.holding(formulas.embed(net, stage), held), metric)
+        embed = _pairs(table.embed(widths, stage).beside(held), metric)
         both = _join(_join(chain.pairs, embed)[:, None], pairs).reshape(-1, 2)
         i, j = np.divmod(_unbeaten(both, sign), len(pairs))
-        found.append(_Kept(both[i * len(pairs) + j], chain.rows[i] + own.rows[j]))
-    pairs = np.concatenate([k.pairs for k in found])
-    rows = np.concatenate([k.rows for k in found])
+        joined.append(_Kept(both[i * len(pairs) + j], chain.rows[i] + own.rows[j]))
+    pairs = np.concatenate([k.pairs for k in joined])
+    rows = np.concatenate([k.rows for k in joined])
     final = _unbeaten(pairs, sign)
     return _Kept(pairs[final], rows[final])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas.arch import Architecture
-from smt_nas.costs import formulas
-from smt_nas.costs.formulas import Part
-from smt_nas.costs.networks import ImageSize, Ints, Networks, from_arch, from_genes
+from smt_nas.costs.cost_table import ADDED_UP, cost_table
+from smt_nas.costs.formulas import Complexity, complexity, input_elements
+from smt_nas.costs.parts import ImageSize, Ints, decompose
 from smt_nas.metrics import METRICS
 from smt_nas.space import SearchSpace
 
 BYTES_FP32 = 4
 COSTS = tuple(name for name, metric in METRICS.items() if metric.formula)
 """Names of the metrics known by formula; the keys of `Costs.as_dict`."""
+_MB_PER_ELEMENT = BYTES_FP32 / 1e6
 
 
 @dataclass(frozen=True)
@@ -86,57 +87,65 @@ def estimate(space: SearchSpace, genes: NDArray[Any], image_size: ImageSize | No
     Raises:
         SpaceError: the genes do not belong to the space.
     """
-    part = _network(from_genes(space, space.canonical(genes), image_size))
-    peak = np.asarray(part.peak * _MB_PER_ELEMENT, dtype=np.float64)
-    return Costs(part.params, part.macs, part.attention_macs, part.activations, peak)
+    sums = cost_table(space, image_size).network(space.canonical(genes))
+    peak = np.asarray(sums.peak * _MB_PER_ELEMENT, dtype=np.float64)
+    return Costs(peak_activation_mb=peak, **{name: sums.of(name) for name in ADDED_UP})
+
+
+def stage_macs(space: SearchSpace, genes: NDArray[Any]) -> Ints:
+    """MACs of each stage's blocks, (n, 4), of (n, G) genes. Raises SpaceError, as `estimate`."""
+    table, rows = cost_table(space), space.canonical(genes)
+    return np.column_stack([table.body(rows, stage).of("macs") for stage in range(4)])
 
 
 def of(arch: Architecture, image_size: ImageSize | None = None) -> PartCosts:
     """Costs of one architecture; `image_size` overrides its own."""
-    return _plain("", "network", _network(from_arch(arch, image_size)))
+    return _named("", "network", _total(costs for _, _, costs in _parts(arch, image_size)))
 
 
 def by_part(arch: Architecture, image_size: ImageSize | None = None) -> list[PartCosts]:
-    """Costs of one architecture, in the order in which its parts run.
+    """Costs of one architecture, in the order in which its parts run; a block counts as one.
 
     They add up to `of(arch)`; the peak of the whole is the largest of theirs.
     """
-    net = from_arch(arch, image_size)
-    parts = []
-    for i, (stage, s) in enumerate(zip(arch.stages, net.stages, strict=True)):
-        embed, norm = formulas.embed(net, i), formulas.stage_norm(s)
-        kinds = {"sam": formulas.sam_mixer(s), "msa": formulas.msa_mixer(s)}
-        found = [("embed", "downsample" if i else "stem", embed)]
-        for j, mixer in enumerate(stage.mixers):
-            part = formulas.block(s, kinds[mixer], net.layer_scale)
-            found.append((f"blocks.{j}", mixer, part))
-        for name, kind, part in (*found, ("norm", "norm", norm)):
-            held = formulas.holding(part, net.held(i))
-            parts.append(_plain(f"stages.{i}.{name}", kind, held))
-    return [*parts, _plain("head", "head", formulas.head(net))]
+    return [_named(name, kind, costs) for name, kind, costs in _parts(arch, image_size)]
 
 
-_MB_PER_ELEMENT = BYTES_FP32 / 1e6
+def _parts(
+    arch: Architecture, image_size: ImageSize | None
+) -> Iterator[tuple[str, str, Complexity]]:
+    """Module path, kind and costs of what runs, with what is alive beside it in the peak."""
+    parts = decompose(arch, image_size)
+    image = input_elements(parts.stages[0].embed)
+    for i, stage in enumerate(parts.stages):
+        held = image + (input_elements(stage.embed) if i else 0)
+        kind = "downsample" if i else "stem"
+        yield f"stages.{i}.embed", kind, _beside(complexity(stage.embed), held)
+        for j, (mixer, ffn) in enumerate(stage.blocks):
+            block = _total((complexity(mixer), complexity(ffn)))
+            yield f"stages.{i}.blocks.{j}", mixer.kind, _beside(block, held)
+        yield f"stages.{i}.norm", "norm", _beside(complexity(stage.norm), held)
+    yield "head", "head", _beside(complexity(parts.head), image)
 
 
-def _network(net: Networks) -> Part:
-    return formulas.total(_parts(net))
+def _total(parts: Iterable[Complexity]) -> Complexity:
+    """Parts one after the other: costs add up, the peak is the largest."""
+    params, macs, attention, activations, peaks = zip(*parts, strict=True)
+    return Complexity(sum(params), sum(macs), sum(attention), sum(activations), max(peaks))
 
 
-def _parts(net: Networks) -> Iterator[Part]:
-    for i in range(4):
-        stage = formulas.total((formulas.embed(net, i), formulas.body(net, i)))
-        yield formulas.holding(stage, net.held(i))
-    yield formulas.head(net)
+def _beside(part: Complexity, held: int) -> Complexity:
+    """The same while other elements stay alive."""
+    return part._replace(peak=part.peak + held)
 
 
-def _plain(name: str, kind: str, part: Part) -> PartCosts:
+def _named(name: str, kind: str, part: Complexity) -> PartCosts:
     return PartCosts(
-        name,
-        kind,
-        int(part.params[0]),
-        int(part.macs[0]),
-        int(part.attention_macs[0]),
-        int(part.activations[0]),
-        float(part.peak[0] * _MB_PER_ELEMENT),
+        name=name,
+        kind=kind,
+        params=part.params,
+        macs=part.macs,
+        attention_macs=part.attention_macs,
+        activations=part.activations,
+        peak_activation_mb=part.peak * _MB_PER_ELEMENT,
     )

@@ -1,28 +1,27 @@
-"""Closed forms of the parts of an SMT, vectorised over n networks.
+"""Closed forms of the parts of an SMT.
 
-MACs: convolutions, linears and both attention matmuls, 1 multiply-accumulate = 1. N tokens,
-C channels, H = FFN width, h SAM heads of kernel k_i, e = expand ratio (SMT, sec. 3.1-3.3; checked
+MACs: convolutions, linears and both attention matmuls, 1 multiply-accumulate = 1. n tokens,
+c channels, h FFN channels or SAM heads of kernel k_i, e expand ratio (SMT, sec. 3.1-3.3; checked
 against the published code for T/S/B/L at 224 and 384 px).
 
 `peak` follows `smt_nas.models` step by step: every tensor that an eager forward without gradients
 holds at once, those included which only a caller's frame still refers to. It starts from the input
-of the part; what else is alive meanwhile is added by `holding`. Attention runs as the one fused
-kernel of the CPU; what a library's kernel allocates for itself and frees is not known here.
+of the part; what else is alive meanwhile, the image and what came into the stage, is added where
+parts are joined. Attention runs as the one fused kernel of the CPU; what a library's kernel
+allocates for itself and frees is not known here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
 
-import numpy as np
-
-from smt_nas.costs.networks import Ints, Networks, StageColumns
+from smt_nas.costs.parts import Part, PartKind, Size, halved, stem_sizes
 
 
-@dataclass(frozen=True)
-class Part:
-    """Costs of one part of n networks, each (n,).
+class Complexity(NamedTuple):
+    """What a part costs.
 
     Attributes:
         params: learned numbers.
@@ -32,137 +31,111 @@ class Part:
         peak: largest number of elements alive at once while the part runs (see above).
     """
 
-    params: Ints
-    macs: Ints
-    attention_macs: Ints
-    activations: Ints
-    peak: Ints
+    params: int
+    macs: int
+    attention_macs: int
+    activations: int
+    peak: int
 
 
-def _part(
-    params: Ints, macs: Ints, activations: Ints, peak: Ints, attention: Ints | int = 0
-) -> Part:
-    return Part(params, macs, np.broadcast_to(np.asarray(attention), macs.shape), activations, peak)
+@lru_cache(maxsize=65_536)
+def complexity(part: Part) -> Complexity:
+    """What a part costs, exactly."""
+    return FORMULAS[part.kind](part)
 
 
-def total(parts: Iterable[Part]) -> Part:
-    """Parts one after the other: costs add up, the peak is the largest."""
-    parts = list(parts)
-    added = {
-        f.name: np.sum([getattr(p, f.name) for p in parts], axis=0)
-        for f in fields(Part)
-        if f.name != "peak"
-    }
-    return Part(**added, peak=np.max([p.peak for p in parts], axis=0))
+def input_elements(part: Part) -> int:
+    """Elements of what a part takes."""
+    return _area(part.size) * (part.dim_in or part.dim)
 
 
-def times(part: Part, count: Ints) -> Part:
-    """A part `count` times over, (n,); nothing at all where the count is 0."""
-    return Part(
-        part.params * count,
-        part.macs * count,
-        part.attention_macs * count,
-        part.activations * count,
-        part.peak * (count > 0),
-    )
+def _area(size: Size) -> int:
+    return size[0] * size[1]
 
 
-def holding(part: Part, held: Ints) -> Part:
-    """The part while (n,) other elements stay alive."""
-    return replace(part, peak=part.peak + held)
+def _stem(p: Part) -> Complexity:
+    """Conv k x k - BN - ReLU - conv 2x2 - LayerNorm."""
+    c, k2 = p.dim, p.kernels[0] ** 2
+    first, n = (_area(size) for size in stem_sizes(p.size, p.stride))
+    params = p.dim_in * k2 * c + 2 * c + (4 * c * c + c) + 2 * c
+    macs = first * p.dim_in * k2 * c + n * 4 * c * c
+    # a channels-last copy of the image (one channel needs none), BN's input and output
+    copy = input_elements(p) if p.dim_in > 1 else 0
+    return Complexity(params, macs, 0, (first + n) * c, copy + 2 * first * c)
 
 
-def ffn(s: StageColumns) -> Part:
-    """Linear C-H, u + depthwise 3x3(u), GELU, linear H-C."""
-    n, c, h = s.tokens, s.dim, s.hidden
-    params = (c * h + h) + 10 * h + (h * c + c)
+def _down(p: Part) -> Complexity:
+    """Conv 3x3 of stride 2 - LayerNorm."""
+    c0, c, n = p.dim_in, p.dim, _area(halved(p.size))
+    params = 9 * c0 * c + c + 2 * c
+    return Complexity(params, n * 9 * c0 * c, 0, n * c, _layer_norm_peak(n, c))
+
+
+def _sam(p: Part) -> Complexity:
+    """Scale-aware modulation (SMT, eq. 1-5): MHMC, SAA, times the value, linear."""
+    n, c, e, h = _area(p.size), p.dim, p.expand, len(p.kernels)
+    area = sum(k * k for k in p.kernels)
+    heads = (c // h) * area + c
+    aggregate = (e * c * h + e * c) + 2 * e * c + (e * c * c + c)
+    params = _branch_params(p) + 3 * (c * c + c) + heads + aggregate
+    macs = 3 * n * c * c + n * (c // h) * area + n * e * c * h + n * e * c * c
+    # the block's input, its norm, s|v and the heads stay (5 maps); widest: the stacked heads with
+    # GELU's input and output, or GELU's output with the modulator, its product and the output
+    peak = n * c * (5 + max(1 + 2 * e, 3 + e))
+    return Complexity(params, macs, 0, n * c * (5 + e), peak)
+
+
+def _msa(p: Part) -> Complexity:
+    """Global attention over all tokens plus a depthwise 3x3 on the values, linear."""
+    n, c = _area(p.size), p.dim
+    params = _branch_params(p) + 4 * (c * c + c) + 10 * c
+    attention = 2 * n * n * c
+    macs = 4 * n * c * c + 9 * n * c + attention
+    activations = n * c * 6 + p.heads * n * n
+    # the block's input, its norm and q|k|v stay (5 maps); widest: attention, the convolution, their
+    # sum and the output
+    return Complexity(params, macs, attention, activations, 9 * n * c)
+
+
+def _ffn(p: Part) -> Complexity:
+    """Linear c-h, u + depthwise 3x3(u), GELU, linear h-c."""
+    n, c, h = _area(p.size), p.dim, p.hidden
+    params = _branch_params(p) + (c * h + h) + 10 * h + (h * c + c)
     macs = 2 * n * c * h + 9 * n * h
     # the block's input, the sum of the first residual and its norm stay; widest: u, dwconv(u) and
     # their sum, or u, the hidden map and the output
-    peak = n * (3 * c + 2 * h + np.maximum(c, h))
-    return _part(params, macs, n * (2 * h + c), peak)
+    peak = n * (3 * c + 2 * h + max(c, h))
+    return Complexity(params, macs, 0, n * (2 * h + c), peak)
 
 
-def sam_mixer(s: StageColumns) -> Part:
-    """Scale-aware modulation (SMT, eq. 1-5): MHMC, SAA, times the value, linear."""
-    n, c, e, h = s.tokens, s.dim, s.expand, s.n_kernels
-    heads = (c // h) * s.kernel_area + c
-    aggregate = (e * c * h + e * c) + 2 * e * c + (e * c * c + c)
-    params = 3 * (c * c + c) + heads + aggregate
-    macs = 3 * n * c * c + n * (c // h) * s.kernel_area + n * e * c * h + n * e * c * c
-    # the block's input, its norm, s|v and the heads stay (5 maps); widest: the stacked heads with
-    # GELU's input and output, or GELU's output with the modulator, its product and the output
-    peak = n * c * (5 + np.maximum(1 + 2 * e, 3 + e))
-    return _part(params, macs, n * c * (5 + e), peak)
-
-
-def msa_mixer(s: StageColumns) -> Part:
-    """Global attention over all tokens plus a depthwise 3x3 on the values, linear."""
-    n, c = s.tokens, s.dim
-    params = 4 * (c * c + c) + 10 * c
-    attention = 2 * n * n * c
-    macs = 4 * n * c * c + 9 * n * c + attention
-    activations = n * c * 6 + s.heads * n * n
-    # the block's input, its norm and q|k|v stay (5 maps); widest: attention, the convolution, their
-    # sum and the output
-    return _part(params, macs, activations, 9 * n * c, attention)
-
-
-def block(s: StageColumns, mixer: Part, layer_scale: bool) -> Part:
-    """LayerNorm - mixer - LayerNorm - FFN, both residual."""
-    both = total((mixer, ffn(s)))
-    norms = 4 * s.dim + (2 * s.dim if layer_scale else 0)
-    return Part(both.params + norms, both.macs, both.attention_macs, both.activations, both.peak)
-
-
-def stem(net: Networks) -> Part:
-    """Conv k x k - BN - ReLU - conv 2x2 - LayerNorm."""
-    s, k2 = net.stages[0], net.stem_kernel**2
-    first = net.stem_size[0] * net.stem_size[1]
-    c, n = s.dim, s.tokens
-    params = net.in_channels * k2 * c + 2 * c + (4 * c * c + c) + 2 * c
-    macs = first * net.in_channels * k2 * c + n * 4 * c * c
-    # a channels-last copy of the image (one channel needs none), BN's input and output
-    copy = net.image_elements if net.in_channels > 1 else 0
-    return _part(params, macs, (first + n) * c, copy + 2 * first * c)
-
-
-def downsample(before: StageColumns, s: StageColumns) -> Part:
-    """Conv 3x3 of stride 2 - LayerNorm."""
-    c0, c, n = before.dim, s.dim, s.tokens
-    return _part(9 * c0 * c + c + 2 * c, n * 9 * c0 * c, n * c, _layer_norm(s))
-
-
-def stage_norm(s: StageColumns) -> Part:
+def _norm(p: Part) -> Complexity:
     """The LayerNorm that ends a stage."""
-    zero = np.zeros_like(s.dim)
-    return _part(2 * s.dim, zero, zero, _layer_norm(s))
+    return Complexity(2 * p.dim, 0, 0, 0, _layer_norm_peak(_area(p.size), p.dim))
 
 
-def _layer_norm(s: StageColumns) -> Ints:
+def _head(p: Part) -> Complexity:
+    """Mean over tokens, linear; the last map is alive."""
+    c, classes = p.dim, p.classes
+    peak = input_elements(p) + c + classes
+    return Complexity(c * classes + classes, c * classes, 0, classes, peak)
+
+
+def _branch_params(p: Part) -> int:
+    """Of a residual branch beside what it is for: its LayerNorm and its layer scale."""
+    return (3 if p.layer_scale else 2) * p.dim
+
+
+def _layer_norm_peak(tokens: int, channels: int) -> int:
     """Elements of its input and output, and of each token's mean and deviation."""
-    return 2 * s.tokens * (s.dim + 1)
+    return 2 * tokens * (channels + 1)
 
 
-def embed(net: Networks, stage: int) -> Part:
-    """What brings a stage to its resolution: the stem, or downsampling."""
-    return downsample(net.stages[stage - 1], net.stages[stage]) if stage else stem(net)
-
-
-def body(net: Networks, stage: int) -> Part:
-    """All blocks of a stage and the norm that ends it."""
-    s = net.stages[stage]
-    return total(
-        (
-            times(block(s, sam_mixer(s), net.layer_scale), s.sam),
-            times(block(s, msa_mixer(s), net.layer_scale), s.msa),
-            stage_norm(s),
-        )
-    )
-
-
-def head(net: Networks) -> Part:
-    """Mean over tokens, linear; the image and the last map are alive."""
-    c, classes = net.stages[3].dim, net.num_classes
-    peak = net.image_elements + net.stages[3].tokens * c + c + classes
-    return _part(c * classes + classes, c * classes, np.full_like(c, classes), peak)
+FORMULAS: dict[PartKind, Callable[[Part], Complexity]] = {
+    "stem": _stem,
+    "down": _down,
+    "sam": _sam,
+    "msa": _msa,
+    "ffn": _ffn,
+    "norm": _norm,
+    "head": _head,
+}

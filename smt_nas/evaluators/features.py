@@ -7,43 +7,179 @@ MACs and of attention, the number of kernels. No feature is an absolute width or
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas import costs
 from smt_nas.arch import Architecture, Mixer, mixers
-from smt_nas.costs.formulas import body
-from smt_nas.costs.networks import Networks, from_arch, from_genes
 from smt_nas.evaluators import reference
 from smt_nas.space import Genes, SearchSpace
+from smt_nas.space.patterns import ORDER
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 LEVEL = ("log_macs", "log_params", "log_activations")
 """Logarithms of costs, each against the published pattern's at the same input."""
 
-NAMES = (
-    *LEVEL,
-    "log_depth",  # of all blocks, against the pattern's
-    *(f"log2_width_{i + 1}_{i}" for i in range(1, 4)),  # stage i + 1 to stage i
-    *(f"depth_share_{i}" for i in range(1, 5)),
-    *(f"macs_share_{i}" for i in range(1, 5)),  # of the blocks of the stage
-    *(f"log2_ffn_{i}" for i in range(1, 5)),  # FFN ratio against the pattern's
-    *(f"attention_share_{i}" for i in range(1, 5)),
-    *(f"attention_place_{i}" for i in range(1, 5)),  # -1 first, 0 spread, 1 last
-    *(f"log2_kernels_{i}" for i in range(1, 5)),  # how many; 0 without SAM blocks
-    *(f"log2_kernel_size_{i}" for i in range(1, 5)),  # root mean square; 0 without SAM blocks
-    *(f"log2_expand_{i}" for i in range(1, 5)),  # 0 without SAM blocks
-)
-"""Names of the features, (F,)."""
 
+@dataclass(frozen=True)
+class Networks:
+    """What features are made of, of n networks.
+
+    Attributes:
+        option: the numbers that a function makes of a field of the four stages, (n, 4).
+        sam, msa: numbers of blocks, (n, 4).
+        place: where the attention stands among the blocks of each stage, (n, 4).
+        stage_macs: of the blocks of each stage, (n, 4).
+        levels: MACs, params and activations, each (n,).
+        reference: the published pattern at the same input.
+    """
+
+    option: Callable[[str, Callable[[Any], float]], NDArray[Any]]
+    sam: Ints
+    msa: Ints
+    place: Floats
+    stage_macs: Ints
+    levels: tuple[Ints, ...]
+    reference: Reference
+
+    @property
+    def depth(self) -> Ints:
+        """Blocks, (n, 4)."""
+        return self.sam + self.msa
+
+    @property
+    def width(self) -> NDArray[Any]:
+        """Channels, (n, 4)."""
+        return self.option("dim", int)
+
+    def level(self, i: int) -> Floats:
+        """Logarithm of a level against the published pattern's, (n,)."""
+        return np.asarray(np.log(self.levels[i] / self.reference.levels[i]))
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One row of FEATURES.
+
+    Attributes:
+        name: of its columns, before the numbers of the stages.
+        words: what it is, with a place for each of those numbers.
+        of: makes it of n networks, (n,) or (n, columns).
+        stages: the numbers of each column; none for a feature of the whole network.
+        of_sam: it tells of SAM blocks: 0, and no evidence, without them.
+        added: since evidence was gathered; 0 of all networks that were ever trained.
+    """
+
+    name: str
+    words: str
+    of: Callable[[Networks], Floats]
+    stages: tuple[tuple[int, ...], ...] = ((1,), (2,), (3,), (4,))
+    of_sam: bool = False
+    added: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of its columns, e.g. `log2_width_2_1`."""
+        return tuple("_".join([self.name, *map(str, numbers)]) for numbers in self.stages)
+
+
+_WHOLE: tuple[tuple[int, ...], ...] = ((),)
+FEATURES = (
+    Feature("log_macs", "MACs against the published pattern", lambda n: n.level(0), _WHOLE),
+    Feature("log_params", "params against the published pattern", lambda n: n.level(1), _WHOLE),
+    Feature(
+        "log_activations",
+        "activations against the published pattern",
+        lambda n: n.level(2),
+        _WHOLE,
+    ),
+    Feature(
+        "log_depth",
+        "blocks against the published pattern",
+        lambda n: np.log(n.depth.sum(axis=1) / n.reference.depth),
+        _WHOLE,
+    ),
+    Feature(
+        "log2_width",
+        "width of stage {} against stage {}",
+        lambda n: np.log2(n.width[:, 1:] / n.width[:, :-1]),
+        ((2, 1), (3, 2), (4, 3)),
+    ),
+    Feature(
+        "depth_share",
+        "share of the blocks in stage {}",
+        lambda n: n.depth / n.depth.sum(axis=1, keepdims=True),
+    ),
+    Feature(
+        "macs_share",
+        "share of the MACs in stage {}",
+        lambda n: n.stage_macs / n.stage_macs.sum(axis=1, keepdims=True),
+    ),
+    Feature(
+        "log2_ffn",
+        "FFN ratio of stage {} against the published pattern",
+        lambda n: np.log2(_hidden(n) / n.width / n.reference.ratios),
+    ),
+    Feature("attention_share", "share of attention in stage {}", lambda n: n.msa / n.depth),
+    Feature(  # -1 first, 0 spread, 1 last
+        "attention_place", "place of the attention in stage {}", lambda n: n.place
+    ),
+    Feature(
+        "log2_kernels",
+        "number of kernels in stage {}",
+        lambda n: np.log2(n.option("kernels", len)) * (n.sam > 0),
+        of_sam=True,
+    ),
+    Feature(  # root mean square
+        "log2_kernel_size",
+        "kernel size in stage {}",
+        lambda n: np.log2(_kernel_size(n)) * (n.sam > 0),
+        of_sam=True,
+    ),
+    Feature(
+        "log2_expand",
+        "expand ratio of stage {}",
+        lambda n: np.log2(n.option("expand_ratio", int)) * (n.sam > 0),
+        of_sam=True,
+    ),
+)
+"""What a network looks like, in the order of the columns of (n, F); what is added stands last."""
+
+
+def _hidden(n: Networks) -> Floats:
+    return np.asarray(np.floor(n.width * n.option("mlp_ratio", float)))
+
+
+def _kernel_size(n: Networks) -> Floats:
+    area = n.option("kernels", lambda kernels: sum(k * k for k in kernels))
+    return np.asarray(np.sqrt(area / n.option("kernels", len)))
+
+
+NAMES = tuple(column for feature in FEATURES for column in feature.columns)
+"""Names of the columns, (F,)."""
+
+WORDS = {
+    column: feature.words.format(*numbers)
+    for feature in FEATURES
+    for column, numbers in zip(feature.columns, feature.stages, strict=True)
+}
+"""What each column is, for a reader."""
+
+NEUTRAL = frozenset(column for f in FEATURES if f.added for column in f.columns)
+"""Columns that are 0 of every network trained so far, whether evidence knows of them or not."""
+
+_FIRST_ADDED = len(NAMES) - len(NEUTRAL)
 _KEPT = ("log_", "log2_width", "attention_share", "macs_share")
-_OF_SAM = ("log2_kernels", "log2_kernel_size", "log2_expand")
+_OF_SAM = tuple(feature.name for feature in FEATURES if feature.of_sam)
 _AVERAGED = ("log2_ffn", *_OF_SAM)  # over the stages
 
 
@@ -117,14 +253,32 @@ def _has(rows: Floats) -> NDArray[np.bool_]:
 NARROW = 0.05  # width taken for a feature that hardly varies in a bench
 
 
+def distance(extrapolation: Floats) -> Floats:
+    """How far networks lie outside by all features (n, F) together, in widths, (n,)."""
+    # apart, so that features added at 0 change not even a last bit
+    split = extrapolation[:, :_FIRST_ADDED], extrapolation[:, _FIRST_ADDED:]
+    return np.asarray(np.hypot(*(np.linalg.norm(part, axis=1) for part in split)))
+
+
 def of_genes(space: SearchSpace, genes: Genes) -> Floats:
     """Features of (n, G) genes; (n, F)."""
     genes = space.canonical(genes)
-    net = from_genes(space, genes)
-    found = costs.estimate(space, genes)
-    places = [_places_of(space, genes, i) for i in range(4)]
-    levels = (found.macs, found.params, found.activations)
-    return _features(net, levels, places, _reference(reference.at(space.config)))
+
+    def option(field: str, read: Callable[[Any], float]) -> NDArray[Any]:
+        return np.column_stack([space.values(genes, i, field, read) for i in range(4)])
+
+    blocks = [space.blocks(genes, stage) for stage in range(4)]
+    whole = costs.estimate(space, genes)
+    networks = Networks(
+        option=option,
+        sam=np.column_stack([sam for sam, _ in blocks]),
+        msa=np.column_stack([msa for _, msa in blocks]),
+        place=np.column_stack([_places_of(space, genes, i) for i in range(4)]),
+        stage_macs=costs.stage_macs(space, genes),
+        levels=(whole.macs, whole.params, whole.activations),
+        reference=_reference(reference.at(space.config)),
+    )
+    return _features(networks)
 
 
 def of_archs(archs: Sequence[Architecture]) -> Floats:
@@ -134,14 +288,27 @@ def of_archs(archs: Sequence[Architecture]) -> Floats:
 
 
 def _of_arch(arch: Architecture) -> Floats:
-    net, found = from_arch(arch), costs.of(arch)
-    places = [np.array([_place(stage.mixers)]) for stage in arch.stages]
-    levels = tuple(np.array([v]) for v in (found.macs, found.params, found.activations))
-    return _features(net, levels, places, _reference(reference.at(arch)))
+    stages, parts = arch.stages, costs.by_part(arch)
+    whole = costs.of(arch)
+    blocks = [[p.macs for p in parts if p.name.startswith(f"stages.{i}.blocks.")] for i in range(4)]
+    networks = Networks(
+        option=lambda field, read: np.array([[read(getattr(stage, field)) for stage in stages]]),
+        sam=np.array([[stage.mixers.count("sam") for stage in stages]]),
+        msa=np.array([[stage.mixers.count("msa") for stage in stages]]),
+        place=np.array([[_place(stage.mixers) for stage in stages]]),
+        stage_macs=np.array([[sum(macs) for macs in blocks]]),
+        levels=tuple(np.array([v]) for v in (whole.macs, whole.params, whole.activations)),
+        reference=_reference(reference.at(arch)),
+    )
+    return _features(networks)
+
+
+def _features(networks: Networks) -> Floats:
+    return np.column_stack([feature.of(networks) for feature in FEATURES])
 
 
 @dataclass(frozen=True)
-class _Reference:
+class Reference:
     """The published pattern for an input.
 
     Attributes:
@@ -156,46 +323,12 @@ class _Reference:
 
 
 @cache
-def _reference(arch: Architecture) -> _Reference:
-    found = costs.of(arch)
-    return _Reference(
-        levels=(found.macs, found.params, found.activations),
+def _reference(arch: Architecture) -> Reference:
+    whole = costs.of(arch)
+    return Reference(
+        levels=(whole.macs, whole.params, whole.activations),
         depth=sum(s.depth for s in arch.stages),
         ratios=tuple(s.mlp_ratio for s in arch.stages),
-    )
-
-
-def _features(
-    net: Networks,
-    levels: Sequence[NDArray[np.int64]],
-    places: Sequence[Floats],
-    reference: _Reference,
-) -> Floats:
-    stages = net.stages
-    depth = np.column_stack([s.sam + s.msa for s in stages])  # (n, 4), as are all below
-    width = np.column_stack([s.dim for s in stages])
-    ffn = np.column_stack([s.hidden / s.dim for s in stages]) / reference.ratios
-    macs = np.column_stack([body(net, i).macs for i in range(4)])
-    msa = np.column_stack([s.msa for s in stages])
-    sam = np.column_stack([s.sam > 0 for s in stages])
-    kernels = np.column_stack([s.n_kernels for s in stages])
-    size = np.column_stack([np.sqrt(s.kernel_area / s.n_kernels) for s in stages])
-    expand = np.column_stack([s.expand for s in stages])
-    logs = [np.log(v / r) for v, r in zip(levels, reference.levels, strict=True)]
-    return np.column_stack(
-        [
-            *logs,
-            np.log(depth.sum(axis=1) / reference.depth),
-            np.log2(width[:, 1:] / width[:, :-1]),
-            depth / depth.sum(axis=1, keepdims=True),
-            macs / macs.sum(axis=1, keepdims=True),
-            np.log2(ffn),
-            msa / depth,
-            np.column_stack(places),
-            np.log2(kernels) * sam,
-            np.log2(size) * sam,
-            np.log2(expand) * sam,
-        ]
     )
 
 
@@ -211,11 +344,8 @@ def _place(order: Sequence[Mixer]) -> float:
 def _places_of(space: SearchSpace, genes: Genes, stage: int) -> Floats:
     """`_place` of a stage of (n, G) genes, (n,)."""
     options = space.config.stages[stage]
-    shape = (len(options.depth), len(options.attention_ratio), len(options.stacking))
-    table = np.zeros(shape)
-    for d, a, s in np.ndindex(shape):
-        table[d, a, s] = _place(
-            mixers(options.depth[d], options.attention_ratio[a], options.stacking[s])
-        )
-    columns = (space.column(stage, f) for f in ("depth", "attention_ratio", "stacking"))
-    return np.asarray(table[tuple(genes[:, c] for c in columns)])
+    chosen = [getattr(options, field) for field in ORDER]
+    table = np.array([_place(mixers(*order)) for order in itertools.product(*chosen)])
+    shape = [len(values) for values in chosen]
+    at = tuple(genes[:, space.column(stage, field)] for field in ORDER)
+    return np.asarray(table.reshape(shape)[at])

@@ -90,7 +90,7 @@ class Predictor:
         mean, std = self.regressor.predict(features.compact(inside))
         extrapolation = features.extrapolation(rows, *self.ranges)
         # a width outside, one knows no more than that it is some network of these costs
-        doubt = np.hypot(std, self.spread * np.linalg.norm(extrapolation, axis=1))
+        doubt = np.hypot(std, self.spread * features.distance(extrapolation))
         level = _level(inside) @ self.trend
         topology = (mean - level).clip(*self.seen)
         return Prediction(level + topology - self.zero, doubt, topology, extrapolation)

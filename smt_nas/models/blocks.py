@@ -1,6 +1,7 @@
 """The parts around the mixers: FFN, residual branch, block, stem, downsampling.
 
-All take and return `(B, H, W, C)`; the stem takes the image as `(B, C, H, W)`.
+Each is built from a `Part`, a block from two. All take and return `(B, H, W, C)`; the stem takes
+the image as `(B, C, H, W)`.
 The epsilons of the layer norms are those of the published code, which are not all the same.
 """
 
@@ -10,23 +11,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smt_nas.arch import Mixer, Stage
-from smt_nas.arch import Stem as StemSpec
+from smt_nas.costs.parts import Part, PartKind
 from smt_nas.models.mixers import MSA, SAM, depthwise, nchw, nhwc
 
 BLOCK_EPS = 1e-6  # norms inside blocks and after a stage
 EMBED_EPS = 1e-5  # norms of the stem and of the downsampling
-MIXERS: dict[Mixer, type[SAM] | type[MSA]] = {"sam": SAM, "msa": MSA}
+MIXERS: dict[PartKind, type[SAM] | type[MSA]] = {"sam": SAM, "msa": MSA}
 
 
 class FFN(nn.Module):
     """`fc2(gelu(u + dwconv(u)))` with `u = fc1(x)`."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, part: Part) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(stage.dim, stage.hidden)
-        self.dwconv = depthwise(stage.hidden, 3)
-        self.fc2 = nn.Linear(stage.hidden, stage.dim)
+        self.fc1 = nn.Linear(part.dim, part.hidden)
+        self.dwconv = depthwise(part.hidden, 3)
+        self.fc2 = nn.Linear(part.hidden, part.dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix the channels. `(B, H, W, C)` to the same."""
@@ -71,23 +71,22 @@ class LayerScale(nn.Module):
         return x * self.gamma
 
 
+def build_scale(dim: int, init: float | None) -> nn.Module:
+    """A layer scale that starts at `init`, or none."""
+    return nn.Identity() if init is None else LayerScale(dim, init)
+
+
 class Block(nn.Module):
     """`x + drop(scale(mixer(norm(x))))`, then the same with the FFN."""
 
-    def __init__(
-        self, stage: Stage, mixer: Mixer, layer_scale: float | None, drop_path: float
-    ) -> None:
+    def __init__(self, mixer: Part, ffn: Part, layer_scale: float | None, drop_path: float) -> None:
         super().__init__()
-
-        def scale() -> nn.Module:
-            return nn.Identity() if layer_scale is None else LayerScale(stage.dim, layer_scale)
-
-        self.norm1 = nn.LayerNorm(stage.dim, eps=BLOCK_EPS)
-        self.mixer = MIXERS[mixer](stage)
-        self.scale1 = scale()
-        self.norm2 = nn.LayerNorm(stage.dim, eps=BLOCK_EPS)
-        self.ffn = FFN(stage)
-        self.scale2 = scale()
+        self.norm1 = nn.LayerNorm(mixer.dim, eps=BLOCK_EPS)
+        self.mixer = MIXERS[mixer.kind](mixer)
+        self.scale1 = build_scale(mixer.dim, layer_scale)
+        self.norm2 = nn.LayerNorm(ffn.dim, eps=BLOCK_EPS)
+        self.ffn = FFN(ffn)
+        self.scale2 = build_scale(ffn.dim, layer_scale)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,10 +99,10 @@ class Block(nn.Module):
 class Stem(nn.Module):
     """The first two convolutions, from the image to `(B, H/4, W/4, C)` (or /2)."""
 
-    def __init__(self, spec: StemSpec, in_channels: int, dim: int) -> None:
+    def __init__(self, part: Part) -> None:
         super().__init__()
-        k = spec.kernel
-        self.conv1 = nn.Conv2d(in_channels, dim, k, spec.stride // 2, k // 2, bias=False)
+        (k,), dim = part.kernels, part.dim
+        self.conv1 = nn.Conv2d(part.dim_in, dim, k, part.stride // 2, k // 2, bias=False)
         self.bn = nn.BatchNorm2d(dim)
         self.conv2 = nn.Conv2d(dim, dim, 2, stride=2)
         self.norm = nn.LayerNorm(dim, eps=EMBED_EPS)
@@ -119,12 +118,15 @@ class Stem(nn.Module):
 class Downsample(nn.Module):
     """Halves the resolution (rounded up) and sets the width of the next stage."""
 
-    def __init__(self, dim: int, out_dim: int) -> None:
+    def __init__(self, part: Part) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(dim, out_dim, 3, stride=2, padding=1)
-        self.norm = nn.LayerNorm(out_dim, eps=EMBED_EPS)
+        self.conv = nn.Conv2d(part.dim_in, part.dim, 3, stride=2, padding=1)
+        self.norm = nn.LayerNorm(part.dim, eps=EMBED_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, H, W, C)` to `(B, H/2, W/2, C')`."""
         y: Tensor = self.norm(nhwc(self.conv(nchw(x))))
         return y
+
+
+EMBEDS: dict[PartKind, type[Stem] | type[Downsample]] = {"stem": Stem, "down": Downsample}

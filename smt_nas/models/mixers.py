@@ -1,7 +1,8 @@
 """The two token mixers: scale-aware modulation (SAM) and multi-head self-attention (MSA).
 
-Both map `(B, H, W, C)` to `(B, H, W, C)`. Activations stay in that layout, which is channels-last
-memory: a convolution sees it through a permuted view, so no copy is made to change layouts.
+Both are built from a `Part` and map `(B, H, W, C)` to the same. Activations stay in that layout,
+which is channels-last memory: a convolution sees it through a permuted view, so no copy is made to
+change layouts.
 Lin et al., "Scale-Aware Modulation Meet Transformer", ICCV 2023 (arXiv 2307.08579), section 3.
 """
 
@@ -11,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smt_nas.arch import Stage
+from smt_nas.costs.parts import Part
 
 
 def depthwise(channels: int, kernel: int) -> nn.Conv2d:
@@ -36,11 +37,11 @@ class SAM(nn.Module):
     followed by scale-aware aggregation (SAA): group c joins channel c of every head.
     """
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, part: Part) -> None:
         super().__init__()
-        dim, heads, wide = stage.dim, len(stage.kernels), stage.dim * stage.expand_ratio
+        dim, heads, wide = part.dim, len(part.kernels), part.dim * part.expand
         self.sv = nn.Linear(dim, 2 * dim)  # context s, then value v
-        self.heads = nn.ModuleList(depthwise(dim // heads, k) for k in stage.kernels)
+        self.heads = nn.ModuleList(depthwise(dim // heads, k) for k in part.kernels)
         # SAA's grouped 1x1 convolution, C/h groups of h heads -> expand * h channels, written as
         # a depthwise one whose kernel spans the axis of heads: (B, C/h, h, HW) -> (B, eC, 1, HW).
         # The same products and the same weights in the same order, but the heads need only be
@@ -69,12 +70,12 @@ class SAM(nn.Module):
 class MSA(nn.Module):
     """Global multi-head self-attention, plus a depthwise 3x3 convolution of the values."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, part: Part) -> None:
         super().__init__()
-        self.head_dim = stage.head_dim
-        self.qkv = nn.Linear(stage.dim, 3 * stage.dim)
-        self.local = depthwise(stage.dim, 3)
-        self.proj = nn.Linear(stage.dim, stage.dim)
+        self.head_dim = part.dim // part.heads
+        self.qkv = nn.Linear(part.dim, 3 * part.dim)
+        self.local = depthwise(part.dim, 3)
+        self.proj = nn.Linear(part.dim, part.dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix by attention over all positions. `(B, H, W, C)` to the same."""

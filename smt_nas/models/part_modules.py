@@ -11,19 +11,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from smt_nas.arch import Stage
-from smt_nas.arch import Stem as StemSpec
 from smt_nas.costs.ops import Op
 from smt_nas.costs.parts import Part, PartKind
-from smt_nas.models.blocks import (
-    BLOCK_EPS,
-    FFN,
-    Downsample,
-    DropPath,
-    LayerScale,
-    Stem,
-)
-from smt_nas.models.mixers import MSA, SAM
+from smt_nas.models.blocks import BLOCK_EPS, EMBEDS, FFN, MIXERS, DropPath, build_scale
 from smt_nas.models.trace import trace
 
 _SCALE = 1e-4  # of a layer scale; time does not depend on it
@@ -32,11 +22,11 @@ _SCALE = 1e-4  # of a layer scale; time does not depend on it
 class Branch(nn.Module):
     """One residual branch of a `Block`: `x + drop(scale(inner(norm(x))))`."""
 
-    def __init__(self, part: Part, inner: nn.Module) -> None:
+    def __init__(self, part: Part) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(part.dim, eps=BLOCK_EPS)
-        self.inner = inner
-        self.scale = LayerScale(part.dim, _SCALE) if part.layer_scale else nn.Identity()
+        self.inner = FFN(part) if part.kind == "ffn" else MIXERS[part.kind](part)
+        self.scale = build_scale(part.dim, _SCALE if part.layer_scale else None)
         self.drop_path = DropPath(0.0)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,33 +71,9 @@ def part_input(part: Part) -> tuple[int, ...]:
     return (*part.size, part.dim_in or part.dim)
 
 
-def _stem(part: Part) -> nn.Module:
-    spec = StemSpec.model_validate({"kernel": part.kernels[0], "stride": part.stride})
-    return Stem(spec, part.dim_in, part.dim)
-
-
-def _sam(part: Part) -> nn.Module:
-    stage = Stage(dim=part.dim, depth=1, kernels=part.kernels, expand_ratio=part.expand)
-    return Branch(part, SAM(stage))
-
-
-def _msa(part: Part) -> nn.Module:
-    head_dim = part.dim // part.heads
-    return Branch(part, MSA(Stage(dim=part.dim, depth=1, attention_ratio=1, head_dim=head_dim)))
-
-
-def _ffn(part: Part) -> nn.Module:
-    ratio = (part.hidden + 0.5) / part.dim  # rounded down to `hidden`, whatever floats do
-    stage = Stage(dim=part.dim, depth=1, mlp_ratio=ratio, attention_ratio=1, head_dim=part.dim)
-    return Branch(part, FFN(stage))
-
-
 _MODULES: dict[PartKind, Callable[[Part], nn.Module]] = {
-    "stem": _stem,
-    "down": lambda part: Downsample(part.dim_in, part.dim),
-    "sam": _sam,
-    "msa": _msa,
-    "ffn": _ffn,
+    **EMBEDS,
+    **{kind: Branch for kind in (*MIXERS, "ffn")},
     "norm": lambda part: nn.LayerNorm(part.dim, eps=BLOCK_EPS),
     "head": Head,
 }

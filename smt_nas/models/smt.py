@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from smt_nas.arch import Architecture, load_arch
+from smt_nas.costs.parts import decompose
 from smt_nas.errors import ConfigError
-from smt_nas.models.blocks import BLOCK_EPS, Block, Downsample, LayerScale, Stem
+from smt_nas.models.blocks import BLOCK_EPS, EMBEDS, Block, LayerScale
 from smt_nas.models.checkpointing import checkpointed
 from smt_nas.models.feature_maps import FeatureInfo
 from smt_nas.models.mixers import SAM, nchw
@@ -174,13 +175,11 @@ def _stages(arch: Architecture) -> list[SMTStage]:
     """The four stages, with drop path growing linearly over all blocks."""
     last = max(1, sum(s.depth for s in arch.stages) - 1)
     rates = iter([arch.drop_path * i / last for i in range(last + 1)])
-    embed: nn.Module = Stem(arch.stem, arch.in_channels, arch.stages[0].dim)
-    stages: list[SMTStage] = []
-    for i, stage in enumerate(arch.stages):
-        if i > 0:
-            embed = Downsample(arch.stages[i - 1].dim, stage.dim)
-        blocks = [Block(stage, m, arch.layer_scale, next(rates)) for m in stage.mixers]
-        stages.append(SMTStage(embed, blocks, stage.dim))
+    stages = []
+    for parts in decompose(arch).stages:
+        embed = EMBEDS[parts.embed.kind](parts.embed)
+        blocks = [Block(mixer, ffn, arch.layer_scale, next(rates)) for mixer, ffn in parts.blocks]
+        stages.append(SMTStage(embed, blocks, parts.norm.dim))
     return stages
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -12,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smt_nas.arch import Architecture, Stage, Stem, mixers, published_drop_path
+from smt_nas.arch import ONLY_IN, Architecture, Mixer, Stage, Stem, mixers, published_drop_path
 from smt_nas.errors import SpaceError
 from smt_nas.files import find_yaml
-from smt_nas.fingerprint import fingerprint
+from smt_nas.fingerprint import added_fields, fingerprint
 from smt_nas.space.options import SpaceConfig, StageOptions
-from smt_nas.space.patterns import Genes, Patterns
+from smt_nas.space.patterns import ORDER, Genes, Patterns
 from smt_nas.yaml import read_yaml, validated
 
 
@@ -27,10 +28,6 @@ class Gene:
 
     name: str
     options: tuple[Any, ...]
-
-
-_STAGE_GENES = tuple(StageOptions.model_fields)  # eight per stage, in the order of the YAML
-_WIDTH = len(_STAGE_GENES)
 
 
 class SearchSpace:
@@ -45,14 +42,13 @@ class SearchSpace:
     def __init__(self, config: SpaceConfig, name: str = "custom") -> None:
         self.name = name
         self.config = config
-        self.genes = (
-            Gene("stem.kernel", config.stem.kernel),
-            *(
-                Gene(f"stage{i}.{field}", getattr(options, field))
-                for i, options in enumerate(config.stages, 1)
-                for field in _STAGE_GENES
-            ),
-        )
+        genes = [Gene("stem.kernel", config.stem.kernel)]
+        self._columns: list[dict[str, int]] = []  # of each stage, by field
+        for i, options in enumerate(config.stages, 1):
+            fields = _gene_fields(options)
+            self._columns.append({field: len(genes) + j for j, field in enumerate(fields)})
+            genes += [Gene(f"stage{i}.{field}", getattr(options, field)) for field in fields]
+        self.genes = tuple(genes)
         self.cardinality = np.array([len(g.options) for g in self.genes])  # (G,)
         self._patterns = tuple(Patterns.of(options) for options in config.stages)
 
@@ -74,7 +70,23 @@ class SearchSpace:
 
     def column(self, stage: int, field: str) -> int:
         """Column of a stage's gene; `stage` from 0."""
-        return 1 + stage * _WIDTH + _STAGE_GENES.index(field)
+        return self._columns[stage][field]
+
+    def columns(self, stage: int) -> Mapping[str, int]:
+        """Columns of all genes of a stage, by field; `stage` from 0.
+
+        A field that was added later is a gene only where there is a choice.
+        """
+        return self._columns[stage]
+
+    def values(
+        self, genes: Genes, stage: int, field: str, read: Callable[[Any], float] = float
+    ) -> NDArray[Any]:
+        """What `read` makes of the options that (n, G) genes choose for a field, (n,)."""
+        table = np.array([read(option) for option in getattr(self.config.stages[stage], field)])
+        column = self._columns[stage].get(field)
+        chosen = np.zeros(len(genes), dtype=np.int64) if column is None else genes[:, column]
+        return np.asarray(table[chosen])
 
     @cached_property
     def size(self) -> int:
@@ -113,22 +125,19 @@ class SearchSpace:
         """Set genes without effect to their first option; (n, G) in and out."""
         out = self.check(genes)
         for i, patterns in enumerate(self._patterns):
-            depth, share, stacking = (
-                out[:, self.column(i, f)] for f in ("depth", "attention_ratio", "stacking")
-            )
-            at = (depth, share, stacking)
-            out[:, self.column(i, "attention_ratio")] = patterns.share[at]
-            out[:, self.column(i, "stacking")] = patterns.stacking[at]
-            msa, sam = patterns.msa[at], patterns.sam[at]
-            out[:, self.column(i, "kernels")] *= sam > 0
-            out[:, self.column(i, "expand_ratio")] *= sam > 0
-            out[:, self.column(i, "heads")] *= msa > 0
+            at = tuple(out[:, self.column(i, field)] for field in ORDER)
+            share, stacking = patterns.share[at], patterns.stacking[at]  # `at` are views of `out`
+            blocks = {"sam": patterns.sam[at], "msa": patterns.msa[at]}
+            out[:, self.column(i, "attention_ratio")] = share
+            out[:, self.column(i, "stacking")] = stacking
+            for field, column in self.columns(i).items():
+                if field in ONLY_IN:
+                    out[:, column] *= blocks[ONLY_IN[field]] > 0
         return out
 
     def blocks(self, genes: Genes, stage: int) -> tuple[Genes, Genes]:
         """Numbers of SAM and of MSA blocks in a stage, each (n,)."""
-        columns = (self.column(stage, f) for f in ("depth", "attention_ratio", "stacking"))
-        at = tuple(genes[:, c] for c in columns)
+        at = tuple(genes[:, self.column(stage, field)] for field in ORDER)
         return self._patterns[stage].sam[at], self._patterns[stage].msa[at]
 
     def decode(self, genes: NDArray[Any]) -> list[Architecture]:
@@ -136,22 +145,41 @@ class SearchSpace:
         return [self._decode_row(row) for row in self.canonical(genes)]
 
     def _decode_row(self, row: Genes) -> Architecture:
-        values = [gene.options[g] for gene, g in zip(self.genes, row, strict=True)]
-        s1, s2, s3, s4 = (
-            _decode_stage(dict(zip(_STAGE_GENES, values[1 + i * _WIDTH :], strict=False)))
-            for i in range(4)
-        )
+        s1, s2, s3, s4 = (self._decode_stage(row, i) for i in range(4))
         config, stages = self.config, (s1, s2, s3, s4)
         drop_path = config.drop_path
         return Architecture(
             image_size=config.image_size,
             num_classes=config.num_classes,
             in_channels=config.in_channels,
-            stem=Stem(kernel=values[0], stride=config.stem.stride),
+            stem=Stem(kernel=config.stem.kernel[row[0]], stride=config.stem.stride),
             stages=stages,
             layer_scale=config.layer_scale,
             drop_path=published_drop_path(stages) if drop_path == "auto" else drop_path,
         )
+
+    def _decode_stage(self, row: Genes, stage: int) -> Stage:
+        options, columns = self.config.stages[stage], self.columns(stage)
+        at = {f: row[columns[f]] if f in columns else 0 for f in StageOptions.model_fields}
+        return _stage({field: getattr(options, field)[i] for field, i in at.items()})
+
+    def stages(
+        self, stage: int, fields: Sequence[str], mixer: Mixer | None = None
+    ) -> Iterator[Stage]:
+        """Stages of every combination of the options of `fields`, the last one changing fastest.
+
+        All else has its first option; the blocks are of an order that has `mixer`, or nothing is
+        yielded.
+        """
+        options = self.config.stages[stage]
+        first = {field: getattr(options, field)[0] for field in StageOptions.model_fields}
+        if mixer is not None:
+            order = self._patterns[stage].with_mixer(mixer)
+            if not order:
+                return
+            first |= {field: getattr(options, field)[i] for field, i in order.items()}
+        for chosen in itertools.product(*(getattr(options, field) for field in fields)):
+            yield _stage(first | dict(zip(fields, chosen, strict=True)))
 
     def encode(self, archs: Architecture | Sequence[Architecture]) -> Genes:
         """Turn architectures into canonical genes (n, G); `drop_path` is not compared.
@@ -177,18 +205,15 @@ class SearchSpace:
                     f"space {self.name}: stage{i} cannot stack its blocks as "
                     f"{' '.join(stage.mixers)}. Use another attention_ratio or stacking."
                 )
-            found = {"depth": depth}
-            found["attention_ratio"], found["stacking"] = known[stage.mixers]
+            share, stacking = known[stage.mixers]
+            chosen = {"depth": depth, "attention_ratio": share, "stacking": stacking}
             hidden = tuple(int(stage.dim * r) for r in options.mlp_ratio)
-            found["mlp_ratio"] = self._index(f"stage{i} hidden width", hidden, stage.hidden)
-            wanted: dict[str, Any] = {"dim": stage.dim}
-            if "sam" in stage.mixers:
-                wanted |= {"kernels": stage.kernels, "expand_ratio": stage.expand_ratio}
-            if "msa" in stage.mixers:
-                wanted |= {"heads": stage.heads}
-            for field, value in wanted.items():
-                found[field] = self._index(f"stage{i}.{field}", getattr(options, field), value)
-            row += [found.get(field, 0) for field in _STAGE_GENES]
+            chosen["mlp_ratio"] = self._index(f"stage{i} hidden width", hidden, stage.hidden)
+            for field in StageOptions.model_fields:
+                if field not in chosen and stage.acts(field):
+                    allowed, value = getattr(options, field), getattr(stage, field)
+                    chosen[field] = self._index(f"stage{i}.{field}", allowed, value)
+            row += [chosen.get(field, 0) for field in self.columns(i - 1)]
         return row
 
     def _index(self, what: str, options: Sequence[Any], value: Any) -> int:
@@ -213,12 +238,17 @@ class SearchSpace:
         return True
 
 
-def _decode_stage(values: dict[str, Any]) -> Stage:
-    """Build a stage; what has no effect keeps the defaults of `Stage`."""
+def _gene_fields(options: StageOptions) -> list[str]:
+    """Fields of a stage that are genes: all of schema 1, and of those added later the chosen."""
+    added = added_fields(StageOptions)
+    return [f for f in StageOptions.model_fields if f not in added or len(getattr(options, f)) > 1]
+
+
+def _stage(values: dict[str, Any]) -> Stage:
+    """Build a stage of one option a field; what has no effect keeps the defaults of `Stage`."""
     order = mixers(values["depth"], values["attention_ratio"], values["stacking"])
-    heads = values.pop("heads")
-    if "sam" not in order:
-        del values["kernels"], values["expand_ratio"]
-    if "msa" in order:
-        values["head_dim"] = values["dim"] // heads
-    return Stage(**values)
+    acting = {f: v for f, v in values.items() if ONLY_IN.get(f, order[0]) in order}
+    heads = acting.pop("heads", None)
+    if heads is not None:
+        acting["head_dim"] = values["dim"] // heads
+    return Stage(**acting)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smt_nas.arch import Mixer, mixers
+from smt_nas.arch import ONLY_IN, Mixer, mixers
 from smt_nas.space.options import StageOptions
 
 Genes = NDArray[np.int64]  # (n, G), or one column (n,)
 Order = tuple[Mixer, ...]
+ORDER = ("depth", "attention_ratio", "stacking")
+"""Fields of a stage that choose its blocks and their order."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,19 @@ class Patterns:
             sam[d, a, s], msa[d, a, s] = order.count("sam"), order.count("msa")
         return cls(share, stacking, sam, msa, tuple(first))
 
+    def with_mixer(self, mixer: Mixer) -> dict[str, int]:
+        """The first genes whose order has blocks of that kind, by field; empty where none has."""
+        for depth, orders in enumerate(self.first):
+            for order, (share, stacking) in orders.items():
+                if mixer in order:
+                    return {"depth": depth, "attention_ratio": share, "stacking": stacking}
+        return {}
+
     def count(self, options: StageOptions) -> int:
         """Distinct stages: every block order, times the genes that have an effect on it."""
-        with_sam = len(options.kernels) * len(options.expand_ratio)
-        orders = sum(
-            (with_sam if "sam" in order else 1) * (len(options.heads) if "msa" in order else 1)
+        free = {f: len(getattr(options, f)) for f in StageOptions.model_fields if f not in ORDER}
+        return sum(
+            prod(n for field, n in free.items() if ONLY_IN.get(field, order[0]) in order)
             for orders in self.first
             for order in orders
         )
-        return orders * len(options.dim) * len(options.mlp_ratio)

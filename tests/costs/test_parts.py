@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from smt_nas import SearchSpace, costs
-from smt_nas.costs import formulas
-from smt_nas.costs.networks import StageColumns
-from smt_nas.costs.parts import KINDS, PartIndex, parts_of
+from smt_nas.costs.formulas import complexity
+from smt_nas.costs.parts import KINDS, PartIndex, decompose
 from smt_nas.space import SpaceConfig
 
 EDGES = {  # patterns that never hold a SAM, or an MSA; kernels that fit no width then
@@ -54,7 +53,7 @@ def test_genes_and_architectures_give_the_same_parts(space):
         mine = Counter({index.parts[i]: 0 for i in at})
         for i, n in zip(at.tolist(), count.tolist(), strict=True):
             mine[index.parts[i]] += n
-        assert +mine == parts_of(arch)
+        assert +mine == Counter(decompose(arch))
 
 
 def test_another_image_size_gives_other_parts(space):
@@ -62,14 +61,14 @@ def test_another_image_size_gives_other_parts(space):
     index = PartIndex.of(space, 96)
     ones = np.ones(len(index.parts))
     for n, arch in zip(index.sums(ones, genes), space.decode(genes), strict=True):
-        parts = parts_of(arch, 96)
+        parts = Counter(decompose(arch, 96))
         assert set(parts) <= set(index.parts) and sum(parts.values()) == n
 
 
 def test_macs_of_the_parts_add_up_to_the_costs(space):
     index = PartIndex.of(space)
     genes = space.sample(np.random.default_rng(2), 5_000)
-    summed = index.sums(np.array([macs(p) for p in index.parts], dtype=float), genes)
+    summed = index.sums(np.array([complexity(p).macs for p in index.parts], dtype=float), genes)
     assert np.array_equal(summed, costs.estimate(space, genes).macs)
 
 
@@ -80,36 +79,3 @@ def test_every_part_occurs_in_some_network_and_has_a_name_of_its_own(space):
     assert len(np.unique(places[counts > 0])) == len(index.parts)
     assert len({str(p) for p in index.parts}) == len(index.parts) == len(set(index.parts))
     assert {p.kind for p in index.parts} <= set(KINDS)
-
-
-def macs(part):
-    """By the cost formulas."""
-    one = np.array([1], dtype=np.int64)
-    stage = StageColumns(
-        dim=one * part.dim,
-        hidden=one * part.hidden,
-        expand=one * part.expand,
-        n_kernels=one * len(part.kernels),
-        kernel_area=one * sum(k * k for k in part.kernels),
-        heads=one * part.heads,
-        sam=one,
-        msa=one,
-        size=part.size,
-    )
-    if part.kind in ("stem", "down"):
-        return embed_macs(part)
-    if part.kind in ("norm", "head"):
-        return part.dim * part.classes
-    by_kind = {"sam": formulas.sam_mixer, "msa": formulas.msa_mixer, "ffn": formulas.ffn}
-    return int(by_kind[part.kind](stage).macs[0])
-
-
-def embed_macs(part):
-    """Written out: convolution k x k and 2 x 2, or 3 x 3 of stride 2."""
-    rows, columns = part.size
-    if part.kind == "down":
-        return -(-rows // 2) * -(-columns // 2) * 9 * part.dim_in * part.dim
-    s = part.stride // 2
-    rows, columns = -(-rows // s), -(-columns // s)
-    first = rows * columns * part.kernels[0] ** 2 * part.dim_in * part.dim
-    return first + (rows // 2) * (columns // 2) * 4 * part.dim**2

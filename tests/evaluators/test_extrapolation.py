@@ -4,8 +4,8 @@ import pytest
 
 from smt_nas.arch import PRESETS, SMALL_PRESETS
 from smt_nas.evaluators import published_agreement
-from smt_nas.evaluators.extrapolation import _WORDS, beyond
-from smt_nas.evaluators.features import NAMES
+from smt_nas.evaluators.extrapolation import beyond
+from smt_nas.evaluators.features import NAMES, WORDS
 
 WIDE = {name: (-9.0, 9.0) for name in NAMES}
 
@@ -50,9 +50,9 @@ def test_a_feature_that_hardly_varied_counts_in_plain_units(ranges):
     assert found.words == "share of attention in stage 4" and found.widths == pytest.approx(20)
 
 
-def test_every_feature_has_words():
-    for name in NAMES:
-        assert name.rstrip("_0123456789") in _WORDS
+def test_every_feature_has_words_of_its_own():
+    assert list(WORDS) == list(NAMES) and len(set(WORDS.values())) == len(NAMES)
+    assert WORDS["log2_width_3_2"] == "width of stage 3 against stage 2"
 
 
 def test_without_a_bench_nothing_is_said(monkeypatch):

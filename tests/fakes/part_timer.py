@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from smt_nas.costs.parts import parts_of
+from smt_nas.costs.parts import decompose
 from smt_nas.devices.sheet import Sheet
 from smt_nas.profilers.calibration.timer import ChainTimes, NetworkSample
 from smt_nas.space import SearchSpace, SpaceConfig
@@ -72,7 +72,7 @@ class FakePartTimer:
     @functools.cache  # noqa: B019
     def network_ms(self, arch):
         """Truth of a whole network, with 1 % that its parts do not tell."""
-        parts = parts_of(arch)
+        parts = Counter(decompose(arch))
         total = sum(n * self.part_ms(p) for p, n in parts.items())
         if self.on_gpu:
             total = max(total, sum(n * self.host_part_ms(p) for p, n in parts.items()))

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smt_nas import PRESETS, SearchSpace
+from smt_nas.arch import mixers
 from smt_nas.errors import ConfigError, SpaceError, UnknownName
 from smt_nas.files import names
 from smt_nas.models import build
@@ -76,6 +77,18 @@ def test_equal_networks_have_equal_genes():
     canonical = [tuple(r) for r in space.canonical(rows).tolist()]
     keys = [a.key for a in space.decode(rows)]
     assert len(set(zip(keys, canonical, strict=True))) == len(set(keys)) == len(set(canonical))
+
+
+def test_two_ways_to_write_an_order_become_the_first_and_no_other_order():
+    """A third of 3 blocks in turn is the same as half of them last, but not as half in turn."""
+    stage = {"dim": 16, "depth": 3, "attention_ratio": [0.5, 0.34], "heads": 2}
+    plain = {"dim": 16, "depth": 1}
+    config = {"stages": [plain, plain, stage | {"stacking": ["alternate", "tail"]}, plain]}
+    space = SearchSpace(SpaceConfig.model_validate(config))
+    columns = [space.column(2, field) for field in ("attention_ratio", "stacking")]
+    for row, arch in zip(every_row(space), space.decode(every_row(space)), strict=True):
+        share, stacking = (space.genes[c].options[row[c]] for c in columns)
+        assert arch.stages[2].mixers == mixers(3, share, stacking)
 
 
 @given(seed=st.integers(0, 2**32), n=st.integers(0, 20))
