@@ -50,7 +50,9 @@ def beyond(arch: Architecture) -> tuple[Beyond, ...]:
     for i in np.flatnonzero(widths > _LEAST):  # NaN, where nothing is known, is not
         name = features.NAMES[i]
         value, least, most = (_shown(name)(float(v)) for v in (row[0, i], low[i], high[i]))
-        features_outside.append(Beyond(name, features.WORDS[name], value, least, most, float(widths[i])))
+        features_outside.append(
+            Beyond(name, features.WORDS[name], value, least, most, float(widths[i]))
+        )
     return tuple(sorted(features_outside, key=lambda b: -b.widths))
 
 

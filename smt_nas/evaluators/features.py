@@ -254,10 +254,12 @@ NARROW = 0.05  # width taken for a feature that hardly varies in a bench
 
 
 def distance(extrapolation: Floats) -> Floats:
-    """How far networks lie outside by all features (n, F) together, in widths, (n,)."""
+    """How far networks lie outside by all features together: (n, F) to (n,), (F,) to a number."""
     # apart, so that features added at 0 change not even a last bit
-    split = extrapolation[:, :_FIRST_ADDED], extrapolation[:, _FIRST_ADDED:]
-    return np.asarray(np.hypot(*(np.linalg.norm(part, axis=1) for part in split)))
+    axis = 1 if extrapolation.ndim == 2 else None
+    evidenced = np.linalg.norm(extrapolation[..., :_FIRST_ADDED], axis=axis)
+    added = np.linalg.norm(extrapolation[..., _FIRST_ADDED:], axis=axis)
+    return np.asarray(np.hypot(evidenced, added))
 
 
 def of_genes(space: SearchSpace, genes: Genes) -> Floats:

@@ -263,7 +263,7 @@ class PredictorEvaluator:
             value=float(prediction.points[0]),
             provenance="predicted",
             interval=(float(low[0]), float(high[0])),
-            extrapolation=float(np.linalg.norm(prediction.extrapolation[0])),
+            extrapolation=float(features.distance(prediction.extrapolation[0])),
         )
 
 
