@@ -11,9 +11,10 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from smt_nas.errors import StoreError, UnknownName
 
@@ -112,21 +113,72 @@ def locked(folder: Path, way_out: str) -> Iterator[None]:
     Raises:
         StoreError: another process holds it, or it is read-only.
     """
+    busy = f"{folder}: another process is working in it. Wait for it, or choose another --out."
+    with hold_lock(folder / ".lock", folder, busy, way_out):
+        yield
+
+
+@contextlib.contextmanager
+def hold_lock(file: Path, where: Path, busy: str, way_out: str) -> Iterator[None]:
+    """Hold a lock file, which keeps nobody out once its process has ended.
+
+    Raises:
+        StoreError: `busy`, where another process holds it; or `where` cannot be written.
+    """
     import filelock
 
-    lock = filelock.FileLock(folder / ".lock")
+    lock = filelock.FileLock(file)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
-        raise StoreError(
-            f"{folder}: another process is working in it. Wait for it, or choose another --out."
-        ) from error
+        raise StoreError(busy) from error
     except OSError as error:
-        raise StoreError(f"{folder}: cannot be written ({error.strerror}). {way_out}") from error
+        raise unwritable(where, error, way_out) from error
     try:
         yield
     finally:
         lock.release()
+
+
+def unwritable(where: Path, error: OSError, way_out: str) -> StoreError:
+    """The error of a place that cannot be written."""
+    return StoreError(f"{where}: cannot be written ({error.strerror}). {way_out}")
+
+
+def append_synced(file: BinaryIO, content: bytes, sync: bool = True) -> None:
+    """Add to a file; with `sync`, return once the disk has it. Raises OSError."""
+    file.write(content)
+    file.flush()
+    if sync:
+        os.fsync(file.fileno())
+
+
+def cut_torn_line(path: Path) -> None:
+    """Cut off what a crash left of the last line of a file. Raises OSError."""
+    content = path.read_bytes()
+    os.truncate(path, content.rfind(b"\n") + 1)
+
+
+def check_same(
+    where: str | Path, holds: str, old: Mapping[str, Any], new: Mapping[str, Any], way_out: str
+) -> None:
+    """Refuse to go on with what was begun with other settings.
+
+    Args:
+        where: of the error.
+        holds: what is there, e.g. `holds a bench`.
+        old: settings of what is there, by name.
+        new: settings asked for.
+        way_out: of a refusal.
+
+    Raises:
+        StoreError: names the first setting that differs.
+    """
+    for name in {**old, **new}:
+        if old.get(name) != new.get(name):
+            raise StoreError(
+                f"{where}: {holds} with {name} {old.get(name)} (got {new.get(name)}). {way_out}"
+            )
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -150,7 +202,5 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        raise StoreError(
-            f"{path}: cannot be written ({error.strerror}). Free some space or choose another "
-            "folder; what was there before is kept."
-        ) from error
+        way_out = "Free some space or choose another folder; what was there before is kept."
+        raise unwritable(path, error, way_out) from error

@@ -7,7 +7,15 @@ import stat
 import pytest
 
 from smt_nas.errors import ConfigError, StoreError, UnknownName
-from smt_nas.files import find_yaml, names, write_atomic
+from smt_nas.files import (
+    append_synced,
+    check_same,
+    cut_torn_line,
+    find_yaml,
+    locked,
+    names,
+    write_atomic,
+)
 from smt_nas.yaml import read_yaml, to_yaml
 
 TEXTS = {  # content -> what the message says
@@ -192,3 +200,38 @@ def test_an_unknown_name_is_refused(name):
 def test_an_unknown_name_gets_a_hint():
     with pytest.raises(UnknownName, match="Did you mean 'smt_micro'\\?"):
         find_yaml("search_spaces", "smt_mirco", "search space")
+
+
+@pytest.mark.parametrize("torn", [b"", b"two, but not its e", b"\xff"])
+def test_a_torn_last_line_is_cut_off_and_the_file_grows_on(tmp_path, torn):
+    path = tmp_path / "lines"
+    path.write_bytes(b"one\n" + torn)
+    cut_torn_line(path)
+    with path.open("ab") as file:
+        append_synced(file, b"two\n")
+        append_synced(file, b"three\n", sync=False)
+    assert path.read_bytes() == b"one\ntwo\nthree\n"
+
+
+def test_a_folder_is_held_by_one_and_free_afterwards(tmp_path):
+    for _ in range(2):
+        with (
+            locked(tmp_path, "Wait."),
+            pytest.raises(StoreError, match="another process is working in it"),
+            locked(tmp_path, "Wait."),
+        ):
+            pass
+
+
+def test_the_first_setting_that_differs_is_named():
+    old = {"space": "smt", "seed": 1, "epochs": 3}
+    check_same("runs/a", "holds a bench", old, dict(old), "Choose another.")
+    for new, name, before, after in (
+        ({**old, "seed": 2, "epochs": 4}, "seed", 1, 2),
+        ({**old, "images": 9}, "images", None, 9),
+        ({"space": "smt", "seed": 1}, "epochs", 3, None),
+    ):
+        with pytest.raises(StoreError) as caught:
+            check_same("runs/a", "holds a bench", old, new, "Choose another.")
+        message = f"runs/a: holds a bench with {name} {before} (got {after}). Choose another."
+        assert str(caught.value) == message

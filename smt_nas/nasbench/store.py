@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from smt_nas.errors import StoreError
-from smt_nas.files import write_atomic
+from smt_nas.files import append_synced, check_same, cut_torn_line, unwritable, write_atomic
 from smt_nas.nasbench.encoding import Input
 from smt_nas.nasbench.rows import BenchRow, format_csv, read_rows
 from smt_nas.nasbench.table import BenchCard, card_path, read_card
 from smt_nas.yaml import to_yaml
+
+_REPEAT = "Repeat it with those settings, or choose another --out."
 
 
 def prepare_table(table: Path, card: BenchCard) -> None:
@@ -22,14 +23,10 @@ def prepare_table(table: Path, card: BenchCard) -> None:
         StoreError: the folder holds something else, or cannot be written.
     """
     if card_path(table).is_file():
-        before, now = (_comparable_settings(c) for c in (read_card(table), card))
-        for field in before | now:
-            old, new = before.get(field), now.get(field)
-            if old != new and (field != "data_digest" or field in before):
-                raise StoreError(
-                    f"{table.parent}: holds a bench with {field} {old} (got {new}). Repeat it with "
-                    "those settings, or choose another --out."
-                )
+        old, new = (_comparable_settings(c) for c in (read_card(table), card))
+        if old["data_digest"] is None:  # of before there was one
+            del old["data_digest"], new["data_digest"]
+        check_same(table.parent, "holds a bench", old, new, _REPEAT)
     elif other := sorted(p.name for p in table.parent.iterdir() if not p.name.startswith(".")):
         raise StoreError(
             f"{table.parent}: must be empty or new (got {other[0]}). Choose another --out."
@@ -44,29 +41,20 @@ def _comparable_settings(card: BenchCard) -> dict[str, Any]:
     """What must be the same for rows to stand in one table; words need not be."""
     prose = {"description", "source"}
     values = card.model_dump(mode="json", exclude={"description", "limits", "licence", "recipe"})
-    if card.data_digest is None:
-        values.pop("data_digest")
     return values | {f"recipe.{k}": v for k, v in card.recipe.items() if k not in prose}
 
 
 def recover_rows(table: Path, common: Input) -> Iterator[BenchRow]:
     """Rows that are there; a line that a crash tore is cut off."""
-    text = table.read_bytes()
-    whole = text[: text.rfind(b"\n") + 1]
-    if whole != text:
-        write_atomic(table, whole.decode("utf-8"))
+    cut_torn_line(table)
     yield from read_rows(table, common)
 
 
 def append_row(table: Path, row: BenchRow) -> None:
     """Add a row, and wait until the disk has it. Raises StoreError; the rows before are kept."""
     try:
-        with table.open("a", encoding="utf-8") as file:
-            file.write(format_csv([row], header=False))
-            file.flush()
-            os.fsync(file.fileno())
+        with table.open("ab") as file:
+            append_synced(file, format_csv([row], header=False).encode())
     except OSError as error:
-        raise StoreError(
-            f"{table}: cannot be written ({error.strerror}). Free some space and build again: the "
-            "rows before are kept."
-        ) from error
+        way_out = "Free some space and build again: the rows before are kept."
+        raise unwritable(table, error, way_out) from error

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from smt_nas.errors import StoreError
 from smt_nas.evaluators.base import Evaluation
-from smt_nas.files import write_atomic
+from smt_nas.files import check_same, write_atomic
 
 FILE = "evaluations.json"
 
@@ -49,12 +49,9 @@ def read_decisions(folder: Path, settings: Mapping[str, Any]) -> dict[str, Evalu
         raise StoreError(
             f"{path}: must hold evaluations (got: {reason}). Remove {folder} to train anew."
         ) from error
-    for name, value in settings.items():
-        if there.settings.get(name) != value:
-            raise StoreError(
-                f"{folder}: holds trainings with {name} {there.settings.get(name)} (got {value}). "
-                "Repeat it with those settings, or in another folder."
-            )
+    old = {name: there.settings.get(name) for name in settings}
+    way_out = "Repeat it with those settings, or in another folder."
+    check_same(folder, "holds trainings", old, settings, way_out)
     return decided
 
 

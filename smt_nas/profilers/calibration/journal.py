@@ -7,18 +7,19 @@ the first line says what is calibrated, and only the same calibration goes on wi
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import filelock
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from smt_nas.errors import StoreError
+from smt_nas.files import append_synced, hold_lock, unwritable
 from smt_nas.profilers.calibration.schedule import Visit
 
+_WAY_OUT = (
+    "Free some space or choose another --out, and repeat the command: what was measured is kept."
+)
 _SYNC_EVERY = 16  # lines; a crash of the machine costs these, one of the process nothing
 
 
@@ -98,7 +99,7 @@ class Journal:
         self.path = path
         self.lines = list(_recover_lines(path, header))
         self._file = _open_file(path)
-        self._unsynced = 0
+        self._written = 0
         if path.stat().st_size == 0:
             self._write(header)
 
@@ -113,14 +114,10 @@ class Journal:
     def _write(self, values: Mapping[str, Any]) -> None:
         text = json.dumps(values, separators=(",", ":"), allow_nan=False) + "\n"
         try:
-            self._file.write(text.encode())
-            self._file.flush()
-            self._unsynced += 1
-            if self._unsynced >= _SYNC_EVERY:
-                os.fsync(self._file.fileno())
-                self._unsynced = 0
+            self._written += 1
+            append_synced(self._file, text.encode(), sync=self._written % _SYNC_EVERY == 0)
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error, _WAY_OUT) from error
 
     def remove(self) -> None:
         """Delete the work file: what it led to is written."""
@@ -138,26 +135,20 @@ def open_journal(path: Path, header: Mapping[str, Any]) -> Iterator[Journal]:
     Raises:
         StoreError: another process has it, or the folder cannot be written.
     """
-    lock = filelock.FileLock(f"{path}.lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise StoreError(
-            f"{path.parent}: another process runs this calibration (got a lock on {path.name}). "
-            "Wait until it ends."
-        ) from error
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    try:
-        journal = Journal(path, header)
+    file = path.with_name(f"{path.name}.lock")
+    busy = (
+        f"{path.parent}: another process runs this calibration (got a lock on {path.name}). "
+        "Wait until it ends."
+    )
+    with hold_lock(file, path, busy, _WAY_OUT):
         try:
-            yield journal
+            journal = Journal(path, header)
+            try:
+                yield journal
+            finally:
+                journal.close()
         finally:
-            journal.close()
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)  # before it is free: nobody else's then
-        lock.release()
+            file.unlink(missing_ok=True)  # before it is free: nobody else's then
 
 
 def _recover_lines(path: Path, header: Mapping[str, Any]) -> Iterator[Line]:
@@ -200,11 +191,4 @@ def _open_file(path: Path) -> BinaryIO:
     try:
         return path.open("a+b")
     except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: Path, error: OSError) -> StoreError:
-    return StoreError(
-        f"{path}: cannot be written ({error.strerror}). Free some space or choose another --out, "
-        "and repeat the command: what was measured is kept."
-    )
+        raise unwritable(path, error, _WAY_OUT) from error
