@@ -15,6 +15,7 @@ from smt_nas.arch import Architecture, Mixer, Stage, Stem
 from smt_nas.errors import ExportError
 from smt_nas.export.contract import ExportOptions, Manifest
 from smt_nas.files import write_atomic
+from smt_nas.fingerprint import added_fields
 from smt_nas.yaml import read_yaml, to_yaml, validated
 
 _NONE = -1  # the published code's word for "no heads of this kind"
@@ -150,6 +151,11 @@ def _check(arch: Architecture) -> None:
 
 
 def _check_stage(number: int, stage: Stage) -> None:
+    for field, published in added_fields(Stage).items():
+        if stage.acts(field) and getattr(stage, field) != published:
+            _refuse(
+                f"its {field} is always {published}", f"{getattr(stage, field)} in stage {number}"
+            )
     official = tuple(range(3, 3 + 2 * len(stage.kernels), 2))
     if "sam" in stage.mixers and stage.kernels != official:
         rule = f"the kernels of n heads are 3, 5, 7, ..., here {list(official)}"

@@ -1,4 +1,4 @@
-"""An architecture as the cells of a table: the words of a search space's YAML, no space needed."""
+"""An architecture as the cells of a table, a column a field of each stage; no space is needed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,38 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from smt_nas.arch import Architecture
+from smt_nas.arch import Architecture, Stage
+from smt_nas.fingerprint import added_fields
 from smt_nas.yaml import validated
 
-_STAGE = ("dim", "depth", "mlp_ratio", "expand_ratio", "kernels", "attention_ratio", "stacking")
+
+def _columns(fields: list[str]) -> list[str]:
+    return [f"stage{i}.{field}" for i in range(1, 5) for field in fields]
+
+
+def _format(value: Any) -> str:
+    """The shortest text that reads as the same value; a set of kernels with blanks between."""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)
+
+
 GENES = (
     "stem.kernel",
-    *(f"stage{i}.{field}" for i in range(1, 5) for field in (*_STAGE, "head_dim")),
+    *_columns([field for field in Stage.model_fields if field not in added_fields(Stage)]),
 )
+"""The columns that every table has."""
+
+ADDED_GENES = {
+    column: _format(default)
+    for field, default in added_fields(Stage).items()
+    for column in _columns([field])
+}
+"""Columns of fields that were added later, with the cell of their default; a table has one where
+some network of it differs from that."""
 
 
 class Input(BaseModel):
@@ -29,57 +53,48 @@ class Input(BaseModel):
     layer_scale: float | None = None
 
 
-def genes(arch: Architecture) -> dict[str, str]:
-    """An architecture in words, by GENES; empty where a field has no effect."""
-    words = {"stem.kernel": str(arch.stem.kernel)}
+def encode_arch(arch: Architecture) -> dict[str, str]:
+    """Cells of an architecture, by GENES and ADDED_GENES; empty where a field has no effect."""
+    cells = {"stem.kernel": _format(arch.stem.kernel)}
     for i, stage in enumerate(arch.stages, 1):
-        sam, msa = "sam" in stage.mixers, "msa" in stage.mixers
-        words |= {
-            f"stage{i}.dim": str(stage.dim),
-            f"stage{i}.depth": str(stage.depth),
-            f"stage{i}.mlp_ratio": _number(stage.mlp_ratio),
-            f"stage{i}.expand_ratio": str(stage.expand_ratio) if sam else "",
-            f"stage{i}.kernels": " ".join(map(str, stage.kernels)) if sam else "",
-            f"stage{i}.attention_ratio": _number(stage.attention_ratio),
-            f"stage{i}.stacking": stage.stacking,
-            f"stage{i}.head_dim": str(stage.head_dim) if msa else "",
+        for field in Stage.model_fields:
+            value = getattr(stage, field)
+            cells[f"stage{i}.{field}"] = _format(value) if stage.acts(field) else ""
+    return cells
+
+
+def decode_arch(cells: Mapping[str, str], common: Input) -> Architecture:
+    """The architecture that `encode_arch` put into cells. Raises ConfigError."""
+    stages = [
+        {
+            field: _parse(field, text)
+            for field in Stage.model_fields
+            if (text := cells.get(f"stage{i}.{field}"))
         }
-    return words
-
-
-def _number(value: float) -> str:
-    """The shortest text that reads as the same number."""
-    short = f"{value:g}"
-    return short if float(short) == value else repr(value)
-
-
-def architecture(words: Mapping[str, str], common: Input) -> Architecture:
-    """The architecture that `genes` put into words. Raises ConfigError."""
-    stages = []
-    for i in range(1, 5):
-        fields: dict[str, Any] = {}
-        for field in (*_STAGE, "head_dim"):
-            if text := words[f"stage{i}.{field}"]:
-                fields[field] = _READ[field](text)
-        stages.append(fields)
+        for i in range(1, 5)
+    ]
     values = {
         "image_size": common.image_size,
         "num_classes": common.num_classes,
         "in_channels": common.in_channels,
-        "stem": {"kernel": int(words["stem.kernel"]), "stride": common.stem_stride},
+        "stem": {"kernel": _number(cells["stem.kernel"]), "stride": common.stem_stride},
         "layer_scale": common.layer_scale,
         "stages": stages,
     }
     return validated(Architecture, values, "network")
 
 
-_READ: dict[str, Any] = {
-    "dim": int,
-    "depth": int,
-    "mlp_ratio": float,
-    "expand_ratio": int,
-    "kernels": lambda text: tuple(int(k) for k in text.split()),
-    "attention_ratio": float,
-    "stacking": str,
-    "head_dim": int,
-}
+def _parse(field: str, text: str) -> Any:
+    """A cell as a value of a stage's field; what cannot be one is left to `Architecture`."""
+    if isinstance(Stage.model_fields[field].default, tuple):
+        return tuple(_number(word) for word in text.split())
+    return _number(text)
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

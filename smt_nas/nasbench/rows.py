@@ -16,14 +16,20 @@ from typing import TYPE_CHECKING
 from smt_nas import costs
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError, StoreError
-from smt_nas.nasbench.encoding import GENES, Input, architecture, genes
+from smt_nas.nasbench.encoding import ADDED_GENES, GENES, Input, decode_arch, encode_arch
 
 if TYPE_CHECKING:
     import pandas
 
 COSTS = ("macs", "params", "attention_macs", "activations")
 FIGURES = ("val_top1", "val_loss", "test_top1", "test_loss", "train_loss", "seconds")
-COLUMNS = ("key", "group", "seed", *FIGURES, *COSTS, *GENES, "device", "versions")
+_KNOWN_COLUMNS = (
+    *("key", "group", "seed", *FIGURES, *COSTS),
+    *(*GENES, *ADDED_GENES),
+    *("device", "versions"),
+)
+COLUMNS = tuple(column for column in _KNOWN_COLUMNS if column not in ADDED_GENES)
+"""The columns that every table has; those of ADDED_GENES stand in some."""
 SHARES = ("val_top1", "test_top1")
 _TEXT = ("key", "group", "kernels", "stacking", "device", "versions")
 REQUIRED = ("val_top1", "val_loss", "seconds")  # figures that every row must have
@@ -51,7 +57,7 @@ class BenchRow:
     versions: str
 
     def to_cells(self) -> dict[str, str]:
-        """The row as text, by COLUMNS."""
+        """The row as text, by all columns that a table may have."""
         cost = costs.of(self.arch).as_dict()
         return {
             "key": self.arch.key,
@@ -59,7 +65,7 @@ class BenchRow:
             "seed": str(self.seed),
             **{name: _format_number(self.figures.get(name)) for name in FIGURES},
             **{name: str(int(cost[name])) for name in COSTS},
-            **genes(self.arch),
+            **encode_arch(self.arch),
             "device": self.device,
             "versions": self.versions,
         }
@@ -84,7 +90,8 @@ def read_rows(path: Path, common: Input) -> Iterator[BenchRow]:
             f"{' and others' if len(missing) > 4 else ''}). Restore it, or build one anew."
         )
     seen = set[tuple[str, int]]()
-    for number, cells in enumerate(table[list(COLUMNS)].to_dict("records"), 2):
+    table = table[[column for column in _KNOWN_COLUMNS if column in table.columns]]
+    for number, cells in enumerate(table.to_dict("records"), 2):
         row = _parse_row({str(k): v for k, v in cells.items()}, common, f"{path}, line {number}")
         if (row.arch.key, row.seed) in seen:
             raise ConfigError(
@@ -126,7 +133,7 @@ def _parse_row(cells: Mapping[str, str], common: Input, where: str) -> BenchRow:
             "row, or drop it."
         )
     try:
-        arch = architecture(cells, common)
+        arch = decode_arch(cells, common)
         seed = int(cells["seed"])
     except (ValueError, ConfigError) as error:
         raise ConfigError(f"{where}: must be a network (got: {error}). Drop the row.") from error
@@ -155,20 +162,41 @@ def _parse_figure(text: str, name: str, where: str) -> float:
     return value
 
 
-def format_csv(rows: Sequence[BenchRow], header: bool = True) -> str:
-    """Rows as text of the table."""
+def used_columns(rows: Sequence[BenchRow]) -> tuple[str, ...]:
+    """COLUMNS, and those of fields added later that some network does not have at its default."""
+    used = set(COLUMNS)
+    for cells in (row.to_cells() for row in rows):
+        used |= {c for c, default in ADDED_GENES.items() if cells[c] not in ("", default)}
+    return tuple(column for column in _KNOWN_COLUMNS if column in used)
+
+
+def format_csv(
+    rows: Sequence[BenchRow], header: bool = True, columns: Sequence[str] | None = None
+) -> str:
+    """Rows as text of the table; `columns` of a table that is there, else those that are used."""
     import pandas
 
-    table = pandas.DataFrame([row.to_cells() for row in rows], columns=COLUMNS)
+    names = list(used_columns(rows) if columns is None else columns)
+    table = pandas.DataFrame([row.to_cells() for row in rows], columns=names)
     return table.to_csv(index=False, header=header, lineterminator="\n")
+
+
+def widen_csv(path: Path, columns: Sequence[str]) -> str:
+    """The text of a table with further columns of ADDED_GENES, at their defaults in its rows."""
+    table = _read_table(path)
+    for column in columns:
+        table[column] = ADDED_GENES[column]
+    names = [column for column in _KNOWN_COLUMNS if column in table.columns]
+    return table[names].to_csv(index=False, lineterminator="\n")
 
 
 def to_frame(rows: Sequence[BenchRow]) -> pandas.DataFrame:
     """Rows as a table of numbers and words, units in the names of its columns."""
     import pandas
 
-    table = pandas.DataFrame([{**row.to_cells(), **row.figures} for row in rows], columns=COLUMNS)
-    numbers = [name for name in COLUMNS if name.rpartition(".")[2] not in _TEXT]
+    columns = list(used_columns(rows))
+    table = pandas.DataFrame([{**row.to_cells(), **row.figures} for row in rows], columns=columns)
+    numbers = [name for name in columns if name.rpartition(".")[2] not in _TEXT]
     table[numbers] = table[numbers].apply(pandas.to_numeric)
     table[list(SHARES)] *= 100
     return table.rename(columns={f: f"{f}_pct" for f in SHARES} | {"seconds": "training_s"})

@@ -9,7 +9,7 @@ from typing import Any
 from smt_nas.errors import StoreError
 from smt_nas.files import append_synced, check_same, cut_torn_line, unwritable, write_atomic
 from smt_nas.nasbench.encoding import Input
-from smt_nas.nasbench.rows import BenchRow, format_csv, read_rows
+from smt_nas.nasbench.rows import BenchRow, format_csv, read_rows, used_columns, widen_csv
 from smt_nas.nasbench.table import BenchCard, card_path, read_card
 from smt_nas.yaml import to_yaml
 
@@ -53,8 +53,24 @@ def recover_rows(table: Path, common: Input) -> Iterator[BenchRow]:
 def append_row(table: Path, row: BenchRow) -> None:
     """Add a row, and wait until the disk has it. Raises StoreError; the rows before are kept."""
     try:
+        columns = _columns_for(table, row)
         with table.open("ab") as file:
-            append_synced(file, format_csv([row], header=False).encode())
+            append_synced(file, format_csv([row], header=False, columns=columns).encode())
     except OSError as error:
         way_out = "Free some space and build again: the rows before are kept."
         raise unwritable(table, error, way_out) from error
+
+
+def _columns_for(table: Path, row: BenchRow) -> list[str]:
+    """The columns of a table; where the row needs another, the table gets it first."""
+    columns = _read_header(table)
+    lacking = [column for column in used_columns([row]) if column not in columns]
+    if lacking:
+        write_atomic(table, widen_csv(table, lacking))
+        columns = _read_header(table)
+    return columns
+
+
+def _read_header(table: Path) -> list[str]:
+    with table.open(encoding="utf-8") as file:
+        return file.readline().rstrip("\n").split(",")

@@ -94,9 +94,11 @@ class StageOptions(Value):
         return self
 
     def _each_option_alone(self) -> None:
-        names = ("dim", "depth", "kernels", "expand_ratio", "attention_ratio")
+        """Check options that need no other; ratios of the FFN do, and a stacking is a word."""
         plain = {"dim": 1, "depth": 1, "kernels": (3,), "head_dim": 1}
-        for name in names:
+        for name in type(self).model_fields:
+            if name not in Stage.model_fields or name in ("mlp_ratio", "stacking"):
+                continue
             for option in getattr(self, name):
                 wide = {"dim": max(1, len(option))} if name == "kernels" else {}
                 _stage(**{**plain, **wide, name: option})

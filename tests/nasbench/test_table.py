@@ -11,7 +11,7 @@ from smt_nas.errors import ConfigError, StoreError, UnknownName
 from smt_nas.evaluators.base import ReplayEvaluator
 from smt_nas.evaluators.training_set import Known
 from smt_nas.files import shipped
-from smt_nas.nasbench.encoding import architecture, genes
+from smt_nas.nasbench.encoding import decode_arch, encode_arch
 from smt_nas.nasbench.plan import plan_networks
 from smt_nas.nasbench.rows import COLUMNS, format_csv
 from smt_nas.nasbench.store import append_row, prepare_table, recover_rows
@@ -52,7 +52,7 @@ def test_its_frame_has_units_in_the_names_of_columns():
 
 def test_every_planned_network_survives_its_words():
     for planned in plan_networks(MICRO, 60, 5e6, 40e6):
-        assert architecture(genes(planned.arch), CARD.input).key == planned.arch.key
+        assert decode_arch(encode_arch(planned.arch), CARD.input).key == planned.arch.key
 
 
 def test_costs_of_the_table_are_those_of_the_network():
@@ -177,7 +177,7 @@ def test_ratios_and_layer_scales_of_any_length_survive_their_words():
     stages = tuple(s.model_copy(update={"mlp_ratio": 4 / 3}) for s in arch.stages)
     odd = arch.model_copy(update={"stages": stages, "layer_scale": 1e-4})
     common = CARD.input.model_copy(update={"layer_scale": 1e-4})
-    assert architecture(genes(odd), common).key == odd.key != arch.key
+    assert decode_arch(encode_arch(odd), common).key == odd.key != arch.key
 
 
 def test_a_row_without_a_figure_is_named(tmp_path):
