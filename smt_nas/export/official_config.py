@@ -152,10 +152,9 @@ def _check(arch: Architecture) -> None:
 
 def _check_stage(number: int, stage: Stage) -> None:
     for field, published in added_fields(Stage).items():
-        if stage.acts(field) and getattr(stage, field) != published:
-            _refuse(
-                f"its {field} is always {published}", f"{getattr(stage, field)} in stage {number}"
-            )
+        value = getattr(stage, field)
+        if stage.acts(field) and value != published:
+            _refuse(f"its {field} is always {published}", f"{value} in stage {number}")
     official = tuple(range(3, 3 + 2 * len(stage.kernels), 2))
     if "sam" in stage.mixers and stage.kernels != official:
         rule = f"the kernels of n heads are 3, 5, 7, ..., here {list(official)}"

@@ -18,6 +18,7 @@ from smt_nas.evaluators.training_set import Known
 from smt_nas.evaluators.validation.validate import validate
 from smt_nas.files import folders
 from smt_nas.nasbench.plan import plan_networks
+from smt_nas.nasbench.rows import format_csv
 from smt_nas.nasbench.table import load_bench
 from smt_nas.report.evidence import describe_evidence
 from smt_nas.space import SearchSpace
@@ -30,6 +31,11 @@ SEEDED = 0.2  # of them have three seeds
 @pytest.fixture(scope="module")
 def bench():
     return load_bench(published_agreement.BENCH)
+
+
+def test_what_is_read_is_written_back_byte_for_byte(bench):
+    path = folders("nasbench")[0] / f"{published_agreement.BENCH}.csv"
+    assert format_csv(bench.rows) == path.read_text("utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from smt_nas import costs
 from smt_nas.errors import ConfigError, StoreError, UnknownName
-from smt_nas.evaluators.base import ReplayEvaluator
+from smt_nas.evaluators.function import ReplayEvaluator
 from smt_nas.evaluators.training_set import Known
 from smt_nas.files import shipped
 from smt_nas.nasbench.encoding import decode_arch, encode_arch
