@@ -108,7 +108,7 @@ def test_it_is_a_problem_for_searches():
     assert first.provenance == "trained"
     assert first.value == found.top1(archs[0].key)
     [unknown] = ReplayEvaluator.of_bench(found).evaluate([bench(1, seed=9).rows[0].arch])
-    assert unknown.value is None and "no entry" in unknown.reason
+    assert unknown.value is None and "no entry" in unknown.failure
 
 
 def damaged(tmp_path, change):
