@@ -24,8 +24,9 @@ from smt_nas.nasbench.plan import SEEDS, PlannedNetwork, plan_networks
 from smt_nas.nasbench.rows import REQUIRED, BenchRow
 from smt_nas.nasbench.store import append_row, prepare_table, recover_rows
 from smt_nas.nasbench.table import TABLE, BenchCard
+from smt_nas.runtime.engine import make_engine
 from smt_nas.runtime.environment import environment
-from smt_nas.runtime.process_pool import ProcessPool, available_cores
+from smt_nas.runtime.process_pool import available_cores
 from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.space import SearchSpace
 from smt_nas.train.assess import Question, assess
@@ -175,7 +176,7 @@ def _train_missing(
     rows, total, failed = trained_before, trained_before + len(tasks), dict[str, str]()
     listener.step("train", rows, total)
     try:
-        with ProcessPool(workers) as pool:
+        with make_engine(workers) as pool:
             for task, outcome in zip(
                 tasks, pool.map(train_and_score, tasks, _lost_reason), strict=True
             ):

@@ -16,7 +16,7 @@ import numpy as np
 
 from smt_nas.evaluators import BatchEvaluator, Evaluation, Evaluator, TrainingEvaluator
 from smt_nas.evaluators.evidence import AnyEvidence
-from smt_nas.runtime.process_pool import ProcessPool
+from smt_nas.runtime.engine import Engine, make_engine
 from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.search.evaluate import EvaluationRunner
 from smt_nas.search.objectives import Floats
@@ -107,7 +107,7 @@ class Search:
         with self.directory.lock():
             interrupted = False
             try:
-                with ProcessPool(self.workers) as workers:
+                with make_engine(self.workers) as workers:
                     runner = self._runner(workers)
                     trials = self._evaluate(runner)
                     self._evaluate_baselines(runner)
@@ -142,7 +142,7 @@ class Search:
             finished=enough and (proved or not settings.verify),
         )
 
-    def _runner(self, workers: ProcessPool) -> EvaluationRunner:
+    def _runner(self, workers: Engine) -> EvaluationRunner:
         settings = self.directory.settings
         earlier = [t.evaluation for t in self.study.trials()]
         return EvaluationRunner(
@@ -214,7 +214,7 @@ class Search:
             results.append(make_result(self.problem, name, arch, rating, predictions))
         return results
 
-    def _verify(self, trials: Sequence[Trial], workers: ProcessPool) -> None:
+    def _verify(self, trials: Sequence[Trial], workers: Engine) -> None:
         """Prove the front; a network that fails makes room for those it dominated."""
         proved: list[str] | None = None
         while True:

@@ -19,7 +19,7 @@ from smt_nas.evaluators import (
 )
 from smt_nas.evaluators.choice import worker_evaluator
 from smt_nas.metrics import Provenance
-from smt_nas.runtime.process_pool import ProcessPool
+from smt_nas.runtime.engine import Engine
 
 FIRST = 8  # calls of a user's function; where all of them fail, so will the rest
 
@@ -41,7 +41,7 @@ class EvaluationRunner:
     def __init__(
         self,
         evaluator: Evaluator | None,
-        pool: ProcessPool,
+        pool: Engine,
         choice: EvaluatorChoice | None = None,
         timeout: float | None = None,
         earlier: Iterable[Evaluation] = (),

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from smt_nas.errors import MeasurementError
-from smt_nas.runtime.process_pool import ProcessPool
+from smt_nas.runtime.engine import Engine
 from smt_nas.runtime.progress import SearchListener
 from smt_nas.search.objectives import BEFORE_DEVICES, LatencyTarget
 from smt_nas.search.results import Result
@@ -34,7 +34,7 @@ def verify_networks(
     members: Sequence[Result],
     baselines: Sequence[Result],
     listener: SearchListener,
-    workers: ProcessPool,
+    workers: Engine,
 ) -> None:
     """Prove every network that is not proved yet; read the outcome with `proof`.
 
@@ -87,7 +87,7 @@ def _timed(target: LatencyTarget, r: Result) -> str:
 
 
 def _count(
-    study: Study, everyone: Sequence[Result], listener: SearchListener, workers: ProcessPool
+    study: Study, everyone: Sequence[Result], listener: SearchListener, workers: Engine
 ) -> None:
     from smt_nas.profilers.counters import check_counts
 

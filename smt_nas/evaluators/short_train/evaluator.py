@@ -29,7 +29,8 @@ from smt_nas.evaluators.short_train.successive_halving import Race
 from smt_nas.files import locked, make_folder
 from smt_nas.metrics import METRICS
 from smt_nas.nasbench.build import labels_digest
-from smt_nas.runtime.process_pool import ProcessPool, available_cores
+from smt_nas.runtime.engine import make_engine
+from smt_nas.runtime.process_pool import available_cores
 from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.train.assemble import check
@@ -174,7 +175,7 @@ class ShortTrainEvaluator:
         processes = self._processes(device)
         how = How(device=config.device, workers=readers(device, processes), keep=1)
         jobs = [Job(arch, training_of(config, arch), how, folder / arch.key) for arch in archs]
-        with ProcessPool(processes) as pool:
+        with make_engine(processes) as pool:
             train = partial(pool.map, trained, lost=str)
             return Race(rungs(config.epochs, config.eta), config.eta, train, self.listener).run(
                 jobs
