@@ -14,11 +14,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smt_nas.search.engine import Outcome, Search
     from smt_nas.search.objectives import LatencyTarget, TargetMetric
     from smt_nas.search.problem import Problem
     from smt_nas.search.results import Result
     from smt_nas.search.run_directory import Settings
+    from smt_nas.search.search_loop import Outcome, Search
     from smt_nas.search.setup import create_search, resume_search
     from smt_nas.search.strategies import STRATEGIES, Strategy
     from smt_nas.search.study import Study, Trial
@@ -41,7 +41,7 @@ __all__ = [
 
 _HOMES = {
     "setup": ("create_search", "resume_search"),
-    "engine": ("Outcome", "Search"),
+    "search_loop": ("Outcome", "Search"),
     "results": ("Result",),
     "objectives": ("TargetMetric", "LatencyTarget"),
     "problem": ("Problem",),

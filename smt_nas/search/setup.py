@@ -18,11 +18,11 @@ from smt_nas.evaluators.base import SpaceBound
 from smt_nas.metrics import METRICS
 from smt_nas.runtime.process_pool import available_cores
 from smt_nas.runtime.progress import NullProgress, SearchListener
-from smt_nas.search.engine import Search
 from smt_nas.search.evaluator_change import OpenedStudy, check_evaluator, open_study
 from smt_nas.search.objectives import FROM_LATENCY
 from smt_nas.search.problem import COST_OBJECTIVES, Problem
 from smt_nas.search.run_directory import RunDirectory, Settings
+from smt_nas.search.search_loop import Search
 from smt_nas.search.strategies import make_strategy
 from smt_nas.search.study import Study
 from smt_nas.search.survey import introduce

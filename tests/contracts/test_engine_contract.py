@@ -1,0 +1,74 @@
+"""Every engine: answers in order, a lost worker costs one answer, nothing outlives it."""
+
+import os
+import time
+from functools import partial
+
+import pytest
+
+from smt_nas.errors import UnknownName
+from smt_nas.runtime.engine import ENGINES, make_engine
+
+every_engine = pytest.mark.parametrize("name", ENGINES)
+
+
+def slow_first(number):
+    """The first answer comes last."""
+    time.sleep(0.2 if number == 0 else 0.0)
+    return number * number
+
+
+def fall(number, at):
+    if number == at:
+        os._exit(3)
+    return number
+
+
+def hang(number, at):
+    if number == at:
+        time.sleep(600)
+    return number
+
+
+def worker(_):
+    return os.getpid()
+
+
+@every_engine
+@pytest.mark.parametrize("workers", [1, 2])
+def test_answers_come_in_the_order_of_what_was_asked(name, workers):
+    with make_engine(workers, name) as engine:
+        assert list(engine.map(slow_first, range(5), lost=str)) == [0, 1, 4, 9, 16]
+        assert list(engine.map(slow_first, [], lost=str)) == []
+
+
+@every_engine
+def test_a_worker_that_dies_costs_one_answer(name):
+    with make_engine(2, name) as engine:
+        answers = list(engine.map(partial(fall, at=1), range(4), lost=lambda reason: reason))
+    assert [answers[0], *answers[2:]] == [0, 2, 3]
+    assert "exit 3" in answers[1]
+
+
+@every_engine
+def test_what_takes_too_long_is_given_up(name):
+    with make_engine(2, name) as engine:
+        call = partial(hang, at=0)
+        answers = list(engine.map(call, range(3), lost=lambda reason: reason, timeout=5.0))
+    assert "took more than 5 s" in answers[0]
+    assert answers[1:] == [1, 2]
+
+
+@every_engine
+def test_no_worker_outlives_its_engine(name):
+    with make_engine(2, name) as engine:
+        pids = set(engine.map(worker, range(4), lost=str, timeout=60.0))
+    assert os.getpid() not in pids
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_an_unknown_engine_names_those_there_are():
+    with pytest.raises(UnknownName, match="local"):
+        make_engine(1, "locl")
