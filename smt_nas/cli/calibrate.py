@@ -55,7 +55,7 @@ def calibrate(
     Example: smt-nas calibrate --device cpu --space smt_micro --minutes 10
     """
     from smt_nas.profilers.calibration.calibrate import calibrate as measure
-    from smt_nas.report.calibrate import as_document, calibration_notes, calibration_table
+    from smt_nas.report.calibrate import calibration_document, calibration_notes, calibration_table
     from smt_nas.space import SearchSpace
 
     conditions = _conditions(device, batch, precision, mode, threads)
@@ -70,7 +70,7 @@ def calibrate(
             on_progress=lambda share: talk.step("calibrate", int(share * _STEPS), _STEPS),
         )
     if as_json:
-        console.show_json(as_document(found.evidence, found.path))
+        console.show_json(calibration_document(found.evidence, found.path))
         return
     console.show(calibration_table(found.evidence))
     console.show_notes(calibration_notes(found.evidence, found.path))

@@ -100,11 +100,11 @@ def profile(
     check_writable(csv, "--csv")
     check_writable(html, "--html")
     how = {"precision": precision, "mode": mode, "channels_last": channels_last, "train": train}
-    asked = _Asked(how, batch, threads, seconds, energy)
-    results = asked.run(_networks(networks, image_size), gpu, anchors)
-    results.show(by, as_json, details=html is not None)
-    results.write(csv, html)
-    results.leave()
+    options = _Options(how, batch, threads, seconds, energy)
+    output = options.run(_networks(networks, image_size), gpu, anchors)
+    output.show(by, as_json, details=html is not None)
+    output.write(csv, html)
+    output.leave()
 
 
 @app.command()
@@ -113,16 +113,16 @@ def compare(a: Document, b: Document, as_json: console.AsJson = False) -> None:
 
     Example: smt-nas compare before.json after.json
     """
-    from smt_nas.report.compare import pairs, pairs_document, pairs_notes, pairs_table
+    from smt_nas.report.compare import match_pairs, pairs_document, pairs_notes, pairs_table
     from smt_nas.report.document import read
 
     saved = read(a), read(b)
-    found = pairs(*saved)
+    pairs = match_pairs(*saved)
     if as_json:
-        console.show_json(pairs_document(*saved, found))
+        console.show_json(pairs_document(*saved, pairs))
         return
-    console.show(pairs_table(found))
-    console.show_notes(pairs_notes(*saved, found))
+    console.show(pairs_table(pairs))
+    console.show_notes(pairs_notes(*saved, pairs))
 
 
 def _networks(specs: Sequence[str], image_size: int | None) -> list[Network]:
@@ -138,7 +138,7 @@ def _networks(specs: Sequence[str], image_size: int | None) -> list[Network]:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Options:
     """What a user wants to know, as written."""
 
     how: dict[str, object]
@@ -147,7 +147,7 @@ class _Asked:
     seconds: float
     energy: bool
 
-    def run(self, networks: Sequence[Network], gpu: str | None, anchors: Path | None) -> _Results:
+    def run(self, networks: Sequence[Network], gpu: str | None, anchors: Path | None) -> _Output:
         """Check all of it, then measure or predict."""
         from smt_nas.profilers.profile import Request, profile, resolve_target
         from smt_nas.profilers.throughput import parse_batches
@@ -157,7 +157,7 @@ class _Asked:
         cases = [c for b in batches for c in self._conditions(b, where)]
         sweeps = self._conditions(1, where) if auto else []
         request = Request(tuple(cases), _limits(self.seconds), self.energy, tuple(sweeps))
-        return _Results(profile(networks, device, where, request, console.say), networks)
+        return _Output(profile(networks, device, where, request, console.say), networks)
 
     def _conditions(self, batch: int, where: str | None) -> list[Conditions]:
         """One for each number of threads."""
@@ -173,7 +173,7 @@ def _threads(text: str) -> list[int | None]:
     from smt_nas.errors import ConfigError
     from smt_nas.runtime.torch_settings import all_threads
 
-    most, found = all_threads(), list[int | None]()
+    most, counts = all_threads(), list[int | None]()
     for word in text.split(","):
         word = word.strip()
         if word != "all" and not (word.isdecimal() and 1 <= int(word) <= most):
@@ -181,10 +181,10 @@ def _threads(text: str) -> list[int | None]:
                 f"--threads: must be numbers from 1 to {most}, or all (got {word!r}). "
                 "Write e.g. 1,all."
             )
-        found.append(None if word == "all" else int(word))
-    if most == 1 and None in found and 1 in found:
-        found.remove(None)  # the same thing
-    return list(dict.fromkeys(found))
+        counts.append(None if word == "all" else int(word))
+    if most == 1 and None in counts and 1 in counts:
+        counts.remove(None)  # the same thing
+    return list(dict.fromkeys(counts))
 
 
 def _limits(seconds: float) -> Limits:
@@ -196,11 +196,11 @@ def _limits(seconds: float) -> Limits:
     return Limits(seconds=seconds)
 
 
-class _Results:
-    """What was found, and what is counted of the networks beside it."""
+class _Output:
+    """What a profile gave, and what is counted of the networks beside it."""
 
-    def __init__(self, found: Profile, networks: Sequence[Network]) -> None:
-        self._found, self._networks = found, networks
+    def __init__(self, profile: Profile, networks: Sequence[Network]) -> None:
+        self._profile, self._networks = profile, networks
         self._breakdowns: list[Breakdown] = []
 
     def show(self, by: By | None, as_json: bool, details: bool) -> None:
@@ -212,47 +212,47 @@ class _Results:
         part = by.value if by else "stage"
         counts = [count_network(n, "block" if by == By.block else "stage") for n in self._networks]
         if by or as_json or details:
-            self._breakdowns = list(self._broken_down(part))
+            self._breakdowns = list(self._break_down_all(part))
         if as_json:
-            console.show_json(document(self._found, counts, self._breakdowns, self._stamp))
+            console.show_json(document(self._profile, counts, self._breakdowns, self._stamp))
             return
-        for item in tables(self._found, counts, self._breakdowns if by else []):
+        for item in tables(self._profile, counts, self._breakdowns if by else []):
             console.show(item)
 
-    def _broken_down(self, by: str) -> Iterator[Breakdown]:
+    def _break_down_all(self, by: str) -> Iterator[Breakdown]:
         """Of each network, under the first conditions that worked."""
         from smt_nas.profilers.breakdown import break_down
 
-        rows = {row.network: row for row in reversed(self._found.rows) if row.readings}
+        rows = {row.network: row for row in reversed(self._profile.rows) if row.readings}
         for network in self._networks:
             row = rows.get(network.name)
             if row is not None and not row.conditions.train:
-                device, where = self._found.device, self._found.where
+                device, where = self._profile.device, self._profile.where
                 yield break_down(network, device, where, row.conditions, cast("Any", by))
 
     def write(self, csv: Path | None, html: Path | None) -> None:
-        """The files that were asked for."""
+        """The files a user wants."""
         from smt_nas.files import write_atomic
         from smt_nas.report.document import as_csv
         from smt_nas.report.html import page
 
         if csv is not None:
-            write_atomic(csv, as_csv(self._found))
+            write_atomic(csv, as_csv(self._profile))
         if html is not None:
-            write_atomic(html, page(self._found, self._breakdowns, self._stamp))
+            write_atomic(html, page(self._profile, self._breakdowns, self._stamp))
             console.say(f"Wrote {html}")
 
     def leave(self) -> None:
         """Tell what failed; exit as shells expect."""
-        failures = [row.failure for row in self._found.rows if row.failure]
+        failures = [row.failure for row in self._profile.rows if row.failure]
         for failure in dict.fromkeys(failures):
             console.complain(failure)
-        if failures or self._found.interrupted:
-            raise typer.Exit(INTERRUPTED if self._found.interrupted else 1)
+        if failures or self._profile.interrupted:
+            raise typer.Exit(INTERRUPTED if self._profile.interrupted else 1)
 
     @cached_property
     def _stamp(self) -> dict[str, Any]:
         from smt_nas.runtime.environment import environment
 
-        rows = self._found.rows
-        return environment(self._found.where or "cpu", rows[0].conditions if rows else None)
+        rows = self._profile.rows
+        return environment(self._profile.where or "cpu", rows[0].conditions if rows else None)

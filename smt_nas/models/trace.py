@@ -66,7 +66,7 @@ def trace(
         stack.enter_context(torch.no_grad())
         stack.enter_context(module_paths(module, recorder.stack))
         stack.enter_context(recorder)
-        stack.enter_context(_Fused(recorder))
+        stack.enter_context(_FusedAttention(recorder))
         module(x)
     return recorder.ops
 
@@ -114,13 +114,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func in NOTHING or func.is_view:
             return func(*args, **kwargs)
         name = func.overloadpacket.__name__
-        wanted = self._wanted(name)
+        dtype = self._autocast_type(name)
         tensors = list(_tensors(args))
         on_meta = any(t.is_meta for t in tensors)
-        if on_meta or wanted is not None:
-            args = _mapped(args, lambda t: self._ready(t, wanted, on_meta))
+        if on_meta or dtype is not None:
+            args = _map_tensors(args, lambda t: self._ready_tensor(t, dtype, on_meta))
         if name == "native_layer_norm" and not args[0].is_contiguous():
-            args = (self.copied(args[0]), *args[1:])
+            args = (self.copy_contiguous(args[0]), *args[1:])
         if name == "native_group_norm":  # over a whole map: the moments first, in another kernel
             moments = torch.empty(args[5], args[6], device="meta")
             self.record("moments", "reduce", Shape(), [args[0]], moments)
@@ -138,7 +138,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         index, written = len(self.ops), 0 if out is None else out.numel()
         sources, weights = [], 0
         for t in reads:
-            storage, elements = _storage(t), min(t.numel(), _held(t))
+            storage, elements = _storage(t), min(t.numel(), _stored_elements(t))
             elements = min(elements, written) if kind == "copy" else elements  # gathers, slices
             if storage in self.weights:
                 weights += elements
@@ -161,7 +161,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )
         self.ops.append(op)
 
-    def copied(self, t: Tensor) -> Tensor:
+    def copy_contiguous(self, t: Tensor) -> Tensor:
         """A contiguous copy, which a layer norm makes for itself."""
         out = torch.empty(t.shape, dtype=t.dtype, device="meta")
         self.record("contiguous", "copy", Shape(), [t], out)
@@ -181,12 +181,12 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.weights.add(_storage(twin))
         return twin
 
-    def _wanted(self, name: str) -> torch.dtype | None:
+    def _autocast_type(self, name: str) -> torch.dtype | None:
         if not self.autocast:
             return None
         return torch.float16 if name in HALVED else torch.float32 if name in WIDENED else None
 
-    def _ready(self, t: Tensor, dtype: torch.dtype | None, on_meta: bool) -> Tensor:
+    def _ready_tensor(self, t: Tensor, dtype: torch.dtype | None, on_meta: bool) -> Tensor:
         if on_meta and not t.is_meta:
             t = self._on_meta(t)
         return t if dtype is None else self.cast(t, dtype)
@@ -215,7 +215,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return _storage(t) in self.weights
 
 
-class _Fused(TorchFunctionMode):
+class _FusedAttention(TorchFunctionMode):
     """Keeps scaled dot-product attention one operator."""
 
     def __init__(self, recorder: _Recorder) -> None:
@@ -230,7 +230,7 @@ class _Fused(TorchFunctionMode):
         if func is torch.nn.functional.scaled_dot_product_attention:
             return self._attention(*args, **kwargs)
         if func in CASTING:
-            args = _mapped(args, lambda t: self.recorder.cast(t, torch.float16))
+            args = _map_tensors(args, lambda t: self.recorder.cast(t, torch.float16))
         return func(*args, **kwargs)
 
     def _attention(
@@ -238,7 +238,7 @@ class _Fused(TorchFunctionMode):
     ) -> Tensor:
         q, k, v = (self.recorder.cast(t, torch.float16) for t in (q, k, v))
         if q.ndim != 4:
-            return self._spelt_out(q, k, v, attn_mask)
+            return self._attend_in_plain_ops(q, k, v, attn_mask)
         (*lead, rows, depth), columns, width = q.shape, k.shape[-2], v.shape[-1]
         # kernels write (..., rows, heads, width), so that joining the heads is a view
         lead, heads = lead[:-1], lead[-1]
@@ -250,7 +250,7 @@ class _Fused(TorchFunctionMode):
         self.recorder.record("scaled_dot_product_attention", "attention", shape, reads, out)
         return out
 
-    def _spelt_out(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    def _attend_in_plain_ops(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """Attention of plain operators, as torch computes it where no fused kernel does."""
         self.recorder.autocast = False
         scale = q.shape[-1] ** -0.25
@@ -265,7 +265,7 @@ def _storage(t: Tensor) -> int:
     return int(t.untyped_storage()._cdata)
 
 
-def _held(t: Tensor) -> int:
+def _stored_elements(t: Tensor) -> int:
     """Elements behind a tensor: an expanded one holds fewer than it shows."""
     return t.untyped_storage().nbytes() // t.element_size()
 
@@ -278,11 +278,11 @@ def _tensors(value: object) -> Iterator[Tensor]:
             yield from _tensors(item)
 
 
-def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, list | tuple):
-        return type(value)(_mapped(item, change) for item in value)
+        return type(value)(_map_tensors(item, change) for item in value)
     return value
 
 

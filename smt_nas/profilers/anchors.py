@@ -76,25 +76,27 @@ def read_anchors(path: Path) -> list[Anchor]:
     """
     where = f"--anchors {path}"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{where}: cannot be read ({error.strerror}). Check the path.") from error
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"{where}: is not JSON ({reason}).") from error
-    if isinstance(found, dict):
-        anchors = _of_profile(found, where)
-    elif isinstance(found, list):
-        lines = [validated(_Line, line, f"{where}[{i}]") for i, line in enumerate(found)]
+    if isinstance(content, dict):
+        anchors = _read_profile(content, where)
+    elif isinstance(content, list):
+        lines = [validated(_Line, line, f"{where}[{i}]") for i, line in enumerate(content)]
         anchors = [line.anchor() for line in lines]
     else:
-        raise ConfigError(f"{where}: must be a list of networks, or a profile (got {found!r:.40}).")
+        raise ConfigError(
+            f"{where}: must be a list of networks, or a profile (got {content!r:.40})."
+        )
     if not 1 <= len(anchors) <= MOST:
         raise ConfigError(f"{where}: must hold 1 to {MOST} measured networks (got {len(anchors)}).")
     return anchors
 
 
-def _of_profile(document: dict[str, Any], where: str) -> list[Anchor]:
+def _read_profile(document: dict[str, Any], where: str) -> list[Anchor]:
     """The measured inferences of what `profile --json` wrote; predictions are no anchors."""
     try:
         rows = [row for row in document["rows"] if row["measurement"] is not None]
@@ -127,10 +129,10 @@ def correct_with_anchors(device: Device, anchors: Sequence[Anchor]) -> Device:
         logs[a.conditions.mode].append(
             float(np.log(a.ms / device.predict_ops(ops, a.conditions).ms[0]))
         )
-    return replace(device, corrections={mode: _correction(v) for mode, v in logs.items()})
+    return replace(device, corrections={mode: _fit_correction(v) for mode, v in logs.items()})
 
 
-def _correction(logs: Sequence[float]) -> Correction:
+def _fit_correction(logs: Sequence[float]) -> Correction:
     """Median, and the interval of one more network: Student's, with a floor under the spread."""
     from scipy.stats import t
 

@@ -79,11 +79,11 @@ def break_down(
     """
     ops = trace_operators(network, conditions)
     times = device.op_times(ops, conditions)
-    ms: Mapping[_Where, float] = _summed(ops, times.ms)
+    ms: Mapping[_Where, float] = _sum_by_place(ops, times.ms)
     source: Provenance = "predicted"
     if where is not None and conditions.mode == "eager" and not conditions.train:
         ms, source = measure_operators(network, where, conditions), "measured"
-    pieces = _pieces(ops, times, ms, by, conditions)
+    pieces = _gather_pieces(ops, times, ms, by, conditions)
     return Breakdown(network.name, conditions, by, source, pieces)
 
 
@@ -104,22 +104,22 @@ def measure_operators(network: Network, where: str, conditions: Conditions) -> d
     On a GPU the sum exceeds the latency, since nothing overlaps.
     """
     model = network.build()
-    call = prepare(replace(network, build=lambda: model), conditions, where)
+    runnable = prepare(replace(network, build=lambda: model), conditions, where)
     rounds: list[dict[_Where, float]] = []
     try:
-        call.first()
+        runnable.first()
         end = time.perf_counter() + _SECONDS
         while len(rounds) < _ROUNDS and (not rounds or time.perf_counter() < end):
-            timer = _Timer(model, where)
+            timer = _OperatorTimer(model, where)
             with module_paths(model, timer.stack), timer:
-                call()
+                runnable()
             rounds.append(timer.spent)
     finally:
-        call.close()
+        runnable.close()
     return {key: float(np.median([r[key] for r in rounds])) for key in rounds[0]}
 
 
-class _Timer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _OperatorTimer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Times every dispatched operator of a module, alone.
 
     Attributes:
@@ -158,14 +158,14 @@ class _Timer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return t.untyped_storage().data_ptr() in self._weights
 
 
-def _summed(ops: Sequence[Op], ms: Iterable[float]) -> dict[_Where, float]:
+def _sum_by_place(ops: Sequence[Op], ms: Iterable[float]) -> dict[_Where, float]:
     total: dict[_Where, float] = defaultdict(float)
     for op, t in zip(ops, ms, strict=True):
         total[op.path, op.kind] += float(t)
     return total
 
 
-def _pieces(
+def _gather_pieces(
     ops: Sequence[Op],
     times: OpTimes,
     ms: Mapping[_Where, float],
@@ -174,7 +174,7 @@ def _pieces(
 ) -> tuple[Piece, ...]:
     """Gather operators into pieces."""
     keys: list[_Where] = [*ms, *((op.path, op.kind) for op in ops)]
-    names = {key: _name(*key, by) for key in keys}
+    names = {key: _name_piece(*key, by) for key in keys}
     spent: dict[str, float] = defaultdict(float)
     for key, value in ms.items():
         spent[names[key]] += value
@@ -189,8 +189,8 @@ def _pieces(
             len(rows),
             spent.get(name),
             sum(ops[i].macs for i in rows),
-            sum(_bytes(ops[i], conditions) for i in rows),
-            _bound(times, rows),
+            sum(_count_bytes(ops[i], conditions) for i in rows),
+            _find_bound(times, rows),
         )
         for name, rows in members.items()
     ]
@@ -199,7 +199,7 @@ def _pieces(
     return tuple(pieces)
 
 
-def _name(path: str, kind: str, by: By) -> str:
+def _name_piece(path: str, kind: str, by: By) -> str:
     """The piece an operator belongs to."""
     if by == "op":
         return kind
@@ -211,14 +211,14 @@ def _name(path: str, kind: str, by: By) -> str:
     return ".".join(words[:depth]) or "network"
 
 
-def _bytes(op: Op, conditions: Conditions) -> int:
+def _count_bytes(op: Op, conditions: Conditions) -> int:
     """What an operator reads and writes, without reuse."""
     wide = op.wide and conditions.precision.startswith("amp")
     size = 4 if wide or conditions.precision in ("fp32", "tf32") else 2
     return (op.read + op.written + op.weights) * size
 
 
-def _bound(times: OpTimes, rows: Sequence[int]) -> str:
+def _find_bound(times: OpTimes, rows: Sequence[int]) -> str:
     """The bound that most of a piece's predicted time is under."""
     spent: dict[str, float] = defaultdict(float)
     for i in rows:

@@ -18,13 +18,13 @@ from smt_nas.runtime.torchvision_ops import check_torchvision
 
 def torch_checks() -> list[Check]:
     """The doctor's lines on its build, on compiling, and on the precisions of each device."""
-    return list(_lines())
+    return list(_list_checks())
 
 
-def _lines() -> Iterator[Check]:
+def _list_checks() -> Iterator[Check]:
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "a CPU build"
     yield Check("torch", "ok", f"{torch.__version__}, {build}")
-    yield _torchvision()
+    yield _check_torchvision()
     devices = ["cpu"]
     try:
         resolve("cuda")
@@ -32,12 +32,12 @@ def _lines() -> Iterator[Check]:
         yield Check("torch on a GPU", "missing", str(error).removeprefix("cuda: "))
     else:
         devices += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        yield _triton()
+        yield _check_triton()
     for device in devices:
-        yield _precisions(device)
+        yield _check_precisions(device)
 
 
-def _precisions(device: str) -> Check:
+def _check_precisions(device: str) -> Check:
     able, refused = list[str](), list[str]()
     for precision in get_args(Precision):
         try:
@@ -46,11 +46,11 @@ def _precisions(device: str) -> Check:
             refused.append(precision)
         else:
             able.append(precision)
-    told = ", ".join(able) + (f"; not {', '.join(refused)}" if refused else "")
-    return Check(f"{device} precisions", "ok" if able else "missing", told)
+    finding = (", ".join(able) or "none") + (f"; not {', '.join(refused)}" if refused else "")
+    return Check(f"{device} precisions", "ok" if able else "missing", finding)
 
 
-def _torchvision() -> Check:
+def _check_torchvision() -> Check:
     state = check_torchvision()
     if state == "absent":
         what = "not installed, for networks by timm:NAME and training"
@@ -65,7 +65,7 @@ def _torchvision() -> Check:
     return Check("torchvision", "ok", what)
 
 
-def _triton() -> Check:
+def _check_triton() -> Check:
     if importlib.util.find_spec("triton") is None:
         what = "not installed, for --mode compile on a GPU"
         return Check("triton", "missing", what, "pip install triton")

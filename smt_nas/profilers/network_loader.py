@@ -79,10 +79,10 @@ def load_network(spec: str, image_size: int | None = None) -> Network:
 
 def network_of(arch: Architecture, name: str) -> Network:
     """The network of an architecture."""
-    return Network(name, name, arch, arch.image_size, arch.in_channels, lambda: _smt(arch))
+    return Network(name, name, arch, arch.image_size, arch.in_channels, lambda: _build_smt(arch))
 
 
-def _smt(arch: Architecture) -> SMT:
+def _build_smt(arch: Architecture) -> SMT:
     """An SMT with cheap weights."""
     model = build(arch, device="meta").to_empty(device="cpu").eval()
     fill_weights(model)
@@ -98,7 +98,7 @@ def fill_weights(model: nn.Module) -> None:
 
     def fill(module: nn.Module) -> None:
         for tensor, mean, std in initial_values(module):
-            _fill(tensor, mean, std, pool)
+            _fill_tensor(tensor, mean, std, pool)
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
 
@@ -106,7 +106,7 @@ def fill_weights(model: nn.Module) -> None:
         model.apply(fill)
 
 
-def _fill(tensor: Tensor, mean: float, std: float, pool: Tensor) -> None:
+def _fill_tensor(tensor: Tensor, mean: float, std: float, pool: Tensor) -> None:
     if std == 0:
         tensor.fill_(mean)
         return

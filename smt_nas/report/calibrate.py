@@ -36,23 +36,23 @@ class Goal:
     bound: float
     shown: str
 
-    def met(self, found: Calibration) -> bool | None:
+    def met(self, calibration: Calibration) -> bool | None:
         """Whether it is reached; None where that was not checked."""
-        value = self.value(found)
+        value = self.value(calibration)
         return None if value is None else self.holds(value, self.bound)
 
 
 GOALS = {
     "mape": Goal("MAPE\n<= 5 %", lambda c: c.mape, operator.le, 0.05, "{:.1%}"),
-    "within_10": Goal("within 10 %\n>= 90 %", lambda c: c.within_10, operator.ge, 0.9, "{:.0%}"),
+    "within_10": Goal("within\n10 %\n>= 90 %", lambda c: c.within_10, operator.ge, 0.9, "{:.0%}"),
     "spearman": Goal("Spearman\n>= 0.98", lambda c: c.spearman, operator.ge, 0.98, "{:.3f}"),
 }
 
 
 def calibration_table(evidence: Evidence) -> Group:
     """One row for each set of conditions."""
-    table = Table(show_edge=False, pad_edge=False)
-    table.add_column("conditions")
+    table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
+    table.add_column("conditions", min_width=10)
     for heading in ("parts\nmeasured", "fitted", "networks\nheld out"):
         table.add_column(heading, justify="right")
     for goal in GOALS.values():
@@ -61,7 +61,10 @@ def calibration_table(evidence: Evidence) -> Group:
     for c in evidence.calibrations:
         counts = (c.parts_measured, c.parts_fitted, len(c.held_out))
         table.add_row(
-            str(c.conditions), *map(str, counts), *(_seen(g, c) for g in GOALS.values()), _word(c)
+            str(c.conditions),
+            *map(str, counts),
+            *(_goal_cell(g, c) for g in GOALS.values()),
+            _verdict_cell(c),
         )
     title = f"Latency of space {evidence.space} on {evidence.device_name}, from its parts"
     return Group(Text(title), table)
@@ -86,12 +89,12 @@ def calibration_notes(evidence: Evidence, path: Path) -> list[str]:
         f"parts held out of that fit it is {c.fit_error:.1%} off. Give it more --minutes."
         for c in fitted
     ]
-    lines += _load(evidence)
+    lines += _load_notes(evidence)
     lines.append(f"Written: {path} and {path.with_suffix('.json').name}. Predictions use it now.")
     return lines
 
 
-def as_document(evidence: Evidence, path: Path) -> dict[str, Any]:
+def calibration_document(evidence: Evidence, path: Path) -> dict[str, Any]:
     """The JSON of a calibration (schema 1): its evidence, its file, the goals."""
     return {
         **evidence.model_dump(mode="json", by_alias=True),
@@ -103,19 +106,19 @@ def as_document(evidence: Evidence, path: Path) -> dict[str, Any]:
     }
 
 
-def _seen(goal: Goal, found: Calibration) -> str:
-    value = goal.value(found)
+def _goal_cell(goal: Goal, calibration: Calibration) -> str:
+    value = goal.value(calibration)
     return "-" if value is None else goal.shown.format(value)
 
 
-def _word(found: Calibration) -> str:
-    met = [goal.met(found) for goal in GOALS.values()]
+def _verdict_cell(calibration: Calibration) -> str:
+    met = [goal.met(calibration) for goal in GOALS.values()]
     if None in met:
         return "not checked"
     return "met" if all(met) else "not met"
 
 
-def _load(evidence: Evidence) -> list[str]:
+def _load_notes(evidence: Evidence) -> list[str]:
     load, lines = evidence.load, list[str]()
     if load.foreign_median is None:
         lines.append("Whether others used the machine is not known.")

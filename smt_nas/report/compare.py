@@ -17,8 +17,6 @@ from smt_nas.report.costs import NetworkCounts
 from smt_nas.report.document import Saved
 from smt_nas.report.readings import DASH, as_ms, as_number, half_width
 
-_FIRST = "first"
-
 
 def comparison_table(
     profile: Profile, conditions: Conditions, counted: Sequence[NetworkCounts]
@@ -39,7 +37,9 @@ def comparison_table(
     for c in counted:
         if c.network.name in rows:
             row = rows[c.network.name]
-            table.add_row(*_cells(c, row, _ratio(row, rows), verdicts.get(row.network)))
+            table.add_row(
+                *_cells(c, row, _compare_with_first(row, rows), verdicts.get(row.network))
+            )
     return table
 
 
@@ -59,7 +59,7 @@ def _cells(counted: NetworkCounts, row: ProfileRow, ratio: str, word: Verdict | 
     ]
 
 
-def _ratio(row: ProfileRow, rows: Mapping[str, ProfileRow]) -> str:
+def _compare_with_first(row: ProfileRow, rows: Mapping[str, ProfileRow]) -> str:
     first, own = next(iter(rows.values())).readings["latency_ms"], row.readings["latency_ms"]
     assert first.value and own.value
     return f"{own.value / first.value:.2f}x"
@@ -74,7 +74,7 @@ class Pair:
     verdict: Verdict
 
 
-def pairs(a: Saved, b: Saved) -> list[Pair]:
+def match_pairs(a: Saved, b: Saved) -> list[Pair]:
     """What of two saved profiles can be compared: the same conditions, and the same network.
 
     Where they share no network, each network of one is compared with each of the other.
@@ -83,22 +83,22 @@ def pairs(a: Saved, b: Saved) -> list[Pair]:
         ConfigError: no conditions are the same.
     """
     same = {m.name for m in a.measurements} & {m.name for m in b.measurements}
-    found = [
+    matches = [
         Pair(x, y, verdict(x, y))
         for x in a.measurements
         for y in b.measurements
         if x.conditions == y.conditions and (x.name == y.name or not same)
     ]
-    if not found:
+    if not matches:
         ways = [", ".join(dict.fromkeys(str(m.conditions) for m in s.measurements)) for s in (a, b)]
         raise ConfigError(
             f"{a.path} and {b.path}: no conditions are the same (got {ways[0]} and {ways[1]}). "
             "Profile both the same way."
         )
-    return found
+    return matches
 
 
-def pairs_table(found: Sequence[Pair]) -> Table:
+def pairs_table(pairs: Sequence[Pair]) -> Table:
     """A row for each pair."""
     table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column("network", overflow="fold")
@@ -106,7 +106,7 @@ def pairs_table(found: Sequence[Pair]) -> Table:
     for heading in ("first\nms", "second\nms", "second\nover first", "95 % interval"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("the second is", no_wrap=True)
-    for p in found:
+    for p in pairs:
         name = p.a.name if p.a.name == p.b.name else f"{p.b.name} v {p.a.name}"
         times = (as_ms(p.a.wall.median_ms), as_ms(p.b.wall.median_ms))
         v = p.verdict
@@ -115,21 +115,21 @@ def pairs_table(found: Sequence[Pair]) -> Table:
     return table
 
 
-def pairs_notes(a: Saved, b: Saved, found: Sequence[Pair]) -> list[str]:
+def pairs_notes(a: Saved, b: Saved, pairs: Sequence[Pair]) -> list[str]:
     """What differs between the two profiles, and why a verdict is unclear."""
     lines = [f"First: {a.path}, on {a.device}. Second: {b.path}, on {b.device}."]
     for key, (old, new) in _differences(a, b).items():
         lines.append(f"{key} differs: {old} and {new}.")
-    margin = max(p.verdict.margin for p in found)
+    margin = max(p.verdict.margin for p in pairs)
     lines.append(
         f"Two runs: nothing below {margin:.0%} is called a difference, and no more than that can "
         "be told between days."
     )
-    reasons = dict.fromkeys(p.verdict.reason for p in found if p.verdict.reason)
+    reasons = dict.fromkeys(p.verdict.reason for p in pairs if p.verdict.reason)
     return lines + [f"UNCLEAR: {reason}." for reason in reasons]
 
 
-def pairs_document(a: Saved, b: Saved, found: Sequence[Pair]) -> dict[str, Any]:
+def pairs_document(a: Saved, b: Saved, pairs: Sequence[Pair]) -> dict[str, Any]:
     """The JSON of `compare` (schema 1)."""
     return {
         "schema": 1,
@@ -146,7 +146,7 @@ def pairs_document(a: Saved, b: Saved, found: Sequence[Pair]) -> dict[str, Any]:
                 "second_ms": p.b.wall.median_ms,
                 **asdict(p.verdict),
             }
-            for p in found
+            for p in pairs
         ],
     }
 

@@ -63,7 +63,7 @@ def cost_rows(arch: Architecture, by: str) -> list[PartCosts]:
         mixers = [p.kind for p in members if p.kind in ("sam", "msa")]
         counts = [f"{mixers.count(k)} {k}" for k in ("sam", "msa") if k in mixers]
         kind = " + ".join(counts) or members[0].kind
-        rows.append(replace(_sum(members), name=name, kind=kind))
+        rows.append(replace(_sum_parts(members), name=name, kind=kind))
     return rows
 
 
@@ -102,14 +102,16 @@ def counter_table(c: NetworkCounts) -> Table:
 
 def counter_notes(c: NetworkCounts) -> list[str]:
     """What each counter leaves out and adds, a line each."""
-    said = {"smt-nas": (_LEFT_OUT, "nothing")} if c.parts else {}
-    said |= {k: (other.leaves_out, other.adds) for k, other in c.counts.items() if not other.reason}
-    notes = [f"{name} leaves out {less}; adds {more}." for name, (less, more) in said.items()]
-    failed = {name: other.reason for name, other in c.counts.items() if other.reason}
-    return notes + [f"{name} cannot count it: {reason}" for name, reason in failed.items()]
+    words = {"smt-nas": (_LEFT_OUT, "nothing")} if c.parts else {}
+    words |= {
+        k: (other.leaves_out, other.adds) for k, other in c.counts.items() if not other.reason
+    }
+    notes = [f"{name} leaves out {less}; adds {more}." for name, (less, more) in words.items()]
+    reasons = {name: other.reason for name, other in c.counts.items() if other.reason}
+    return notes + [f"{name} cannot count it: {reason}" for name, reason in reasons.items()]
 
 
-def _sum(parts: list[PartCosts]) -> PartCosts:
+def _sum_parts(parts: list[PartCosts]) -> PartCosts:
     added = {name: sum(getattr(p, name) for p in parts) for name in _SHOWN}
     return PartCosts(
         name="",

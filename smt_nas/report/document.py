@@ -109,20 +109,20 @@ def read(path: Path) -> Saved:
         ConfigError: the file cannot be read, is no profile, is of another schema, or holds no
             measurement.
     """
-    found = _json(path)
-    if not isinstance(found, dict) or found.get("kind") != "profile":
+    saved = _read_json(path)
+    if not isinstance(saved, dict) or saved.get("kind") != "profile":
         raise ConfigError(
             f"{path}: must be what `smt-nas profile --json` writes. Name such a file."
         )
-    if found.get("schema") != SCHEMA:
+    if saved.get("schema") != SCHEMA:
         raise ConfigError(
-            f"{path}: schema must be {SCHEMA} (got {found.get('schema')!r}). Profile again with "
+            f"{path}: schema must be {SCHEMA} (got {saved.get('schema')!r}). Profile again with "
             "this version."
         )
     try:
-        rows = [row["measurement"] for row in found["rows"] if row["measurement"] is not None]
+        rows = [row["measurement"] for row in saved["rows"] if row["measurement"] is not None]
         measurements = tuple(Measurement.from_dict(row) for row in rows)
-        device, environment = str(found["device"]["name"]), dict(found["environment"])
+        device, environment = str(saved["device"]["name"]), dict(saved["environment"])
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: is damaged ({type(error).__name__}: {error}).") from error
     except ConfigError as error:
@@ -135,7 +135,7 @@ def read(path: Path) -> Saved:
     return Saved(str(path), device, environment, measurements)
 
 
-def _json(path: Path) -> Any:
+def _read_json(path: Path) -> Any:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{path}: is too large to be a profile (over 200 MB).")

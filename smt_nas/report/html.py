@@ -39,12 +39,12 @@ def page(profile: Profile, breakdowns: Sequence[Breakdown], environment: dict[st
         MeasurementError: plotly is not installed.
     """
     plotly = _plotly()
-    parts = [f"<h1>{html.escape(title(profile))}</h1>", _figures(profile.rows)]
+    parts = [f"<h1>{html.escape(title(profile))}</h1>", _reading_table(profile.rows)]
     if profile.comparisons:
-        parts += ["<h2>Who is faster</h2>", _comparisons(profile)]
+        parts += ["<h2>Who is faster</h2>", _comparison_table(profile)]
     parts += [f"<ul>{''.join(f'<li>{html.escape(n)}</li>' for n in notes(profile))}</ul>"]
-    charts = [*_rooflines(plotly, profile, breakdowns), *_curves(plotly, profile)]
-    charts += _samples(plotly, profile)
+    charts = [*_draw_rooflines(plotly, profile, breakdowns), *_draw_curves(plotly, profile)]
+    charts += _draw_samples(plotly, profile)
     for i, (heading, figure) in enumerate(charts):
         script = "inline" if i == 0 else False  # plotly's JavaScript stands in the page once
         body = figure.to_html(full_html=False, include_plotlyjs=script, default_height=_HEIGHT)
@@ -66,22 +66,22 @@ def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _figures(rows: Sequence[ProfileRow]) -> str:
+def _reading_table(rows: Sequence[ProfileRow]) -> str:
     heading = ["network", "conditions", *(METRICS[n].heading for n in _COLUMNS), "from", "status"]
-    return _table(heading, (_figure_cells(row) for row in rows))
+    return _table(heading, (_reading_cells(row) for row in rows))
 
 
-def _figure_cells(row: ProfileRow) -> list[str]:
+def _reading_cells(row: ProfileRow) -> list[str]:
     latency = row.readings.get("latency_ms")
-    cells = [_cell(row.network), _cell(str(row.conditions))]
-    cells += [_cell(_with_interval(row.readings.get(name))) for name in _COLUMNS]
+    cells = [_td(row.network), _td(str(row.conditions))]
+    cells += [_td(_with_interval(row.readings.get(name))) for name in _COLUMNS]
     if latency is None:
-        return [*cells, _cell(""), _cell(row.failure or "", "not")]
+        return [*cells, _td(""), _td(row.failure or "", "not")]
     good = "ok" if latency.status == "ok" else "not"
-    return [*cells, _cell(latency.provenance), _cell(latency.status, good)]
+    return [*cells, _td(latency.provenance), _td(latency.status, good)]
 
 
-def _cell(text: str, kind: str = "") -> str:
+def _td(text: str, kind: str = "") -> str:
     return f"<td class={kind or 'plain'}>{html.escape(text)}</td>"
 
 
@@ -93,11 +93,11 @@ def _with_interval(figure: Reading | None) -> str:
     return f"{figure.value:.4g} ({figure.low:.4g} to {figure.high:.4g})"
 
 
-def _comparisons(profile: Profile) -> str:
+def _comparison_table(profile: Profile) -> str:
     heading = ("network", "compared with", "conditions", "time ratio", "95 % interval", "verdict")
     rows = (
         [
-            _cell(text)
+            _td(text)
             for text in (
                 c.other,
                 c.base,
@@ -112,7 +112,7 @@ def _comparisons(profile: Profile) -> str:
     return _table(heading, rows)
 
 
-def _rooflines(
+def _draw_rooflines(
     plotly: ModuleType, profile: Profile, breakdowns: Sequence[Breakdown]
 ) -> Iterator[tuple[str, Any]]:
     """Achieved TFLOPS of each piece over its arithmetic intensity, under the device's roof."""
@@ -149,12 +149,12 @@ def _rooflines(
         yield f"Roofline of {b.network}, {b.conditions}; area: time", figure
 
 
-def _curves(plotly: ModuleType, profile: Profile) -> Iterator[tuple[str, Any]]:
+def _draw_curves(plotly: ModuleType, profile: Profile) -> Iterator[tuple[str, Any]]:
     """Images per second over the batch."""
     figure, points = plotly.Figure(), 0
-    for name, group in groupby(sorted(profile.rows, key=_curve), key=_curve):
-        found = [(r.conditions.batch, r.readings["throughput_ips"]) for r in group if r.readings]
-        known = [(batch, f) for batch, f in found if f.value is not None]
+    for name, group in groupby(sorted(profile.rows, key=_curve_name), key=_curve_name):
+        readings = [(r.conditions.batch, r.readings["throughput_ips"]) for r in group if r.readings]
+        known = [(batch, f) for batch, f in readings if f.value is not None]
         points = max(points, len(known))
         ends = (
             [(f.high or f.value) - f.value for _, f in known if f.value],
@@ -169,12 +169,12 @@ def _curves(plotly: ModuleType, profile: Profile) -> Iterator[tuple[str, Any]]:
         yield "Batch curve", figure
 
 
-def _curve(row: ProfileRow) -> str:
+def _curve_name(row: ProfileRow) -> str:
     other = row.conditions.model_copy(update={"batch": 1})
     return f"{row.network} {str(other).removeprefix('b1 ')}"
 
 
-def _samples(plotly: ModuleType, profile: Profile) -> Iterator[tuple[str, Any]]:
+def _draw_samples(plotly: ModuleType, profile: Profile) -> Iterator[tuple[str, Any]]:
     """Every raw sample, in the order it was taken."""
     figure = plotly.Figure()
     for row in profile.rows:

@@ -16,7 +16,7 @@ DASH = "-"
 def reading_table(profile: Profile) -> Table:
     """The figures of one network, a row for each set of conditions."""
     rows = [r for r in profile.rows if r.readings]
-    return _predicted(rows) if profile.where is None else _measured(profile.where, rows)
+    return _predicted_table(rows) if profile.where is None else _measured_table(profile.where, rows)
 
 
 def title(profile: Profile) -> str:
@@ -77,7 +77,7 @@ def _notes(profile: Profile) -> Iterator[str]:
             yield f"{c.other} v {c.base}, {c.conditions}: {c.verdict.word}, {c.verdict.reason}."
 
 
-def _measured(where: str, rows: Sequence[ProfileRow]) -> Table:
+def _measured_table(where: str, rows: Sequence[ProfileRow]) -> Table:
     cpu = where == "cpu"
     energy = any(r.readings["energy_mj"].value for r in rows if "energy_mj" in r.readings)
     padding = (0, 0) if energy else (0, 1)  # 80 columns hold one more then
@@ -117,7 +117,7 @@ def _status(row: ProfileRow) -> str:
     return row.readings[name].status
 
 
-def _predicted(rows: Sequence[ProfileRow]) -> Table:
+def _predicted_table(rows: Sequence[ProfileRow]) -> Table:
     table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
     for heading in ("batch", "precision", "mode"):
         table.add_column(heading, no_wrap=True)

@@ -69,9 +69,9 @@ def complaint(*words):
 
 
 def test_an_absent_device_is_predicted_and_labelled():
-    text = invoke("profile", "smt_t", "--gpu", "a100", "--batch", "1,64").stdout
+    text = invoke("profile", "smt_micro", "--gpu", "a100", "--batch", "1,64").stdout
     assert "not measured" in text and "predicted, " in text and "80 % interval" in text
-    found = json.loads(invoke("profile", "smt_t", "--gpu", "a100", "--json").stdout)
+    found = json.loads(invoke("profile", "smt_micro", "--gpu", "a100", "--json").stdout)
     assert found["schema"] == 2 and found["device"]["where"] is None
     assert found["device"]["key"] == "a100_80_sxm"
     (row,) = found["rows"]
@@ -84,7 +84,7 @@ def test_an_absent_device_is_predicted_and_labelled():
 
 def test_predicted_batches_are_a_curve_with_a_knee():
     found = json.loads(
-        invoke("profile", "smt_t", "--gpu", "h100", "--batch", "auto", "--json").stdout
+        invoke("profile", "smt_micro", "--gpu", "h100", "--batch", "auto", "--json").stdout
     )
     batches = [row["conditions"]["batch"] for row in found["rows"]]
     speeds = [row["figures"]["throughput_ips"]["value"] for row in found["rows"]]
@@ -136,9 +136,9 @@ def test_saved_profiles_are_compared_elsewhere(here):
     assert found["pairs"][0]["word"] in ("FASTER", "SLOWER", "SAME", "UNCLEAR")
     slow = json.loads((here / "b.json").read_text())
     m = slow["rows"][0]["measurement"]
-    m["wall_ms"], m["status"] = [10 * ms for ms in m["wall_ms"]], "ok"
+    m |= {"wall_ms": [10.0, 10.2, 10.1] * 10, "status": "ok", "per_round": 1}
     fast = json.loads((here / "a.json").read_text())
-    fast["rows"][0]["measurement"]["status"] = "ok"
+    fast["rows"][0]["measurement"] |= m | {"wall_ms": [1.0, 1.02, 1.01] * 10}
     (here / "a.json").write_text(json.dumps(fast))
     (here / "b.json").write_text(json.dumps(slow))
     found = json.loads(invoke("compare", "a.json", "b.json", "--json").stdout)
@@ -170,15 +170,15 @@ def test_what_cannot_be_compared_is_one_line(tmp_path, content, rule):
 
 
 def test_the_page_is_whole_and_offline(here):
-    invoke("profile", "smt_t", "--gpu", "a100", "--batch", "1,8", "--html", "page.html")
+    invoke("profile", "smt_micro", "--gpu", "a100", "--batch", "1,8", "--html", "page.html")
     text = (here / "page.html").read_text()
-    assert "Roofline of smt_t" in text and "Batch curve" in text and "Plotly.newPlot" in text
+    assert "Roofline of smt_micro" in text and "Batch curve" in text and "Plotly.newPlot" in text
     assert "<script src=" not in text and "</html>" in text
 
 
 @pytest.mark.parametrize("by", ["stage", "block", "op"])
 def test_the_breakdown_adds_up(by):
-    words = ("profile", "smt_t", "--gpu", "a100", "--batch", "64", "--by", by, "--json")
+    words = ("profile", "smt_micro", "--gpu", "a100", "--batch", "64", "--by", by, "--json")
     found = json.loads(invoke(*words).stdout)
     (b,) = found["breakdowns"]
     assert sum(p["ms"] for p in b["pieces"]) == pytest.approx(
@@ -189,7 +189,7 @@ def test_the_breakdown_adds_up(by):
 
 
 def test_operators_measured_here_are_most_of_the_latency(here):
-    words = ("profile", "smt_t", "--image-size", "64", *QUICK, "--by", "op", "--json")
+    words = ("profile", "smt_micro", "--image-size", "64", *QUICK, "--by", "op", "--json")
     found = json.loads(invoke(*words).stdout)
     (b,) = found["breakdowns"]
     assert b["provenance"] == "measured"
@@ -201,24 +201,24 @@ def test_operators_measured_here_are_most_of_the_latency(here):
 @pytest.mark.parametrize(
     ("words", "rule"),
     [
-        (("smt_t", "--gpu", "a1000"), "Did you mean 'a100'?"),
-        (("smt_t", "--batch", "0"), "--batch"),
-        (("smt_t", "--batch", "x"), "--batch"),
-        (("smt_t", "--image-size", "7"), "pixels"),
+        (("smt_micro", "--gpu", "a1000"), "Did you mean 'a100'?"),
+        (("smt_micro", "--batch", "0"), "--batch"),
+        (("smt_micro", "--batch", "x"), "--batch"),
+        (("smt_micro", "--image-size", "7"), "pixels"),
         (("smt_x",), "No preset named 'smt_x'"),
-        (("smt_t", "smt_t"), "must be named once"),
-        (("smt_t", "--precision", "fp23"), "precision"),
-        (("smt_t", "--mode", "fast"), "mode"),
-        (("smt_t", "--threads", "0"), "--threads"),
-        (("smt_t", "--threads", "99999"), "--threads"),
-        (("smt_t", "--seconds", "0"), "--seconds"),
-        (("smt_t", "--seconds", "nan"), "--seconds"),
-        (("smt_t", "--html", "/nowhere/page.html"), "--html"),
-        (("smt_t", "--csv", "."), "--csv"),
-        (("smt_t", "--precision", "tf32"), "TF32"),
-        (("smt_t", "--mode", "graph"), "graph"),
-        (("smt_t", "--gpu", "v100", "--precision", "bf16"), "bf16"),
-        (("smt_t", "--gpu", "a100", "--train"), "training"),
+        (("smt_micro", "smt_micro"), "must be named once"),
+        (("smt_micro", "--precision", "fp23"), "precision"),
+        (("smt_micro", "--mode", "fast"), "mode"),
+        (("smt_micro", "--threads", "0"), "--threads"),
+        (("smt_micro", "--threads", "99999"), "--threads"),
+        (("smt_micro", "--seconds", "0"), "--seconds"),
+        (("smt_micro", "--seconds", "nan"), "--seconds"),
+        (("smt_micro", "--html", "/nowhere/page.html"), "--html"),
+        (("smt_micro", "--csv", "."), "--csv"),
+        (("smt_micro", "--precision", "tf32"), "TF32"),
+        (("smt_micro", "--mode", "graph"), "graph"),
+        (("smt_micro", "--gpu", "v100", "--precision", "bf16"), "bf16"),
+        (("smt_micro", "--gpu", "a100", "--train"), "training"),
         (("tiny_nets:breaks",), "no weights"),
         (("tiny_nets:no_module",), "nn.Module"),
         (("tiny_nets:absent",), "tiny_nets:absent"),
@@ -232,7 +232,7 @@ def test_bad_input_is_one_line(here, words, rule):
 
 @pytest.mark.skipif(os.path.exists("/proc/driver/nvidia"), reason="this machine has a driver")
 def test_a_gpu_that_is_not_here_is_one_line():
-    assert "cuda:0" in complaint("smt_t", "--gpu", "cuda:0")
+    assert "cuda:0" in complaint("smt_micro", "--gpu", "cuda:0")
 
 
 def test_what_was_measured_before_a_failure_is_kept(here):

@@ -22,3 +22,9 @@ def printed(table):
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 80
     return text
+
+
+def cells(table):
+    """The cells of each line of a table at 80 columns, below its headings."""
+    lines = printed(table).splitlines()
+    return [[cell.strip() for cell in line.split("│")] for line in lines if "│" in line]

@@ -44,7 +44,28 @@ def test_with_two_gpus(monkeypatch):
 
 def test_a_gpu_that_refuses_all(monkeypatch):
     def check(conditions, device):
-        raise MeasurementError("no")
+        if device.type == "cuda":
+            raise MeasurementError("no")
 
+    monkeypatch.setattr(capabilities, "resolve", lambda device: torch.device(device))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(capabilities, "check", check)
-    assert lines()["cpu precisions"].state == "missing"
+    found = lines()
+    assert found["cuda:0 precisions"].state == "missing"
+    assert found["cuda:0 precisions"].finding.startswith("none; not fp32")
+    assert found["cpu precisions"].state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("state", "shown", "words"),
+    [
+        ("whole", "ok", "its operators load"),
+        ("declared", "ok", "nms is declared for it"),
+        ("absent", "missing", "not installed"),
+    ],
+)
+def test_torchvision_has_a_line(monkeypatch, state, shown, words):
+    monkeypatch.setattr(capabilities, "check_torchvision", lambda: state)
+    line = lines()["torchvision"]
+    assert line.state == shown and words in line.finding
+    assert bool(line.way_out) == (state == "absent")

@@ -120,7 +120,7 @@ def test_what_is_built_is_fresh_the_same_and_leaves_the_random_state():
     assert all(torch.equal(x, y) and x.data_ptr() != y.data_ptr() for x, y in pairs)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", ["smt_t"])  # it has every kind of module
 def test_cheap_weights_are_distributed_as_fresh_ones(name):
     fresh = build(PRESETS[name], generator=torch.Generator().manual_seed(0)).state_dict()
     for key, tensor in load_network(name).build().state_dict().items():
@@ -138,9 +138,8 @@ def test_cheap_weights_are_distributed_as_fresh_ones(name):
 @pytest.mark.parametrize(
     ("name", "size", "built"),
     [
-        ("convnext_tiny", None, "ConvNeXt"),
+        ("convnext_atto", None, "ConvNeXt"),
         ("resnet18", 64, "ResNet"),
-        ("swin_tiny_patch4_window7_224", 256, "SwinTransformer"),
         ("vit_tiny_patch16_224", 64, "VisionTransformer"),
     ],
 )

@@ -54,13 +54,15 @@ def test_a_cpu_needs_the_tensors_alive_and_not_much_more():
 
 
 def test_a_cpu_has_no_pool():
-    reserved = measure_peak_memory(load_network("smt_t"), ONE_THREAD, "cpu")["reserved_memory_mb"]
+    reserved = measure_peak_memory(load_network("smt_micro"), ONE_THREAD, "cpu")[
+        "reserved_memory_mb"
+    ]
     assert (reserved.value, reserved.status) == (None, "unknown")
     assert reserved.reason
 
 
 def test_memory_used_before_is_not_counted():
-    network = load_network("smt_t")
+    network = load_network("smt_t", 96)
     alone = measure_warm(network, ONE_THREAD)["peak_memory_mb"].value
     beside = torch.ones(100_000_000)  # 400 MB
     again = measure_peak_memory(network, ONE_THREAD, "cpu")["peak_memory_mb"].value
@@ -71,7 +73,7 @@ def test_memory_used_before_is_not_counted():
 
 
 def test_nothing_stays():
-    network = load_network("smt_t")
+    network = load_network("smt_t", 96)
     measure_warm(network, ONE_THREAD)
     peak_memory_module.release_freed_memory()
     before = resident_mb()
@@ -81,7 +83,7 @@ def test_nothing_stays():
 
 
 def test_a_training_step_keeps_what_backward_needs():
-    network = load_network("smt_t")
+    network = load_network("smt_t", 96)
     step = measure_warm(network, Conditions(train=True, threads=1))["peak_memory_mb"].value
     weights = costs.of(PRESETS["smt_t"]).params * 4 / 1e6
     assert step > 3 * weights  # with gradients and momentum
@@ -89,7 +91,7 @@ def test_a_training_step_keeps_what_backward_needs():
 
 
 def test_what_cannot_run_has_the_reason():
-    found = measure_peak_memory(load_network("smt_t"), Conditions(precision="tf32"), "cpu")
+    found = measure_peak_memory(load_network("smt_micro"), Conditions(precision="tf32"), "cpu")
     assert found.keys() == KEYS
     assert all(f.value is None and f.status == "unknown" for f in found.values())
     assert "TF32" in found["peak_memory_mb"].reason
@@ -107,7 +109,7 @@ def test_a_network_that_raises_has_the_reason():
 
 
 def test_a_system_without_proc(tmp_path):
-    found = measure_peak_memory(load_network("smt_t"), ONE_THREAD, "cpu", proc=tmp_path)
+    found = measure_peak_memory(load_network("smt_micro"), ONE_THREAD, "cpu", proc=tmp_path)
     assert found["peak_memory_mb"].value is None
     assert "resident memory" in found["peak_memory_mb"].reason
     assert resident_mb(tmp_path) is None
@@ -116,13 +118,13 @@ def test_a_system_without_proc(tmp_path):
 def test_a_kernel_that_does_not_reset_the_peak(tmp_path):
     (tmp_path / "status").write_text("VmRSS:\t1000 kB\nVmHWM:\t2000 kB\n")
     (tmp_path / "clear_refs").mkdir()  # cannot be written
-    found = measure_peak_memory(load_network("smt_t"), ONE_THREAD, "cpu", proc=tmp_path)
+    found = measure_peak_memory(load_network("smt_micro"), ONE_THREAD, "cpu", proc=tmp_path)
     assert "clear_refs" in found["peak_memory_mb"].reason
 
 
 def test_a_peak_that_did_not_grow_is_not_zero(tmp_path):
     (tmp_path / "status").write_text("VmRSS:\t1000 kB\nVmHWM:\t1000 kB\n")
-    found = measure_peak_memory(load_network("smt_t"), ONE_THREAD, "cpu", proc=tmp_path)
+    found = measure_peak_memory(load_network("smt_micro"), ONE_THREAD, "cpu", proc=tmp_path)
     assert (found["peak_memory_mb"].value, found["peak_memory_mb"].status) == (None, "unknown")
 
 
@@ -132,7 +134,7 @@ def test_a_gpu_that_is_not_there(monkeypatch):
 
     fake_gpu(monkeypatch, [])
     monkeypatch.setattr(peak_memory_module, "prepare", refuse)
-    found = measure_peak_memory(load_network("smt_t"), Conditions(), "cuda:0")
+    found = measure_peak_memory(load_network("smt_micro"), Conditions(), "cuda:0")
     assert {f.reason for f in found.values()} == {"cuda:0: no GPU can be used."}
 
 
@@ -143,7 +145,7 @@ def test_a_gpu_that_falls_off_is_a_figure_with_the_reason(monkeypatch, lost):
 
     fake_gpu(monkeypatch, [])
     monkeypatch.setattr(torch.cuda, lost, refuse)
-    found = measure_peak_memory(load_network("smt_t"), Conditions(), "cuda:0")
+    found = measure_peak_memory(load_network("smt_micro"), Conditions(), "cuda:0")
     assert found.keys() == KEYS
     assert {f.reason for f in found.values()} == {
         "RuntimeError: CUDA error: unspecified launch failure more"
@@ -160,7 +162,7 @@ def test_a_gpu_that_falls_off_is_a_figure_with_the_reason(monkeypatch, lost):
 def test_the_peak_of_a_graph_is_that_of_its_capture(monkeypatch, mode, order):
     events = []
     fake_gpu(monkeypatch, events)
-    found = measure_peak_memory(load_network("smt_t"), Conditions(mode=mode), "cuda:0")
+    found = measure_peak_memory(load_network("smt_micro"), Conditions(mode=mode), "cuda:0")
     assert events == order
     assert (found["peak_memory_mb"].value, found["reserved_memory_mb"].value) == (2, 3)
 

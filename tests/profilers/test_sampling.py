@@ -278,7 +278,7 @@ def test_the_real_clock_times_a_real_call():
 
     limits = Limits(seconds=0.2, min_s=0.05, warmup_s=0.02, warmup_cap_s=0.1)
     found = measure(Product(None, 1.0), limits)
-    assert 0 < found.wall.min_ms <= found.wall.median_ms < 1000
+    assert 0 < found.wall.min_ms <= found.wall.median_ms
     assert found.started.endswith("+00:00")
     assert found.first_call_ms > 0
 

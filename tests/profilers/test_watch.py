@@ -1,7 +1,6 @@
 """Watchers: an honest GPU, one that lies, one that dies, one without counters; a shared host."""
 
 import os
-import time
 
 import pytest
 
@@ -10,17 +9,22 @@ from smt_nas.profilers.watch import GpuWatcher, HostWatcher, NullWatcher, watche
 from smt_nas.runtime.host import HostSample
 from smt_nas.runtime.nvml import open_gpu
 from tests.fakes import nvml as fakes
+from tests.fakes.waiting import wait_until
 
 
 def watched(nvml, readings=12):
-    """What a watcher saw of the first GPU in about so many readings."""
+    """What a watcher saw of the first GPU in at least so many readings."""
     gpu = open_gpu(nvml=nvml)
+    sample, taken = gpu.sample, []
+
+    def counted():
+        taken.append(sample())
+        return taken[-1]
+
+    gpu.sample = counted
     watcher = GpuWatcher(gpu, period_s=0.001)
     watcher.start()
-    end = time.monotonic() + 5
-    while len(watcher._samples) < readings and watcher._thread.is_alive():
-        assert time.monotonic() < end
-        time.sleep(0.001)
+    wait_until(lambda: len(taken) > readings)
     assert not watcher.saw_load()
     return watcher.stop()
 

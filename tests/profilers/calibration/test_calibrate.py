@@ -169,8 +169,8 @@ def test_default_conditions_are_those_of_the_kind_of_device():
 def test_this_machine_can_be_calibrated(tmp_path):
     """For real: few visits of a small space; figures of a busy machine are not judged."""
     bench, small = TorchPartTimer("cpu"), plan(visits=1)
-    small = replace(small, networks=small.networks[:12])
-    found = run(small, SHEET, bench, 0.5, tmp_path)
+    small = replace(small, networks=small.networks[:8])
+    found = run(small, SHEET, bench, 10, tmp_path)
     (seen,) = found.evidence.calibrations
-    assert seen.parts_measured == len(small.index.parts) and len(seen.held_out) > 3
-    assert 0.3 < seen.factor < 3  # whole networks and sums of parts are the same kind of thing
+    assert seen.parts_measured == len(small.index.parts) and len(seen.held_out) == 4
+    assert seen.factor > 0 and seen.fixed_ms >= 0
