@@ -19,11 +19,6 @@ from smt_nas.search.study import Study
 from smt_nas.space import Genes
 
 _SUPERSEDES = "supersedes"  # in what a study's trials depend on: name of the study before it
-_OF_THE_EVALUATOR = (
-    "baseline:",
-    "exhausted",
-    "search",
-)  # notes that a new study must not take over
 
 
 @dataclass(frozen=True)
@@ -47,11 +42,11 @@ def open_study(directory: RunDirectory, problem: Problem) -> OpenedStudy:
     study = Study.load(problem, directory.storage, directory.study_name, depends_on)
     genes: list[Genes] = []
     older = study
-    while older.identity.get(_SUPERSEDES) is not None:
-        older = Study.load(problem, directory.storage, older.identity[_SUPERSEDES], {})
+    while (name := older.read_notes().identity.get(_SUPERSEDES)) is not None:
+        older = Study.load(problem, directory.storage, name, {})
         genes += [trial.genes for trial in older.trials()][len(genes) :]
     own = older is not study
-    folder = f"{TRAININGS}-{study.identity[FINGERPRINT]}" if own else TRAININGS
+    folder = f"{TRAININGS}-{study.read_notes().identity[FINGERPRINT]}" if own else TRAININGS
     return OpenedStudy(study, tuple(genes), folder)
 
 
@@ -78,10 +73,11 @@ def check_evaluator(
     Raises:
         StoreError: it has changed, and that is not accepted.
     """
-    study, now = opened.study, evaluator.fingerprint
-    before = study.identity.get(FINGERPRINT)
+    now = evaluator.fingerprint
+    notes = opened.study.read_notes()
+    before = notes.identity.get(FINGERPRINT)
     if before is None:
-        study.identify(study.identity | {FINGERPRINT: now})
+        notes.write_identity(notes.identity | {FINGERPRINT: now})
     if before in (None, now):
         if directory.fingerprint != now:
             directory.adopt_evaluator(now)
@@ -92,7 +88,7 @@ def check_evaluator(
             f"{before}, now {now}). Restore what it was, or go on with all trials evaluated again: "
             f"smt-nas resume {directory.path} --accept-changed-evaluator."
         )
-    name = _create_successor(directory, problem, study, now)
+    name = _create_successor(directory, problem, opened.study, now)
     directory.adopt_evaluator(now, name, evaluator.evidence)
     return open_study(directory, problem)
 
@@ -103,11 +99,9 @@ def _create_successor(
     """The study that goes on from another one; its name. One that is there already is taken."""
     first = study.name.partition(", evaluator ")[0]
     name = f"{first}, evaluator {fingerprint}"
-    identity = study.identity | {FINGERPRINT: fingerprint, _SUPERSEDES: study.name}
+    identity = study.read_notes().identity | {FINGERPRINT: fingerprint, _SUPERSEDES: study.name}
     if not Study.exists(directory.storage, name):
         Study.create(problem, directory.storage, name, identity)
     successor = Study.load(problem, directory.storage, name, {FINGERPRINT: fingerprint})
-    for note, value in study.notes().items():
-        if not note.startswith(_OF_THE_EVALUATOR):
-            successor.remember(note, value)
+    study.read_notes().copy_verifications(successor.read_notes())
     return name

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import moocore
 import numpy as np
@@ -22,8 +19,13 @@ from smt_nas.files import write_atomic
 from smt_nas.metrics import METRICS
 from smt_nas.search.problem import Problem
 from smt_nas.search.study import Trial
+from smt_nas.search.study_notes import Verification
+
+if TYPE_CHECKING:
+    import pandas
 
 OP_COUNTERS = ("torch", "fvcore", "thop")
+_CSV_FORMAT = "%.10g"
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class MeasuredValue:
     """What timing a network gave.
 
     Attributes:
-        value: median, in the unit of the quantity.
+        value: median, in the unit of the metric.
         spread_ms: interquartile range of the latency.
         samples: how many.
         status: how far to trust it, as in `Measurement`.
@@ -50,15 +52,15 @@ class Result:
     Attributes:
         name: `0`, `1`, ... on the front, best first; `smt_t`, ... for baselines.
         arch: the network.
-        values: what the search judged it by, by quantity; what is not known is not there.
+        values: what the search judged it by, by metric; what is not known is not there.
         provenance: where each value comes from.
         intervals: low and high end of each predicted value.
         evaluation: what the evaluator said; None where it was not asked, or has no figure.
-        witnesses: MACs by counter (`torch`, `fvcore`, `thop`); empty before the proof.
-        measured: what was measured of predicted quantities; empty before the proof.
-        breaks: limits that do not hold by measurement, whatever was predicted.
-        untimed: why it could not be timed where it should have been; None elsewhere.
-        reason: why the proof failed; None where it did not, or was not made.
+        op_counts: MACs by op counter (`torch`, `fvcore`, `thop`); empty before verification.
+        measured: what was measured of predicted metrics; empty before verification.
+        violations: constraints that are violated by measurement, whatever was predicted.
+        timing_failure: why it could not be timed where it should have been; None elsewhere.
+        failure: why verification failed; None where it did not, or was not made.
     """
 
     name: str
@@ -67,37 +69,33 @@ class Result:
     provenance: dict[str, str]
     intervals: dict[str, tuple[float, float]]
     evaluation: Evaluation | None = None
-    op_counts: dict[str, int] = field(default_factory=dict)
+    op_counts: dict[str, int | None] = field(default_factory=dict)
     measured: dict[str, MeasuredValue] = field(default_factory=dict)
     violations: tuple[str, ...] = ()
     timing_failure: str | None = None
-    reason: str | None = None
+    failure: str | None = None
 
-    def with_proof(self, problem: Problem, proof: dict[str, Any] | None) -> Result:
-        """Add what `prove` found; see there."""
-        if proof is None:
+    def with_verification(self, problem: Problem, verification: Verification | None) -> Result:
+        """Add what verifying it gave; timings count for `Problem.timed_metrics`."""
+        if verification is None:
             return self
-        timings = [(q, proof["timings"].get(str(q.target))) for q in problem.timed_metrics]
+        timings = verification.timings
         measured = {
-            q.name: MeasuredValue(
-                q.of_ms(found["latency_ms"]),
-                found["spread_ms"],
-                found["samples"],
-                found.get("status", "unknown"),
-            )
-            for q, found in timings
-            if found is not None and "failed" not in found
+            q.name: MeasuredValue(q.of_ms(t.latency_ms), t.spread_ms, t.samples, t.status)
+            for q in problem.timed_metrics
+            if (t := timings.get(str(q.target))) is not None
         }
         values = {name: m.value for name, m in measured.items()}
-        limits = [x for x in problem.constraints if x.target_metric.name in measured]
-        excess = replace(problem, constraints=tuple(limits)).violations(values)
+        judged = tuple(x for x in problem.constraints if x.target_metric.name in measured)
+        violations = replace(problem, constraints=judged).violations(values)
+        failures = (verification.timing_failures.get(str(q.target)) for q in problem.timed_metrics)
         return replace(
             self,
-            op_counts=proof["witnesses"],
+            op_counts=dict(verification.op_counts),
             measured=measured,
-            violations=tuple(name for name, by in excess.items() if by > 0),
-            timing_failure=next((x["failed"] for _, x in timings if x and "failed" in x), None),
-            reason=proof["reason"],
+            violations=tuple(name for name, by in violations.items() if by > 0),
+            timing_failure=next((reason for reason in failures if reason is not None), None),
+            failure=verification.failure,
         )
 
     @property
@@ -125,23 +123,23 @@ def make_result(
     problem: Problem,
     name: str,
     arch: Architecture,
-    rating: Evaluation | None,
+    evaluation: Evaluation | None,
     predictions: Mapping[str, tuple[float, float, float]],
 ) -> Result:
     """A network with its costs, its predictions, and what the evaluator said, if it did."""
     values: dict[str, float] = dict(costs.of(arch).as_dict())
     values |= problem.scale_memory(values)
     provenance: dict[str, str] = dict.fromkeys(values, "exact")
-    values |= {name: found[0] for name, found in predictions.items()}
+    values |= {name: interval[0] for name, interval in predictions.items()}
     provenance |= dict.fromkeys(predictions, "predicted")
     intervals = {name: (low, high) for name, (_, low, high) in predictions.items()}
-    evaluation = None
-    if rating is not None and rating.value is not None and problem.evaluated_metric is not None:
-        rated = problem.evaluated_metric.name
-        values[rated], provenance[rated] = rating.value, rating.provenance
-        evaluation = rating
-        if rating.interval is not None:
-            intervals[rated] = rating.interval
+    metric = problem.evaluated_metric
+    if metric is None or evaluation is None or evaluation.value is None:
+        return Result(name, arch, values, provenance, intervals)
+    values[metric.name] = evaluation.value
+    provenance[metric.name] = evaluation.provenance
+    if evaluation.interval is not None:
+        intervals[metric.name] = evaluation.interval
     return Result(name, arch, values, provenance, intervals, evaluation)
 
 
@@ -154,9 +152,9 @@ def select_front(problem: Problem, trials: Sequence[Trial]) -> list[Result]:
     values = problem.evaluate_formulas(genes)
     for q in problem.predicted_metrics:  # as stored: a search is read where no device is at hand
         values[q.name] = np.array([t.predictions[q.name][0] for t in good])
-    rated = problem.evaluated_metric
-    if rated is not None:
-        values[rated.name] = np.array([t.evaluation.value for t in good])
+    metric = problem.evaluated_metric
+    if metric is not None:
+        values[metric.name] = np.array([t.evaluation.value for t in good])
     points = problem.objective_matrix(values)
     feasible = problem.total_violation(values) == 0
     points = np.where(feasible[:, None], points, np.inf)
@@ -164,9 +162,8 @@ def select_front(problem: Problem, trials: Sequence[Trial]) -> list[Result]:
     chosen = sorted(np.flatnonzero(keep), key=lambda i: (*points[i], good[i].key))
     members = []
     for place, i in enumerate(chosen):
-        arch = problem.space.decode(genes[i : i + 1])[0]
-        rating = good[i].evaluation
-        members.append(make_result(problem, str(place), arch, rating, good[i].predictions))
+        arch, trial = problem.space.decode(genes[i : i + 1])[0], good[i]
+        members.append(make_result(problem, str(place), arch, trial.evaluation, trial.predictions))
     return members
 
 
@@ -182,79 +179,74 @@ def write_front(folder: Path, members: Sequence[Result], baselines: Sequence[Res
                 path.unlink()  # of an earlier, larger front
     except OSError as error:
         raise StoreError(f"{configs}: cannot be written ({error.strerror}).") from error
-    write_atomic(folder / "front.csv", _csv(members, baselines))
+    frame = make_frame(members, baselines)
+    text = frame.to_csv(index=False, float_format=_CSV_FORMAT, lineterminator="\n")
+    write_atomic(folder / "front.csv", text)
 
 
-def _csv(members: Sequence[Result], baselines: Sequence[Result]) -> str:
-    """One row a network; see `_columns`."""
-    rows = [*members, *baselines]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    columns = _columns(rows)
-    writer.writerow(["name", "kind", "key", *columns, "breaks"])
-    for r in rows:
-        kind = "baseline" if r in baselines else "front"
-        cells = [column(r) for column in columns.values()]
-        writer.writerow([r.name, kind, r.arch.key, *cells, "; ".join(r.violations)])
-    return text.getvalue()
+def make_frame(members: Sequence[Result], baselines: Sequence[Result]) -> pandas.DataFrame:
+    """The front and the baselines as a table, one row a network.
 
-
-def _columns(rows: Sequence[Result]) -> dict[str, Callable[[Result], str]]:
-    """Cells by column. `X_from` is the provenance of X, `X_low` and `X_high` its interval.
-
-    `X_measured`, with its interquartile range and status, stands beside an X that is predicted.
+    Columns: `name`, `kind` (front or baseline), `key`; of each metric X its value in the unit that
+    its name says, `X_from` its provenance, `X_low` and `X_high` its interval; `X_measured`,
+    `X_iqr_ms` and `X_status` where an X that is predicted was measured too; `evaluator_Y`, what the
+    evaluator said beside its value; `macs_C`, the MACs by op counter C; `breaks`, the constraints
+    that are violated by measurement. What is not known is missing.
     """
-    columns: dict[str, Callable[[Result], str]] = {}
-    for name in _quantities(rows):
-        if any(name in r.values for r in rows):
-            columns[name] = partial(_value, name)
-            columns[f"{name}_from"] = partial(_source, name)
-        if any(name in r.intervals for r in rows):
-            columns[f"{name}_low"] = partial(_end, name, 0)
-            columns[f"{name}_high"] = partial(_end, name, 1)
-        if any(name in r.measured for r in rows):
-            columns[f"{name}_measured"] = partial(_timing, name, "value")
-            columns[f"{name}_iqr_ms"] = partial(_timing, name, "spread_ms")
-            columns[f"{name}_status"] = partial(_timing, name, "status")
+    import pandas
+
+    rows = [*members, *baselines]
+    columns: dict[str, pandas.Series[Any]] = {
+        "name": _make_words(r.name for r in rows),
+        "kind": _make_words("baseline" if r in baselines else "front" for r in rows),
+        "key": _make_words(r.arch.key for r in rows),
+    }
+    for name in _list_metrics(rows):
+        columns |= _make_metric_columns(name, rows)
     details = dict.fromkeys(name for r in rows for name in r.details)
-    columns |= {f"evaluator_{name}": partial(_detail, name) for name in details}
-    return columns | {f"macs_{counter}": partial(_count, counter) for counter in OP_COUNTERS}
+    columns |= {f"evaluator_{n}": _make_numbers(r.details.get(n) for r in rows) for n in details}
+    for counter in OP_COUNTERS:
+        counts = [r.op_counts.get(counter) for r in rows]
+        columns[f"macs_{counter}"] = pandas.Series(counts, dtype="Int64")
+    columns["breaks"] = _make_words("; ".join(r.violations) for r in rows)
+    return pandas.DataFrame(columns)
 
 
-def _quantities(rows: Sequence[Result]) -> list[str]:
+def _make_metric_columns(name: str, rows: Sequence[Result]) -> dict[str, pandas.Series[Any]]:
+    """Those of one metric that hold anything."""
+    columns = {}
+    if any(name in r.values for r in rows):
+        columns[name] = _make_numbers(r.values.get(name) for r in rows)
+        columns[f"{name}_from"] = _make_words(r.provenance.get(name) for r in rows)
+    if any(name in r.intervals for r in rows):
+        intervals = [r.intervals.get(name, (None, None)) for r in rows]
+        columns[f"{name}_low"] = _make_numbers(low for low, _ in intervals)
+        columns[f"{name}_high"] = _make_numbers(high for _, high in intervals)
+    if any(name in r.measured for r in rows):
+        measured = [r.measured.get(name) for r in rows]
+        columns[f"{name}_measured"] = _make_numbers(m.value if m else None for m in measured)
+        columns[f"{name}_iqr_ms"] = _make_numbers(m.spread_ms if m else None for m in measured)
+        columns[f"{name}_status"] = _make_words(m.status if m else None for m in measured)
+    return columns
+
+
+def _list_metrics(rows: Sequence[Result]) -> list[str]:
     """Names of what is known, in the order of METRICS."""
     order = list(METRICS)
     names = dict.fromkeys(name for r in rows for name in (*r.values, *r.measured))
     return sorted(names, key=lambda name: order.index(name.partition("@")[0]))
 
 
-def _value(name: str, r: Result) -> str:
-    return _number(r.values.get(name))
+def _make_numbers(values: Iterable[float | None]) -> pandas.Series[Any]:
+    import pandas
+
+    return pandas.Series(list(values), dtype="float64")
 
 
-def _source(name: str, r: Result) -> str:
-    return r.provenance.get(name, "")
+def _make_words(values: Iterable[str | None]) -> pandas.Series[Any]:
+    import pandas
 
-
-def _detail(name: str, r: Result) -> str:
-    return _number(r.details.get(name))
-
-
-def _end(name: str, i: int, r: Result) -> str:
-    return _number(r.intervals[name][i]) if name in r.intervals else ""
-
-
-def _timing(name: str, part: str, r: Result) -> str:
-    value = getattr(r.measured.get(name), part, None)
-    return value if isinstance(value, str) else _number(value)
-
-
-def _count(counter: str, r: Result) -> str:
-    return str(r.op_counts.get(counter, ""))
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.10g}"
+    return pandas.Series(list(values), dtype="object")
 
 
 _NEAR = 0.1
@@ -290,12 +282,12 @@ def _measure_error(name: str, rows: Sequence[Result]) -> PredictionError:
     predicted = np.array([r.values[name] for r in rows])
     truth = np.array([r.measured[name].value for r in rows])
     low, high = np.array([r.intervals[name] for r in rows]).T
-    off = np.abs(predicted / truth - 1)
+    errors = np.abs(predicted / truth - 1)
     spearman, kendall = _correlate_ranks(predicted.tolist(), truth.tolist())
     return PredictionError(
         n=len(rows),
-        mape=float(off.mean()),
-        within_10=float((off <= _NEAR).mean()),
+        mape=float(errors.mean()),
+        within_10=float((errors <= _NEAR).mean()),
         covered=float(((low <= truth) & (truth <= high)).mean()),
         spearman=spearman,
         kendall=kendall,
@@ -309,6 +301,6 @@ def _correlate_ranks(
         return None, None
     from scipy.stats import kendalltau, spearmanr
 
-    found = (spearmanr(predicted, truth).statistic, kendalltau(predicted, truth).statistic)
-    spearman, kendall = (float(x) if math.isfinite(x) else None for x in found)
+    statistics = (spearmanr(predicted, truth).statistic, kendalltau(predicted, truth).statistic)
+    spearman, kendall = (float(x) if math.isfinite(x) else None for x in statistics)
     return spearman, kendall

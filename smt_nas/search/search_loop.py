@@ -1,4 +1,4 @@
-"""The search: evaluate, prove, write. One process, resumable at any moment.
+"""The search: evaluate, verify, write. One process, resumable at any moment.
 
 The state is the study. Round r proposes trials 32 r to 32 r + 31 from the trials before it and
 `default_rng([seed, 32 r])`, so a search that was killed proposes the same again.
@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from smt_nas.evaluators import BatchEvaluator, Evaluation, Evaluator, TrainingEvaluator
+from smt_nas.evaluators import BatchEvaluator, Evaluator, TrainingEvaluator
 from smt_nas.evaluators.evidence import AnyEvidence
 from smt_nas.runtime.engine import Engine, make_engine
 from smt_nas.runtime.progress import NullProgress, SearchListener
@@ -24,6 +24,7 @@ from smt_nas.search.problem import Problem
 from smt_nas.search.results import (
     PredictionError,
     Result,
+    make_frame,
     make_result,
     measure_prediction_errors,
     select_front,
@@ -32,9 +33,13 @@ from smt_nas.search.results import (
 from smt_nas.search.run_directory import RunDirectory, Settings
 from smt_nas.search.strategies import BATCH, Prior, Strategy, make_strategy
 from smt_nas.search.study import Study, Trial, make_history
-from smt_nas.search.verify import Notes, proof, verify_networks
+from smt_nas.search.study_notes import StudyNotes
+from smt_nas.search.verify import verify_networks
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.space.baselines import baselines
+
+if TYPE_CHECKING:
+    import pandas
 
 _COUNTED = ("params", "macs")  # what a score is compared with, so that nobody takes it for accuracy
 
@@ -73,6 +78,13 @@ class Outcome:
     finished: bool
     interrupted: bool = False
 
+    def frame(self) -> pandas.DataFrame:
+        """The front and the baselines as a table, with units in the column names.
+
+        It is what front.csv holds; see `results.make_frame` for the columns.
+        """
+        return make_frame(self.front, self.baselines)
+
 
 @dataclass
 class Search:
@@ -108,7 +120,7 @@ class Search:
             interrupted = False
             try:
                 with make_engine(self.workers) as workers:
-                    runner = self._runner(workers)
+                    runner = self._make_runner(workers)
                     trials = self._evaluate(runner)
                     self._evaluate_baselines(runner)
                     if self.directory.settings.verify:
@@ -122,11 +134,15 @@ class Search:
 
     def outcome(self) -> Outcome:
         """What is there now; reads only."""
-        settings, trials, notes = self.directory.settings, self.study.trials(), self.study.notes()
+        settings, trials, notes = (
+            self.directory.settings,
+            self.study.trials(),
+            self.study.read_notes(),
+        )
         front = [self._add_verification(r, notes) for r in self._select_candidates(trials, notes)]
         baseline_rows = [self._add_verification(r, notes) for r in self._collect_baselines(notes)]
-        proved = all(self._is_verified(r, notes) for r in (*front, *baseline_rows))
-        enough = len(trials) >= settings.n or notes.get("exhausted", False)
+        verified = all(self._is_verified(r, notes) for r in (*front, *baseline_rows))
+        enough = len(trials) >= settings.n or notes.exhausted
         enough = enough and len(trials) >= len(self.superseded)
         return Outcome(
             path=self.directory.path,
@@ -139,10 +155,10 @@ class Search:
             kendall_taus=_compare_with_costs(self.problem, trials),
             prediction_errors=measure_prediction_errors(front),
             evidence=self.directory.evidence,
-            finished=enough and (proved or not settings.verify),
+            finished=enough and (verified or not settings.verify),
         )
 
-    def _runner(self, workers: Engine) -> EvaluationRunner:
+    def _make_runner(self, workers: Engine) -> EvaluationRunner:
         settings = self.directory.settings
         earlier = [t.evaluation for t in self.study.trials()]
         return EvaluationRunner(
@@ -157,13 +173,13 @@ class Search:
             self.listener.step("evaluate", len(trials), settings.n)
             todo = self._propose(proposer, trials)[: settings.n - len(trials)]
             if not len(todo):
-                self.study.remember("exhausted", True)
+                self.study.read_notes().write_exhausted()
                 self.listener.say(
                     f"The budget leaves no more networks of space {self.problem.space.name}: "
                     f"{len(trials)} tried instead of {settings.n}."
                 )
                 break
-            self._try(runner, todo, trials, settings.n)
+            self._evaluate_trials(runner, todo, trials, settings.n)
         return trials
 
     def _evaluate_again(self, runner: EvaluationRunner, trials: list[Trial]) -> None:
@@ -171,9 +187,11 @@ class Search:
         every = self.superseded
         while len(trials) < len(every):
             end = (len(trials) // BATCH + 1) * BATCH
-            self._try(runner, np.array(every[len(trials) : end]), trials, len(every))
+            self._evaluate_trials(runner, np.array(every[len(trials) : end]), trials, len(every))
 
-    def _try(self, runner: EvaluationRunner, todo: Genes, trials: list[Trial], total: int) -> None:
+    def _evaluate_trials(
+        self, runner: EvaluationRunner, todo: Genes, trials: list[Trial], total: int
+    ) -> None:
         """Evaluate networks (n, G), and add each to the study and to `trials` when it is there."""
         archs = self.problem.space.decode(todo)
         for genes, evaluation in zip(todo, runner.evaluate(archs), strict=True):
@@ -191,93 +209,81 @@ class Search:
         first = len(trials) // BATCH * BATCH
         rng = np.random.default_rng([self.directory.settings.seed, first])
         proposed = proposer.propose(make_history(self.problem, trials[:first]), BATCH, rng)
-        done = {t.genes.tobytes() for t in trials[first:]}
-        return proposed[[row.tobytes() not in done for row in proposed]]
+        tried = {t.genes.tobytes() for t in trials[first:]}
+        return proposed[[row.tobytes() not in tried for row in proposed]]
 
     def _evaluate_baselines(self, runner: EvaluationRunner) -> None:
         if self.problem.evaluated_metric is None or self.evaluator is None:
             return
-        notes = self.study.notes()
+        notes = self.study.read_notes()
         presets = baselines(self.problem.space)
         evaluator = self.evaluator
         worth = evaluator.baselines if isinstance(evaluator, TrainingEvaluator) else presets
-        todo = {name: presets[name] for name in worth if f"baseline:{name}" not in notes}
+        todo = {name: presets[name] for name in worth if notes.read_baseline(name) is None}
         evaluations = runner.evaluate(list(todo.values()))
         for name, evaluation in zip(todo, evaluations, strict=True):
-            self.study.remember(f"baseline:{name}", evaluation.to_record())
+            notes.write_baseline(name, evaluation)
 
-    def _collect_baselines(self, notes: Notes) -> list[Result]:
+    def _collect_baselines(self, notes: StudyNotes) -> list[Result]:
         results = []
         for name, arch in baselines(self.problem.space).items():
-            rating = _noted(notes.get(f"baseline:{name}"))
+            evaluation = notes.read_baseline(name)
             predictions = self.problem.predict_preset(name)
-            results.append(make_result(self.problem, name, arch, rating, predictions))
+            results.append(make_result(self.problem, name, arch, evaluation, predictions))
         return results
 
     def _verify(self, trials: Sequence[Trial], workers: Engine) -> None:
-        """Prove the front; a network that fails makes room for those it dominated."""
-        proved: list[str] | None = None
+        """Verify the front; a network that fails makes room for those it dominated."""
+        verified: list[str] | None = None
         while True:
-            notes = self.study.notes()
+            notes = self.study.read_notes()
             members = self._select_candidates(trials, notes)
             keys = [r.arch.key for r in members]
-            if keys == proved:
+            if keys == verified:
                 return
-            proved = keys
+            verified = keys
             verify_networks(
                 self.study, members, self._collect_baselines(notes), self.listener, workers
             )
 
-    def _add_verification(self, r: Result, notes: Notes) -> Result:
+    def _add_verification(self, r: Result, notes: StudyNotes) -> Result:
         targets = [q.target for q in self.problem.timed_metrics if q.target is not None]
-        return r.with_proof(self.problem, proof(notes, r, targets))
+        return r.with_verification(self.problem, notes.read_verification(r.arch.key, targets))
 
-    def _is_verified(self, r: Result, notes: Notes) -> bool:
-        present = self.problem.local_targets
-        found = proof(notes, r, present)
-        return found is not None and len(found["timings"]) == len(present)
+    def _is_verified(self, r: Result, notes: StudyNotes) -> bool:
+        targets = self.problem.local_targets
+        verification = notes.read_verification(r.arch.key, targets)
+        return verification is not None and verification.is_complete(targets)
 
-    def _select_candidates(self, trials: Sequence[Trial], notes: Notes) -> list[Result]:
-        failed = _find_failed(notes)
+    def _select_candidates(self, trials: Sequence[Trial], notes: StudyNotes) -> list[Result]:
+        failed = notes.failed_keys
         return select_front(self.problem, [t for t in trials if t.key not in failed])
 
-    def _collect_failed(self, trials: Sequence[Trial], notes: Notes) -> list[Result]:
-        """Tried networks whose proof failed."""
-        failed = _find_failed(notes)
-        rows = [t for t in trials if t.key in failed]
-        archs = [self.problem.space.decode(t.genes[None])[0] for t in rows]
+    def _collect_failed(self, trials: Sequence[Trial], notes: StudyNotes) -> list[Result]:
+        """Tried networks that failed verification."""
+        failed = notes.failed_keys
+        dropped = [t for t in trials if t.key in failed]
+        archs = [self.problem.space.decode(t.genes[None])[0] for t in dropped]
         return [
             self._add_verification(
                 make_result(self.problem, str(t.number), a, None, t.predictions), notes
             )
-            for t, a in zip(rows, archs, strict=True)
+            for t, a in zip(dropped, archs, strict=True)
         ]
-
-
-def _noted(note: Any) -> Evaluation | None:
-    """A baseline's rating; older runs hold value and provenance alone."""
-    if note is None:
-        return None
-    return Evaluation.from_record(note) if isinstance(note, dict) else Evaluation(*note)
 
 
 def _predict_mean(evaluator: BatchEvaluator, space: SearchSpace, genes: Genes) -> Floats:
     return evaluator.predict(space, genes).mean
 
 
-def _find_failed(notes: Notes) -> set[str]:
-    """Keys of the networks that failed verification."""
-    proofs = {k.removeprefix("proof:"): v for k, v in notes.items() if k.startswith("proof:")}
-    return {key for key, found in proofs.items() if found["reason"] is not None}
-
-
 def _compare_with_costs(problem: Problem, trials: Sequence[Trial]) -> dict[str, float]:
-    rated = [t for t in trials if t.evaluation.value is not None]
-    if problem.evaluated_metric is None or len(rated) < 3:
+    """Kendall tau of the evaluator's values to costs, where it is defined."""
+    evaluated = [t for t in trials if t.evaluation.value is not None]
+    if problem.evaluated_metric is None or len(evaluated) < 3:
         return {}
     from scipy.stats import kendalltau
 
-    costs = problem.costs(np.array([t.genes for t in rated]))
-    figures = [t.evaluation.value for t in rated]
-    taus = {name: float(kendalltau(figures, costs[name]).statistic) for name in _COUNTED}
+    costs = problem.costs(np.array([t.genes for t in evaluated]))
+    values = [t.evaluation.value for t in evaluated]
+    taus = {name: float(kendalltau(values, costs[name]).statistic) for name in _COUNTED}
     return {name: tau for name, tau in taus.items() if np.isfinite(tau)}

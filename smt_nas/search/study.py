@@ -25,15 +25,14 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from smt_nas.costs import COSTS
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.evaluators import Evaluation
-from smt_nas.files import check_same
 from smt_nas.search.problem import Problem
 from smt_nas.search.strategies import History
+from smt_nas.search.study_notes import StudyNotes
 from smt_nas.space import Gene, Genes
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line a trial on stderr otherwise
 HIDDEN = "***"  # stands for a password
 Identity = dict[str, Any]
-_IDENTITY = "search"  # attribute of a study: what its trials depend on
 _DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}
 
 
@@ -46,7 +45,7 @@ class Trial:
         genes: (G,).
         key: `Architecture.key`.
         evaluation: what the evaluator said.
-        predictions: value, low and high of each predicted quantity, by its name.
+        predictions: value, low and high of each predicted metric, by its name.
     """
 
     number: int
@@ -96,8 +95,9 @@ class Study:
                 # names in the dashboard; Optuna calls them experimental
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.set_metric_names([m.name for m in problem.objectives])
-            study.set_user_attr(_IDENTITY, dict(identity))
-        return cls(problem, study, where)
+        created = cls(problem, study, where)
+        created.read_notes().write_identity(identity)
+        return created
 
     @classmethod
     def create_file(cls, problem: Problem, path: Path, name: str, identity: Identity) -> Study:
@@ -118,9 +118,13 @@ class Study:
             backend = optuna.storages.RDBStorage(storage)
             study = optuna.load_study(storage=backend, study_name=name)
         loaded = cls(problem, study, where)
-        old = {word: loaded.identity.get(word) for word in identity}
-        way_out = "Restore what was there before, or search anew with another --out."
-        check_same(where, "belongs to a search", old, identity, way_out)
+        there = loaded.read_notes().identity
+        for word, value in identity.items():
+            if there.get(word) != value:
+                raise StoreError(
+                    f"{where}: belongs to a search with {word} {there.get(word)} (got {value}). "
+                    "Restore what was there before, or search anew with another --out."
+                )
         return loaded
 
     @staticmethod
@@ -134,44 +138,32 @@ class Study:
         """In its storage."""
         return self.optuna.study_name
 
-    @property
-    def identity(self) -> Identity:
-        """What its trials depend on, as plain values. Raises StoreError."""
-        return dict(self.recall(_IDENTITY) or {})
-
-    def identify(self, identity: Identity) -> None:
-        """Replace what its trials depend on. Raises StoreError."""
-        self.remember(_IDENTITY, dict(identity))
-
     def add(self, genes: Genes, evaluation: Evaluation) -> Trial:
         """Store one finished trial; `genes` is (G,). Raises StoreError."""
         problem, row = self.problem, genes[None]
         arch = problem.space.decode(row)[0]
-        known = {k: v[0].item() for k, v in problem.evaluate_formulas(row).items()}
+        values = {k: v[0].item() for k, v in problem.evaluate_formulas(row).items()}
         predictions = {
             name: (float(value[0]), float(low[0]), float(high[0]))
             for name, (value, low, high) in problem.predict(row).items()
         }
-        known |= {name: found[0] for name, found in predictions.items()}
-        constraints = problem.violations(known)
-        values = None
+        values |= {name: interval[0] for name, interval in predictions.items()}
+        violations = problem.violations(values)
+        costs = {name: values[name] for name in COSTS}
+        metric, objectives = problem.evaluated_metric, None
         if evaluation.failure is None:
-            rated = (
-                {problem.evaluated_metric.name: evaluation.value}
-                if problem.evaluated_metric
-                else {}
-            )
-            values = [(known | rated)[q.name] for q in problem.objectives]
+            values |= {} if metric is None else {metric.name: evaluation.value}
+            objectives = [values[q.name] for q in problem.objectives]
         trial = create_trial(
             state=_state(evaluation),
-            values=values,
+            values=objectives,
             params={g.name: _label(g, int(i)) for g, i in self._free(genes)},
             distributions={g.name: _distribution(g) for g in self._genes},
-            constraints={name: float(excess) for name, excess in constraints.items()},
+            constraints={name: float(violation) for name, violation in violations.items()},
             user_attrs={
                 "key": arch.key,
                 "architecture": arch.model_dump(mode="json"),
-                "costs": {name: known[name] for name in COSTS},
+                "costs": costs,
                 "predictions": predictions,
                 "evaluation": evaluation.to_record(),
             },
@@ -189,39 +181,36 @@ class Study:
         """All finished trials, in order. Raises StoreError."""
         with _guard(self._where):
             frozen = self.optuna.get_trials(deepcopy=False)
-            done = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-            return [self._read(t) for t in frozen if t.state in done and "key" in t.user_attrs]
+            finished = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+            return [
+                self._read_trial(t) for t in frozen if t.state in finished and "key" in t.user_attrs
+            ]
 
-    def _read(self, frozen: FrozenTrial) -> Trial:
+    def _read_trial(self, frozen: FrozenTrial) -> Trial:
         row = [
             [_label(g, i) for i in range(len(g.options))].index(frozen.params[g.name])
             if g.name in frozen.params
             else 0
             for g in self.problem.space.genes
         ]
-        told = frozen.user_attrs
-        predictions = {k: (v[0], v[1], v[2]) for k, v in told.get("predictions", {}).items()}
+        attributes = frozen.user_attrs
+        predictions = {k: (v[0], v[1], v[2]) for k, v in attributes.get("predictions", {}).items()}
         return Trial(
             frozen.number,
             np.array(row, dtype=np.int64),
-            told["key"],
-            Evaluation.from_record(told["evaluation"]),
+            attributes["key"],
+            Evaluation.from_record(attributes["evaluation"]),
             predictions,
         )
 
-    def remember(self, name: str, value: Any) -> None:
-        """Keep a JSON value beside the trials. Raises StoreError."""
+    def read_notes(self) -> StudyNotes:
+        """What is kept beside the trials, as it is now. Raises StoreError, also when written to."""
+        with _guard(self._where):
+            return StudyNotes(self.optuna.user_attrs, self._store)
+
+    def _store(self, name: str, value: Any) -> None:
         with _guard(self._where):
             self.optuna.set_user_attr(name, value)
-
-    def notes(self) -> dict[str, Any]:
-        """Everything kept beside the trials, by name. Raises StoreError."""
-        with _guard(self._where):
-            return dict(self.optuna.user_attrs)
-
-    def recall(self, name: str) -> Any:
-        """The value kept under a name; None where there is none. Raises StoreError."""
-        return self.notes().get(name)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.profilers import counters
 from smt_nas.report.front import as_document, front_notes, front_table
 from smt_nas.search import Problem, Settings, create_search, objectives, resume_search, verify
+from smt_nas.search.study_notes import Timing
 from smt_nas.space import SearchSpace, baselines
 from tests.fakes import devices as fakes
 
@@ -38,7 +39,7 @@ def stopwatch(monkeypatch):
             seen.append((r.name, str(target), target.conditions))
             off = 1.4 if int(r.arch.key, 16) % 4 == 0 else 1.1
             ms = float(fake.predict_arch(r.arch, target.conditions).ms[0]) * off
-            found.append({"latency_ms": ms, "spread_ms": 0.01, "samples": 8, "status": "ok"})
+            found.append(Timing(latency_ms=ms, spread_ms=0.01, samples=8, status="ok"))
         return found
 
     monkeypatch.setattr(verify, "measure_group", measure_group)
@@ -334,8 +335,8 @@ def test_a_run_from_before_devices_opens_and_goes_on(devices, stopwatch, tmp_pat
     (path / "run.yaml").write_text(yaml.safe_dump(old))
     outcome = again(path).run()
     assert outcome.finished and all("latency_ms" in r.measured for r in outcome.front)
-    notes = again(path).study.notes()
-    assert f"latency:{outcome.front[0].arch.key}" in notes
+    stored = again(path).study.optuna.user_attrs
+    assert f"latency:{outcome.front[0].arch.key}" in stored
     assert resume_search(path, read_only=True).outcome().front == outcome.front
     assert search.problem.target_records != again(path).problem.target_records
 
