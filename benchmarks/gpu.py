@@ -24,7 +24,7 @@ from typing import Any
 
 from smt_nas.arch import PRESETS
 from smt_nas.conditions import Conditions
-from smt_nas.devices.registry import local_sheet
+from smt_nas.devices.resolve import resolve
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.network_loader import load_network
 from smt_nas.profilers.prepare import prepare
@@ -48,7 +48,7 @@ def main() -> None:
     asked = parser.parse_args()
     start, total = time.monotonic(), asked.minutes * 60
 
-    sheet = local_sheet(asked.device)
+    sheet = resolve(asked.device).require_sheet()
     asked.out.mkdir(parents=True, exist_ok=True)
     journal = asked.out / f"{sheet.key}.jsonl"
     speed_table(journal, asked.device, start + SHARES[0] * total)

@@ -1,7 +1,7 @@
 """Quantities and budgets: the text a user writes after `--budget`, and what it means.
 
     2.4GFLOPs  2.0..2.4GMACs  12Mparams  30Mactivations  2GB           amounts
-    5ms  5ms@a100:b1:fp16  1500img/s@a100                              predicted for a device
+    5ms  5ms@a100:b1:fp16  1500img/s@RTX 4090  5ms@cuda:1              predicted for a device
     smt_t  0.9*smt_s  0.8..0.9*smt_s  0.8*smt_t.latency                shares of a preset's figure
 
 One multiply-accumulate is 1 FLOP, so GFLOPs and GMACs mean the same. 1 GB is 1000 MB. Units are
@@ -18,10 +18,11 @@ from decimal import Decimal, InvalidOperation
 
 from smt_nas.arch import PRESETS
 from smt_nas.errors import ConfigError, did_you_mean
+from smt_nas.files import looks_like_path
 from smt_nas.metrics import METRICS
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "amp-fp16", "amp-bf16")
-MAX_TEXT = 160  # longer than any budget's canonical form
+MAX_TEXT = 256  # longer than any budget's canonical form
 MAX_BATCH = 65_536
 
 _PREFIXES = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12}
@@ -62,7 +63,7 @@ _AMOUNTS = re.compile(
     rf"({_NUMBER})(?:\s*\.\.\s*({_NUMBER}))?\s*(.*)", re.ASCII | re.IGNORECASE | re.DOTALL
 )
 _PRECISION_LIKE = re.compile(r"(amp-?)?(fp|bf|tf|int)[0-9]*")
-_DEVICE = re.compile(r"(?!b[0-9]+$)[a-z0-9][a-z0-9._-]{0,39}")
+_DEVICE = re.compile(r"(?!b[0-9]+$)(?:[a-z0-9][a-z0-9._()+-]{0,79}|cuda:[0-9]+)")
 _LEAST, _MOST, _DIGITS = Decimal("1e-9"), Decimal("1e18"), 20
 
 
@@ -98,7 +99,7 @@ class Budget:
         amounts: one, or the two ends of a range: in `unit`, or as shares of the preset's figure.
         unit: canonical unit of the amounts; None where they are shares of a preset's figure.
         preset: name in PRESETS; None where the amounts have a unit.
-        device: device the figure is for; None for this machine.
+        device: the figure is for, as `spell_device` gives it; None for this machine.
         batch: images per forward; None for the default.
         precision: one of PRECISIONS; None for the default.
     """
@@ -161,7 +162,7 @@ def parse_budget(text: str) -> Budget:
         raise ConfigError(f"budget {shown!r}: {error}") from None
 
 
-def resolve(budget: Budget, preset_value: Callable[[str, str], float]) -> Limit:
+def resolve_budget(budget: Budget, preset_value: Callable[[str, str], float]) -> Limit:
     """Give a budget's limits as numbers.
 
     Args:
@@ -276,11 +277,13 @@ def _unit(text: str, body: str) -> str:
 def parse_target(text: str) -> tuple[str | None, int | None, str | None]:
     """Read `a100:b1:fp16`, in any order: device, batch, precision; None where left open.
 
+    The device is any word that could be one: `devices.resolve` knows which there are.
+
     Raises:
         ConfigError: a part that is none of the three, or one of them twice.
     """
     device, batch, precision = None, None, None
-    for part in (p.strip().casefold() for p in text.split(":")):
+    for part in _split_target(text):
         if re.fullmatch(r"b[0-9]+", part) and batch is None:
             batch = int(part[1:])
             if not 1 <= batch <= MAX_BATCH:
@@ -290,9 +293,30 @@ def parse_target(text: str) -> tuple[str | None, int | None, str | None]:
         elif _PRECISION_LIKE.fullmatch(part) and part not in PRECISIONS:
             known = f"Known: {', '.join(PRECISIONS)}. {did_you_mean(part, PRECISIONS)}".rstrip()
             raise ConfigError(f"unknown precision {part!r}. {known}")
-        elif _DEVICE.fullmatch(part) and part not in PRECISIONS and device is None:
+        elif _could_be_device(part) and device is None:
             device = part
         else:
             rule = "a target is a device, a batch and a precision, each once"
             raise ConfigError(f"{rule} (got {part!r}). Write e.g. a100:b1:fp16.")
     return device, batch, precision
+
+
+def spell_device(text: str) -> str:
+    """A device in one word, `rtx-4090` for `RTX 4090`; a path to a sheet stays as it is."""
+    plain = text.strip()
+    return plain if looks_like_path(plain) else "-".join(plain.casefold().split())
+
+
+def _split_target(text: str) -> list[str]:
+    """The words between colons; `cuda:1` is one."""
+    words: list[str] = []
+    for word in map(spell_device, text.split(":")):
+        if words and words[-1] == "cuda" and word.isdecimal():
+            words[-1] = f"cuda:{word}"
+        else:
+            words.append(word)
+    return words
+
+
+def _could_be_device(word: str) -> bool:
+    return looks_like_path(word) or (word not in PRECISIONS and bool(_DEVICE.fullmatch(word)))

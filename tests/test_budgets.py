@@ -16,7 +16,7 @@ from smt_nas.budgets import (
     Limit,
     describe_macs,
     parse_budget,
-    resolve,
+    resolve_budget,
 )
 from smt_nas.errors import ConfigError, SmtNasError
 from smt_nas.metrics import METRICS
@@ -173,7 +173,7 @@ def test_amounts_stay_as_written(text):
 @given(budgets())
 def test_limits_are_ordered_numbers_of_a_known_metric(budget):
     assert budget.metric in METRICS
-    limit = resolve(budget, lambda preset, metric: 1e9)
+    limit = resolve_budget(budget, lambda preset, metric: 1e9)
     known = [end for end in (limit.low, limit.high) if end is not None]
     assert known == sorted(known)
     assert all(0 < end < float("inf") for end in known)
@@ -194,7 +194,9 @@ def test_absolute(text, expected):
     budget = parse_budget(text)
     assert (budget.metric, budget.low, budget.high) == expected
     assert budget.preset is None
-    assert resolve(budget, lambda preset, metric: pytest.fail("not relative")) == Limit(*expected)
+    assert resolve_budget(budget, lambda preset, metric: pytest.fail("not relative")) == Limit(
+        *expected
+    )
 
 
 @pytest.mark.parametrize(("text", "expected"), RELATIVE.items())
@@ -243,9 +245,9 @@ def test_resolve_asks_for_the_preset_s_figure():
         asked.append((preset, metric))
         return np.float64(4_838_833_152)
 
-    assert resolve(parse_budget("0.9*smt_s"), value) == Limit("macs", None, 4_354_949_836.8)
-    assert resolve(parse_budget("0.5..1*smt_s"), value).low == 2_419_416_576
-    assert resolve(parse_budget("2*smt_t.throughput"), lambda p, m: 100) == Limit(
+    assert resolve_budget(parse_budget("0.9*smt_s"), value) == Limit("macs", None, 4_354_949_836.8)
+    assert resolve_budget(parse_budget("0.5..1*smt_s"), value).low == 2_419_416_576
+    assert resolve_budget(parse_budget("2*smt_t.throughput"), lambda p, m: 100) == Limit(
         "throughput_ips", 200, None
     )
     assert asked == [("smt_s", "macs")] * 2

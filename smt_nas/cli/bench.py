@@ -24,7 +24,7 @@ Trainings = Annotated[
     typer.Option("--seeds", min=1, max=3, help="Trainings of each network; a fifth has 3 anyway."),
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder. Default: runs/bench-SPACE-DATA.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: this machine.")]
+Device = Annotated[str | None, typer.Option(help=f"{console.DEVICE_WORDS} Default: what is here.")]
 WorkerCount = Annotated[
     int | None,
     typer.Option(min=1, help="Processes, also on one GPU. Default: cores, or 4 on a GPU."),

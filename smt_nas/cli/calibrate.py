@@ -12,11 +12,12 @@ from smt_nas.cli.app import app
 
 if TYPE_CHECKING:
     from smt_nas.conditions import Conditions
+    from smt_nas.devices.sheet import Sheet
 
 _STEPS = 1000  # of the progress bar
 
 
-Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")]
+Device = Annotated[str, typer.Option(help=f"{console.DEVICE_WORDS} It must be here.")]
 Space = Annotated[str, typer.Option(help="A name of `smt-nas spaces`, or a YAML.")]
 Minutes = Annotated[
     float, typer.Option(help="Stop measuring then; the table is valid anyway.", min=0.01)
@@ -81,16 +82,24 @@ def _conditions(
 ) -> tuple[Conditions, ...]:
     """Every combination of the comma-separated lists. Raises ConfigError."""
     from smt_nas.conditions import MODES, Precision
-    from smt_nas.devices.registry import local_sheet
     from smt_nas.profilers.calibration.calibrate import conditions_of
 
     return conditions_of(
-        local_sheet(device),
+        _sheet_here(device),
         _batches(batch),
         [_one_of("precision", word, get_args(Precision)) for word in _words(precision)],
         [_one_of("mode", word, MODES) for word in _words(mode)],
         threads,
     )
+
+
+def _sheet_here(device: str) -> Sheet:
+    """The sheet of a device of this machine; only what is here can be measured."""
+    from smt_nas.devices.resolve import resolve
+
+    ref = resolve(device)
+    ref.require_here()
+    return ref.require_sheet()
 
 
 def _words(text: str) -> list[str]:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _PLAIN_WIDTH = 160  # of tables that go to a file or a pipe
 
+DEVICE_WORDS = "cpu, gpu, cuda:N, or a name of `smt-nas devices` as people write it."
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
 

@@ -29,7 +29,7 @@ def _list(context: typer.Context, as_json: console.AsJson = False) -> None:
 
 @devices.command("show")
 def show(
-    device: Annotated[str, typer.Argument(help="A name of `smt-nas devices`, or a YAML.")],
+    device: Annotated[str, typer.Argument(help=f"{console.DEVICE_WORDS} Or a sheet's YAML.")],
     as_json: console.AsJson = False,
 ) -> None:
     """Show every figure of a device, with its source.

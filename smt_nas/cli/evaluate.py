@@ -33,7 +33,7 @@ Split = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(help="Images of one process at a time.")]
 WorkerCount = Annotated[int, typer.Option(help="Processes that read images.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: this machine.")]
+Device = Annotated[str | None, typer.Option(help=f"{console.DEVICE_WORDS} Default: what is here.")]
 Precision = Annotated[str, typer.Option(help="fp32, tf32, amp-fp16 or amp-bf16.")]
 Resize = Annotated[
     str | None,

@@ -42,8 +42,8 @@ Gpu = Annotated[
     typer.Option(
         "--gpu",
         "--device",
-        help="A name of `smt-nas devices`, cpu or cuda:N. Measured where it is here, else "
-        "predicted. Default: this machine.",
+        help=f"{console.DEVICE_WORDS} Measured where it is here, else predicted. Default: this "
+        "machine.",
     ),
 ]
 Batch = Annotated[

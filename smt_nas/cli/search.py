@@ -66,8 +66,8 @@ Objective = Annotated[
 Device = Annotated[
     str | None,
     typer.Option(
-        help="Where latency counts: a name of `smt-nas devices`, e.g. a100 or a100:b8:fp16, cpu "
-        "or gpu. Default: this machine."
+        help=f"Where latency counts: {console.DEVICE_WORDS} E.g. a100:b8:fp16. Default: this "
+        "machine."
     ),
 ]
 Count = Annotated[

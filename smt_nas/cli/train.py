@@ -66,7 +66,7 @@ Top = Annotated[
     int | None, typer.Option(min=1, help="Train the best so many of a search, and smt_t beside.")
 ]
 Seeds = Annotated[int, typer.Option(min=1, help="With --top: trainings of each network.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: this machine.")]
+Device = Annotated[str | None, typer.Option(help=f"{console.DEVICE_WORDS} Default: what is here.")]
 WorkerCount = Annotated[
     int | None, typer.Option(min=0, help="Processes that read images. Default: by the device.")
 ]

@@ -16,7 +16,7 @@ from smt_nas.costs.parts import PartIndex
 from smt_nas.devices.block_table import BlockTable, Latency
 from smt_nas.devices.kernels import Floats, Kernels, kernels
 from smt_nas.devices.measured_table import find_table
-from smt_nas.devices.registry import load_sheet, local_sheet
+from smt_nas.devices.resolve import DeviceRef, resolve
 from smt_nas.devices.roofline import (
     Efficiency,
     Hardware,
@@ -243,24 +243,16 @@ def _fitted(mode: Mode) -> Mode:
     return "eager" if mode == "graph" else mode
 
 
-def load_device(name: str) -> Device:
-    """A device by the name of its sheet, an alias, or a path to a `.yaml`.
+def load_device(device: str | DeviceRef) -> Device:
+    """What predicts latency on a device: one that was resolved, or a name for `resolve`.
 
     Raises:
-        UnknownName: no such sheet.
+        UnknownName: no such device.
         ConfigError: a file is no sheet.
+        MeasurementError: this machine has no such device, or it does not say what it is.
     """
-    sheet = load_sheet(name)
-    return Device(sheet, load_efficiency(sheet.kind))
-
-
-def local_device(device: str = "cpu") -> Device:
-    """A device of this machine: `cpu`, `cuda` or `cuda:1`.
-
-    Raises:
-        MeasurementError: this machine has no such device.
-    """
-    sheet = local_sheet(device)
+    ref = resolve(device) if isinstance(device, str) else device
+    sheet = ref.require_sheet()
     return Device(sheet, load_efficiency(sheet.kind))
 
 

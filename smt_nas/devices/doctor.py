@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from smt_nas.devices.registry import cuda_gpus, here, local_sheet, tables_of
+from smt_nas.devices.registry import cuda_gpus, local_sheet, local_sheets, tables_of
 from smt_nas.errors import MeasurementError
 from smt_nas.runtime.host import ROOT, foreign_share, host, open_rapl, sample, steal_share
 from smt_nas.runtime.nvml import Absent, Gpu, GpuSample, open_gpu
@@ -228,7 +228,7 @@ def _disk(folder: Path) -> Check:
 
 def _tables(root: Path, nvml: Any) -> Iterator[Check]:
     """Whether predictions for what is here come from measured tables."""
-    for device, sheet in here(root=root, nvml=nvml).items():
+    for device, sheet in local_sheets(root=root, nvml=nvml).items():
         spaces = tables_of(sheet.key)
         way = f"smt-nas calibrate --device {device} --space smt"
         told = f"measured for {', '.join(spaces)}" if spaces else "none: predicted from its sheet"

@@ -12,7 +12,7 @@ import torch
 from smt_nas.conditions import Conditions, Precision
 from smt_nas.devices.doctor import Check
 from smt_nas.errors import MeasurementError
-from smt_nas.runtime.torch_device import check, resolve
+from smt_nas.runtime.torch_device import check, open_device
 from smt_nas.runtime.torchvision_ops import check_torchvision
 
 
@@ -27,7 +27,7 @@ def _list_checks() -> Iterator[Check]:
     yield _check_torchvision()
     devices = ["cpu"]
     try:
-        resolve("cuda")
+        open_device("cuda")
     except MeasurementError as error:
         yield Check("torch on a GPU", "missing", str(error).removeprefix("cuda: "))
     else:
@@ -41,7 +41,7 @@ def _check_precisions(device: str) -> Check:
     able, refused = list[str](), list[str]()
     for precision in get_args(Precision):
         try:
-            check(Conditions(precision=precision), resolve(device))
+            check(Conditions(precision=precision), open_device(device))
         except MeasurementError:
             refused.append(precision)
         else:

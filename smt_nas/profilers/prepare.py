@@ -26,7 +26,7 @@ from smt_nas.errors import MeasurementError, one_line
 from smt_nas.profilers.clock import Runnable
 from smt_nas.profilers.memory_estimate import DoesNotFit, check_room, image_shape
 from smt_nas.profilers.network_loader import Network
-from smt_nas.runtime.torch_device import DTYPES, check, resolve
+from smt_nas.runtime.torch_device import DTYPES, check, open_device
 from smt_nas.runtime.torch_settings import apply_torch_settings, keep_random_state
 
 _MIN_SETS, _MAX_INPUT_BYTES = 4, 1 << 30
@@ -53,7 +53,7 @@ def prepare(
         MeasurementError: the device is not there or cannot do this, with the reason; `DoesNotFit`
             where its memory is too small.
     """
-    target = resolve(device)
+    target = open_device(device)
     check(conditions, target)
     with _explain_errors(network, conditions, target):
         return _NetworkRunnable(network, conditions, target, sets)

@@ -18,9 +18,10 @@ import torch
 
 from smt_nas.conditions import Conditions
 from smt_nas.devices.block_table import Latency
-from smt_nas.devices.device import Device, load_device, local_device
+from smt_nas.devices.device import Device, load_device
 from smt_nas.devices.measured_table import find_table
-from smt_nas.devices.registry import is_here, tables_of
+from smt_nas.devices.registry import tables_of
+from smt_nas.devices.resolve import resolve
 from smt_nas.errors import ConfigError, MeasurementError, SmtNasError
 from smt_nas.files import names
 from smt_nas.profilers.anchors import correct_with_anchors, read_anchors
@@ -158,7 +159,7 @@ def resolve_target(name: str | None, anchors: Path | None = None) -> tuple[Devic
     """The device a user named, and where it is on this machine.
 
     Args:
-        name: a data sheet, `cpu`, `cuda:N`; None for this machine's first GPU, or its CPU.
+        name: as `devices.resolve` takes it; None for torch's first GPU, or the CPU.
         anchors: networks the user measured on that device, which correct its predictions.
 
     Returns: the device; `cpu` or `cuda:N` where it is here, None where it must be predicted.
@@ -167,19 +168,16 @@ def resolve_target(name: str | None, anchors: Path | None = None) -> tuple[Devic
         UnknownName: no such device.
         MeasurementError: this machine has no such GPU.
     """
-    if name is None:
-        name = "cuda:0" if torch.cuda.is_available() else "cpu"
-    if name == "cpu" or name.partition(":")[0] == "cuda":
-        if anchors is not None:
-            raise ConfigError(
-                f"--anchors: correct the prediction of a named device (got {name}). Add e.g. "
-                "--gpu a100, or measure this one with `smt-nas calibrate`."
-            )
-        return local_device(name), name
-    device = load_device(name)
+    ref = resolve(name or ("cuda:0" if torch.cuda.is_available() else "cpu"))
+    if ref.is_own and anchors is not None:
+        raise ConfigError(
+            f"--anchors: correct the prediction of a named device (got {ref.label}). Add e.g. "
+            "--gpu a100, or measure this one with `smt-nas calibrate`."
+        )
+    device = load_device(ref)
     if anchors is not None:
         device = correct_with_anchors(device, read_anchors(anchors))
-    return device, is_here(device.sheet)
+    return device, ref.here
 
 
 def profile(

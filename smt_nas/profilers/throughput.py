@@ -22,7 +22,7 @@ from smt_nas.profilers.peak_memory import measure_peak_memory
 from smt_nas.profilers.prepare import prepare
 from smt_nas.profilers.reading import Reading, unknown
 from smt_nas.profilers.watch import Watcher, watcher_of
-from smt_nas.runtime.torch_device import resolve
+from smt_nas.runtime.torch_device import open_device
 
 KNEE = 0.95  # of the best throughput
 _RESOLUTION = 32  # the largest batch is found to a 32nd of it
@@ -322,7 +322,7 @@ def _cap_memory(device: str) -> Iterator[None]:
     if device == "cpu" or not torch.cuda.is_available():
         yield
         return
-    where = resolve(device)
+    where = open_device(device)
     with suppress(RuntimeError):  # a GPU that fell off: the first call will tell
         torch.cuda.set_per_process_memory_fraction(MAX_SHARE, where)
     try:

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from smt_nas.devices.doctor import Check, machine_checks
-from smt_nas.devices.registry import all_sheets, here, is_here, load_sheet, tables_of
+from smt_nas.devices.registry import all_sheets, local_sheets, tables_of
+from smt_nas.devices.resolve import resolve
 from smt_nas.devices.sheet import Sheet
 
 _HEADINGS = {  # field -> what the reader calls it, with its unit
@@ -35,7 +36,7 @@ _STYLES = {"ok": "green", "missing": "red", "unknown": "yellow"}
 
 def all_devices() -> list[dict[str, Any]]:
     """Every sheet, and what else this machine has: figures, presence, tables."""
-    present = here()
+    present = local_sheets()
     sheets = {s.key: s for s in (*all_sheets(), *present.values())}
     devices = {s.key: device for device, s in reversed(present.items())}  # the first of a kind
     return [_row(sheet, devices.get(key)) for key, sheet in sheets.items()]
@@ -80,8 +81,9 @@ def devices_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """One sheet, by name or path: every figure with its source."""
-    sheet = load_sheet(name)
+    """One sheet, by anything `devices.resolve` takes: every figure with its source."""
+    ref = resolve(name)
+    sheet = ref.require_sheet()
     cells = {
         field: {
             "value": value,
@@ -90,7 +92,7 @@ def describe(name: str) -> dict[str, Any]:
         }
         for field, value in sheet.cells()
     }
-    return {**_row(sheet, is_here(sheet)), "probed": sheet.probed, "figures": cells}
+    return {**_row(sheet, ref.here), "probed": sheet.probed, "figures": cells}
 
 
 def sheet_lines(found: dict[str, Any]) -> Iterator[str]:

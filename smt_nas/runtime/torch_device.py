@@ -25,7 +25,7 @@ DTYPES: dict[Precision, torch.dtype] = {
 _AMPERE = (8, 0)  # compute capability of the first GPUs with TF32 and BF16
 
 
-def resolve(device: str) -> torch.device:
+def open_device(device: str) -> torch.device:
     """Find a device of this machine: `cpu`, `cuda`, `cuda:1`.
 
     Raises:

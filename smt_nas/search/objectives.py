@@ -10,45 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from smt_nas.budgets import Budget, Limit, parse_budget, parse_target, resolve
+from smt_nas.budgets import Budget, Limit, parse_budget, resolve_budget
 from smt_nas.conditions import Conditions, Precision
 from smt_nas.devices.block_table import Latency
-from smt_nas.devices.device import Device, load_device, local_device
-from smt_nas.devices.registry import is_here
-from smt_nas.errors import ConfigError, MeasurementError
+from smt_nas.devices.device import Device, load_device
+from smt_nas.devices.resolve import CPU, DeviceRef, parse_device, resolve
+from smt_nas.errors import ConfigError
 from smt_nas.metrics import METRICS, Direction, Metric, metric
 
-CPU, GPU = "cpu", "gpu"  # what this machine's own devices are called
-_LOCAL = {CPU: "cpu", GPU: "cuda:0"}
 _BATCH = {"throughput_ips": {"gpu": 64, "cpu": 1}}  # by metric and kind; 1 elsewhere
-
-
-class Place(BaseModel):
-    """A device as a search calls it.
-
-    Attributes:
-        label: what the user wrote; `cpu` or `gpu` for this machine's own.
-        device: key of its sheet.
-        name: as its maker calls it.
-        kind: `gpu` or `cpu`.
-        here: `cpu` or `cuda:0` where this machine is that device; None where it is not.
-        precisions: those it can compute in.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    label: str
-    device: str
-    name: str
-    kind: Literal["gpu", "cpu"]
-    here: str | None
-    precisions: tuple[Precision, ...]
 
 
 class LatencyTarget(BaseModel):
@@ -56,7 +32,7 @@ class LatencyTarget(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    place: Place
+    place: DeviceRef
     conditions: Conditions
 
     def __str__(self) -> str:
@@ -70,13 +46,13 @@ class LatencyTarget(BaseModel):
 
 
 BEFORE_DEVICES = LatencyTarget(  # of run directories that do not say: all were timed like this
-    place=Place(
+    place=DeviceRef(
         label=CPU, device="", name="this CPU", kind="cpu", here="cpu", precisions=("fp32",)
     ),
     conditions=Conditions(threads=1),
 )
 
-FindDevice = Callable[[str | None], Place]
+FindDevice = Callable[[str | None], DeviceRef]
 """From what a user wrote, or None for this machine's own device, to the device."""
 
 
@@ -90,34 +66,16 @@ class Devices:
 
     loaded: dict[str, Device] = field(default_factory=dict)
 
-    def __call__(self, name: str | None) -> Place:
+    def __call__(self, name: str | None) -> DeviceRef:
         """Find a device.
 
         Raises:
             UnknownName: neither a sheet nor a device of this machine.
             MeasurementError: this machine has no GPU (`gpu`).
         """
-        label, device = _device(name)
-        self.loaded[label] = device
-        sheet = device.sheet
-        return Place(
-            label=label,
-            device=sheet.key,
-            name=sheet.name,
-            kind=sheet.kind,
-            here=_LOCAL.get(label) or is_here(sheet),
-            precisions=tuple(p for p in get_args(Precision) if sheet.peak(p) is not None),
-        )
-
-
-def _device(name: str | None) -> tuple[str, Device]:
-    """What a user means, with its label; this machine's GPU, else its CPU, by default."""
-    if name is None:
-        try:
-            return _device(GPU)
-        except MeasurementError:
-            return _device(CPU)
-    return name, local_device(_LOCAL[name]) if name in _LOCAL else load_device(name)
+        ref = resolve(name)
+        self.loaded[ref.label] = load_device(ref)
+        return ref
 
 
 @dataclass(frozen=True)
@@ -129,7 +87,7 @@ class DefaultTarget:
         batch, precision: None where they were left open.
     """
 
-    place: Place
+    place: DeviceRef
     batch: int | None = None
     precision: str | None = None
 
@@ -145,7 +103,7 @@ class DefaultTarget:
 
 
 def make_target(
-    place: Place, metric: str, batch: int | None, precision: str | None
+    place: DeviceRef, metric: str, batch: int | None, precision: str | None
 ) -> LatencyTarget:
     """A target, with what was left open filled in.
 
@@ -168,7 +126,7 @@ def make_target(
 
 def _parts(text: str) -> tuple[str | None, int | None, str | None]:
     try:
-        return parse_target(text)
+        return parse_device(text)
     except ConfigError as error:
         raise ConfigError(f"--device {text}: {error}") from None
 
@@ -284,7 +242,7 @@ def make_constraint(
     budget: Budget, metric: TargetMetric, preset_value: Callable[[str, TargetMetric], float]
 ) -> Constraint:
     """The constraint that a budget sets; `preset_value` gives a preset's."""
-    limit = resolve(budget, lambda name, _: preset_value(name, metric))
+    limit = resolve_budget(budget, lambda name, _: preset_value(name, metric))
     return Constraint(metric, limit)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from smt_nas import costs
 from smt_nas.devices.device import Device
+from smt_nas.devices.resolve import DeviceRef
 from smt_nas.errors import ConfigError
 from smt_nas.metrics import METRICS
 from smt_nas.search.forecast import LatencyPrediction, TargetRecord, predict_latency
@@ -23,7 +24,6 @@ from smt_nas.search.objectives import (
     Floats,
     Interval,
     LatencyTarget,
-    Place,
     TargetMetric,
     make_constraint,
     read_budget,
@@ -246,6 +246,6 @@ def _targets_of(metrics: Sequence[TargetMetric]) -> list[LatencyTarget]:
 
 def _find_among(records: Sequence[TargetRecord]) -> FindDevice:
     """Find devices among those of a search that is there."""
-    places: dict[str | None, Place] = {r.target.place.label: r.target.place for r in records}
+    places: dict[str | None, DeviceRef] = {r.target.place.label: r.target.place for r in records}
     places[None] = records[0].target.place
     return places.__getitem__

@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
+from smt_nas.devices.resolve import resolve
 from smt_nas.errors import SmtNasError, TrainingError, one_line
-from smt_nas.runtime.torch_device import resolve
+from smt_nas.runtime.torch_device import open_device
 
 _T = TypeVar("_T")
 _PATIENCE = timedelta(minutes=30)  # for the slowest process: a first compile, a cold disk
@@ -110,9 +111,10 @@ def joined(device: str | None) -> Iterator[World]:
     """Join the processes that torchrun started, or be alone.
 
     Args:
-        device: `cpu`, `cuda` or `cuda:N`; None takes the GPU of this process where there is one.
+        device: as `devices.resolve` takes it; None takes this process's GPU, if any.
 
     Raises:
+        UnknownName: no such device.
         MeasurementError: the device is not here.
         TrainingError: the processes do not find each other.
     """
@@ -157,13 +159,15 @@ def _device(device: str | None, local: int, size: int) -> torch.device:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device is None and not gpus:
         return torch.device("cpu")
+    ref = resolve(device or "cuda")
+    name = ref.require_here()
     if size == 1:
-        return resolve(device or "cuda:0")
-    if device == "cpu":
+        return open_device(name)
+    if name == "cpu":
         return torch.device("cpu")
     here = _from_environment("LOCAL_WORLD_SIZE", size)
     # as every process finds it, so that none joins the others on a device of another kind
-    if device not in (None, "cuda") or here > gpus:
+    if ref.label not in ("cuda", "gpu") or here > gpus:
         raise TrainingError(
             f"{here} processes on this machine: each must have a GPU of its own (got {gpus} GPUs, "
             f"--device {device or 'cuda'}). Start as many processes as GPUs, or use --device cpu."

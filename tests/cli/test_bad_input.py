@@ -44,7 +44,7 @@ def the_line(result):
         (["--budget", "2.4GFLOP5"], "Did you mean 'GFLOPs'?"),
         (["--budget", "smt_x"], "Did you mean"),
         (["--budget", "5ms@a1000"], "Did you mean"),
-        (["--budget", "5ms@nothing"], "a100"),
+        (["--budget", "5ms@nothing"], "Did you mean"),
         (["--budget", "5ms@a100:b0"], "the batch must be from 1"),
         (["--budget", "5ms@v100:bf16"], "cannot compute in bf16. It can: fp32"),
         (["--budget", "1us@a100"], "The nearest that can be met"),

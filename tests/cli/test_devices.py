@@ -78,8 +78,8 @@ def test_ones_own_sheet_is_shown(tmp_path):
 
 def test_an_unknown_device():
     result = invoke("devices", "show", "a1000", code=1)
-    assert "No device named 'a1000'" in result.stderr
-    assert "Did you mean 'a100'?" in result.stderr
+    assert "must be one that is known" in result.stderr and "(got 'a1000')" in result.stderr
+    assert "Did you mean a100_80_sxm" in result.stderr
     assert result.stdout == ""
 
 

@@ -173,10 +173,10 @@ def test_others_do_not_invent_one():
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("a1000", "a100"), ("rtx4900", "rtx4090"), ("h10", "h100"), ("jetson-orin-agx", "orin")],
+    [("a1000", "a100"), ("rtx4900", "rtx4090"), ("h10", "h100"), ("jetson-orin-nano", "orin")],
 )
 def test_an_unknown_name_gets_the_nearest(name, hint):
-    with pytest.raises(UnknownName, match=rf"Known: .*a100.*Did you mean '.*{hint}.*'\?"):
+    with pytest.raises(UnknownName, match=rf"Did you mean .*{hint}.*, .*, .*\?"):
         load_sheet(name)
 
 

@@ -6,9 +6,12 @@ import numpy as np
 
 from smt_nas import costs
 from smt_nas.devices.block_table import Latency
+from smt_nas.devices.registry import UnknownDevice
+from smt_nas.devices.resolve import DeviceRef
 from smt_nas.devices.sheet import Sheet
-from smt_nas.errors import MeasurementError, UnknownName
 from smt_nas.search import objectives
+
+PRESENT = {"cpu": "cpu", "gpu": "cuda:0"}  # label -> as torch names it
 
 
 def sheet(key, kind, **peaks):
@@ -56,17 +59,21 @@ def install(monkeypatch, *, gpu=False):
         ),
     }
 
-    def local_device(where="cpu"):
-        if where != "cpu" and not gpu:
-            raise MeasurementError("device cuda:0: this machine has no NVIDIA driver.")
-        return devices["cpu" if where == "cpu" else "gpu"]
+    def resolve(name=None):
+        label = name or ("gpu" if gpu else "cpu")
+        if label not in devices:
+            raise UnknownDevice(label, devices)
+        if label == "gpu" and not gpu:
+            reason = "device cuda:0: this machine has no NVIDIA driver."
+            return DeviceRef.of_sheet(label, devices[label].sheet, "cuda:0").model_copy(
+                update={"sheet": None, "reason": reason}
+            )
+        return DeviceRef.of_sheet(label, devices[label].sheet, PRESENT.get(label))
 
-    def load_device(name):
-        if name not in devices:
-            raise UnknownName("device", name, devices)
-        return devices[name]
+    def load_device(ref):
+        ref.require_sheet()
+        return devices[ref.label]
 
-    monkeypatch.setattr(objectives, "local_device", local_device)
+    monkeypatch.setattr(objectives, "resolve", resolve)
     monkeypatch.setattr(objectives, "load_device", load_device)
-    monkeypatch.setattr(objectives, "is_here", lambda found: None)
     return devices

@@ -28,7 +28,7 @@ def test_without_a_gpu_the_reason_is_told():
 
 
 def test_with_two_gpus(monkeypatch):
-    monkeypatch.setattr(capabilities, "resolve", lambda device: torch.device(device))
+    monkeypatch.setattr(capabilities, "open_device", lambda device: torch.device(device))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
 
     def check(conditions, device):

@@ -191,7 +191,7 @@ def test_a_gpu_without_a_number_is_the_first_one(monkeypatch):
             raise RuntimeError("CUDA error: GPU is lost")
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(throughput, "resolve", lambda device: torch.device("cuda", 0))
+    monkeypatch.setattr(throughput, "open_device", lambda device: torch.device("cuda", 0))
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", cap)
     assert speeds(FakeMachine("cuda").sweep((1,)))[1] is not None
     assert capped == [(0.9, 0), (1.0, 0)]

@@ -7,7 +7,7 @@ import torch
 
 from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError
-from smt_nas.runtime.torch_device import check, resolve
+from smt_nas.runtime.torch_device import check, open_device
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -35,48 +35,50 @@ def refusal(act, *args):
 
 
 def test_the_cpu_is_always_there():
-    assert resolve("cpu") == CPU
+    assert open_device("cpu") == CPU
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:-1", "cuda:x", "cpu:0", "", "mps"])
 def test_a_name_that_is_no_device(device):
-    assert refusal(resolve, device) == f"device: must be cpu, cuda or cuda:N (got {device!r})."
+    assert refusal(open_device, device) == f"device: must be cpu, cuda or cuda:N (got {device!r})."
 
 
 @pytest.mark.skipif(torch.version.cuda is not None, reason="a CUDA build of torch")
 def test_a_cpu_build_of_torch():
-    said = refusal(resolve, "cuda:0")
+    said = refusal(open_device, "cuda:0")
     assert "is a CPU build" in said
     assert "measure on cpu" in said
 
 
 def test_no_driver(monkeypatch):
     cuda(monkeypatch, error=RuntimeError("Found no NVIDIA driver on your system.\nPlease check"))
-    assert "no GPU can be used (RuntimeError: Found no NVIDIA driver" in refusal(resolve, "cuda")
+    assert "no GPU can be used (RuntimeError: Found no NVIDIA driver" in refusal(
+        open_device, "cuda"
+    )
 
 
 def test_a_driver_without_a_gpu(monkeypatch):
     cuda(monkeypatch, error=RuntimeError("No CUDA GPUs are available"))
-    assert "(RuntimeError: No CUDA GPUs are available)" in refusal(resolve, "cuda:0")
+    assert "(RuntimeError: No CUDA GPUs are available)" in refusal(open_device, "cuda:0")
 
 
 def test_a_driver_that_counts_none_without_an_error(monkeypatch):
     cuda(monkeypatch)
-    assert refusal(resolve, "cuda:0").endswith("no such GPU. It has none.")
+    assert refusal(open_device, "cuda:0").endswith("no such GPU. It has none.")
 
 
 def test_two_gpus(monkeypatch):
     cuda(monkeypatch, "NVIDIA A100-SXM4-80GB", "NVIDIA A100-SXM4-80GB")
-    assert resolve("cuda") == resolve("cuda:0") == GPU
-    assert resolve("cuda:1") == torch.device("cuda", 1)
-    said = refusal(resolve, "cuda:2")
+    assert open_device("cuda") == open_device("cuda:0") == GPU
+    assert open_device("cuda:1") == torch.device("cuda", 1)
+    said = refusal(open_device, "cuda:2")
     assert said.startswith("cuda:2: this machine has no such GPU")
     assert "cuda:0, cuda:1" in said
 
 
 def test_a_slice_of_a_gpu(monkeypatch):
     cuda(monkeypatch, "NVIDIA A100-SXM4-80GB MIG 1g.10gb")
-    assert "a share of a GPU cannot be measured" in refusal(resolve, "cuda:0")
+    assert "a share of a GPU cannot be measured" in refusal(open_device, "cuda:0")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from smt_nas.errors import ConfigError, MeasurementError, StoreError, UnknownNam
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.profilers import counters
 from smt_nas.report.front import as_document, front_notes, front_table
-from smt_nas.search import Problem, Settings, create_search, objectives, resume_search, verify
+from smt_nas.search import Problem, Settings, create_search, resume_search, verify
 from smt_nas.search.study_notes import Timing
 from smt_nas.space import SearchSpace, baselines
 from tests.fakes import devices as fakes
@@ -122,9 +122,9 @@ def test_limits_are_judged_together(devices):
 @pytest.mark.parametrize(
     ("asked", "error", "told"),
     [
-        ({"budgets": ("5ms@a1000",)}, ConfigError, "budget '5ms@a1000': No device named 'a1000'"),
-        ({"budgets": ("5ms@a1000",)}, ConfigError, "Did you mean 'a100'"),
-        ({"device": "a1000"}, UnknownName, "Known: a100, cpu, gpu"),
+        ({"budgets": ("5ms@a1000",)}, ConfigError, r"budget '5ms@a1000': .*\(got 'a1000'\)"),
+        ({"budgets": ("5ms@a1000",)}, ConfigError, "Did you mean .*a100"),
+        ({"device": "a1000"}, UnknownName, r"must be one that is known.*\(got 'a1000'\)"),
         ({"device": "gpu"}, MeasurementError, "no NVIDIA driver"),
         ({"device": "a100:b0"}, ConfigError, "--device a100:b0: the batch must be"),
         ({"device": "a100:bf16"}, ConfigError, "cannot compute in bf16. It can: fp32, fp16"),
@@ -251,7 +251,7 @@ def test_an_absent_device_is_never_measured(devices, stopwatch, tmp_path):
 
 
 def test_a_device_of_this_machine_by_its_name(devices, stopwatch, tmp_path, monkeypatch):
-    monkeypatch.setattr(objectives, "is_here", lambda found: "cuda:0")
+    monkeypatch.setitem(fakes.PRESENT, "a100", "cuda:0")
     outcome = begin(tmp_path / "r", verify=True, n=4, device="a100:b8:fp16").run()
     assert {t for _, t, _ in stopwatch} == {"a100:b8:fp16"}
     assert outcome.problem.target.place.here == "cuda:0"

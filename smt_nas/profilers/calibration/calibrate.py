@@ -27,7 +27,7 @@ from smt_nas.devices.measured_table import (
     table_path,
     write_table,
 )
-from smt_nas.devices.registry import local_sheet
+from smt_nas.devices.resolve import resolve
 from smt_nas.devices.sheet import Sheet
 from smt_nas.errors import MeasurementError
 from smt_nas.fingerprint import fingerprint
@@ -36,7 +36,7 @@ from smt_nas.profilers.calibration.journal import Journal, JournalLine, Line, Lo
 from smt_nas.profilers.calibration.schedule import Plan, Schedule, Visit
 from smt_nas.profilers.calibration.timer import PartTimer, TorchPartTimer
 from smt_nas.runtime import host
-from smt_nas.runtime.torch_device import check, resolve
+from smt_nas.runtime.torch_device import check, open_device
 from smt_nas.space import SearchSpace
 
 _WATCH_S = 2.0  # between two looks at what others do
@@ -103,7 +103,7 @@ def calibrate(
 
     Args:
         space: whose parts.
-        device: `cpu`, `cuda` or `cuda:N`.
+        device: as `devices.resolve` takes it.
         conditions: how to run them; `conditions_of` by default.
         minutes: measuring stops then; what a killed run measured counts too.
         out: the folder to write to.
@@ -114,12 +114,14 @@ def calibrate(
         MeasurementError: no such device, it cannot do this, or the time was too short.
         StoreError: the table or the work file cannot be written, or another process is at it.
     """
-    sheet, target = local_sheet(device), resolve(device)
+    ref = resolve(device)
+    name = ref.require_here()
+    sheet, target = ref.require_sheet(), open_device(name)
     conditions = tuple(conditions) or conditions_of(sheet)
     for each in conditions:
         check(each, target)
     plan = Plan.of(space, tuple(conditions), VISITS[sheet.kind], seed)
-    return run(plan, sheet, TorchPartTimer(device), minutes, out, on_progress)
+    return run(plan, sheet, TorchPartTimer(name), minutes, out, on_progress)
 
 
 def run(

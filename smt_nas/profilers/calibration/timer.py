@@ -31,7 +31,7 @@ from smt_nas.models.part_modules import part_module
 from smt_nas.profilers.clock import Runnable
 from smt_nas.profilers.network_loader import Network, fill_weights, network_of
 from smt_nas.profilers.prepare import prepare
-from smt_nas.runtime.torch_device import resolve
+from smt_nas.runtime.torch_device import open_device
 
 Floats = NDArray[np.float64]
 _TIMED = 3  # calls a visit, after one that is not timed
@@ -91,7 +91,7 @@ class TorchPartTimer:
     """
 
     def __init__(self, device: str) -> None:
-        self._device = resolve(device)
+        self._device = open_device(device)
         self._modules: dict[tuple[Part, str], nn.Module] = {}
         self._runnables: OrderedDict[tuple[str, Conditions], tuple[Runnable, int]] = OrderedDict()
         self._hold_s = _HOLD_S
