@@ -218,7 +218,7 @@ def bad(tmp_path, weights, photos):
         (["W", "--precision", "tf32"], "TF32"),
         (["W", "--precision", "fp8"], "precision must be"),
         (["W", "--arch", "smt_t"], "Leave it out"),
-        (["W", "--device", "tpu"], "must be cpu, cuda or cuda:N"),
+        (["W", "--device", "tpu"], "must be one that is known"),
         (["PTH", "--data", "PHOTOS"], "--arch smt_t"),
         (["PTH", "--arch", "smt_t", "--data", "PHOTOS"], "Name another --arch"),
         (["PTH", "--arch", "smt_q", "--data", "PHOTOS"], "Did you mean"),

@@ -104,7 +104,7 @@ def test_a_slice_is_not_the_device_of_the_sheet():
     assert locate(load_sheet("a100"), nvml=fakes.mig_slice()) is None
 
 
-def test_what_is_probed_locate(tmp_path):
+def test_what_is_probed_is_here(tmp_path):
     root, nvml = laid.machine(tmp_path, cpus=64), FakeNvml(GpuState(name="NVIDIA Unheard"))
     found = local_sheets(root=root, nvml=nvml)
     assert list(found) == ["cpu", "cuda:0"]
