@@ -14,7 +14,7 @@ Direction = Literal["min", "max"]
 Provenance = Literal[
     "exact", "measured", "predicted", "proxy", "inherited", "trained", "published", "function"
 ]
-"""Where a number comes from. `exact`: counted by formula and confirmed by the witnesses;
+"""Where a number comes from. `exact`: counted by formula and confirmed by op counters;
 `function`: returned by a user's own function or replayed from a user's table."""
 
 

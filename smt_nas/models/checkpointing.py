@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-def checkpointed(block: nn.Module, x: Tensor) -> Tensor:
+def checkpoint_block(block: nn.Module, x: Tensor) -> Tensor:
     """Run `block(x)`, keep only its input, and run it again in the backward pass."""
     if torch.compiler.is_compiling():  # a compiled graph updates its buffers once anyway
         y: Tensor = checkpoint(block, x, use_reentrant=False)

@@ -19,7 +19,7 @@ from smt_nas.arch import Architecture, load_arch
 from smt_nas.costs.parts import decompose
 from smt_nas.errors import ConfigError
 from smt_nas.models.blocks import BLOCK_EPS, EMBEDS, Block, LayerScale
-from smt_nas.models.checkpointing import checkpointed
+from smt_nas.models.checkpointing import checkpoint_block
 from smt_nas.models.feature_maps import FeatureInfo
 from smt_nas.models.mixers import SAM, nchw
 
@@ -39,7 +39,7 @@ class SMTStage(nn.Module):
         x = self.embed(x)
         for block in self.blocks:
             recompute = self.grad_checkpointing and torch.is_grad_enabled()
-            x = checkpointed(block, x) if recompute else block(x)
+            x = checkpoint_block(block, x) if recompute else block(x)
         y: Tensor = self.norm(x)
         return y
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from smt_nas.report.shares import interval, percent, rounded
+from smt_nas.report.shares import format_digits, interval, percent
 from smt_nas.train.assess import Answer
 
 _FEW = 20  # classes that are shown without being asked for
@@ -24,7 +24,7 @@ def score_table(answer: Answer) -> Table:
         percent(score.top1),
         interval(score.top1_low, score.top1_high),
         percent(score.top5),
-        rounded(score.loss, 4),
+        format_digits(score.loss, 4),
         str(score.n),
     )
     return table

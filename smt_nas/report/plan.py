@@ -12,7 +12,7 @@ from rich.text import Text
 
 from smt_nas.budgets import describe_macs
 from smt_nas.metrics import METRICS
-from smt_nas.report.shares import rounded
+from smt_nas.report.shares import format_digits
 from smt_nas.train.train_result import DryRun
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -107,5 +107,5 @@ def _memory(plan: DryRun) -> Table:
     for name, mb in plan.memory_mb.items():
         if name == "total":
             table.add_section()
-        table.add_row(name, rounded(mb))
+        table.add_row(name, format_digits(mb))
     return table

@@ -15,6 +15,6 @@ def interval(low: float | None, high: float | None) -> str:
     return DASH if low is None or high is None else f"{percent(low)} to {percent(high)}"
 
 
-def rounded(value: float | None, digits: int = 0) -> str:
+def format_digits(value: float | None, digits: int = 0) -> str:
     """A number with so many decimals; a dash where there is none."""
     return DASH if value is None else f"{value:.{digits}f}"

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smt_nas.metrics import METRICS
-from smt_nas.report.shares import DASH, interval, percent, rounded
+from smt_nas.report.shares import DASH, format_digits, interval, percent
 from smt_nas.runtime.progress import EpochMetrics
 from smt_nas.train.score import wilson
 from smt_nas.train.train_result import Compared, Entrant, Finished
@@ -24,16 +24,16 @@ _WAITING = 0.1  # share of the time from which it is worth a hint
 def epoch_line(row: EpochMetrics, epochs: int | None = None) -> str:
     """What an epoch's row says, in one line; what was not measured is left out."""
     of = "" if epochs is None else f"/{epochs}"
-    words = [f"epoch {rounded(row.get('epoch'))}{of}:"]
+    words = [f"epoch {format_digits(row.get('epoch'))}{of}:"]
     words += [
         f"{name} {shown}"
         for name, shown in (
-            ("loss", rounded(row.get("train_loss"), 3)),
+            ("loss", format_digits(row.get("train_loss"), 3)),
             ("validation top-1", percent(row.get("val_top1"), " %")),
-            ("validation loss", rounded(row.get("val_loss"), 3)),
-            ("img/s", rounded(row.get("images_per_s"))),
+            ("validation loss", format_digits(row.get("val_loss"), 3)),
+            ("img/s", format_digits(row.get("images_per_s"))),
             ("waiting", percent(row.get("waiting_share"), " %", 0)),
-            ("peak MB", rounded(row.get("peak_memory_mb"))),
+            ("peak MB", format_digits(row.get("peak_memory_mb"))),
         )
         if shown != DASH
     ]
@@ -52,11 +52,11 @@ def finished_table(finished: Finished) -> Group:
         percent(best.get("val_top1")),
         _interval(best.get("val_top1"), best.get("val_n") or finished.validation_n),
         percent(best.get("val_top5")),
-        rounded(best.get("val_loss"), 3),
-        rounded(best.get("epoch")),
-        rounded(finished.images_per_s),
+        format_digits(best.get("val_loss"), 3),
+        format_digits(best.get("epoch")),
+        format_digits(finished.images_per_s),
         percent(finished.waiting_share, " %", 0),
-        rounded(finished.peak_memory_mb),
+        format_digits(finished.peak_memory_mb),
     )
     title = (
         f"Validation split, {finished.validation_n} images; {finished.epochs} epochs, "
@@ -202,7 +202,7 @@ def _cells(entrant: Entrant, compared: Compared) -> list[str]:
         percent(std),
         _interval(mean, compared.validation_n),
         str(len(_known(entrant.top1))),
-        rounded(speed),
+        format_digits(speed),
     ]
 
 

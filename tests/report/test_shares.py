@@ -1,6 +1,6 @@
 """Shares, intervals and numbers as text; a dash where there is none."""
 
-from smt_nas.report.shares import interval, percent, rounded
+from smt_nas.report.shares import format_digits, interval, percent
 
 
 def test_shares_are_percent_with_digits_and_unit():
@@ -15,4 +15,4 @@ def test_an_interval_needs_both_ends():
 
 
 def test_numbers_are_rounded():
-    assert (rounded(3.456), rounded(3.456, 1), rounded(None)) == ("3", "3.5", "-")
+    assert (format_digits(3.456), format_digits(3.456, 1), format_digits(None)) == ("3", "3.5", "-")
