@@ -26,7 +26,8 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from smt_nas.runtime.progress import EpochMetrics, TrainingListener, TrainingStatus
+    from smt_nas.runtime.progress import EpochMetrics, Phase, TrainingListener, TrainingStatus
+    from smt_nas.search.survey import Survey
 
 _PLAIN_WIDTH = 160  # of tables that go to a file or a pipe
 
@@ -92,10 +93,10 @@ def complain(text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-_PHASES = {
+_PHASES: dict[Phase, str] = {
     "evaluate": "evaluating",
-    "count": "proving: counters",
-    "time": "proving: timing",
+    "count": "verifying: counts",
+    "time": "verifying: timing",
     "calibrate": "measuring",
     "train": "training",
 }
@@ -106,13 +107,31 @@ class Talk:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
+        self._tasks: dict[Phase, TaskID] = {}
 
     def say(self, text: str) -> None:
         """One line, above the bars."""
         self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def step(self, phase: str, done: int, total: int) -> None:
+    def surveyed(self, survey: Survey) -> None:
+        """Lines on the space and the budgets."""
+        from smt_nas.report.survey import survey_lines
+
+        for line in survey_lines(survey):
+            self.say(line)
+
+    def exhausted(self, space: str, tried: int, wanted: int) -> None:
+        """One line."""
+        self.say(
+            f"The budget leaves no more networks of space {space}: {tried} tried instead of "
+            f"{wanted}."
+        )
+
+    def interrupted(self) -> None:
+        """One line."""
+        self.say("Interrupted. The front of what is there follows.")
+
+    def step(self, phase: Phase, done: int, total: int) -> None:
         """Move a phase's bar."""
         if phase not in self._tasks:
             self._tasks[phase] = self._progress.add_task(_PHASES[phase], total=total)

@@ -23,7 +23,7 @@ from smt_nas.errors import one_line
 from smt_nas.evaluators.evidence import AnyEvidence
 from smt_nas.evaluators.training_set import Known
 from smt_nas.metrics import Metric, Provenance
-from smt_nas.runtime.progress import SearchListener
+from smt_nas.runtime.progress import ProgressListener
 from smt_nas.space import Genes, SearchSpace
 
 Figures = float | Mapping[str, float]
@@ -173,7 +173,7 @@ class TrainingEvaluator(Protocol):
     baselines: tuple[str, ...]
 
     def in_workdir(
-        self, folder: Path, workers: int | None = None, listener: SearchListener | None = None
+        self, folder: Path, workers: int | None = None, listener: ProgressListener | None = None
     ) -> Evaluator:
         """The same, with its trainings in a folder, where a killed search finds them again.
 

@@ -27,7 +27,7 @@ from smt_nas.nasbench.table import TABLE, BenchCard
 from smt_nas.runtime.engine import make_engine
 from smt_nas.runtime.environment import environment
 from smt_nas.runtime.process_pool import available_cores
-from smt_nas.runtime.progress import NullProgress, SearchListener
+from smt_nas.runtime.progress import NullProgress, ProgressListener
 from smt_nas.space import SearchSpace
 from smt_nas.train.assess import Question, assess
 from smt_nas.train.candidate import Job, alone, readers, trained
@@ -133,7 +133,7 @@ def build_bench(
     out: Path,
     device: str | None,
     workers: int | None,
-    listener: SearchListener,
+    listener: ProgressListener,
 ) -> BuildResult:
     """Train what is missing of a bench.
 
@@ -170,7 +170,7 @@ def _train_missing(
     trained_before: int,
     networks: int,
     workers: int,
-    listener: SearchListener,
+    listener: ProgressListener,
 ) -> BuildResult:
     """Add a row for each task that does not fail."""
     rows, total, failed = trained_before, trained_before + len(tasks), dict[str, str]()

@@ -64,7 +64,7 @@ def front_notes(outcome: Outcome, show_all: bool) -> list[str]:
     lines += _provenance(outcome) + outside_notes(outcome.front)
     lines += edge_notes(outcome.problem.space, outcome.front) + latency_notes(outcome)
     lines += [
-        f"Left out, its proof failed: {r.arch.key}: {r.failure}"
+        f"Left out, it failed verification: {r.arch.key}: {r.failure}"
         for r in outcome.failed_verification
     ]
     lines += _unrated(outcome)

@@ -7,7 +7,12 @@ from collections import Counter
 from smt_nas.report.columns import BROKEN
 from smt_nas.search import Outcome, TargetMetric
 from smt_nas.search.forecast import LatencyPrediction
-from smt_nas.search.survey import SOURCES
+
+PREDICTION_SOURCES = {  # by the basis of a prediction
+    "sheet": "its data sheet",
+    "anchored": "its data sheet and networks measured on it",
+    "table": "blocks measured on it",
+}
 
 
 def latency_notes(outcome: Outcome) -> list[str]:
@@ -36,7 +41,8 @@ def _predicted(outcome: Outcome, q: TargetMetric) -> list[str]:
     assert q.target is not None
     place, forecast = q.target.place, outcome.problem.latency_predictions[str(q.target)]
     absent = "" if place.here else f"; no {place.label} is here, so it is not measured"
-    source = f"{q.metric.heading} on {q.target.label}: predicted from {SOURCES[forecast.basis]}"
+    origin = PREDICTION_SOURCES[forecast.basis]
+    source = f"{q.metric.heading} on {q.target.label}: predicted from {origin}"
     return [
         f"{source} ({place.name}), with an 80 % interval in front.csv{absent}.",
         *(f"{place.label}: {note}" for note in forecast.notes),
@@ -48,7 +54,7 @@ def _apart(forecast: LatencyPrediction) -> list[str]:
     if not forecast.apart:
         return []
     names, basis = ", ".join(forecast.apart), next(iter(forecast.apart.values()))
-    return [f"{names}: outside the space, so predicted from {SOURCES[basis]}."]
+    return [f"{names}: outside the space, so predicted from {PREDICTION_SOURCES[basis]}."]
 
 
 def _measured(outcome: Outcome, q: TargetMetric) -> list[str]:

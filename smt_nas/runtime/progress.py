@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
+Phase = Literal["evaluate", "count", "time", "calibrate", "train"]
+"""What long work does step by step: evaluating, counting, timing, measuring, training networks."""
 EpochMetrics = dict[str, float | None]
 
 
-class SearchListener(Protocol):
-    """Hears what a search does."""
+class ProgressListener(Protocol):
+    """Hears how far work over many networks is."""
 
     def say(self, text: str) -> None:
         """One line that a user wants to read."""
 
-    def step(self, phase: str, done: int, total: int) -> None:
-        """`done` of `total` in a phase: `evaluate`, `count` or `time`."""
+    def step(self, phase: Phase, done: int, total: int) -> None:
+        """`done` of `total` in a phase."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class NullProgress:
     def say(self, text: str) -> None:
         """Drop a line."""
 
-    def step(self, phase: str, done: int, total: int) -> None:
+    def step(self, phase: Phase, done: int, total: int) -> None:
         """Drop a step."""
 
     def update(self, status: TrainingStatus) -> None:

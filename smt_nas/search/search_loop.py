@@ -17,8 +17,8 @@ import numpy as np
 from smt_nas.evaluators import BatchEvaluator, Evaluator, TrainingEvaluator
 from smt_nas.evaluators.evidence import AnyEvidence
 from smt_nas.runtime.engine import Engine, make_engine
-from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.search.evaluate import EvaluationRunner
+from smt_nas.search.listener import NullSearchProgress, SearchListener
 from smt_nas.search.objectives import Floats
 from smt_nas.search.problem import Problem
 from smt_nas.search.results import (
@@ -105,7 +105,7 @@ class Search:
     problem: Problem
     study: Study
     evaluator: Evaluator | None
-    listener: SearchListener = field(default_factory=NullProgress)
+    listener: SearchListener = field(default_factory=NullSearchProgress)
     workers: int = 1
     superseded: Sequence[Genes] = ()
 
@@ -127,7 +127,7 @@ class Search:
                         self._verify(trials, workers)
             except KeyboardInterrupt:
                 interrupted = True
-                self.listener.say("Interrupted. The front of what is there follows.")
+                self.listener.interrupted()
             outcome = replace(self.outcome(), interrupted=interrupted)
             write_front(self.directory.path, outcome.front, outcome.baselines)
             return outcome
@@ -174,10 +174,7 @@ class Search:
             todo = self._propose(proposer, trials)[: settings.n - len(trials)]
             if not len(todo):
                 self.study.read_notes().write_exhausted()
-                self.listener.say(
-                    f"The budget leaves no more networks of space {self.problem.space.name}: "
-                    f"{len(trials)} tried instead of {settings.n}."
-                )
+                self.listener.exhausted(self.problem.space.name, len(trials), settings.n)
                 break
             self._evaluate_trials(runner, todo, trials, settings.n)
         return trials

@@ -17,15 +17,15 @@ from smt_nas.evaluators import (
 from smt_nas.evaluators.base import SpaceBound
 from smt_nas.metrics import METRICS
 from smt_nas.runtime.process_pool import available_cores
-from smt_nas.runtime.progress import NullProgress, SearchListener
 from smt_nas.search.evaluator_change import OpenedStudy, check_evaluator, open_study
+from smt_nas.search.listener import NullSearchProgress, SearchListener
 from smt_nas.search.objectives import FROM_LATENCY
 from smt_nas.search.problem import COST_OBJECTIVES, Problem
 from smt_nas.search.run_directory import RunDirectory, Settings
 from smt_nas.search.search_loop import Search
 from smt_nas.search.strategies import make_strategy
 from smt_nas.search.study import Study
-from smt_nas.search.survey import introduce
+from smt_nas.search.survey import describe
 from smt_nas.space import SearchSpace
 from smt_nas.yaml import validated
 
@@ -63,8 +63,8 @@ def create_search(
             "device": settings.device or problem.target.place.label,
         }
     )
-    listener = listener or NullProgress()
-    introduce(problem, listener)
+    listener = listener or NullSearchProgress()
+    listener.surveyed(describe(problem))
     evidence, fingerprint = None, None
     if evaluator is not None:
         evidence, fingerprint = evaluator.evidence, evaluator.fingerprint
@@ -119,7 +119,7 @@ def resume_search(
     opened = open_study(directory, problem)
     if evaluator is not None:
         opened = check_evaluator(directory, problem, opened, evaluator, accept_changed_evaluator)
-    return _search(directory, problem, opened, evaluator, listener or NullProgress(), workers)
+    return _search(directory, problem, opened, evaluator, listener or NullSearchProgress(), workers)
 
 
 def _search(

@@ -25,6 +25,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from smt_nas.costs import COSTS
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.evaluators import Evaluation
+from smt_nas.files import check_same
 from smt_nas.search.problem import Problem
 from smt_nas.search.strategies import History
 from smt_nas.search.study_notes import StudyNotes
@@ -118,13 +119,10 @@ class Study:
             backend = optuna.storages.RDBStorage(storage)
             study = optuna.load_study(storage=backend, study_name=name)
         loaded = cls(problem, study, where)
-        there = loaded.read_notes().identity
-        for word, value in identity.items():
-            if there.get(word) != value:
-                raise StoreError(
-                    f"{where}: belongs to a search with {word} {there.get(word)} (got {value}). "
-                    "Restore what was there before, or search anew with another --out."
-                )
+        stored = loaded.read_notes().identity
+        old = {word: stored.get(word) for word in identity}
+        way_out = "Restore what was there before, or search anew with another --out."
+        check_same(where, "belongs to a search", old, identity, way_out)
         return loaded
 
     @staticmethod

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from smt_nas.errors import MeasurementError
 from smt_nas.runtime.engine import Engine
-from smt_nas.runtime.progress import SearchListener
+from smt_nas.search.listener import SearchListener
 from smt_nas.search.objectives import LatencyTarget
 from smt_nas.search.results import Result
 from smt_nas.search.study import Study

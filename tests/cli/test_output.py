@@ -45,7 +45,7 @@ def check(document):
         for name in ("latency_ms", "top1_pct"):
             ends = entry["intervals"][name]
             assert ends["low"] < entry["values"][name] < ends["high"]
-        assert entry["measured"] == {}  # not proved
+        assert entry["measured"] == {}  # not verified
 
 
 def test_json_alone_is_on_stdout(run, tmp_path):

@@ -31,7 +31,7 @@ from smt_nas.metrics import METRICS
 from smt_nas.nasbench.build import labels_digest
 from smt_nas.runtime.engine import make_engine
 from smt_nas.runtime.process_pool import available_cores
-from smt_nas.runtime.progress import NullProgress, SearchListener
+from smt_nas.runtime.progress import NullProgress, ProgressListener
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.train.assemble import check
 from smt_nas.train.candidate import Job, readers, trained
@@ -81,7 +81,7 @@ class ShortTrainEvaluator:
     config: ShortTraining
     folder: Path | None = None
     workers: int | None = None
-    listener: SearchListener = field(default_factory=NullProgress)
+    listener: ProgressListener = field(default_factory=NullProgress)
 
     name = "short-train"
     objective = METRICS["val_top1"]
@@ -89,7 +89,7 @@ class ShortTrainEvaluator:
     is_final = False
 
     def in_workdir(
-        self, folder: Path, workers: int | None = None, listener: SearchListener | None = None
+        self, folder: Path, workers: int | None = None, listener: ProgressListener | None = None
     ) -> ShortTrainEvaluator:
         """The same, with its trainings in a folder."""
         return replace(

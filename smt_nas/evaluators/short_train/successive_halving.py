@@ -10,7 +10,7 @@ from smt_nas import costs
 from smt_nas.errors import StoreError
 from smt_nas.evaluators.base import Evaluation
 from smt_nas.evaluators.short_train.ranking import dominators, kept, ranked
-from smt_nas.runtime.progress import EpochMetrics, SearchListener
+from smt_nas.runtime.progress import EpochMetrics, ProgressListener
 from smt_nas.train.candidate import Answer, Job
 from smt_nas.train.train_result import Finished
 
@@ -56,7 +56,7 @@ class Race:
     rungs: tuple[int, ...]
     eta: int
     train: Train
-    listener: SearchListener
+    listener: ProgressListener
 
     def run(self, jobs: Sequence[Job]) -> dict[str, Evaluation]:
         """Run it, and again among those that were stopped where all that went on failed.

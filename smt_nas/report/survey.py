@@ -1,0 +1,73 @@
+"""What a space is, what budgets mean and what they leave of it; said before a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from smt_nas.budgets import describe_macs
+from smt_nas.metrics import METRICS
+from smt_nas.report.latency import PREDICTION_SOURCES
+from smt_nas.search.forecast import TargetRecord
+from smt_nas.search.objectives import TargetMetric
+from smt_nas.search.survey import SAMPLE, Survey
+
+_ALWAYS = ("macs", "params")
+_LEAST_SHARE = 0.001  # below it, a share of `SAMPLE` networks is too few of them to be a number
+
+
+def survey_lines(survey: Survey) -> list[str]:
+    """The space with its costs, the devices, the budgets, and the share of it that fits."""
+    problem, space = survey.problem, survey.problem.space
+    lines = [f"Space {space.name}: {space.size:.2e} networks at {space.config.image_size} px."]
+    lines += [_range_line(survey, q) for q in _list_metrics(survey)]
+    lines += _target_lines(survey.targets)
+    lines += _macs_lines(survey)
+    lines += [f"Must hold: {constraint}." for constraint in problem.constraints]
+    if problem.constraints:
+        known = survey.share >= _LEAST_SHARE
+        share = f"{survey.share:.1%}" if known else f"less than {_LEAST_SHARE:.1%}"
+        lines.append(f"Share of the space that fits: {share}.")
+    return lines
+
+
+def _list_metrics(survey: Survey) -> list[TargetMetric]:
+    """MACs and params, what is predicted, what is limited; each once."""
+    problem = survey.problem
+    always = [TargetMetric(METRICS[name], name) for name in _ALWAYS]
+    limited = [x.target_metric for x in problem.constraints]
+    return list({q.name: q for q in (*always, *problem.predicted_metrics, *limited)}.values())
+
+
+def _range_line(survey: Survey, q: TargetMetric) -> str:
+    span, median = survey.ranges[q.name], survey.medians[q.name]
+    low, middle, high = (q.metric.show(v) for v in (span.low, median, span.high))
+    where = f" on {q.target.label}" if q.target else ""
+    source = f", predicted for {SAMPLE} networks" if q.is_predicted else ""
+    return f"  {q.metric.heading}{where}: {low} min, {middle} median, {high} max{source}"
+
+
+def _target_lines(records: Sequence[TargetRecord]) -> list[str]:
+    """From what each device's latency is predicted, and whether the device is here."""
+    lines = []
+    for record in records:
+        if record.forecast is None:
+            continue
+        t, source = record.target, PREDICTION_SOURCES[record.forecast.basis]
+        here = "the front is measured on it" if t.place.here else "not here, so not measured"
+        lines.append(f"Latency on {t.label} is predicted from {source} ({t.place.name}; {here}).")
+        lines += [f"{t.place.label}: {note}" for note in record.forecast.notes]
+    return lines
+
+
+def _macs_lines(survey: Survey) -> list[str]:
+    """What a MACs budget means, and where the smallest preset stands; nothing without one."""
+    for constraint in survey.problem.constraints:
+        if constraint.target_metric.name == "macs" and constraint.high is not None:
+            cost = survey.preset_costs
+            verdict = "fits" if constraint.limit.holds(cost.macs) else "does not fit"
+            return [
+                f"{constraint.high / 1e9:.4g} GFLOPs here are {describe_macs(constraint.high)}. "
+                f"{survey.preset} has {describe_macs(cost.macs, cost.attention_macs)}: it "
+                f"{verdict}."
+            ]
+    return []

@@ -1,0 +1,34 @@
+"""How a search tells what it is doing, as values; whoever listens finds the words."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from smt_nas.runtime.progress import NullProgress, ProgressListener
+from smt_nas.search.survey import Survey
+
+
+class SearchListener(ProgressListener, Protocol):
+    """Hears what a search does; its phases are `evaluate`, `count` and `time`."""
+
+    def surveyed(self, survey: Survey) -> None:
+        """The space was surveyed; nothing is evaluated yet."""
+
+    def exhausted(self, space: str, tried: int, wanted: int) -> None:
+        """The budget leaves no more networks of the space; `tried` instead of those wanted."""
+
+    def interrupted(self) -> None:
+        """The user stopped it; the front of what is there follows."""
+
+
+class NullSearchProgress(NullProgress):
+    """Hears everything of a search and does nothing."""
+
+    def surveyed(self, survey: Survey) -> None:
+        """Drop a survey."""
+
+    def exhausted(self, space: str, tried: int, wanted: int) -> None:
+        """Drop an end."""
+
+    def interrupted(self) -> None:
+        """Drop an interruption."""
