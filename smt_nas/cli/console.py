@@ -115,7 +115,7 @@ class Talk:
 
     def surveyed(self, survey: Survey) -> None:
         """Lines on the space and the budgets."""
-        from smt_nas.report.survey import survey_lines
+        from smt_nas.report.search.survey import survey_lines
 
         for line in survey_lines(survey):
             self.say(line)

@@ -214,7 +214,7 @@ def front(
 
 
 def _show(outcome: Outcome, as_json: bool, show_all: bool, exit_code: bool = True) -> None:
-    from smt_nas.report.front import as_document, front_notes, front_table
+    from smt_nas.report.search.front import as_document, front_notes, front_table
 
     if as_json:
         console.show_json(as_document(outcome))

@@ -13,8 +13,8 @@ from smt_nas.evaluators import features, published_agreement
 from smt_nas.evaluators.predictor import PredictorEvaluator, fit_predictor
 from smt_nas.evaluators.training_set import Known
 from smt_nas.report.evidence import describe_evidence
-from smt_nas.report.front import as_document, front_notes, front_table
-from smt_nas.report.outside import edge_notes
+from smt_nas.report.search.front import as_document, front_notes, front_table
+from smt_nas.report.search.outside import edge_notes
 from smt_nas.search.strategies import History, Prior, SurrogateNSGA2
 from tests.fakes.benches import MICRO, bench
 from tests.fakes.recipes import quick

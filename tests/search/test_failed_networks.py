@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from smt_nas.evaluators import FunctionEvaluator
-from smt_nas.report.front import front_notes
+from smt_nas.report.search.front import front_notes
 from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.search import Settings, create_search, resume_search
 

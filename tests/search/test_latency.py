@@ -12,7 +12,7 @@ from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError, MeasurementError, StoreError, UnknownName
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.profilers import counters
-from smt_nas.report.front import as_document, front_notes, front_table
+from smt_nas.report.search.front import as_document, front_notes, front_table
 from smt_nas.search import Problem, Settings, create_search, resume_search, verify
 from smt_nas.search.study_notes import Timing
 from smt_nas.space import SearchSpace, baselines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from smt_nas.report.columns import BROKEN
+from smt_nas.report.search.columns import BROKEN
 from smt_nas.search import Outcome, TargetMetric
 from smt_nas.search.forecast import LatencyPrediction
 

@@ -11,10 +11,10 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from smt_nas.report.columns import Column, columns_of
 from smt_nas.report.evidence import describe_evidence
-from smt_nas.report.latency import latency_notes
-from smt_nas.report.outside import edge_notes, outside_document, outside_notes
+from smt_nas.report.search.columns import Column, columns_of
+from smt_nas.report.search.latency import latency_notes
+from smt_nas.report.search.outside import edge_notes, outside_document, outside_notes
 from smt_nas.search import Outcome, Result, Settings, Trial
 
 WIDTH = 80  # of a terminal: the table fits it

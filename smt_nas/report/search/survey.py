@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from smt_nas.budgets import describe_macs
 from smt_nas.metrics import METRICS
-from smt_nas.report.latency import PREDICTION_SOURCES
+from smt_nas.report.search.latency import PREDICTION_SOURCES
 from smt_nas.search.forecast import TargetRecord
 from smt_nas.search.objectives import TargetMetric
 from smt_nas.search.survey import SAMPLE, Survey

@@ -1,0 +1,1 @@
+"""What a search says: its survey, its front as table, notes and document."""
