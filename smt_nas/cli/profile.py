@@ -171,9 +171,9 @@ class _Options:
 
 def _threads(text: str) -> list[int | None]:
     from smt_nas.errors import ConfigError
-    from smt_nas.runtime.torch_settings import all_threads
+    from smt_nas.runtime.host import available_cores
 
-    most, counts = all_threads(), list[int | None]()
+    most, counts = available_cores(), list[int | None]()
     for word in text.split(","):
         word = word.strip()
         if word != "all" and not (word.isdecimal() and 1 <= int(word) <= most):

@@ -83,12 +83,12 @@ def _rate(
 ) -> Rate:
     """Ask evaluators on all cores, with a bar."""
     from smt_nas.runtime.engine import make_engine
-    from smt_nas.runtime.process_pool import available_cores
+    from smt_nas.runtime.process_pool import default_workers
     from smt_nas.search.evaluate import EvaluationRunner
 
     def evaluate(evaluator: Evaluator, archs: Sequence[Architecture]) -> list[Evaluation]:
         evaluations = []
-        with console.talk() as talk, make_engine(workers or available_cores()) as pool:
+        with console.talk() as talk, make_engine(workers or default_workers()) as pool:
             runner = EvaluationRunner(evaluator, pool, choices[evaluator.name], timeout)
             for evaluation in runner.evaluate(archs):
                 evaluations.append(evaluation)

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from smt_nas.devices.registry import cuda_gpus, local_sheet, local_sheets, tables_of
 from smt_nas.errors import MeasurementError
-from smt_nas.runtime.host import ROOT, foreign_share, host, open_rapl, sample, steal_share
-from smt_nas.runtime.nvml import Absent, Gpu, GpuSample, open_gpu
+from smt_nas.runtime.host import ROOT, foreign_share, open_rapl, read_host, sample_host, steal_share
+from smt_nas.runtime.nvml import Gpu, GpuSample, Unavailable, open_gpu
 
 State = Literal["ok", "missing", "unknown"]
 
@@ -93,9 +93,9 @@ def _cpu(root: Path) -> Check:
 
 
 def _load(root: Path) -> Check:
-    before = sample(root)
+    before = sample_host(root)
     time.sleep(_WATCH_S)
-    after = sample(root)
+    after = sample_host(root)
     foreign, steal = foreign_share(before, after), steal_share(before, after)
     if foreign is None or steal is None:
         return Check(
@@ -111,7 +111,7 @@ def _load(root: Path) -> Check:
 
 
 def _clock(root: Path) -> Check:
-    mhz = host(root).mhz
+    mhz = read_host(root).mhz
     if mhz is None:
         return Check("CPU clock", "unknown", "not told: a slowdown by heat would go unseen")
     return Check("CPU clock", "ok", f"{mhz:.0f} MHz at most, as far as it is told")
@@ -119,14 +119,14 @@ def _clock(root: Path) -> Check:
 
 def _rapl(root: Path) -> Check:
     counters = open_rapl(root)
-    if isinstance(counters, Absent):
+    if isinstance(counters, Unavailable):
         return Check("CPU energy", "missing", counters.reason, "Energy on the CPU is given as -.")
     return Check("CPU energy", "ok", "RAPL counters can be read")
 
 
 def _gpu_lines(nvml: Any) -> Iterator[Check]:
     first = open_gpu(nvml=nvml)
-    if isinstance(first, Absent):
+    if isinstance(first, Unavailable):
         way = "Predict instead: --gpu a100."
         yield Check("NVIDIA GPU", "missing", first.reason, way)
         return

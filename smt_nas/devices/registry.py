@@ -21,8 +21,8 @@ from smt_nas.devices.probe import probe_cpu, probe_gpu
 from smt_nas.devices.sheet import Sheet, SheetFile
 from smt_nas.errors import ConfigError, MeasurementError, SmtNasError, UnknownName
 from smt_nas.files import folders, looks_like_path
-from smt_nas.runtime.host import ROOT, host
-from smt_nas.runtime.nvml import Absent, Gpu, gpus, open_gpu
+from smt_nas.runtime.host import ROOT, read_host
+from smt_nas.runtime.nvml import Gpu, Unavailable, gpus, open_gpu
 from smt_nas.yaml import read_yaml, validated
 
 FOLDER = "profiles"
@@ -124,12 +124,12 @@ def local_sheet(device: str = "cpu", *, root: Path = ROOT, nvml: Any = None) -> 
         MeasurementError: this machine has no such device, or it does not say what it is.
     """
     if device == "cpu":
-        return _sheet_of_host(root) or probe_cpu(host(root))
+        return _sheet_of_host(root) or probe_cpu(read_host(root))
     gpu = cuda_gpus(nvml=nvml).get(device)
     if gpu is None:
         opened = open_gpu(int(device.removeprefix("cuda:")), nvml=nvml)
         hidden = "CUDA_VISIBLE_DEVICES hides it."
-        reason = opened.reason if isinstance(opened, Absent) else hidden
+        reason = opened.reason if isinstance(opened, Unavailable) else hidden
         raise MeasurementError(f"device {device}: {reason}")
     return _sheet_of_gpu(gpu) or probe_gpu(gpu)
 
@@ -167,7 +167,7 @@ def _begins(uuid: str | None, word: str) -> bool:
 
 
 def _sheet_of_host(root: Path) -> Sheet | None:
-    machine = host(root)
+    machine = read_host(root)
     for sheet in all_sheets():
         known = any(_reports(sheet, name) for name in machine.names)
         if sheet.kind == "cpu" and known and sheet.threads == machine.threads:

@@ -26,7 +26,7 @@ from smt_nas.nasbench.store import append_row, prepare_table, recover_rows
 from smt_nas.nasbench.table import TABLE, BenchCard
 from smt_nas.runtime.engine import make_engine
 from smt_nas.runtime.environment import environment
-from smt_nas.runtime.process_pool import available_cores
+from smt_nas.runtime.process_pool import default_workers
 from smt_nas.runtime.progress import NullProgress, ProgressListener
 from smt_nas.space import SearchSpace
 from smt_nas.train.assess import Question, assess
@@ -245,7 +245,7 @@ def _score_row(task: TrainingTask, result: Finished, world: World) -> BenchRow:
 def _choose_placement(device: str | None, workers: int | None) -> tuple[int, How]:
     """How many train at once, and where each does."""
     with joined(device) as world:
-        default = available_cores() if world.device.type == "cpu" else _ON_A_GPU
+        default = default_workers() if world.device.type == "cpu" else _ON_A_GPU
         processes = workers or default
         return processes, How(device=device, workers=readers(world.device, processes))
 

@@ -18,7 +18,7 @@ from smt_nas.profilers.clock import Clock, Runnable, SystemClock, run_for
 from smt_nas.profilers.reading import Reading, unknown
 from smt_nas.profilers.watch import open_gpu_of
 from smt_nas.runtime.host import Rapl, open_rapl
-from smt_nas.runtime.nvml import Absent, Gpu
+from smt_nas.runtime.nvml import Gpu, Unavailable
 
 _PERIOD_S = 0.02  # between questions for the power
 
@@ -116,24 +116,24 @@ class CpuCounter:
         """Nothing to stop."""
 
 
-def meter_of(device: str) -> Meter | Absent:
+def meter_of(device: str) -> Meter | Unavailable:
     """The best meter of `cpu` or `cuda:0`, or why there is none."""
     if device == "cpu":
         rapl = open_rapl()
-        return rapl if isinstance(rapl, Absent) else CpuCounter(rapl)
+        return rapl if isinstance(rapl, Unavailable) else CpuCounter(rapl)
     gpu = open_gpu_of(device)
-    return gpu if isinstance(gpu, Absent) else gpu_meter(gpu)
+    return gpu if isinstance(gpu, Unavailable) else gpu_meter(gpu)
 
 
-def gpu_meter(gpu: Gpu) -> Meter | Absent:
+def gpu_meter(gpu: Gpu) -> Meter | Unavailable:
     """The best meter of a GPU: its counter, else its power."""
     if gpu.mig:
-        return Absent("the counter of a GPU in slices holds the energy of all of them")
+        return Unavailable("the counter of a GPU in slices holds the energy of all of them")
     if gpu.energy_mj() is not None:
         return GpuCounter(gpu)
     if gpu.sample().power_w is not None:
         return GpuPower(gpu)
-    return Absent("this GPU tells neither its energy nor its power")
+    return Unavailable("this GPU tells neither its energy nor its power")
 
 
 @dataclass(frozen=True)
@@ -201,13 +201,13 @@ def measure_energy(runnable: Runnable) -> Reading:
         runnable: the network made ready, which has run before.
     """
     meter = meter_of(runnable.device)
-    if isinstance(meter, Absent):
+    if isinstance(meter, Unavailable):
         return unknown("measured", meter.reason.rstrip("."))
     try:
         energy = meter_energy(runnable, meter)
     finally:
         meter.close()
-    return unknown("measured", energy.reason) if isinstance(energy, Absent) else energy.reading
+    return unknown("measured", energy.reason) if isinstance(energy, Unavailable) else energy.reading
 
 
 def meter_energy(
@@ -217,7 +217,7 @@ def meter_energy(
     *,
     clock: Clock | None = None,
     sleep: Callable[[float], None] = time.sleep,
-) -> Energy | Absent:
+) -> Energy | Unavailable:
     """Measure energy with a meter.
 
     Args:
@@ -236,11 +236,11 @@ def meter_energy(
         return 0
 
     idle = _meter_work(rest, meter, clock)
-    if isinstance(idle, Absent):
+    if isinstance(idle, Unavailable):
         return idle
     whole, ended_by = _meter_windows(runnable, meter, windows, clock)
     if not whole:
-        return Absent(str(ended_by))
+        return Unavailable(str(ended_by))
     return Energy(
         per_image_mj=tuple(w.mj / (w.calls * runnable.conditions.batch) for w in whole),
         power_w=sum(w.mj for w in whole) / sum(w.seconds for w in whole) / 1e3,
@@ -259,15 +259,15 @@ class _MeteredWork:
     calls: int = 0
 
 
-def _meter_work(work: Callable[[], int], meter: Meter, clock: Clock) -> _MeteredWork | Absent:
+def _meter_work(work: Callable[[], int], meter: Meter, clock: Clock) -> _MeteredWork | Unavailable:
     """Energy and time of some work, which returns its calls."""
     before, start = meter.read_mj(), clock.wall_ns()
     calls = work()
     after, end = meter.read_mj(), clock.wall_ns()
     if before is None or after is None:
-        return Absent("the energy counter stopped answering")
+        return Unavailable("the energy counter stopped answering")
     if after <= before:
-        return Absent("the energy counter does not move")
+        return Unavailable("the energy counter does not move")
     return _MeteredWork(after - before, (end - start) / 1e9, calls)
 
 
@@ -285,7 +285,7 @@ def _meter_windows(
             window = _meter_work(run, meter, clock)
         except Exception as error:  # the network's own code, or a GPU that fell off
             return whole, one_line(error)
-        if isinstance(window, Absent):
+        if isinstance(window, Unavailable):
             return whole, window.reason
         whole.append(window)
     return whole, None

@@ -19,7 +19,7 @@ from smt_nas.profilers.clock import Clock, Runnable, SystemClock
 from smt_nas.profilers.measurement import Measurement, RunContext, Samples, assess_quality
 from smt_nas.profilers.stats import Floats, half_width, ratio_interval, thirds
 from smt_nas.profilers.watch import Watcher, watcher_of
-from smt_nas.runtime.host import host
+from smt_nas.runtime.host import available_cores
 
 GPU_PRECISION, CPU_PRECISION = 0.005, 0.01
 MARGINS = {"cpu": 0.03, "cuda": 0.01}
@@ -156,7 +156,7 @@ class SampleCollector:
     def __init__(self, runnable: Runnable, clock: Clock) -> None:
         self._runnable, self._clock = runnable, clock
         self._stream = clock.stream(runnable.device)
-        threads = None if self._stream else (runnable.conditions.threads or host().threads)
+        threads = None if self._stream else (runnable.conditions.threads or available_cores())
         self.samples = Samples(runnable.name, runnable.device, runnable.conditions, threads)
 
     def run_first(self) -> None:

@@ -15,8 +15,8 @@ import psutil
 import torch
 
 from smt_nas.profilers.measurement import Concern, WatchReport
-from smt_nas.runtime.host import HostSample, foreign_share, sample, steal_share
-from smt_nas.runtime.nvml import Absent, Gpu, GpuSample, open_gpu
+from smt_nas.runtime.host import HostSample, foreign_share, sample_host, steal_share
+from smt_nas.runtime.nvml import Gpu, GpuSample, Unavailable, open_gpu
 
 MAX_FOREIGN = 0.05  # share of the machine's CPU time that others may use
 MAX_THROTTLED = 0.05  # share of readings in which the clocks may be held back
@@ -43,10 +43,10 @@ def watcher_of(device: str) -> Watcher:
     if device == "cpu":
         return HostWatcher()
     gpu = open_gpu_of(device)
-    return NullWatcher(gpu.reason) if isinstance(gpu, Absent) else GpuWatcher(gpu)
+    return NullWatcher(gpu.reason) if isinstance(gpu, Unavailable) else GpuWatcher(gpu)
 
 
-def open_gpu_of(device: str) -> Gpu | Absent:
+def open_gpu_of(device: str) -> Gpu | Unavailable:
     """The GPU of `cuda:0`, found by its UUID, as CUDA may count in another order than NVML."""
     where = torch.device(device)
     uuid = getattr(torch.cuda.get_device_properties(where), "uuid", None)
@@ -82,7 +82,7 @@ class HostWatcher:
         read: gives the state of the machine.
     """
 
-    def __init__(self, read: Callable[[], HostSample] = sample) -> None:
+    def __init__(self, read: Callable[[], HostSample] = sample_host) -> None:
         self._read = read
         self._samples: list[HostSample] = []
 

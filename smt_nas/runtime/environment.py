@@ -17,9 +17,9 @@ import torch
 
 from smt_nas import __version__
 from smt_nas.conditions import Conditions
-from smt_nas.runtime.host import host, sample
-from smt_nas.runtime.nvml import Absent, Gpu, open_gpu
-from smt_nas.runtime.torch_settings import all_threads, apply_torch_settings
+from smt_nas.runtime.host import available_cores, read_host, sample_host
+from smt_nas.runtime.nvml import Gpu, Unavailable, open_gpu
+from smt_nas.runtime.torch_settings import apply_torch_settings
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _PER_ROW = "only where the precision is tf32"  # a stamp of several conditions
@@ -60,14 +60,14 @@ def _software() -> dict[str, Any]:
 
 
 def _cpu(conditions: Conditions | None) -> dict[str, Any]:
-    this, threads = host(), None if conditions is None else conditions.threads
+    this, threads = read_host(), None if conditions is None else conditions.threads
     return {
         "cpu": this.name or this.family,
         "cpu_threads": this.threads,
-        "torch_threads": threads or all_threads(),
+        "torch_threads": threads or available_cores(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "mkldnn": _mkldnn(),
-        "load": sample().load1,
+        "load": sample_host().load1,
     }
 
 
@@ -92,7 +92,7 @@ def _opened(device: torch.device) -> Gpu | None:
     """The GPU by its UUID, as CUDA may count in another order than NVML."""
     uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)
     gpu = open_gpu(device.index or 0, uuid=None if uuid is None else str(uuid))
-    return None if isinstance(gpu, Absent) else gpu
+    return None if isinstance(gpu, Unavailable) else gpu
 
 
 def _switches(device: str, conditions: Conditions | None) -> dict[str, Any]:

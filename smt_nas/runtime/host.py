@@ -1,19 +1,23 @@
-"""What Linux says of this machine: its CPU, load, stolen time, frequency, energy (RAPL).
+"""What the system says of this machine: its CPU, load, stolen time, frequency, energy (RAPL).
 
-Everything is read below a root folder, so that a test can lay one out. What is not there is None.
+psutil tells what it knows on every system. Linux alone tells the rest, in files below a root folder
+that a test can lay out. What is not told is None.
 """
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
-from smt_nas.runtime.nvml import Absent
+import psutil
+
+from smt_nas.runtime.nvml import Unavailable
 
 ROOT = Path("/")
-_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100  # of /proc, per second
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -65,41 +69,48 @@ class HostSample:
     mhz: float | None
 
 
-def host(root: Path = ROOT) -> Host:
+def available_cores() -> int:
+    """Hardware threads that this process may use, at least 1."""
+    allowed = _ask(lambda: psutil.Process().cpu_affinity())  # macOS has none
+    return len(allowed) if allowed else psutil.cpu_count() or 1
+
+
+def read_host(root: Path = ROOT) -> Host:
     """What this machine's CPU is."""
-    fields = _cpuinfo(root)
+    fields = _read_cpuinfo(root)
     words = [fields.get(k) for k in ("vendor_id", "cpu family", "model")]
     vendor, family, model = words
+    clocks = _ask(lambda: psutil.cpu_freq(percpu=True)) or []
     return Host(
         name=fields.get("model name"),
         family=f"{vendor} family {family} model {model}" if None not in words else None,
-        threads=_threads(root),
-        mhz=_highest_mhz(root),
+        threads=available_cores(),
+        mhz=max((clock.max or clock.current for clock in clocks), default=None),
         flags=frozenset((fields.get("flags") or fields.get("Features") or "").split()),
-        cache_mb=_last_cache_mb(root),
+        cache_mb=_read_last_cache_mb(root),
     )
 
 
-def sample(root: Path = ROOT) -> HostSample:
+def sample_host(root: Path = ROOT) -> HostSample:
     """Load, stolen time and our own share, now."""
-    cpu = _stat(root)
-    clocks = _mhz(root)
-    load = (_read(root / "proc/loadavg") or "").split()
+    times = _ask(psutil.cpu_times)
+    load = _ask(psutil.getloadavg)
+    clock = _ask(psutil.cpu_freq)
     return HostSample(
         time_s=time.perf_counter(),
-        cpus=os.cpu_count() or 1,
-        busy_s=None if cpu is None else sum(cpu[i] for i in (0, 1, 2, 5, 6)) / _TICKS,
-        steal_s=None if cpu is None or len(cpu) < 8 else cpu[7] / _TICKS,
+        cpus=psutil.cpu_count() or 1,
+        busy_s=None if times is None else _busy_s(times),
+        steal_s=getattr(times, "steal", None),
         own_s=_own_s(root),
-        load1=float(load[0]) if load else None,
-        mhz=sum(clocks) / len(clocks) if clocks else None,
+        load1=None if load is None else load[0],
+        mhz=clock.current if clock else None,
     )
 
 
 def foreign_share(before: HostSample, after: HostSample) -> float | None:
     """Share of the machine's CPU time that others used between two samples, in [0, 1].
 
-    /proc counts in steps of 10 ms: a window below half a second says little.
+    Systems count in steps of 10 ms: a window below half a second says little.
     """
     return _share(before, after, "busy_s", "own_s")
 
@@ -111,11 +122,11 @@ def steal_share(before: HostSample, after: HostSample) -> float | None:
 
 def _share(a: HostSample, b: HostSample, plus: str, minus: str | None = None) -> float | None:
     values: list[float | None] = [getattr(s, f) for f in (plus, minus) if f for s in (b, a)]
-    told = [v for v in values if v is not None]
+    known = [v for v in values if v is not None]
     capacity = (b.time_s - a.time_s) * a.cpus
-    if len(told) < len(values) or capacity <= 0:
+    if len(known) < len(values) or capacity <= 0:
         return None
-    used = told[0] - told[1] - (told[2] - told[3] if minus else 0.0)
+    used = known[0] - known[1] - (known[2] - known[3] if minus else 0.0)
     return min(max(used / capacity, 0.0), 1.0)
 
 
@@ -124,7 +135,7 @@ class Rapl:
 
     def __init__(self, counters: tuple[tuple[Path, int], ...]) -> None:
         self._counters = counters  # file, and the value it wraps at, in microjoules
-        self._last = [_whole(path) for path, _ in counters]
+        self._last = [_read_whole(path) for path, _ in counters]
         self._sum_uj = 0
 
     def energy_mj(self) -> float | None:
@@ -132,7 +143,7 @@ class Rapl:
 
         A counter wraps after some minutes at full power: one wrap between two calls is set right.
         """
-        now = [_whole(path) for path, _ in self._counters]
+        now = [_read_whole(path) for path, _ in self._counters]
         for before, value, (_, span) in zip(self._last, now, self._counters, strict=True):
             if before is None or value is None:
                 return None
@@ -141,16 +152,64 @@ class Rapl:
         return self._sum_uj / 1e3
 
 
-def open_rapl(root: Path = ROOT) -> Rapl | Absent:
+def open_rapl(root: Path = ROOT) -> Rapl | Unavailable:
     """Open the energy counters of this machine's CPUs, or say why there are none."""
     folder = root / "sys/class/powercap"
     zones = [z for z in sorted(folder.glob("*-rapl:*")) if z.name.count(":") == 1]
     if not zones:
-        return Absent("this kernel shows no RAPL counters (virtual machines hide them).")
-    counters = tuple((z / "energy_uj", _whole(z / "max_energy_range_uj") or 0) for z in zones)
-    if any(_whole(path) is None for path, _ in counters):
-        return Absent("RAPL counters are there, but only root reads them. `chmod a+r` them.")
+        return Unavailable("this kernel shows no RAPL counters (virtual machines hide them).")
+    counters = tuple((z / "energy_uj", _read_whole(z / "max_energy_range_uj") or 0) for z in zones)
+    if any(_read_whole(path) is None for path, _ in counters):
+        return Unavailable("RAPL counters are there, but only root reads them. `chmod a+r` them.")
     return Rapl(counters)
+
+
+def _ask(question: Callable[[], _T]) -> _T | None:
+    """What psutil answers; None where this system does not tell."""
+    try:
+        return question()
+    except (psutil.Error, OSError, NotImplementedError, AttributeError):
+        return None
+
+
+def _busy_s(times: Any) -> float:
+    """Seconds that all CPUs worked; not every system tells of each kind of work."""
+    kinds = ("user", "nice", "system", "irq", "softirq")
+    return float(sum(getattr(times, kind, 0.0) for kind in kinds))
+
+
+def _own_s(root: Path) -> float | None:
+    """CPU seconds of this process, of its children that ended, and of those that run."""
+    mine = _cpu_s(None)
+    if mine is None:
+        return None
+    return mine + sum(_cpu_s(pid) or 0.0 for pid in _descendants(root))
+
+
+def _cpu_s(pid: int | None) -> float | None:
+    """CPU seconds of a process (None: of this one) and of its children that ended."""
+    times = _ask(lambda: psutil.Process(pid).cpu_times())
+    kinds = ("user", "system", "children_user", "children_system")
+    return None if times is None else float(sum(getattr(times, kind, 0.0) for kind in kinds))
+
+
+def _descendants(root: Path) -> list[int]:
+    """Processes below this one.
+
+    Linux lists children by parent. psutil looks through every process of the machine instead, which
+    takes a hundred times as long: too long between two rounds of a measurement.
+    """
+    task = root / "proc/self/task"
+    if not any(task.glob("*/children")):
+        children = _ask(lambda: psutil.Process().children(recursive=True))
+        return [child.pid for child in children or ()]
+    pids, left = list[int](), [task]
+    while left:
+        for path in left.pop().glob("*/children"):
+            children_here = [int(pid) for pid in (_read(path) or "").split()]
+            pids += children_here
+            left += [root / f"proc/{pid}/task" for pid in children_here]
+    return pids
 
 
 def _read(path: Path) -> str | None:
@@ -160,71 +219,20 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def _whole(path: Path) -> int | None:
+def _read_whole(path: Path) -> int | None:
     text = (_read(path) or "").strip()
     return int(text) if text.isdecimal() else None
 
 
-def _cpuinfo(root: Path) -> dict[str, str]:
-    """The first processor's fields."""
+def _read_cpuinfo(root: Path) -> dict[str, str]:
+    """The first processor's fields; psutil tells no names and no instruction sets."""
     first = (_read(root / "proc/cpuinfo") or "").split("\n\n", 1)[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {key.strip(): value.strip() for key, _, value in pairs if value.strip()}
 
 
-def _mhz(root: Path) -> list[float]:
-    lines = (_read(root / "proc/cpuinfo") or "").splitlines()
-    return [float(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")]
-
-
-def _highest_mhz(root: Path) -> float | None:
-    khz = _whole(root / "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")
-    return khz / 1e3 if khz else max(_mhz(root), default=None)
-
-
-def _threads(root: Path) -> int:
-    if root != ROOT:
-        lines = (_read(root / "proc/cpuinfo") or "").splitlines()
-        return sum(line.startswith("processor") for line in lines) or 1
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
-
-
-def _last_cache_mb(root: Path) -> float | None:
+def _read_last_cache_mb(root: Path) -> float | None:
     folder = root / "sys/devices/system/cpu/cpu0/cache"
     sizes = [(_read(p) or "").strip() for p in folder.glob("index*/size")]
     kib = [int(s[:-1]) for s in sizes if s.endswith("K") and s[:-1].isdecimal()]
     return max(kib) / 1024 if kib else None
-
-
-def _stat(root: Path) -> list[int] | None:
-    """Ticks of all CPUs: user, nice, system, idle, iowait, irq, softirq, steal."""
-    words = (_read(root / "proc/stat") or "").partition("\n")[0].split()
-    return [int(w) for w in words[1:]] if len(words) >= 8 and words[0] == "cpu" else None
-
-
-def _own_s(root: Path) -> float | None:
-    """CPU seconds of this process, of its children that ended, and of those that run."""
-    mine = _process_s(root, "self", ended=True)
-    if mine is None:
-        return None
-    return mine + sum(_process_s(root, pid, ended=True) or 0.0 for pid in _descendants(root))
-
-
-def _process_s(root: Path, pid: str, *, ended: bool) -> float | None:
-    text = _read(root / "proc" / pid / "stat")
-    if text is None:
-        return None
-    fields = text.rpartition(")")[2].split()  # from the third on; a name may hold spaces
-    return sum(int(f) for f in fields[11 : 15 if ended else 13]) / _TICKS
-
-
-def _descendants(root: Path) -> list[str]:
-    """Process ids below this process, as far as the kernel lists children."""
-    found, left = list[str](), ["self"]
-    while left:
-        for path in (root / "proc" / left.pop() / "task").glob("*/children"):
-            children = (_read(path) or "").split()
-            found += children
-            left += children
-    return found

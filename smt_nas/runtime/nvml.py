@@ -17,7 +17,7 @@ from smt_nas.fingerprint import fingerprint
 
 
 @dataclass(frozen=True)
-class Absent:
+class Unavailable:
     """Stands where an instrument would; `reason` is one sentence for the user."""
 
     reason: str
@@ -195,7 +195,7 @@ class Gpu:
         self.lost = True
 
 
-def open_gpu(index: int = 0, *, uuid: str | None = None, nvml: Any = None) -> Gpu | Absent:
+def open_gpu(index: int = 0, *, uuid: str | None = None, nvml: Any = None) -> Gpu | Unavailable:
     """Open one GPU, or say why there is none.
 
     Args:
@@ -204,10 +204,10 @@ def open_gpu(index: int = 0, *, uuid: str | None = None, nvml: Any = None) -> Gp
         nvml: stands for the `pynvml` module.
     """
     library = _library(nvml)
-    if isinstance(library, Absent):
+    if isinstance(library, Unavailable):
         return library
     count = _count(library)
-    if isinstance(count, Absent):
+    if isinstance(count, Unavailable):
         return count
     if uuid is not None:
         wanted = uuid.lower().removeprefix("gpu-")
@@ -215,21 +215,21 @@ def open_gpu(index: int = 0, *, uuid: str | None = None, nvml: Any = None) -> Gp
             if gpu.uuid is not None and gpu.uuid.lower().removeprefix("gpu-") == wanted:
                 return gpu
         if count > 1:  # of one GPU it can only be that: slices have UUIDs of their own
-            return Absent(f"NVML knows no GPU of UUID {uuid}.")
+            return Unavailable(f"NVML knows no GPU of UUID {uuid}.")
     if not 0 <= index < count:
         known = "cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
-        return Absent(f"there is no GPU {index} here. Use {known}.")
+        return Unavailable(f"there is no GPU {index} here. Use {known}.")
     handle = _call(library, "nvmlDeviceGetHandleByIndex", index)
     if handle is None:
-        return Absent(f"the driver does not open GPU {index}: it may have fallen off the bus.")
+        return Unavailable(f"the driver does not open GPU {index}: it may have fallen off the bus.")
     return Gpu(library, handle, index)
 
 
 def gpus(*, nvml: Any = None) -> list[Gpu]:
     """Every GPU that opens; none where there is no driver."""
     library = _library(nvml)
-    count = library if isinstance(library, Absent) else _count(library)
-    return [] if isinstance(count, Absent) else list(_each(library, count))
+    count = library if isinstance(library, Unavailable) else _count(library)
+    return [] if isinstance(count, Unavailable) else list(_each(library, count))
 
 
 def _each(library: Any, count: int) -> Iterator[Gpu]:
@@ -240,24 +240,24 @@ def _each(library: Any, count: int) -> Iterator[Gpu]:
 
 
 def _library(nvml: Any) -> Any:
-    """The library, initialised, or `Absent`."""
+    """The library, initialised, or `Unavailable`."""
     if nvml is None:
         try:
             nvml = importlib.import_module("pynvml")
         except ImportError:
-            return Absent("nvidia-ml-py is not installed. `pip install nvidia-ml-py`.")
+            return Unavailable("nvidia-ml-py is not installed. `pip install nvidia-ml-py`.")
     try:
         nvml.nvmlInit()
     except Exception as error:  # of whatever kind: without it nothing can be asked
-        return Absent(f"NVML does not start ({_words(error)}). Install the NVIDIA driver.")
+        return Unavailable(f"NVML does not start ({_words(error)}). Install the NVIDIA driver.")
     return nvml
 
 
-def _count(library: Any) -> int | Absent:
+def _count(library: Any) -> int | Unavailable:
     count = _call(library, "nvmlDeviceGetCount")
     if count is None:
-        return Absent("NVML does not say how many GPUs there are. Reload the NVIDIA driver.")
-    return int(count) or Absent("the NVIDIA driver is there, but sees no GPU.")
+        return Unavailable("NVML does not say how many GPUs there are. Reload the NVIDIA driver.")
+    return int(count) or Unavailable("the NVIDIA driver is there, but sees no GPU.")
 
 
 def _call(

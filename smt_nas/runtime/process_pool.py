@@ -18,6 +18,8 @@ from multiprocessing.connection import Connection, Pipe, wait
 from threading import Thread
 from typing import Any, TypeVar
 
+from smt_nas.runtime.host import available_cores
+
 _Argument = TypeVar("_Argument")
 _Answer = TypeVar("_Answer")
 MOST = 8
@@ -26,10 +28,9 @@ _NAP_S = 3600.0  # the longest wait in one go: the system's own limit is some da
 _DYING_S = 5.0  # from the end of a worker's socket to the end of its process
 
 
-def available_cores() -> int:
-    """Worker processes worth having: the cores this process may use, at most `MOST`."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(MOST, cores or 1)
+def default_workers() -> int:
+    """Worker processes worth having: a core each, at most `MOST`."""
+    return min(MOST, available_cores())
 
 
 class ProcessPool:

@@ -6,29 +6,24 @@ Setting the few that differ takes about a microsecond.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from smt_nas.conditions import Conditions
+from smt_nas.runtime.host import available_cores
 
 
 @contextmanager
 def apply_torch_settings(conditions: Conditions, device: torch.device) -> Iterator[None]:
     """Run a block under the switches of `conditions`."""
     if device.type == "cpu":
-        with _threads(conditions.threads or all_threads()):
+        with _threads(conditions.threads or available_cores()):
             yield
     else:
         with _cuda(tf32=conditions.precision == "tf32"):
             yield
-
-
-def all_threads() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from smt_nas.evaluators import (
 )
 from smt_nas.evaluators.base import SpaceBound
 from smt_nas.metrics import METRICS
-from smt_nas.runtime.process_pool import available_cores
+from smt_nas.runtime.process_pool import default_workers
 from smt_nas.search.evaluator_change import OpenedStudy, check_evaluator, open_study
 from smt_nas.search.listener import NullSearchProgress, SearchListener
 from smt_nas.search.objectives import FROM_LATENCY
@@ -145,7 +145,7 @@ def _search(
         study=opened.study,
         evaluator=evaluator,
         listener=listener,
-        workers=workers or available_cores(),
+        workers=workers or default_workers(),
         superseded=opened.superseded,
     )
 

@@ -12,8 +12,9 @@ import torch
 from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions
 from smt_nas.errors import SmtNasError, StoreError, one_line
+from smt_nas.runtime.host import available_cores
 from smt_nas.runtime.progress import NullProgress
-from smt_nas.runtime.torch_settings import all_threads, apply_torch_settings
+from smt_nas.runtime.torch_settings import apply_torch_settings
 from smt_nas.train.process_group import World, joined
 from smt_nas.train.run import Asked, start
 from smt_nas.train.settings import How
@@ -73,4 +74,4 @@ def alone(job: Job) -> Iterator[World]:
 def readers(device: torch.device, processes: int) -> int | None:
     """Processes that read images, of each that trains; those on one GPU share the cores."""
     shared = device.type == "cuda" and processes > 1
-    return max(1, all_threads() // processes) if shared else None
+    return max(1, available_cores() // processes) if shared else None

@@ -15,8 +15,8 @@ from torch import nn
 from smt_nas import __version__
 from smt_nas.errors import StoreError, TrainingError
 from smt_nas.models import SMT, build
+from smt_nas.runtime.host import available_cores
 from smt_nas.runtime.progress import EpochMetrics, TrainingListener
-from smt_nas.runtime.torch_settings import all_threads
 from smt_nas.train.assemble import assemble, check
 from smt_nas.train.data.loader import (
     Loading,
@@ -252,7 +252,7 @@ class Prepared:
             return self.how.workers
         if self.world.device.type != "cuda":
             return 0
-        return min(_MOST_WORKERS, max(1, all_threads() // self.world.size))
+        return min(_MOST_WORKERS, max(1, available_cores() // self.world.size))
 
 
 def prepare(

@@ -18,8 +18,8 @@ def at_once(monkeypatch):
 
 
 @pytest.fixture
-def root(tmp_path):
-    return laid.machine(tmp_path)
+def root(tmp_path, monkeypatch):
+    return laid.machine(monkeypatch, tmp_path)
 
 
 def lines(root, nvml=None, **kwargs):
@@ -110,18 +110,19 @@ def test_others_on_the_gpu(root):
 
 
 def test_others_on_the_cpu(root, monkeypatch):
-    samples = iter([0, 100])
+    fake, busy = laid.install(monkeypatch), iter([0.0, 1.0])
 
     def sample(root):
-        laid.stat(root, busy=next(samples))
+        fake.busy = next(busy)
         return real(root)
 
-    real = doctor.sample
-    monkeypatch.setattr(doctor, "sample", sample)
+    real = doctor.sample_host
+    monkeypatch.setattr(doctor, "sample_host", sample)
     assert lines(root)["CPU load"].state == "missing"
 
 
-def test_a_machine_that_tells_nothing(tmp_path):
+def test_a_machine_that_tells_nothing(tmp_path, monkeypatch):
+    laid.install(monkeypatch, busy=None, steal=None, mhz=None, load=None, processes={})
     found = states(tmp_path)
     assert found["CPU"] == found["CPU load"] == found["CPU clock"] == "unknown"
 

@@ -104,8 +104,11 @@ def test_a_slice_is_not_the_device_of_the_sheet():
     assert locate(load_sheet("a100"), nvml=fakes.mig_slice()) is None
 
 
-def test_what_is_probed_is_here(tmp_path):
-    root, nvml = laid.machine(tmp_path, cpus=64), FakeNvml(GpuState(name="NVIDIA Unheard"))
+def test_what_is_probed_is_here(tmp_path, monkeypatch):
+    root, nvml = (
+        laid.machine(monkeypatch, tmp_path, cpus=64),
+        FakeNvml(GpuState(name="NVIDIA Unheard")),
+    )
     found = local_sheets(root=root, nvml=nvml)
     assert list(found) == ["cpu", "cuda:0"]
     for device, sheet in found.items():
@@ -144,14 +147,14 @@ def test_a_device_that_is_not_there(device, nvml, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_listed_cpu(tmp_path):
-    root = laid.machine(tmp_path)
+def test_a_listed_cpu(tmp_path, monkeypatch):
+    root = laid.machine(monkeypatch, tmp_path)
     assert local_sheet("cpu", root=root).key == "epyc_zen3_2cpu"
     assert locate(load_sheet("epyc"), root=root) == "cpu"
 
 
-def test_the_same_cpu_with_other_threads_is_probed(tmp_path):
-    root = laid.machine(tmp_path, cpus=64)
+def test_the_same_cpu_with_other_threads_is_probed(tmp_path, monkeypatch):
+    root = laid.machine(monkeypatch, tmp_path, cpus=64)
     sheet = local_sheet("cpu", root=root)
     assert (sheet.probed, sheet.threads, sheet.key) == (True, 64, "amd-epyc-64cpu")
     assert sheet.peak("fp32") == pytest.approx(64 * 32 * 2.445e-3, rel=1e-3)
@@ -162,14 +165,15 @@ def test_the_same_cpu_with_other_threads_is_probed(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "per_clk"), [("avx2 avx512f", 64), ("avx2", 32), ("avx", 16), ("sse2", 4)]
 )
-def test_an_unlisted_cpu_is_probed(tmp_path, flags, per_clk):
+def test_an_unlisted_cpu_is_probed(tmp_path, flags, per_clk, monkeypatch):
     cpu = OTHER_CPU.replace("fpu sse2 avx fma avx2", flags)
-    sheet = local_sheet("cpu", root=laid.machine(tmp_path, cpus=4, cpu=cpu))
+    sheet = local_sheet("cpu", root=laid.machine(monkeypatch, tmp_path, cpus=4, cpu=cpu))
     assert (sheet.probed, sheet.fp32_flops_per_clk) == (True, per_clk)
     assert sheet.name == "A CPU nobody listed" and sheet.kind == "cpu"
 
 
-def test_a_machine_that_tells_nothing_is_still_a_cpu(tmp_path):
+def test_a_machine_that_tells_nothing_is_still_a_cpu(tmp_path, monkeypatch):
+    laid.install(monkeypatch, mhz=None)
     sheet = local_sheet("cpu", root=tmp_path)
     assert sheet.probed and sheet.peak("fp32") > 0 and "assumed" in sheet.source("boost_ghz")
 

@@ -1,6 +1,12 @@
-"""A machine laid out as files: what `smt_nas.runtime.host` reads below its root."""
+"""A machine as `smt_nas.runtime.host` sees it: what psutil tells, and files below a root."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+
+from smt_nas.runtime import host
 
 CPU = """processor\t: {i}
 vendor_id\t: AuthenticAMD
@@ -12,30 +18,90 @@ flags\t\t: fpu sse2 avx fma avx2
 """
 
 
-def machine(root: Path, cpus: int = 2, cpu: str = CPU) -> Path:
-    """Write /proc/cpuinfo, /proc/stat, /proc/loadavg and this process below `root`."""
+@dataclass
+class Process:
+    """CPU seconds of one process, and of its children that ended."""
+
+    seconds: float = 0.0
+    ended: float = 0.0
+    cpus: int = 2
+    below: list = field(default_factory=list)
+
+    def cpu_affinity(self):
+        return list(range(self.cpus))
+
+    def children(self, recursive):
+        return self.below
+
+    def cpu_times(self):
+        return SimpleNamespace(
+            user=self.seconds, system=0.0, children_user=self.ended, children_system=0.0
+        )
+
+
+@dataclass
+class FakePsutil:
+    """What psutil tells of a machine; None is raised as psutil raises what it cannot tell."""
+
+    cpus: int = 2
+    busy: float | None = 0.0
+    steal: float | None = 0.0
+    mhz: float | None = 2445.406
+    highest_mhz: float = 0.0
+    load: float | None = 0.5
+    processes: dict = field(default_factory=lambda: {None: Process()})  # by id; None: ours
+    Error = psutil.Error
+
+    def cpu_count(self):
+        return self.cpus
+
+    def cpu_times(self):
+        _told(self.busy)
+        steal = {} if self.steal is None else {"steal": self.steal}
+        return SimpleNamespace(user=self.busy, nice=0.0, system=0.0, idle=99.0, **steal)
+
+    def cpu_freq(self, percpu=False):
+        if self.mhz is None:
+            return [] if percpu else None
+        clock = SimpleNamespace(current=self.mhz, max=self.highest_mhz)
+        return [clock] * self.cpus if percpu else clock
+
+    def getloadavg(self):
+        return (_told(self.load), 0.2, 0.1)
+
+    def Process(self, pid=None):
+        if pid not in self.processes:
+            raise psutil.NoSuchProcess(pid)
+        process = self.processes[pid]
+        if process is None:
+            raise psutil.AccessDenied(pid)
+        process.cpus = self.cpus
+        return process
+
+
+def _told(value):
+    if value is None:
+        raise NotImplementedError
+    return value
+
+
+def install(monkeypatch, **told):
+    """Let `smt_nas.runtime.host` ask a fake psutil; returns it."""
+    fake = FakePsutil(**told)
+    monkeypatch.setattr(host, "psutil", fake)
+    return fake
+
+
+def machine(monkeypatch, root: Path, cpus: int = 2, cpu: str = CPU) -> Path:
+    """Let this machine have these CPUs; write /proc/cpuinfo below `root`."""
+    install(monkeypatch, cpus=cpus)
     write(root, "proc/cpuinfo", "\n".join(cpu.format(i=i) for i in range(cpus)))
-    stat(root)
-    write(root, "proc/loadavg", "0.50 0.20 0.10 2/100 999\n")
-    own(root, 0)
     return root
 
 
-def stat(root: Path, busy: int = 0, steal: int = 0) -> None:
-    """Ticks (10 ms) that all CPUs worked, and that were stolen."""
-    write(root, "proc/stat", f"cpu  {busy} 0 0 9999 5 0 0 {steal} 0 0\ncpu0 0 0 0 0\n")
-
-
-def own(root: Path, ticks: int, ended: int = 0) -> None:
-    """Ticks of this process and of its children that ended."""
-    process(root, "self", ticks, ended)
-
-
-def process(root: Path, pid: str, ticks: int, ended: int = 0, children: str = "") -> None:
-    """One process: its ticks, those of its ended children, ids of those that run."""
-    fields = ["S", *["0"] * 10, str(ticks), "0", str(ended), "0", *["0"] * 20]
-    write(root, f"proc/{pid}/stat", f"7 (a (wild) name) {' '.join(fields)}\n")
-    write(root, f"proc/{pid}/task/1/children", children)
+def children(root: Path, pid: str, *below: int) -> None:
+    """The processes that `pid` (or `self`) has started and that run."""
+    write(root, f"proc/{pid}/task/1/children", " ".join(map(str, below)))
 
 
 def rapl(root: Path, *microjoules: int, span: int = 1_000_000) -> None:

@@ -13,7 +13,7 @@ from smt_nas.profilers.energy import (
     measure_energy,
     meter_energy,
 )
-from smt_nas.runtime.nvml import Absent, open_gpu
+from smt_nas.runtime.nvml import Unavailable, open_gpu
 from tests.fakes import nvml
 from tests.fakes.clock import FakeClock, FakeRunnable
 from tests.fakes.waiting import wait_until
@@ -88,7 +88,7 @@ def test_a_counter_of_large_steps_is_read_over_long_windows():
 
 def test_a_frozen_counter_is_no_energy_of_zero():
     found, _, _ = metered(step_mj=1e12)
-    assert found == Absent("the energy counter does not move")
+    assert found == Unavailable("the energy counter does not move")
 
 
 def test_what_was_metered_before_the_gpu_fell_off_is_kept():
@@ -97,7 +97,7 @@ def test_what_was_metered_before_the_gpu_fell_off_is_kept():
     assert found.ended_by == "the energy counter stopped answering"
     assert found.reading.status == "unknown"
     assert "stopped answering" in found.reading.reason
-    assert metered(dies_at_ms=3000)[0] == Absent("the energy counter stopped answering")
+    assert metered(dies_at_ms=3000)[0] == Unavailable("the energy counter stopped answering")
 
 
 def test_a_call_that_fails_ends_it():
@@ -128,10 +128,10 @@ def test_windows_say_how_long():
 def test_the_best_meter_of_a_gpu():
     assert isinstance(gpu_meter(open_gpu(nvml=nvml.FakeNvml())), GpuCounter)
     sliced = gpu_meter(open_gpu(nvml=nvml.mig_slice()))
-    assert isinstance(sliced, Absent)
+    assert isinstance(sliced, Unavailable)
     assert "slices" in sliced.reason
     blind = nvml.FakeNvml(nvml.GpuState(energy_mj=None, power_mw=None))
-    assert isinstance(gpu_meter(open_gpu(nvml=blind)), Absent)
+    assert isinstance(gpu_meter(open_gpu(nvml=blind)), Unavailable)
 
 
 def test_an_estimate_is_said_to_be_one():
@@ -164,7 +164,7 @@ def test_power_that_cannot_be_asked_any_more_is_no_sum():
 
 def test_no_meter_is_a_figure_with_its_reason(monkeypatch):
     call = FakeRunnable(FakeClock(), 1.0)
-    monkeypatch.setattr(energy_module, "meter_of", lambda device: Absent("there is none."))
+    monkeypatch.setattr(energy_module, "meter_of", lambda device: Unavailable("there is none."))
     found = measure_energy(call)
     assert (found.value, found.reason, found.status) == (None, "there is none", "unknown")
     assert call.calls == 0

@@ -14,6 +14,7 @@ import torch
 import smt_nas
 from smt_nas.conditions import Conditions
 from smt_nas.runtime.environment import environment
+from smt_nas.runtime.host import available_cores
 from smt_nas.runtime.nvml import open_gpu
 from tests.fakes.nvml import FakeNvml, GpuState, dying, without_counters, without_driver
 
@@ -46,7 +47,7 @@ def test_of_a_cpu_what_a_gpu_would_say_is_none():
     assert [found[k] for k in (*GPU, "tf32_matmul", "cudnn_benchmark")] == [None] * 7
     assert found["torch_threads"] == 1
     assert found["conditions"] == "b1 fp32 eager 1 thread"
-    assert environment("cpu")["torch_threads"] == len(os.sched_getaffinity(0))
+    assert environment("cpu")["torch_threads"] == available_cores()
     assert found["mkldnn"] is True
     assert "math" in found["sdpa"].split(", ")
 

@@ -1,91 +1,119 @@
-"""The host: load, stolen time, our own share and energy, below a root that is laid out here."""
+"""The host: load, stolen time, our own share and energy, of a machine that is laid out here."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from smt_nas.runtime.host import foreign_share, host, open_rapl, sample, steal_share
-from smt_nas.runtime.nvml import Absent
+from smt_nas.runtime.host import (
+    available_cores,
+    foreign_share,
+    open_rapl,
+    read_host,
+    sample_host,
+    steal_share,
+)
+from smt_nas.runtime.nvml import Unavailable
 from tests.fakes import machine as laid
 
 
 @pytest.fixture
-def root(tmp_path):
-    return laid.machine(tmp_path)
+def told(monkeypatch):
+    """What psutil tells."""
+    return laid.install(monkeypatch)
 
 
-def window(root, *, seconds=1.0, cpus=2, **after):
+def window(told, root, change, *, seconds=1.0):
     """Two samples a second apart, with counters moved in between."""
-    before = replace(sample(root), cpus=cpus, time_s=0.0)
-    after["change"]()
-    return before, replace(sample(root), cpus=cpus, time_s=seconds)
+    before = replace(sample_host(root), time_s=0.0)
+    change()
+    return before, replace(sample_host(root), time_s=seconds)
 
 
-def test_what_the_cpu_is(root):
+def test_what_the_cpu_is(monkeypatch, tmp_path):
+    root = laid.machine(monkeypatch, tmp_path)
     laid.write(root, "sys/devices/system/cpu/cpu0/cache/index2/size", "512K\n")
     laid.write(root, "sys/devices/system/cpu/cpu0/cache/index3/size", "32768K\n")
-    found = host(root)
-    assert found.names == ("AuthenticAMD family 25 model 1", "AMD EPYC")
-    assert (found.threads, found.mhz, found.cache_mb) == (2, 2445.406, 32)
-    assert "avx2" in found.flags and "avx512f" not in found.flags
-    laid.write(root, "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq", "3529000\n")
-    assert host(root).mhz == 3529
+    machine = read_host(root)
+    assert machine.names == ("AuthenticAMD family 25 model 1", "AMD EPYC")
+    assert (machine.threads, machine.mhz, machine.cache_mb) == (2, 2445.406, 32)
+    assert "avx2" in machine.flags and "avx512f" not in machine.flags
+    laid.install(monkeypatch, highest_mhz=3529.0)
+    assert read_host(root).mhz == 3529
 
 
-def test_a_sample(root):
-    laid.stat(root, busy=250, steal=7)
-    laid.own(root, 120, ended=30)
-    found = sample(root)
-    assert (found.busy_s, found.steal_s, found.own_s) == (2.5, 0.07, 1.5)
-    assert (found.load1, found.mhz) == (0.5, 2445.406)
+def test_a_sample(told, tmp_path):
+    told.busy, told.steal = 2.5, 0.07
+    told.processes[None] = laid.Process(1.2, ended=0.3)
+    sample = sample_host(tmp_path)
+    assert (sample.busy_s, sample.steal_s, sample.own_s) == (2.5, 0.07, 1.5)
+    assert (sample.load1, sample.mhz, sample.cpus) == (0.5, 2445.406, 2)
 
 
-def test_foreign_is_what_is_not_ours(root):
+def test_foreign_is_what_is_not_ours(told, tmp_path):
     def change():
-        laid.stat(root, busy=110, steal=10)
-        laid.own(root, 100)
+        told.busy, told.steal = 1.1, 0.1
+        told.processes[None] = laid.Process(1.0)
 
-    before, after = window(root, change=change)
+    before, after = window(told, tmp_path, change)
     assert foreign_share(before, after) == pytest.approx(0.05)  # 0.1 s of 2 CPU seconds
     assert steal_share(before, after) == pytest.approx(0.05)
 
 
-def test_children_are_ours(root):
+def test_children_are_ours(told, tmp_path):
     def change():
-        laid.stat(root, busy=100)
-        laid.process(root, "self", 10, children="41 42")
-        laid.process(root, "41", 40, children="43")
-        laid.process(root, "42", 20)
-        laid.process(root, "43", 30, ended=0)
+        told.busy = 1.0
+        told.processes |= {None: laid.Process(0.1), 41: laid.Process(0.4), 42: laid.Process(0.2)}
+        told.processes[43] = laid.Process(0.2, ended=0.1)
+        told.processes[45] = None  # nobody may look at it
+        laid.children(tmp_path, "self", 41, 42)
+        laid.children(tmp_path, "41", 43, 44, 45)  # 44 has ended meanwhile
 
-    before, after = window(root, change=change)
+    before, after = window(told, tmp_path, change)
     assert after.own_s == pytest.approx(1.0)
     assert foreign_share(before, after) == pytest.approx(0.0, abs=1e-9)
 
 
-def test_ours_rounded_up_is_not_less_than_nothing(root):
-    before, after = window(root, change=lambda: laid.own(root, 5))
+def test_children_are_ours_where_linux_does_not_list_them(told, tmp_path):
+    told.processes[7] = laid.Process(0.4)
+    told.processes[None].below = [SimpleNamespace(pid=7)]
+    assert sample_host(tmp_path).own_s == pytest.approx(0.4)
+
+
+def test_ours_rounded_up_is_not_less_than_nothing(told, tmp_path):
+    def change():
+        told.processes[None] = laid.Process(0.05)
+
+    before, after = window(told, tmp_path, change)
     assert foreign_share(before, after) == 0.0
 
 
-def test_a_window_without_length_says_nothing(root):
-    before = sample(root)
+def test_a_window_without_length_says_nothing(told, tmp_path):
+    before = sample_host(tmp_path)
     assert foreign_share(before, before) is None and steal_share(before, before) is None
 
 
-def test_what_is_not_there_is_none(tmp_path):
-    found = sample(tmp_path)
-    assert (found.busy_s, found.steal_s, found.own_s, found.load1, found.mhz) == (None,) * 5
-    assert foreign_share(found, replace(found, time_s=found.time_s + 1)) is None
-    machine = host(tmp_path)
-    assert (machine.names, machine.mhz, machine.cache_mb, machine.threads) == ((), None, None, 1)
+def test_what_is_not_told_is_none(monkeypatch, tmp_path):
+    laid.install(monkeypatch, busy=None, steal=None, mhz=None, load=None, processes={})
+    sample = sample_host(tmp_path)
+    assert (sample.busy_s, sample.steal_s, sample.own_s, sample.load1, sample.mhz) == (None,) * 5
+    assert foreign_share(sample, replace(sample, time_s=sample.time_s + 1)) is None
+    machine = read_host(tmp_path)
+    assert (machine.names, machine.mhz, machine.cache_mb, machine.threads) == ((), None, None, 2)
+
+
+def test_a_system_without_steal_or_interrupts(monkeypatch, tmp_path):
+    laid.install(monkeypatch, busy=2.0, steal=None)  # as macOS
+    sample = sample_host(tmp_path)
+    assert (sample.busy_s, sample.steal_s) == (2.0, None)
 
 
 def test_this_machine_answers():
-    before, found = sample(), host()
-    assert found.threads >= 1
+    before = sample_host()
+    assert read_host().threads == available_cores() >= 1
     assert before.own_s is None or before.own_s > 0
-    assert foreign_share(before, replace(sample(), time_s=before.time_s + 1)) != -1
+    share = foreign_share(before, replace(sample_host(), time_s=before.time_s + 1))
+    assert share is None or 0 <= share <= 1
 
 
 def test_energy_of_all_packages(tmp_path):
@@ -113,7 +141,7 @@ def test_energy_that_can_no_longer_be_read_is_none(tmp_path):
 
 def test_no_energy_counters(tmp_path):
     absent = open_rapl(tmp_path)
-    assert isinstance(absent, Absent) and "virtual machines" in absent.reason
+    assert isinstance(absent, Unavailable) and "virtual machines" in absent.reason
     laid.write(tmp_path, "sys/class/powercap/intel-rapl:0/max_energy_range_uj", "9\n")
     absent = open_rapl(tmp_path)  # energy_uj is there for root only: unreadable is like absent
-    assert isinstance(absent, Absent) and "root" in absent.reason
+    assert isinstance(absent, Unavailable) and "root" in absent.reason

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from smt_nas.runtime.nvml import REASONS, Absent, Gpu, gpus, open_gpu
+from smt_nas.runtime.nvml import REASONS, Gpu, Unavailable, gpus, open_gpu
 from tests.fakes import nvml as fakes
 from tests.fakes.nvml import FakeNvml, GpuState, NVMLError
 
@@ -79,7 +79,7 @@ def test_one_that_dies_answers_nothing_more():
     asked = nvml.calls
     assert gpu.energy_mj() is None and gpu.sample().lost
     assert nvml.calls == asked  # it is not asked again
-    assert isinstance(open_gpu(nvml=nvml), Absent)
+    assert isinstance(open_gpu(nvml=nvml), Unavailable)
 
 
 def test_one_without_counters_is_unknown_not_fine():
@@ -103,7 +103,7 @@ def test_one_without_counters_is_unknown_not_fine():
 )
 def test_where_there_is_none(nvml, reason):
     absent = open_gpu(nvml=nvml)
-    assert isinstance(absent, Absent)
+    assert isinstance(absent, Unavailable)
     assert re.search(reason, absent.reason)
     assert gpus(nvml=nvml) == []
 
@@ -119,8 +119,8 @@ def test_two_gpus():
     assert opened(nvml, index=1).name == "Tesla T4"
     assert opened(nvml, uuid="B").index == 1  # as torch tells it: without "GPU-"
     absent = open_gpu(2, nvml=nvml)
-    assert isinstance(absent, Absent) and "cuda:0 to cuda:1" in absent.reason
-    assert isinstance(open_gpu(uuid="c", nvml=nvml), Absent)
+    assert isinstance(absent, Unavailable) and "cuda:0 to cuda:1" in absent.reason
+    assert isinstance(open_gpu(uuid="c", nvml=nvml), Unavailable)
     assert opened(FakeNvml(), uuid="MIG-1").index == 0
 
 

@@ -30,7 +30,7 @@ from smt_nas.files import locked, make_folder
 from smt_nas.metrics import METRICS
 from smt_nas.nasbench.build import labels_digest
 from smt_nas.runtime.engine import make_engine
-from smt_nas.runtime.process_pool import available_cores
+from smt_nas.runtime.process_pool import default_workers
 from smt_nas.runtime.progress import NullProgress, ProgressListener
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.train.assemble import check
@@ -194,4 +194,4 @@ class ShortTrainEvaluator:
     def _processes(self, device: torch.device) -> int:
         if self.workers is not None:
             return self.workers
-        return 1 if device.type == "cuda" else available_cores()
+        return 1 if device.type == "cuda" else default_workers()

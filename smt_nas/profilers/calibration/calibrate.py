@@ -167,12 +167,12 @@ def _measure_plan(
             schedule.count(line.visit)
     spent = max((line.seconds for line in lines), default=0.0)
     reference = plan.index.space.decode(plan.reference)[0]
-    began, before = timer.seconds() - spent, host.sample()
+    began, before = timer.seconds() - spent, host.sample_host()
     while (visit := schedule.next()) is not None and spent < limit_s:
         new: list[Line] = [_measure_visit(plan, timer, reference, visit, began)]
         spent = timer.seconds() - began
         if time.perf_counter() - before.time_s >= _WATCH_S:
-            after = host.sample()
+            after = host.sample_host()
             shares = host.foreign_share(before, after), host.steal_share(before, after)
             new, before = [*new, LoadLine(shares=shares, seconds=round(spent, 3))], after
         for line in new:
