@@ -22,23 +22,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.model import cpu_model
 from smt_nas.files import write_atomic
-from smt_nas.runtime.progress import NullProgress
-from smt_nas.train.assess import Question, assess
-from smt_nas.train.process_group import World, joined
-from smt_nas.train.run import Asked, start
-from smt_nas.train.settings import How
-from smt_nas.train.train_result import Finished
+from smt_nas.runtime.progress import EpochMetrics, NullProgress
+from smt_nas.train.evaluate_weights import EvalRequest, evaluate_weights
+from smt_nas.train.process_group import ProcessGroup, join_process_group
+from smt_nas.train.run import start_training
+from smt_nas.train.train_config import RunOptions, TrainRequest
+from smt_nas.train.training_state import TrainResult
 
 MINUTES = "minutes.json"  # in the folder of a training, written when it has ended
 
 
-class Said(NullProgress):
+class EpochPrinter(NullProgress):
     """Prints a line an epoch, on stderr."""
 
-    def epoch(self, row: dict[str, float | None]) -> None:
+    def epoch(self, metrics: EpochMetrics) -> None:
         """Tell the epoch's figures."""
         names = ("epoch", "train_loss", "val_top1", "images_per_s", "waiting_share")
-        cells = (f"{name} {row[name]:.4g}" for name in names if row[name] is not None)
+        measured = metrics.measured()
+        cells = (f"{name} {measured[name]:.4g}" for name in names if name in measured)
         print("  ".join(cells), file=sys.stderr, flush=True)
 
 
@@ -47,7 +48,7 @@ class Trained:
     """A training that has ended, and the wall time of the start that ended it."""
 
     seed: int
-    finished: Finished
+    finished: TrainResult
     minutes: float
     whole: bool  # in one go
 
@@ -57,26 +58,26 @@ def main() -> None:
     args = arguments()
     if args.threads:
         torch.set_num_threads(args.threads)
-    with joined(args.device) as world:
-        trained = [train(args, seed, world) for seed in args.seeds]
+    with join_process_group(args.device) as group:
+        trained = [train(args, seed, group) for seed in args.seeds]
         if any(one.finished.interrupted for one in trained):
             sys.exit("interrupted; the same command goes on")
         print(f"{args.network}, recipe {args.recipe} {' '.join(args.set)}".rstrip())
-        print(f"torch {torch.__version__}, {place(world)}")
-        table(trained, world)
+        print(f"torch {torch.__version__}, {place(group)}")
+        table(trained, group)
 
 
-def place(world: World) -> str:
+def place(group: ProcessGroup) -> str:
     """The machine, in words."""
-    if world.device.type == "cuda":
-        return torch.cuda.get_device_name(world.device)
+    if group.device.type == "cuda":
+        return torch.cuda.get_device_name(group.device)
     return f"{cpu_model()}, {torch.get_num_threads()} threads"
 
 
-def train(args: argparse.Namespace, seed: int, world: World) -> Trained:
+def train(args: argparse.Namespace, seed: int, group: ProcessGroup) -> Trained:
     """One training, from where its folder is."""
     run = args.out / f"{args.network}-seed{seed}"
-    asked = Asked(
+    asked = TrainRequest(
         args.network,
         f"fashion-mnist:{args.data}",
         recipe=args.recipe,
@@ -86,7 +87,9 @@ def train(args: argparse.Namespace, seed: int, world: World) -> Trained:
     )
     record, began = run / MINUTES, run.exists()
     begin = time.monotonic()
-    finished = start(asked, How(device=args.device), run, True, world, Said())
+    finished = start_training(
+        asked, RunOptions(device=args.device), run, True, group, EpochPrinter()
+    )
     minutes = (time.monotonic() - begin) / 60
     if record.exists():
         return Trained(seed, finished, **json.loads(record.read_text(encoding="utf-8")))
@@ -95,7 +98,7 @@ def train(args: argparse.Namespace, seed: int, world: World) -> Trained:
     return Trained(seed, finished, minutes, not began)
 
 
-def table(trained: list[Trained], world: World) -> None:
+def table(trained: list[Trained], group: ProcessGroup) -> None:
     """Print what each seed came to, and the mean and deviation of all."""
     print(
         f"{'seed':>4} {'epochs':>6} {'best':>4} {'val top-1':>9} {'test top-1 (95 %)':>21} "
@@ -103,8 +106,8 @@ def table(trained: list[Trained], world: World) -> None:
     )
     found = []
     for one in trained:
-        score = assess(
-            Question(weights=one.finished.run, split="test"), world, NullProgress()
+        score = evaluate_weights(
+            EvalRequest(weights=one.finished.run, split="test"), group, NullProgress()
         ).score
         found.append(100 * score.top1)
         best, rate, waited = (
@@ -113,11 +116,11 @@ def table(trained: list[Trained], world: World) -> None:
             one.finished.waiting_share,
         )
         assert best is not None and rate is not None and waited is not None
-        assert best["epoch"] is not None and best["val_top1"] is not None
+        assert best.val_top1 is not None
         interval = f"({100 * score.top1_low:.2f} .. {100 * score.top1_high:.2f})"
         print(
-            f"{one.seed:4} {one.finished.epochs:6} {best['epoch']:4.0f} "
-            f"{100 * best['val_top1']:9.2f} {found[-1]:5.2f} {interval} "
+            f"{one.seed:4} {one.finished.epochs:6} {best.epoch:4} "
+            f"{100 * best.val_top1:9.2f} {found[-1]:5.2f} {interval} "
             f"{one.minutes:7.1f}{' ' if one.whole else '+'} {rate:6.0f} {100 * waited:6.1f} %"
         )
     if not all(one.whole for one in trained):

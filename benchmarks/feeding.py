@@ -17,9 +17,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from smt_nas.train.data.loader import Loading, Order, Unreadable, training_batches
-from smt_nas.train.data.sources import Source, load_source
-from smt_nas.train.data.transforms import training_transform
+from smt_nas.train.data.examples import Source
+from smt_nas.train.data.loader import ReaderOptions, UnreadableImages, load_training_batches
+from smt_nas.train.data.sampler import BatchSampler
+from smt_nas.train.data.sources import load_source
+from smt_nas.train.data.transforms import create_training_transform
 from smt_nas.train.recipe import load_recipe
 
 SIZE, IMAGES = 224, 512
@@ -58,11 +60,18 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """So many training batches."""
     assert source.train is not None
-    order = Order(n=len(source.train), batch=batch, size=1, accumulation=1, seed=0)
-    transform = training_transform(load_recipe("imagenet1k"), SIZE, 3, source)
-    loading = Loading(workers=workers, pin=torch.cuda.is_available())
-    return training_batches(
-        source.train, transform, order, 0, steps, 0, loading, Unreadable(loading.limit_unreadable)
+    order = BatchSampler(n=len(source.train), batch=batch, size=1, accumulation=1, seed=0)
+    transform = create_training_transform(load_recipe("imagenet1k"), SIZE, 3, source)
+    loading = ReaderOptions(workers=workers, pin=torch.cuda.is_available())
+    return load_training_batches(
+        source.train,
+        transform,
+        order,
+        0,
+        steps,
+        0,
+        loading,
+        UnreadableImages(loading.limit_unreadable),
     )
 
 

@@ -26,7 +26,13 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from smt_nas.runtime.progress import EpochMetrics, Phase, TrainingListener, TrainingStatus
+    from smt_nas.runtime.progress import (
+        EpochMetrics,
+        EvalWarning,
+        Phase,
+        TrainingListener,
+        TrainingStatus,
+    )
     from smt_nas.search.survey import Survey
 
 _PLAIN_WIDTH = 160  # of tables that go to a file or a pipe
@@ -196,6 +202,12 @@ class TrainingTalk:
         if self._evaluation is None:
             self._evaluation = self._progress.add_task("evaluating", total=total, figures=figures)
         self._progress.update(self._evaluation, completed=done, total=total, figures=figures)
+
+    def warn(self, warning: EvalWarning) -> None:
+        """One line."""
+        from smt_nas.report.evaluation import warning_line
+
+        self.say(warning_line(warning))
 
     def epoch(self, metrics: EpochMetrics) -> None:
         """One line."""

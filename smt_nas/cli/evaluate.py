@@ -11,7 +11,7 @@ from smt_nas.cli import console
 from smt_nas.cli.app import app
 
 if TYPE_CHECKING:
-    from smt_nas.train.assess import Answer
+    from smt_nas.train.evaluate_weights import EvalResult
 
 Weights = Annotated[
     Path,
@@ -77,20 +77,20 @@ def evaluate(
 
     Example: smt-nas eval runs/train-smt_micro-digits
     """
-    from smt_nas.train.assess import Question, assess
-    from smt_nas.train.process_group import joined
+    from smt_nas.train.evaluate_weights import EvalRequest, evaluate_weights
+    from smt_nas.train.process_group import join_process_group
     from smt_nas.yaml import validated
 
     given = context.params  # by name: a dozen in a row would be mixed up one day
-    asked = {name: given[name] for name in Question.model_fields}
-    question = validated(Question, asked, "eval")
-    with joined(device) as world, console.training(world.first) as talk:
-        answer = assess(question, world, talk)
-    if world.first:
-        _show(answer, per_class, as_json)
+    values = {name: given[name] for name in EvalRequest.model_fields}
+    request = validated(EvalRequest, values, "eval")
+    with join_process_group(device) as group, console.training(group.is_main) as talk:
+        result = evaluate_weights(request, group, talk)
+    if group.is_main:
+        _show(result, per_class, as_json)
 
 
-def _show(answer: Answer, per_class: bool | None, as_json: bool) -> None:
+def _show(result: EvalResult, per_class: bool | None, as_json: bool) -> None:
     from smt_nas.report.evaluation import (
         class_table,
         score_document,
@@ -100,9 +100,9 @@ def _show(answer: Answer, per_class: bool | None, as_json: bool) -> None:
     )
 
     if as_json:
-        console.show_json(score_document(answer))
+        console.show_json(score_document(result))
         return
-    console.show(score_table(answer))
-    console.show_notes(score_notes(answer))
-    if shows_classes(answer, per_class):
-        console.show(class_table(answer))
+    console.show(score_table(result))
+    console.show_notes(score_notes(result))
+    if shows_classes(result, per_class):
+        console.show(class_table(result))

@@ -15,10 +15,9 @@ from smt_nas.errors import ConfigError
 from smt_nas.files import write_atomic
 
 if TYPE_CHECKING:
-    from smt_nas.train.run import Asked
-    from smt_nas.train.settings import How
-    from smt_nas.train.train_result import DryRun as Plan
-    from smt_nas.train.train_result import Finished
+    from smt_nas.train.dry_run import DryRun as Plan
+    from smt_nas.train.train_config import RunOptions, TrainRequest
+    from smt_nas.train.training_state import TrainResult
 
 Arch = Annotated[
     str | None,
@@ -125,14 +124,14 @@ def train(
 
     Example: smt-nas train smt_micro --data digits
     """
-    words = _Words(context)  # by name: a row of thirty would be mixed up
+    arguments = _Arguments(context)  # by name: a row of thirty would be mixed up
     if top is None:
-        _one(words, out, dry_run, as_json)
+        _train_one(arguments, out, dry_run, as_json)
     else:
-        _several(words, top, seeds, out, as_json)
+        _train_front(arguments, top, seeds, out, as_json)
 
 
-class _Words:
+class _Arguments:
     """The command line, sorted into what is trained and how."""
 
     def __init__(self, context: typer.Context) -> None:
@@ -160,14 +159,14 @@ class _Words:
                 "RUN/front/0.yaml."
             )
 
-    def goes_on(self) -> bool:
+    def resumes_folder(self) -> bool:
         """Whether a folder alone says what to train; then nothing else may."""
-        from smt_nas.train.settings import How
+        from smt_nas.train.train_config import RunOptions
 
         given = self._given
         if given["arch"] is not None or given["out"] is None or not self.resume:
             return False
-        here = {"out", "resume", "as_json", *How.model_fields}
+        here = {"out", "resume", "as_json", *RunOptions.model_fields}
         other = [name for name in self._typed if name not in here]
         if other and given["data"] is None:
             flag = "--set" if other[0] == "change" else f"--{other[0].replace('_', '-')}"
@@ -177,9 +176,9 @@ class _Words:
             )
         return given["data"] is None
 
-    def asked(self) -> Asked:
+    def to_request(self) -> TrainRequest:
         """What to train."""
-        from smt_nas.train.run import Asked
+        from smt_nas.train.train_config import TrainRequest
 
         arch, data = self._given["arch"], self._given["data"]
         if arch is None or data is None:
@@ -188,37 +187,43 @@ class _Words:
                 f"train: {missing} must be named (got none). E.g. smt-nas train smt_micro --data "
                 "digits; with --out RUN --resume auto alone, a training goes on."
             )
-        same = {f.name for f in fields(Asked)} & self._given.keys()
+        same = {f.name for f in fields(TrainRequest)} & self._given.keys()
         values = {name: self._given[name] for name in same}
-        return Asked(**values | {"name": arch, "changes": tuple(self._given["change"] or ())})
+        return TrainRequest(
+            **values | {"name": arch, "changes": tuple(self._given["change"] or ())}
+        )
 
-    def how(self) -> How:
+    def to_options(self) -> RunOptions:
         """How to train it."""
-        from smt_nas.train.settings import How
+        from smt_nas.train.train_config import RunOptions
         from smt_nas.yaml import validated
 
-        values = {name: self._given[name] for name in How.model_fields if name in self._given}
-        return validated(How, values | {"log": tuple(values["log"] or ())}, "train")
+        values = {
+            name: self._given[name] for name in RunOptions.model_fields if name in self._given
+        }
+        return validated(RunOptions, values | {"log": tuple(values["log"] or ())}, "train")
 
 
-def _one(words: _Words, out: Path | None, dry_run: bool, as_json: bool) -> None:
-    from smt_nas.train.process_group import joined
-    from smt_nas.train.run import go_on, planned, start
+def _train_one(arguments: _Arguments, out: Path | None, dry: bool, as_json: bool) -> None:
+    from smt_nas.train.dry_run import dry_run
+    from smt_nas.train.process_group import join_process_group
+    from smt_nas.train.run import resume_training, start_training
 
-    how, goes_on = words.how(), words.goes_on()
-    with joined(how.device) as world, console.training(world.first) as talk:
-        if dry_run:
-            plan = planned(words.asked(), how, world)
-        elif goes_on and out is not None:
-            finished = go_on(out, how, world, talk)
+    options, resumes_folder = arguments.to_options(), arguments.resumes_folder()
+    with join_process_group(options.device) as group, console.training(group.is_main) as talk:
+        if dry:
+            plan = dry_run(arguments.to_request(), options, group)
+        elif resumes_folder and out is not None:
+            result = resume_training(out, options, group, talk)
         else:
-            finished = start(words.asked(), how, out, words.resume, world, talk)
-    if not world.first:
+            request = arguments.to_request()
+            result = start_training(request, options, out, arguments.resume, group, talk)
+    if not group.is_main:
         return
-    if dry_run:
+    if dry:
         _show_plan(plan, as_json)
     else:
-        _show(finished, as_json)
+        _show_result(result, as_json)
 
 
 def _show_plan(plan: Plan, as_json: bool) -> None:
@@ -231,34 +236,36 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
     console.show_notes(plan_notes(plan))
 
 
-def _show(finished: Finished, as_json: bool) -> None:
-    from smt_nas.report.train import finished_document, finished_notes, finished_table
+def _show_result(result: TrainResult, as_json: bool) -> None:
+    from smt_nas.report.train import result_document, result_notes, result_table
 
     if as_json:
-        console.show_json(finished_document(finished))
+        console.show_json(result_document(result))
     else:
-        console.show(finished_table(finished))
-        console.show_notes(finished_notes(finished))
-    if finished.interrupted:
+        console.show(result_table(result))
+        console.show_notes(result_notes(result))
+    if result.interrupted:
         raise typer.Exit(INTERRUPTED)
 
 
-def _several(words: _Words, top: int, seeds: int, out: Path | None, as_json: bool) -> None:
-    from smt_nas.report.train import compared_document, compared_notes, compared_table
-    from smt_nas.train.process_group import joined
-    from smt_nas.train.top import train_top
+def _train_front(
+    arguments: _Arguments, top: int, seeds: int, out: Path | None, as_json: bool
+) -> None:
+    from smt_nas.report.train import comparison_document, comparison_notes, comparison_table
+    from smt_nas.train.front_training import train_front
+    from smt_nas.train.process_group import join_process_group
 
-    how = words.how()
-    with joined(how.device) as world, console.training(world.first) as talk:
-        compared = train_top(words.asked(), top, seeds, how, out, world, talk)
-    if not world.first:
+    options = arguments.to_options()
+    with join_process_group(options.device) as group, console.training(group.is_main) as talk:
+        comparison = train_front(arguments.to_request(), top, seeds, options, out, group, talk)
+    if not group.is_main:
         return
-    document, written = compared_document(compared), compared.folder / "comparison.json"
-    write_atomic(written, json.dumps(document, indent=1))
+    document, file = comparison_document(comparison), comparison.folder / "comparison.json"
+    write_atomic(file, json.dumps(document, indent=1))
     if as_json:
         console.show_json(document)
     else:
-        console.show(compared_table(compared))
-        console.show_notes([*compared_notes(compared), f"Written: {written}"])
-    if compared.interrupted:
+        console.show(comparison_table(comparison))
+        console.show_notes([*comparison_notes(comparison), f"Written: {file}"])
+    if comparison.interrupted:
         raise typer.Exit(INTERRUPTED)

@@ -29,14 +29,14 @@ from smt_nas.runtime.environment import environment
 from smt_nas.runtime.process_pool import default_workers
 from smt_nas.runtime.progress import NullProgress, ProgressListener
 from smt_nas.space import SearchSpace
-from smt_nas.train.assess import Question, assess
-from smt_nas.train.candidate import Job, alone, readers, trained
-from smt_nas.train.data.sources import Source, load_source
-from smt_nas.train.process_group import World, joined
+from smt_nas.train.data.examples import Source
+from smt_nas.train.data.sources import load_source
+from smt_nas.train.evaluate_weights import EvalRequest, evaluate_weights
+from smt_nas.train.process_group import ProcessGroup, join_process_group
 from smt_nas.train.recipe import load_recipe
-from smt_nas.train.run import Asked
-from smt_nas.train.settings import How
-from smt_nas.train.train_result import Finished
+from smt_nas.train.train_config import RunOptions, TrainRequest
+from smt_nas.train.train_job import TrainJob, reader_count, single_process, train_job
+from smt_nas.train.training_state import TrainResult
 
 _SCRATCH = "trainings"
 _ON_A_GPU = 4  # small networks leave most of one idle
@@ -119,7 +119,7 @@ class BuildResult:
 class TrainingTask:
     """One training of a bench, as a worker process is told of it."""
 
-    job: Job
+    job: TrainJob
     group: str
 
     @property
@@ -159,8 +159,8 @@ def build_bench(
     with locked(out, _ANOTHER):
         prepare_table(table, card)
         rows = list(recover_rows(table, card.input))
-        processes, how = _choose_placement(device, workers)
-        tasks = _list_missing(request, planned, rows, out / _SCRATCH, how)
+        processes, options = _choose_placement(device, workers)
+        tasks = _list_missing(request, planned, rows, out / _SCRATCH, options)
         return _train_missing(tasks, table, len(rows), request.n, processes, listener)
 
 
@@ -202,14 +202,14 @@ def train_and_score(task: TrainingTask) -> BenchRow | StoreError | str | None:
 
     Returns: its row; why it failed; None where it was told to stop.
     """
-    result = trained(task.job)
-    if not isinstance(result, Finished):
+    result = train_job(task.job)
+    if not isinstance(result, TrainResult):
         return result
-    if result.asked_to_stop:
+    if result.stop_requested:
         return None
     try:
-        with alone(task.job) as world:
-            row = _score_row(task, result, world)
+        with single_process(task.job) as process_group:
+            row = _score_row(task, result, process_group)
     except StoreError as error:
         return error
     except SmtNasError as error:
@@ -220,34 +220,38 @@ def train_and_score(task: TrainingTask) -> BenchRow | StoreError | str | None:
     return f"its {lacking[0]} is no finite number" if lacking else row
 
 
-def _score_row(task: TrainingTask, result: Finished, world: World) -> BenchRow:
+def _score_row(task: TrainingTask, result: TrainResult, process_group: ProcessGroup) -> BenchRow:
     assert result.best is not None and result.weights is not None
     figures = {
-        "val_top1": result.best["val_top1"],
-        "val_loss": result.best["val_loss"],
-        "train_loss": result.history[-1]["train_loss"],
-        "seconds": sum(row["seconds"] or 0.0 for row in result.history),
+        "val_top1": result.best.val_top1,
+        "val_loss": result.best.val_loss,
+        "train_loss": result.history[-1].train_loss,
+        "seconds": sum(row.seconds or 0.0 for row in result.history),
     }
-    if load_source(task.job.asked.data).test is not None:
-        score = assess(Question(weights=result.weights, split="test"), world, NullProgress()).score
+    if load_source(task.job.request.data).test is not None:
+        score = evaluate_weights(
+            EvalRequest(weights=result.weights, split="test"), process_group, NullProgress()
+        ).score
         figures |= {"test_top1": score.top1, "test_loss": score.loss}
-    stamp = environment(str(world.device))
+    stamp = environment(str(process_group.device))
     return BenchRow(
         arch=task.job.arch,
         group=task.group,
-        seed=task.job.asked.seed,
+        seed=task.job.request.seed,
         figures={name: float(v) for name, v in figures.items() if v is not None},
         device=str(stamp["gpu"] or stamp["cpu"]),
         versions=f"smt-nas {__version__}, torch {stamp['torch']}, {stamp['date'][:10]}",
     )
 
 
-def _choose_placement(device: str | None, workers: int | None) -> tuple[int, How]:
+def _choose_placement(device: str | None, workers: int | None) -> tuple[int, RunOptions]:
     """How many train at once, and where each does."""
-    with joined(device) as world:
-        default = default_workers() if world.device.type == "cpu" else _ON_A_GPU
+    with join_process_group(device) as process_group:
+        default = default_workers() if process_group.device.type == "cpu" else _ON_A_GPU
         processes = workers or default
-        return processes, How(device=device, workers=readers(world.device, processes))
+        return processes, RunOptions(
+            device=device, workers=reader_count(process_group.device, processes)
+        )
 
 
 def _lost_reason(reason: str) -> BenchRow | StoreError | str | None:
@@ -297,7 +301,7 @@ def _list_missing(
     planned: Sequence[PlannedNetwork],
     rows: Sequence[BenchRow],
     scratch: Path,
-    how: How,
+    options: RunOptions,
 ) -> list[TrainingTask]:
     """Trainings that are missing: each network once, in the order of the plan, before any again."""
     trained_before = {(row.arch.key, row.seed) for row in rows}
@@ -305,7 +309,7 @@ def _list_missing(
     for seed in SEEDS:
         for p in planned:
             if seed in p.seeds and (p.arch.key, seed) not in trained_before:
-                asked = Asked(p.arch.key, request.data, recipe=request.recipe, seed=seed)
+                asked = TrainRequest(p.arch.key, request.data, recipe=request.recipe, seed=seed)
                 folder = scratch / f"{p.arch.key}-{seed}"
-                tasks.append(TrainingTask(Job(p.arch, asked, how, folder), p.group))
+                tasks.append(TrainingTask(TrainJob(p.arch, asked, options, folder), p.group))
     return tasks

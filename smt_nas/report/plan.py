@@ -13,7 +13,7 @@ from rich.text import Text
 from smt_nas.budgets import describe_macs
 from smt_nas.metrics import METRICS
 from smt_nas.report.shares import format_digits
-from smt_nas.train.train_result import DryRun
+from smt_nas.train.dry_run import DryRun
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _QUARTERS = (0.25, 0.5, 0.75)

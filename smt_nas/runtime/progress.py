@@ -2,12 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Literal, Protocol
 
 Phase = Literal["evaluate", "count", "time", "calibrate", "train"]
 """What long work does step by step: evaluating, counting, timing, measuring, training networks."""
-EpochMetrics = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """What an epoch of a training came to: a row of metrics.csv, its columns in this order.
+
+    None was not measured. Checkpoints keep these fields by name.
+
+    Attributes:
+        epoch: that ended, from 1.
+        update: updates of the whole training so far.
+        lr: learning rate of the last update.
+        train_loss: mean over the updates made.
+        val_loss: mean cross entropy on the validation split.
+        val_top1: accuracy on it, in 0..1.
+        val_top5: likewise, among the first five.
+        val_n: images it was evaluated on.
+        images_per_s: of all processes.
+        waiting_share: share of the time in which the first process waited for images.
+        seconds: of training, without evaluating and saving.
+        skipped: updates left out, as their gradients were not finite.
+        unreadable: images of the whole training so far that could not be read.
+        peak_memory_mb: the most that a process held so far, MB of 1e6 bytes.
+    """
+
+    epoch: int
+    update: int | None = None
+    lr: float | None = None
+    train_loss: float | None = None
+    val_loss: float | None = None
+    val_top1: float | None = None
+    val_top5: float | None = None
+    val_n: int | None = None
+    images_per_s: float | None = None
+    waiting_share: float | None = None
+    seconds: float | None = None
+    skipped: int | None = None
+    unreadable: float | None = None
+    peak_memory_mb: float | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, float | None]) -> EpochMetrics:
+        """From the fields a checkpoint holds; those of a newer version are left out."""
+        known = {field.name for field in fields(cls)} & values.keys()
+        return cls(**{name: values[name] for name in known})  # type: ignore[arg-type]
+
+    def measured(self) -> dict[str, float]:
+        """The fields that were measured, by name."""
+        every = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: float(value) for name, value in every.items() if value is not None}
 
 
 class ProgressListener(Protocol):
@@ -45,6 +95,22 @@ class TrainingStatus:
     memory_mb: float | None
 
 
+@dataclass(frozen=True)
+class EvalWarning:
+    """What a reader must know of the figures of an evaluation.
+
+    Attributes:
+        kind: `nonfinite`: images with outputs that are no finite numbers; `no_top5`: too few
+            classes for a top-5; `unreadable`: images that could not be read.
+        count: of these images; of the classes.
+        of: images that were evaluated.
+    """
+
+    kind: Literal["nonfinite", "no_top5", "unreadable"]
+    count: int
+    of: int
+
+
 class TrainingListener(Protocol):
     """Hears what a training or an evaluation does."""
 
@@ -52,10 +118,13 @@ class TrainingListener(Protocol):
         """One line that a user wants to read."""
 
     def update(self, status: TrainingStatus) -> None:
-        """An update was made, or some since the last time."""
+        """An update was made."""
 
     def evaluated(self, done: int, total: int | None) -> None:
         """`done` images of an evaluation, of the `total` of this process where that is known."""
+
+    def warn(self, warning: EvalWarning) -> None:
+        """An evaluation has figures of which a user must know something."""
 
     def epoch(self, metrics: EpochMetrics) -> None:
         """An epoch ended, evaluated and saved; its row of metrics.csv."""
@@ -75,6 +144,9 @@ class NullProgress:
 
     def evaluated(self, done: int, total: int | None) -> None:
         """Drop a step."""
+
+    def warn(self, warning: EvalWarning) -> None:
+        """Drop a warning."""
 
     def epoch(self, metrics: EpochMetrics) -> None:
         """Drop an epoch's metrics."""

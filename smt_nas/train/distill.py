@@ -17,7 +17,7 @@ from smt_nas.arch import Architecture
 from smt_nas.errors import TrainingError, did_you_mean, one_line
 from smt_nas.runtime.torchvision_ops import import_timm
 from smt_nas.train.recipe import Distill
-from smt_nas.train.weights.weights import network, read_weights
+from smt_nas.train.weights.weights import build_network, read_weights
 
 _TIMM = "timm:"
 _WIDE = (torch.float32, torch.float64)
@@ -130,20 +130,20 @@ def load_teacher(
     """
     channels = arch.in_channels
     if spec.startswith(_TIMM):
-        model, theirs, found = _timm(spec, arch.image_size)
+        model, theirs, model_channels = _load_timm(spec, arch.image_size)
     else:
-        model, theirs, found = _own(spec, classes)
-    if found != channels:
+        model, theirs, model_channels = _load_ours(spec, classes)
+    if model_channels != channels:
         raise TrainingError(
-            f"--teacher {spec}: must take images of {channels} channels (got {found}). Choose "
-            "another."
+            f"--teacher {spec}: must take images of {channels} channels (got "
+            f"{model_channels}). Choose another."
         )
-    teacher = Teacher(model, *(_of_channels(n, channels) for n in (theirs, norm))).to(device)
-    _check(teacher, spec, arch, len(classes), device)
+    teacher = Teacher(model, *(_adapt_norm(n, channels) for n in (theirs, norm))).to(device)
+    _try_teacher(teacher, spec, arch, len(classes), device)
     return teacher
 
 
-def _timm(spec: str, size: int) -> tuple[nn.Module, Norm, int]:
+def _load_timm(spec: str, size: int) -> tuple[nn.Module, Norm, int]:
     """A network of timm's with its published weights, its normalisation and channels."""
     library, name = import_timm(), spec.removeprefix(_TIMM)
     if not library.is_model(name):
@@ -163,11 +163,11 @@ def _timm(spec: str, size: int) -> tuple[nn.Module, Norm, int]:
             f"--teacher {spec}: its weights must be had, here or from the net (got "
             f"{one_line(error)}). Go online once, or name weights on disk."
         ) from error
-    found: Any = model.pretrained_cfg
-    return model, (found["mean"], found["std"]), int(found["input_size"][0])
+    norm: Any = model.pretrained_cfg
+    return model, (norm["mean"], norm["std"]), int(norm["input_size"][0])
 
 
-def _own(spec: str, classes: Sequence[str]) -> tuple[nn.Module, Norm, int]:
+def _load_ours(spec: str, classes: Sequence[str]) -> tuple[nn.Module, Norm, int]:
     """A network of ours, its normalisation and channels."""
     loaded = read_weights(Path(spec))
     card = loaded.card
@@ -181,10 +181,10 @@ def _own(spec: str, classes: Sequence[str]) -> tuple[nn.Module, Norm, int]:
             f"--teacher {spec}: must have its classes in the data's order (got "
             f"{', '.join(card.classes[:3])}, … for {', '.join(classes[:3])}, …). Train it anew."
         )
-    return network(loaded), (card.mean, card.std), card.arch.in_channels
+    return build_network(loaded), (card.mean, card.std), card.arch.in_channels
 
 
-def _of_channels(norm: Norm, channels: int) -> Norm:
+def _adapt_norm(norm: Norm, channels: int) -> Norm:
     """For grey images the mean over the colours stands for all of them."""
     mean, std = (tuple(v) for v in norm)
     if len(mean) == channels:
@@ -192,7 +192,7 @@ def _of_channels(norm: Norm, channels: int) -> Norm:
     return (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
 
 
-def _check(
+def _try_teacher(
     teacher: nn.Module, spec: str, arch: Architecture, classes: int, device: torch.device
 ) -> None:
     """Try it on an image of the student's."""

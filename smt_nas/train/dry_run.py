@@ -2,67 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from smt_nas import costs
+from smt_nas.arch import load_arch
 from smt_nas.models import build
 from smt_nas.profilers.memory_estimate import estimate_activations_mb
-from smt_nas.train.assemble import check_optimizer, schedule
-from smt_nas.train.data.loader import Order
-from smt_nas.train.data.sources import Source, split
+from smt_nas.train.data.examples import Source
+from smt_nas.train.data.sampler import BatchSampler
+from smt_nas.train.data.sources import load_source, make_splits
+from smt_nas.train.learner import check_optimizer, create_scheduler
+from smt_nas.train.process_group import ProcessGroup
 from smt_nas.train.recipe import Recipe
-from smt_nas.train.settings import How, Settings
-from smt_nas.train.train_result import DryRun
+from smt_nas.train.train_config import RunOptions, TrainConfig, TrainRequest
 
 _POINTS = 32  # of the curve that is shown
 _MOMENTS = {"adamw": 2, "adam": 2, "nadamw": 2, "lamb": 2, "sgd": 1, "momentum": 1, "lion": 1}
 """Numbers an optimizer keeps for each weight; by timm's names, where that is sure."""
 
 
-def dry_run(settings: Settings, how: How, source: Source, processes: int) -> DryRun:
-    """Work out a training.
+@dataclass(frozen=True)
+class DryRun:
+    """What a training would be.
 
-    Args:
-        settings: what would be trained.
-        how: how.
-        source: the data.
+    Attributes:
+        recipe_yaml: the resolved recipe.
+        data: as the user wrote it.
+        classes: number of them.
+        train_n: images trained on.
+        validation_n: images held out.
         processes: of the training.
+        batch: images of one process in one step.
+        images_an_update: of all processes and steps.
+        updates_an_epoch: updates that an epoch's images make up.
+        updates: of the whole training.
+        curve: (update, learning rate), ascending; the first, the peak and the last among them.
+        parameters: learned numbers of the network.
+        macs: for one image.
+        memory_mb: of one process, MB of 1e6 bytes, by what holds it: weights, gradients,
+            optimizer, ema, activations, total; None where it is not known.
+    """
 
-    Returns: counts, rates and an estimate of the memory of one process, MB of 1e6 bytes.
+    recipe_yaml: str
+    data: str
+    classes: int
+    train_n: int
+    validation_n: int
+    processes: int
+    batch: int
+    images_an_update: int
+    updates_an_epoch: int
+    updates: int
+    curve: tuple[tuple[int, float], ...]
+    parameters: int
+    macs: int
+    memory_mb: Mapping[str, float | None]
+
+
+def dry_run(request: TrainRequest, options: RunOptions, group: ProcessGroup) -> DryRun:
+    """What a training would be; nothing is written.
+
+    It may be of another machine: precision, first weights and teacher are not tried.
+
+    Raises:
+        SmtNasError: of the network, the data or the recipe, as `start_training` would.
+    """
+    source = group.run_on_all(lambda: load_source(request.data))
+    arch = group.run_on_all(lambda: load_arch(request.name))
+    config = group.run_on_all(lambda: request.to_config(arch, source, group.size))
+    return group.run_on_all(lambda: _work_out(config, options, source))
+
+
+def _work_out(config: TrainConfig, options: RunOptions, source: Source) -> DryRun:
+    """Counts, rates and an estimate of the memory of one process.
 
     Raises:
         TrainingError: the data have fewer images than one update needs.
         ConfigError: timm has no such optimizer.
     """
-    recipe, arch = settings.recipe, settings.arch
+    recipe, processes = config.recipe, config.processes
     check_optimizer(recipe)
-    splits = split(source, recipe.validation, settings.split_seed, recipe.images)
-    order = Order(
-        len(splits.train), recipe.batch_size, processes, recipe.accumulation, settings.seed
+    splits = make_splits(source, recipe.validation, config.split_seed, recipe.images)
+    sampler = BatchSampler(
+        len(splits.train), recipe.batch_size, processes, recipe.accumulation, config.seed
     )
-    updates = recipe.epochs * order.steps
-    found = costs.of(arch)
+    cost = costs.of(config.arch)
     return DryRun(
         recipe_yaml=recipe.to_yaml(),
-        data=settings.data,
+        data=config.data,
         classes=len(source.classes),
         train_n=len(splits.train),
         validation_n=len(splits.validation),
         processes=processes,
         batch=recipe.batch_size,
-        images_an_update=settings.images_an_update,
-        updates_an_epoch=order.steps,
-        updates=updates,
-        curve=curve(recipe, settings.images_an_update, order.steps),
-        parameters=found.params,
-        macs=found.macs,
-        memory_mb=_memory(settings, how, found.params),
+        images_an_update=config.images_per_update,
+        updates_an_epoch=sampler.updates_per_epoch,
+        updates=recipe.epochs * sampler.updates_per_epoch,
+        curve=_sample_rates(recipe, config.images_per_update, sampler.updates_per_epoch),
+        parameters=cost.params,
+        macs=cost.macs,
+        memory_mb=_estimate_memory(config, options, cost.params),
     )
 
 
-def curve(recipe: Recipe, images: int, updates: int) -> tuple[tuple[int, float], ...]:
+def _sample_rates(recipe: Recipe, images: int, updates: int) -> tuple[tuple[int, float], ...]:
     """Learning rates at some updates, the first, the end of the warm-up and the last among them.
 
     Args:
@@ -71,29 +117,30 @@ def curve(recipe: Recipe, images: int, updates: int) -> tuple[tuple[int, float],
         updates: an epoch.
     """
     total = recipe.epochs * updates
-    warm = round(recipe.warmup_epochs * updates)
+    warmup = round(recipe.warmup_epochs * updates)
     weight = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([weight], lr=recipe.optimizer.scaled(images).lr)
-    rates = schedule(optimizer, recipe, images, updates)
-    return tuple((at, _rate(rates, at)) for at in _spread(total, warm))
+    optimizer = torch.optim.SGD([weight], lr=recipe.optimizer.scale_rates(images).lr)
+    scheduler = create_scheduler(optimizer, recipe, images, updates)
+    curve = []
+    for update in _choose_updates(total, warmup):
+        scheduler.step_update(update)
+        curve.append((update, float(optimizer.param_groups[0]["lr"])))
+    return tuple(curve)
 
 
-def _spread(total: int, warm: int) -> Sequence[int]:
+def _choose_updates(total: int, warmup: int) -> Sequence[int]:
     even = {round(i * (total - 1) / (_POINTS - 1)) for i in range(_POINTS)}
-    return sorted(even | {min(warm, total - 1)})
+    return sorted(even | {min(warmup, total - 1)})
 
 
-def _rate(rates: object, update: int) -> float:
-    rates.step_update(update)  # type: ignore[attr-defined]  # timm's
-    return float(rates.optimizer.param_groups[0]["lr"])  # type: ignore[attr-defined]
-
-
-def _memory(settings: Settings, how: How, parameters: int) -> dict[str, float | None]:
+def _estimate_memory(
+    config: TrainConfig, options: RunOptions, parameters: int
+) -> dict[str, float | None]:
     """Of one process, by what holds it. Activations as in fp32: in amp they are fewer."""
-    recipe, arch = settings.recipe, settings.arch
+    recipe, arch = config.recipe, config.arch
     weights = 4 * parameters / 1e6
     model = build(arch, device="meta")
-    model.set_grad_checkpointing(how.grad_checkpointing)
+    model.set_grad_checkpointing(options.grad_checkpointing)
     shape = (recipe.batch_size, arch.in_channels, arch.image_size, arch.image_size)
     moments = _MOMENTS.get(recipe.optimizer.name)
     parts: dict[str, float | None] = {
@@ -104,5 +151,5 @@ def _memory(settings: Settings, how: How, parameters: int) -> dict[str, float | 
         "activations": estimate_activations_mb(model.train(), shape, torch.float32),
     }
     known = [mb for mb in parts.values() if mb is not None]
-    whole = sum(known) if len(known) == len(parts) else None
-    return parts | {"total": whole}
+    total = sum(known) if len(known) == len(parts) else None
+    return parts | {"total": total}

@@ -15,9 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 from smt_nas.errors import TrainingError
 from smt_nas.runtime.progress import TrainingListener
 from smt_nas.train.learner import Batch, autocast
-from smt_nas.train.process_group import World
+from smt_nas.train.process_group import ProcessGroup
 from smt_nas.train.recipe import Precision
-from smt_nas.train.score import Counts, Score, score_of
+from smt_nas.train.score import Counts, Score, score_from_counts
 
 Tta = Literal["none", "flip"]
 
@@ -30,7 +30,7 @@ def evaluate(
     model: nn.Module,
     batches: Iterable[Batch],
     classes: Sequence[str],
-    world: World,
+    group: ProcessGroup,
     precision: Precision,
     tta: Tta = "none",
     listener: TrainingListener | None = None,
@@ -39,15 +39,15 @@ def evaluate(
     channels_last: bool = False,
     confusions: bool = False,
 ) -> Score:
-    """Judge a network by images, those of all processes; each module's mode is put back.
+    """Evaluate a network on images, those of all processes; each module's mode is put back.
 
     Args:
-        model: on the device of `world`; gives logits (B, C).
+        model: on the device of `group`; gives logits (B, C).
         batches: this process's: images (B, channels, H, W), labels (B,); it may have none.
         classes: their names, (C,).
-        world: the processes.
+        group: the processes.
         precision: amp runs the network under autocast; tf32 is the caller's switch.
-        tta: `flip` judges by the mean of the probabilities of an image and its mirror image.
+        tta: `flip` takes the mean of the probabilities of an image and its mirror image.
         listener: hears how many images are done.
         of: images of the whole split; what is missing of them counts as unreadable.
         channels_last: memory format of the images.
@@ -56,36 +56,38 @@ def evaluate(
     Raises:
         TrainingError: the network's outputs are not of these classes, or there is no image.
     """
-    network = _bare(model)
-    tally = _Tally(len(classes), world.device, confusions and len(classes) <= MOST_CONFUSIONS)
-    share = None if of is None else len(range(world.rank, of, world.size))
-    with _judging(network), torch.inference_mode():
-        for images, labels in _told(moved(batches, world.device, channels_last), share, listener):
-            tally.add(_log_probabilities(network, images, len(classes), precision, tta), labels)
-    counts = tally.over(world)
+    network = _unwrap_ddp(model)
+    tally = _Tally(len(classes), group.device, confusions and len(classes) <= MOST_CONFUSIONS)
+    share = None if of is None else len(range(group.rank, of, group.size))
+    with _eval_mode(network), torch.inference_mode():
+        on_device = move_batches(batches, group.device, channels_last)
+        for images, labels in _report_progress(on_device, share, listener):
+            scores = _predict_log_probabilities(network, images, len(classes), precision, tta)
+            tally.add(scores, labels)
+    counts = tally.reduce(group)
     if not counts.images.any():
         raise TrainingError("evaluation: needs an image that can be read (got none). Check --data.")
-    return score_of(counts, classes, of)
+    return score_from_counts(counts, classes, of)
 
 
-def _bare(model: nn.Module) -> nn.Module:
+def _unwrap_ddp(model: nn.Module) -> nn.Module:
     """Without DDP: it waits for the others in a forward, and they may have fewer batches."""
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 
-def _told(
+def _report_progress(
     batches: Iterable[Batch], total: int | None, listener: TrainingListener | None
 ) -> Iterator[Batch]:
     """The batches; a listener hears of each when it is done."""
-    done = 0
+    evaluated = 0
     for images, labels in batches:
         yield images, labels
-        done += len(labels)
+        evaluated += len(labels)
         if listener is not None:
-            listener.evaluated(done, total)
+            listener.evaluated(evaluated, total)
 
 
-def moved(
+def move_batches(
     batches: Iterable[Batch], device: torch.device, channels_last: bool = False
 ) -> Iterator[Batch]:
     """The batches on a device, images (B, C, H, W) in the memory format asked for."""
@@ -98,7 +100,7 @@ def moved(
 
 
 @contextmanager
-def _judging(network: nn.Module) -> Iterator[None]:
+def _eval_mode(network: nn.Module) -> Iterator[None]:
     """Put every module in eval mode, and back into its own after the block."""
     before = [(module, module.training) for module in network.modules()]
     network.eval()
@@ -109,12 +111,12 @@ def _judging(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _log_probabilities(
+def _predict_log_probabilities(
     network: nn.Module, images: Tensor, classes: int, precision: Precision, tta: Tta
 ) -> Tensor:
     """Of each image and class, (B, C) float64; not finite where the logits are not."""
     views = [images] if tta == "none" else [images, images.flip(-1)]
-    found = []
+    per_view = []
     for view in views:
         with autocast(precision, images.device):
             logits: Tensor = network(view)
@@ -123,10 +125,10 @@ def _log_probabilities(
                 f"network: must give one output a class (got {tuple(logits.shape[1:])}, the data "
                 f"has {classes} classes). Evaluate it on the data it was trained for."
             )
-        found.append(logits.double().log_softmax(dim=1))
+        per_view.append(logits.double().log_softmax(dim=1))
     if tta == "none":
-        return found[0]
-    both: Tensor = torch.logaddexp(found[0], found[1]) - math.log(2)
+        return per_view[0]
+    both: Tensor = torch.logaddexp(per_view[0], per_view[1]) - math.log(2)
     return both
 
 
@@ -162,10 +164,10 @@ class _Tally:
             pair = labels * self._classes + scores.argmax(dim=1)
             self._confusion.index_add_(0, pair, finite.double())
 
-    def over(self, world: World) -> Counts:
+    def reduce(self, group: ProcessGroup) -> Counts:
         """The counts of all processes together."""
         flat = torch.cat([self._counts.flatten(), self._rest, self._confusion])
-        sums = np.array(world.total(*flat.tolist()))
+        sums = np.array(group.all_reduce(*flat.tolist()))
         c = self._classes
         images, first, among5 = sums[: 3 * c].reshape(c, 3).T
         loss, nonfinite = sums[3 * c : 3 * c + 2]

@@ -6,54 +6,53 @@ that was killed and resumed makes the very updates that an unbroken one makes.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from smt_nas.conditions import Conditions
 from smt_nas.errors import TrainingError
-from smt_nas.runtime.progress import EpochMetrics, TrainingListener, TrainingStatus
+from smt_nas.runtime.progress import EpochMetrics, EvalWarning, TrainingListener, TrainingStatus
 from smt_nas.runtime.torch_settings import apply_torch_settings
-from smt_nas.train.data.reader_processes import workers_explained
-from smt_nas.train.data.sources import Source
-from smt_nas.train.interrupts import Interrupts, interrupts
+from smt_nas.train.data.examples import Source
+from smt_nas.train.data.reader_processes import explain_reader_failures
 from smt_nas.train.learner import Batch
-from smt_nas.train.process_group import World
-from smt_nas.train.randomness import UPDATE, generators_kept, seed_all
-from smt_nas.train.recipe import Recipe
+from smt_nas.train.process_group import ProcessGroup
+from smt_nas.train.randomness import UPDATE, preserve_generators, seed_all
 from smt_nas.train.score import Score
-from smt_nas.train.session import Parts, Prepared, prepare
-from smt_nas.train.settings import How, Settings
-from smt_nas.train.train_result import Finished
-from smt_nas.train.weights.checkpoint import save, save_weights
+from smt_nas.train.session import TrainingInputs, TrainingSession, open_session
+from smt_nas.train.train_config import RunOptions, TrainConfig
+from smt_nas.train.training_context import (
+    Interrupts,
+    catch_interrupts,
+    explain_out_of_memory,
+    use_deterministic_algorithms,
+)
+from smt_nas.train.training_state import TrainResult
+from smt_nas.train.weights.checkpoint import save_checkpoint, save_weights
 from smt_nas.train.weights.weights import BEST
 
-_SHOWN_S = 0.2  # seconds between movements of the bar
 
-
-def train(
+def train_network(
     run: Path,
-    settings: Settings,
-    how: How,
-    world: World,
+    config: TrainConfig,
+    options: RunOptions,
+    group: ProcessGroup,
     source: Source,
-    parts: Parts,
+    inputs: TrainingInputs,
     listener: TrainingListener,
-) -> Finished:
-    """Train a network from the folder's last checkpoint to its end, or to `how.until_epoch`.
+) -> TrainResult:
+    """Train a network from the folder's last checkpoint to its end, or to `options.until_epoch`.
 
     Args:
-        run: the folder, made by `rundir.begin`, locked by the caller.
-        settings: what is trained.
-        how: how.
-        world: the processes; each calls this.
+        run: the folder, made by `training_directory.create_directory`, locked by the caller.
+        config: what is trained.
+        options: how.
+        group: the processes; each calls this.
         source: the data.
-        parts: of `checked`, for these.
+        inputs: of `prepare_inputs`, for these.
         listener: hears the first process.
 
     Returns: what came of it; `interrupted` after Ctrl-C or SIGTERM, with a checkpoint of that
@@ -64,221 +63,179 @@ def train(
         StoreError: a checkpoint cannot be written; the one before it is kept.
     """
     with ExitStack() as stack:
-        stack.enter_context(generators_kept(world.device))
-        if world.device.type == "cuda":
-            conditions = Conditions(precision=settings.recipe.precision)
-            stack.enter_context(apply_torch_settings(conditions, world.device))
-        stack.enter_context(_bits(how.deterministic))
-        heard = stack.enter_context(interrupts())
-        ready = prepare(run, settings, how, world, source, parts, listener)
-        stack.callback(ready.close)
-        stack.enter_context(workers_explained(ready.workers))
-        stack.enter_context(_memory_explained(world, settings.recipe))
-        return _Loop(run, settings, how, world, listener, ready, heard).run()
+        stack.enter_context(preserve_generators(group.device))
+        if group.device.type == "cuda":
+            conditions = Conditions(precision=config.recipe.precision)
+            stack.enter_context(apply_torch_settings(conditions, group.device))
+        stack.enter_context(use_deterministic_algorithms(options.deterministic))
+        interrupts = stack.enter_context(catch_interrupts())
+        session = open_session(run, config, options, group, source, inputs, listener)
+        stack.callback(session.close)
+        stack.enter_context(explain_reader_failures(session.workers))
+        stack.enter_context(explain_out_of_memory(group.device, config.recipe.batch_size))
+        return _TrainingLoop(run, session, interrupts, listener).run()
 
 
 @dataclass(frozen=True)
-class _Loop:
-    """What the loop works with; what it changes is in `ready`."""
+class _TrainingLoop:
+    """What the loop works with; what it changes is in `session`."""
 
-    run_folder: Path
-    settings: Settings
-    how: How
-    world: World
+    folder: Path
+    session: TrainingSession
+    interrupts: Interrupts
     listener: TrainingListener
-    ready: Prepared
-    heard: Interrupts
-    said: set[str] = field(default_factory=set)
+    warned: set[EvalWarning] = field(default_factory=set)
 
-    def run(self) -> Finished:
+    def run(self) -> TrainResult:
         """Go on to the end of this start, or to where it is interrupted."""
-        progress, batches = self.ready.progress, self.ready.batches()
-        saved, shown, stop = time.monotonic(), 0.0, False
-        while progress.update < self.ready.end:
-            self._update(batches)
-            if time.monotonic() - shown > _SHOWN_S:
-                shown = time.monotonic()
-                self._show()
-            if progress.update % self.ready.order.steps == 0:
+        session, state = self.session, self.session.state
+        batches = session.load_batches()
+        saved_at, stop = time.monotonic(), False
+        while state.update < session.last_update:
+            self._train_update(batches)
+            self.listener.update(self._status())
+            if state.update % session.sampler.updates_per_epoch == 0:
                 self._close_epoch()
-                saved = time.monotonic()
-            stop = self.world.any(self.heard.asked)
-            inside = progress.epoch.images > 0  # at an epoch's end it is saved, with its score
-            if inside and (stop or self._due(time.monotonic() - saved)):
-                self._save()
-                saved = time.monotonic()
+                saved_at = time.monotonic()
+            stop = session.group.any(self.interrupts.stop_requested)
+            inside = state.epoch.images > 0  # at an epoch's end it is saved, with its score
+            if inside and (stop or self._is_save_due(time.monotonic() - saved_at)):
+                self._save(None)
+                saved_at = time.monotonic()
             if stop:
                 break
-        return self._finished(stop)
+        return self._result(stop)
 
-    def _update(self, batches: Iterator[Batch]) -> None:
+    def _train_update(self, batches: Iterator[Batch]) -> None:
         """One update, with what it took."""
-        progress, recipe = self.ready.progress, self.settings.recipe
+        session, state, recipe = self.session, self.session.state, self.session.config.recipe
         start = time.monotonic()
-        taken = [next(batches) for _ in range(recipe.accumulation)]
+        own_batches = [next(batches) for _ in range(recipe.accumulation)]
         waited = time.monotonic() - start
-        seed_all(self.settings.seed, UPDATE, progress.update, self.world.rank)
-        own, made = self.ready.learner.update(progress.update, taken)
-        loss = self.world.total(own)[0] / self.world.size
+        seed_all(session.config.seed, UPDATE, state.update, session.group.rank)
+        own_loss, made = session.learner.update(state.update, own_batches)
+        loss = session.group.all_reduce(own_loss)[0] / session.group.size
         seconds = time.monotonic() - start
-        progress.add(loss, made, self.settings.images_an_update, seconds, waited)
-        if progress.in_a_row > recipe.max_nonfinite:
+        state.add_update(loss, made, session.config.images_per_update, seconds, waited)
+        if state.in_a_row > recipe.max_nonfinite:
             raise TrainingError(
-                f"update {progress.update}: gradients must be finite (got {progress.in_a_row} "
+                f"update {state.update}: gradients must be finite (got {state.in_a_row} "
                 f"updates in a row that are not; the last loss is {loss:g}). Lower the rate with "
                 "--set optimizer.lr=…, or use --set precision=fp32; the last checkpoint is kept."
             )
 
-    def _show(self) -> None:
-        progress, now = self.ready.progress, self.ready.progress.epoch
-        steps = self.ready.order.steps
-        moment = TrainingStatus(
-            epoch=(progress.update - 1) // steps + 1,
-            epochs=self.settings.recipe.epochs,
-            done=progress.update,
-            total=self.ready.updates,
-            loss=now.loss / now.made if now.made else None,
-            lr=self.ready.learner.lr,
-            images_per_s=now.images / now.seconds if now.seconds else None,
-            memory_mb=self.ready.peak_memory_mb(),
+    def _status(self) -> TrainingStatus:
+        session, state = self.session, self.session.state
+        return TrainingStatus(
+            epoch=(state.update - 1) // session.sampler.updates_per_epoch + 1,
+            epochs=session.config.recipe.epochs,
+            done=state.update,
+            total=session.updates,
+            loss=state.epoch.mean_loss,
+            lr=session.learner.lr,
+            images_per_s=state.epoch.images_per_s,
+            memory_mb=session.peak_memory_mb(),
         )
-        self.listener.update(moment)
 
     def _close_epoch(self) -> None:
-        """Evaluate where it is time, write the epoch's row, keep the best weights, save."""
-        progress, recipe = self.ready.progress, self.settings.recipe
-        number = progress.update // self.ready.order.steps
-        due = number % recipe.eval_every == 0 or number == recipe.epochs
-        self._check_made(number)
-        score = self.ready.evaluate(self.listener) if due else None
-        self._warn(() if score is None else score.warnings())
-        for names in self.world.gathered(self.ready.unreadable.names):
-            self.ready.unreadable.names.update(names)
-        row = self._row(number, score)
-        better = progress.close(row)
-        if self.world.first:
-            if better:
-                card = self.ready.card(score)
-                weights = self.ready.learner.evaluated.state_dict()
-                save_weights(self.run_folder / BEST, card, weights)
-            self.ready.write(row)
+        """Evaluate where it is time, write the epoch's metrics, keep the best weights, save."""
+        session, state, recipe = self.session, self.session.state, self.session.config.recipe
+        number = state.update // session.sampler.updates_per_epoch
+        self._check_diverged(number)
+        score = None
+        if number % recipe.eval_every == 0 or number == recipe.epochs:
+            score = session.evaluate(self.listener)
+            self._warn(score.warnings())
+        for names in session.group.all_gather(session.unreadable.names):
+            session.unreadable.names.update(names)
+        metrics = self._epoch_metrics(number, score)
+        is_better = state.close_epoch(metrics)
+        if session.group.is_main:
+            if is_better:
+                weights = session.learner.eval_model.state_dict()
+                save_weights(self.folder / BEST, session.make_card(score), weights)
+            session.write_metrics(metrics)
         self._save(score)
-        self.listener.epoch(row)
+        self.listener.epoch(metrics)
 
-    def _check_made(self, number: int) -> None:
+    def _check_diverged(self, number: int) -> None:
         """An epoch of which most was left out has not trained: it diverged."""
-        now = self.ready.progress.epoch
-        if now.skipped > now.made:
+        sums = self.session.state.epoch
+        if sums.skipped > sums.made:
             raise TrainingError(
-                f"epoch {number}: most gradients must be finite (got {now.skipped} of "
-                f"{now.skipped + now.made} updates that had to be left out). Lower the rate with "
+                f"epoch {number}: most gradients must be finite (got {sums.skipped} of "
+                f"{sums.skipped + sums.made} updates that had to be left out). Lower the rate with "
                 "--set optimizer.lr=…, or use --set precision=fp32; the last checkpoint is kept."
             )
 
-    def _row(self, number: int, score: Score | None) -> EpochMetrics:
-        progress, now = self.ready.progress, self.ready.progress.epoch
-        return {
-            "epoch": number,
-            "update": progress.update,
-            "lr": self.ready.learner.lr,
-            "train_loss": now.loss / now.made if now.made else None,
-            "val_loss": None if score is None else score.loss,
-            "val_top1": None if score is None else score.top1,
-            "val_top5": None if score is None else score.top5,
-            "val_n": None if score is None else score.n,
-            "images_per_s": now.images / now.seconds if now.seconds else None,
-            "waiting_share": now.waited / now.seconds if now.seconds else None,
-            "seconds": now.seconds,
-            "skipped": now.skipped,
-            "unreadable": float(len(self.ready.unreadable.names)),
-            "peak_memory_mb": self.ready.peak_memory_mb(),
-        }
+    def _epoch_metrics(self, number: int, score: Score | None) -> EpochMetrics:
+        session, state = self.session, self.session.state
+        return EpochMetrics(
+            epoch=number,
+            update=state.update,
+            lr=session.learner.lr,
+            train_loss=state.epoch.mean_loss,
+            val_loss=None if score is None else score.loss,
+            val_top1=None if score is None else score.top1,
+            val_top5=None if score is None else score.top5,
+            val_n=None if score is None else score.n,
+            images_per_s=state.epoch.images_per_s,
+            waiting_share=state.epoch.waiting_share,
+            seconds=state.epoch.seconds,
+            skipped=state.epoch.skipped,
+            unreadable=float(len(session.unreadable.names)),
+            peak_memory_mb=session.peak_memory_mb(),
+        )
 
-    def _warn(self, lines: Iterable[str]) -> None:
-        """Say each line once in a training, not every epoch."""
-        for line in lines:
-            if line not in self.said:
-                self.said.add(line)
-                self.listener.say(line)
+    def _warn(self, warnings: Iterable[EvalWarning]) -> None:
+        """Tell of each once in a training, not every epoch."""
+        for warning in warnings:
+            if warning not in self.warned:
+                self.warned.add(warning)
+                self.listener.warn(warning)
 
-    def _due(self, seconds: float) -> bool:
+    def _is_save_due(self, seconds: float) -> bool:
         """Whether a checkpoint inside an epoch is due."""
-        every, progress = self.how.save_updates, self.ready.progress
-        by_count = every is not None and progress.update % every == 0
-        return by_count or seconds > 60 * self.how.save_minutes
+        options, update = self.session.options, self.session.state.update
+        by_count = options.save_updates is not None and update % options.save_updates == 0
+        return by_count or seconds > 60 * options.save_minutes
 
-    def _save(self, score: Score | None = None) -> None:
+    def _save(self, score: Score | None) -> None:
         """Write a checkpoint; the first process does."""
-        if not self.world.first:
+        session, learner = self.session, self.session.learner
+        if not session.group.is_main:
             return
-        learner, progress = self.ready.learner, self.ready.progress
-        save(
-            self.run_folder,
-            progress.update,
-            self.ready.card(score),
+        save_checkpoint(
+            self.folder,
+            session.state.update,
+            session.make_card(score),
             learner.model.state_dict(),
             None if learner.ema is None else learner.ema.module.state_dict(),
             {
-                "learner": learner.state(),
-                "progress": progress.state(),
-                "images": self.ready.order.n,
-                "unreadable": self.ready.unreadable.names,
+                "learner": learner.state_dict(),
+                "progress": session.state.to_dict(),
+                "images": session.sampler.n,
+                "unreadable": session.unreadable.names,
             },
-            self.how.keep,
+            session.options.keep,
         )
 
-    def _finished(self, asked_to_stop: bool) -> Finished:
-        progress = self.ready.progress
-        images = sum((row["images_per_s"] or 0) * (row["seconds"] or 0) for row in progress.history)
-        seconds = sum(row["seconds"] or 0 for row in progress.history)
-        waited = sum(
-            (row["waiting_share"] or 0) * (row["seconds"] or 0) for row in progress.history
-        )
-        best = self.run_folder / BEST
-        return Finished(
-            run=self.run_folder,
-            arch=self.settings.arch,
-            epochs=len(progress.history),
-            updates=progress.update,
-            skipped=progress.skipped,
-            best=progress.best,
-            history=tuple(progress.history),
-            validation_n=len(self.ready.splits.validation),
-            images_per_s=images / seconds if seconds else None,
-            waiting_share=waited / seconds if seconds else None,
-            peak_memory_mb=self.ready.peak_memory_mb(),
-            unreadable=dict(self.ready.unreadable.names),
-            interrupted=progress.update < self.ready.end,
+    def _result(self, stop_requested: bool) -> TrainResult:
+        session, state, best = self.session, self.session.state, self.folder / BEST
+        return TrainResult(
+            run=self.folder,
+            arch=session.config.arch,
+            epochs=len(state.history),
+            updates=state.update,
+            skipped=state.skipped,
+            best=state.best,
+            history=tuple(state.history),
+            validation_n=len(session.splits.validation),
+            images_per_s=state.images_per_s,
+            waiting_share=state.waiting_share,
+            peak_memory_mb=session.peak_memory_mb(),
+            unreadable=dict(session.unreadable.names),
+            interrupted=state.update < session.last_update,
             weights=best if best.is_file() else None,
-            asked_to_stop=asked_to_stop,
+            stop_requested=stop_requested,
         )
-
-
-@contextmanager
-def _memory_explained(world: World, recipe: Recipe) -> Iterator[None]:
-    """Tell of a full GPU in one line."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            f"{world.device}: its memory must hold a step (got none left at batch_size "
-            f"{recipe.batch_size}). Lower --set batch_size=… and raise --set accumulation=…, or "
-            "use --grad-checkpointing; go on with --resume auto."
-        ) from error
-
-
-@contextmanager
-def _bits(deterministic: bool) -> Iterator[None]:
-    """Only operators that give the same bits every time, where that is asked for."""
-    before = torch.are_deterministic_algorithms_enabled()
-    cudnn = torch.backends.cudnn
-    kept = cudnn.deterministic, cudnn.benchmark
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else torch refuses products
-        torch.use_deterministic_algorithms(True)
-        cudnn.deterministic, cudnn.benchmark = True, False  # what trying picks may differ
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-        cudnn.deterministic, cudnn.benchmark = kept

@@ -25,12 +25,12 @@ _T = TypeVar("_T")
 _PATIENCE = timedelta(minutes=30)  # for the slowest process: a first compile, a cold disk
 
 
-class Elsewhere(TrainingError):
+class OtherProcessFailed(TrainingError):
     """Another process of the training failed and tells why; this one only ends."""
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """This process among those of the training.
 
     Attributes:
@@ -44,11 +44,11 @@ class World:
     device: torch.device
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process talks and writes."""
         return self.rank == 0
 
-    def total(self, *values: float) -> tuple[float, ...]:
+    def all_reduce(self, *values: float) -> tuple[float, ...]:
         """Each value summed over the processes."""
         if self.size == 1:
             return values
@@ -58,36 +58,37 @@ class World:
 
     def any(self, value: bool) -> bool:
         """Whether it holds in any process."""
-        return self.total(float(value))[0] > 0
+        return self.all_reduce(float(value))[0] > 0
 
-    def told(self, value: _T) -> _T:
+    def broadcast(self, value: _T) -> _T:
         """What the first process has for `value`."""
         if self.size == 1:
             return value
         box: list[Any] = [value]
         dist.broadcast_object_list(box, src=0, device=self.device)
-        found: _T = box[0]
-        return found
+        received: _T = box[0]
+        return received
 
-    def gathered(self, value: _T) -> list[_T]:
+    def all_gather(self, value: _T) -> list[_T]:
         """What each process has for `value`, in the order of their ranks."""
         if self.size == 1:
             return [value]
-        found: list[Any] = [None] * self.size
-        dist.all_gather_object(found, value)
-        return found
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
 
-    def share(self, tensors: Iterable[torch.Tensor]) -> None:
+    def broadcast_tensors(self, tensors: Iterable[torch.Tensor]) -> None:
         """Give every process the first one's values."""
         if self.size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, src=0)
 
-    def together(self, run: Callable[[], _T]) -> _T:
+    def run_on_all(self, run: Callable[[], _T]) -> _T:
         """Run in every process; where it fails in one, all fail, and one says why.
 
         Raises:
-            SmtNasError: as `run` raised it, in the first that failed; `Elsewhere` in the others.
+            SmtNasError: as `run` raised it, in the first that failed; `OtherProcessFailed` in the
+                others.
         """
         failure: SmtNasError | None = None
         result: _T | None = None
@@ -100,14 +101,14 @@ class World:
             dist.all_gather_object(failed, failure is not None)
             first = failed.index(True) if True in failed else None
             if first is not None and first != self.rank:
-                raise Elsewhere(f"process {first} of this training failed; see there.")
+                raise OtherProcessFailed(f"process {first} of this training failed; see there.")
         if failure is not None:
             raise failure
         return result  # type: ignore[return-value]  # what `run` returned
 
 
 @contextmanager
-def joined(device: str | None) -> Iterator[World]:
+def join_process_group(device: str | None) -> Iterator[ProcessGroup]:
     """Join the processes that torchrun started, or be alone.
 
     Args:
@@ -118,10 +119,10 @@ def joined(device: str | None) -> Iterator[World]:
         MeasurementError: the device is not here.
         TrainingError: the processes do not find each other.
     """
-    size, rank = _from_environment("WORLD_SIZE", 1), _from_environment("RANK", 0)
-    place = _device(device, _from_environment("LOCAL_RANK", 0), size)
+    size, rank = _read_environment("WORLD_SIZE", 1), _read_environment("RANK", 0)
+    place = choose_device(device, _read_environment("LOCAL_RANK", 0), size)
     if size == 1:
-        yield World(0, 1, place)
+        yield ProcessGroup(0, 1, place)
         return
     if place.type == "cuda":
         torch.cuda.set_device(place)
@@ -134,9 +135,9 @@ def joined(device: str | None) -> Iterator[World]:
             "Choose another --master-port of torchrun, or use torchrun --standalone."
         ) from error
     try:
-        yield World(rank, size, place)
+        yield ProcessGroup(rank, size, place)
     except RuntimeError as error:
-        if isinstance(error, SmtNasError) or not lost_a_peer(error):
+        if isinstance(error, SmtNasError) or not is_lost_peer(error):
             raise
         raise TrainingError(
             f"process {rank}: another process of this training ended (got: {one_line(error)}). "
@@ -148,14 +149,25 @@ def joined(device: str | None) -> Iterator[World]:
             dist.destroy_process_group()
 
 
-def lost_a_peer(error: BaseException) -> bool:
+def is_lost_peer(error: BaseException) -> bool:
     """Whether torch says that another process can no longer be reached."""
     text = str(error).lower()
     signs = ("connection closed", "connection reset", "broken pipe", "nccl", "gloo", "timed out")
     return isinstance(error, dist.DistError) or any(sign in text for sign in signs)
 
 
-def _device(device: str | None, local: int, size: int) -> torch.device:
+def choose_device(device: str | None, local: int, size: int) -> torch.device:
+    """Where a process of a training computes.
+
+    Args:
+        device: as of `join_process_group`.
+        local: number of the process on its machine, from 0.
+        size: number of processes on all machines.
+
+    Raises:
+        MeasurementError: the device is not here.
+        TrainingError: the processes of this machine have not a GPU each.
+    """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device is None and not gpus:
         return torch.device("cpu")
@@ -165,7 +177,7 @@ def _device(device: str | None, local: int, size: int) -> torch.device:
         return open_device(name)
     if name == "cpu":
         return torch.device("cpu")
-    here = _from_environment("LOCAL_WORLD_SIZE", size)
+    here = _read_environment("LOCAL_WORLD_SIZE", size)
     # as every process finds it, so that none joins the others on a device of another kind
     if ref.label not in ("cuda", "gpu") or here > gpus:
         raise TrainingError(
@@ -175,7 +187,7 @@ def _device(device: str | None, local: int, size: int) -> torch.device:
     return torch.device("cuda", local)
 
 
-def _from_environment(name: str, default: int) -> int:
+def _read_environment(name: str, default: int) -> int:
     text = os.environ.get(name, "")
     if not text:
         return default

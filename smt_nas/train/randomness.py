@@ -42,14 +42,14 @@ def seed_cpu(*key: int) -> int:
     return int(third)
 
 
-def generator(*key: int) -> torch.Generator:
+def make_generator(*key: int) -> torch.Generator:
     """A generator of torch's, on the CPU, of its own."""
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0] >> 1))
 
 
 @contextmanager
-def generators_kept(device: torch.device) -> Iterator[None]:
+def preserve_generators(device: torch.device) -> Iterator[None]:
     """Put the global generators back after a block, as the caller left them."""
     python, numpy = random.getstate(), np.random.get_state()
     with keep_random_state(device):

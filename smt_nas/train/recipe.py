@@ -22,7 +22,7 @@ FOLDER = "recipes"
 Precision = Literal["fp32", "tf32", "amp-fp16", "amp-bf16"]
 
 
-def _as_tuple(value: Any) -> Any:
+def _to_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -30,16 +30,16 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
-Range = Annotated[tuple[Share, Share], BeforeValidator(_as_tuple)]
+Range = Annotated[tuple[Share, Share], BeforeValidator(_to_tuple)]
 
 
-class _Part(BaseModel):
+class _RecipeValue(BaseModel):
     """A frozen value whose unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Optimizer(_Part):
+class Optimizer(_RecipeValue):
     """The optimizer, by timm's name of it, and the learning rate's rule.
 
     Attributes:
@@ -61,12 +61,12 @@ class Optimizer(_Part):
     warmup_lr: NotNegative = 1e-7
     min_lr: NotNegative = 1e-6
     weight_decay: NotNegative = 0.05
-    betas: Annotated[tuple[Share, Share], BeforeValidator(_as_tuple)] | None = (0.9, 0.999)
+    betas: Annotated[tuple[Share, Share], BeforeValidator(_to_tuple)] | None = (0.9, 0.999)
     eps: Positive | None = 1e-8
     layer_decay: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     clip_norm: Positive | None = 5.0
 
-    def scaled(self, images: int) -> Optimizer:
+    def scale_rates(self, images: int) -> Optimizer:
         """With the rates of an update over so many images."""
         if self.lr_per is None:
             return self
@@ -77,7 +77,7 @@ class Optimizer(_Part):
         )
 
 
-class Augment(_Part):
+class Augment(_RecipeValue):
     """What is done to training images; each by timm, under timm's names.
 
     Attributes:
@@ -115,7 +115,7 @@ class Augment(_Part):
         return (self.mixup > 0 or self.cutmix > 0) and self.mix_prob > 0
 
 
-class Evaluation(_Part):
+class EvalTransform(_RecipeValue):
     """How images are prepared where nothing is random.
 
     Attributes:
@@ -130,7 +130,7 @@ class Evaluation(_Part):
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bicubic"
 
 
-class Ema(_Part):
+class Ema(_RecipeValue):
     """An exponential moving average of the weights (timm's ModelEmaV3).
 
     Attributes:
@@ -142,7 +142,7 @@ class Ema(_Part):
     warmup: bool = False
 
 
-class Distill(_Part):
+class Distill(_RecipeValue):
     """Soft targets of a teacher (Hinton et al., 2015), where one is named.
 
     Attributes:
@@ -154,7 +154,7 @@ class Distill(_Part):
     weight: Share = 0.5
 
 
-class Recipe(_Part):
+class Recipe(_RecipeValue):
     """Everything that decides how a network is trained, but the network and the data.
 
     Attributes:
@@ -192,14 +192,14 @@ class Recipe(_Part):
     split_seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] | None = None
     optimizer: Optimizer = Optimizer()
     augment: Augment = Augment()
-    evaluation: Evaluation = Evaluation()
+    evaluation: EvalTransform = EvalTransform()
     ema: Ema | None = None
     distill: Distill = Distill()
     eval_every: Count = 1
     max_nonfinite: Count = 50
 
     @model_validator(mode="after")
-    def _fits(self) -> Recipe:
+    def _check_consistent(self) -> Recipe:
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs must be less than epochs (got {self.warmup_epochs:g} of "
@@ -236,18 +236,18 @@ def load_recipe(name_or_path: str | Path, changes: Sequence[str] = ()) -> Recipe
     path = find_yaml(FOLDER, name_or_path, "recipe")
     data = read_yaml(path)
     recipe = validated(Recipe, data, str(name_or_path))
-    return changed(recipe, changes) if changes else recipe
+    return apply_changes(recipe, changes) if changes else recipe
 
 
-def changed(recipe: Recipe, changes: Sequence[str]) -> Recipe:
+def apply_changes(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     """A recipe with values changed; see `load_recipe`."""
     values = recipe.model_dump(mode="json")
     for change in changes:
-        _set(values, change)
+        _set_value(values, change)
     return validated(Recipe, values, f"--set {' '.join(changes)}")
 
 
-def _set(values: dict[str, Any], change: str) -> None:
+def _set_value(values: dict[str, Any], change: str) -> None:
     """Put one change where it belongs; whether it may be there is for `Recipe` to say."""
     path, equals, text = change.partition("=")
     if not equals or not path.strip():
@@ -264,10 +264,10 @@ def _set(values: dict[str, Any], change: str) -> None:
                 f"--set {change}: {part} has no fields (got .{leaf}). Set {part} itself."
             )
         values = inner
-    values[leaf] = _value(change, text)
+    values[leaf] = _parse_value(change, text)
 
 
-def _value(change: str, text: str) -> Any:
+def _parse_value(change: str, text: str) -> Any:
     """The value as YAML reads it, and numbers as Python does: YAML 1.1 takes 1e-3 for a word."""
     try:
         value = yaml.safe_load(text)

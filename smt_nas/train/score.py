@@ -12,13 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from smt_nas.runtime.progress import EvalWarning
+
 Floats = NDArray[np.float64]
 
 FEWEST_FOR_TOP5 = 6  # classes; with five, the label is always among the first five
 _Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
-def wilson(hits: float, n: int) -> tuple[float, float]:
+def wilson_interval(hits: float, n: int) -> tuple[float, float]:
     """95 % score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212).
 
     The shares p that lie within 1.96 of their own standard errors of hits / n:
@@ -86,7 +88,7 @@ class Score:
     """How well a network recognises the images of a split.
 
     Attributes:
-        n: images judged.
+        n: images evaluated.
         top1: share whose class the network put first.
         top1_low, top1_high: 95 % interval.
         top5: share whose class is among its first five; None with fewer than six classes.
@@ -107,25 +109,18 @@ class Score:
     nonfinite: int = 0
     unreadable: int | None = None
 
-    def warnings(self) -> list[str]:
-        """What a reader must know of the figures, one line each."""
-        lines = []
-        if self.nonfinite:
-            lines.append(
-                f"{self.nonfinite} of {self.n} images gave outputs that are no finite numbers: "
-                "they count as wrong, and are not in the loss."
-            )
-        if self.top5 is None:
-            lines.append(
-                f"No top-5: of {len(self.per_class)} classes the right one is nearly always "
-                "among five."
-            )
-        if self.unreadable:
-            lines.append(f"{self.unreadable} images could not be read and are left out.")
-        return lines
+    def warnings(self) -> tuple[EvalWarning, ...]:
+        """What a reader must know of the figures."""
+        classes = len(self.per_class) if self.top5 is None else 0
+        warnings = (
+            EvalWarning("nonfinite", self.nonfinite, self.n),
+            EvalWarning("no_top5", classes, self.n),
+            EvalWarning("unreadable", self.unreadable or 0, self.n),
+        )
+        return tuple(warning for warning in warnings if warning.count)
 
 
-def score_of(counts: Counts, classes: Sequence[str], of: int | None = None) -> Score:
+def score_from_counts(counts: Counts, classes: Sequence[str], of: int | None = None) -> Score:
     """The score that counts of at least one image stand for.
 
     Args:
@@ -134,30 +129,30 @@ def score_of(counts: Counts, classes: Sequence[str], of: int | None = None) -> S
         of: images of the split; those not in the counts could not be read. None: not known.
     """
     n, hits = int(counts.images.sum()), int(counts.first.sum())
-    low, high = wilson(hits, n)
-    judged = n - counts.nonfinite
+    low, high = wilson_interval(hits, n)
+    finite = n - counts.nonfinite
     return Score(
         n=n,
         top1=hits / n,
         top1_low=low,
         top1_high=high,
         top5=float(counts.among5.sum()) / n if len(classes) >= FEWEST_FOR_TOP5 else None,
-        loss=counts.loss / judged if judged else None,
-        per_class=tuple(_of_class(counts, i, classes) for i in range(len(classes))),
+        loss=counts.loss / finite if finite else None,
+        per_class=tuple(_score_class(counts, i, classes) for i in range(len(classes))),
         nonfinite=counts.nonfinite,
         unreadable=None if of is None else of - n,
     )
 
 
-def _of_class(counts: Counts, i: int, classes: Sequence[str]) -> ClassScore:
+def _score_class(counts: Counts, i: int, classes: Sequence[str]) -> ClassScore:
     n, hits = int(counts.images[i]), int(counts.first[i])
     if n == 0:
         return ClassScore(classes[i], 0, None, None, None)
-    low, high = wilson(hits, n)
-    other, often = None, 0
+    low, high = wilson_interval(hits, n)
+    confused_with, confused = None, 0
     if counts.confusion is not None:
         row = counts.confusion[i].copy()
         row[i] = 0
-        often = int(row.max())
-        other = classes[int(row.argmax())] if often else None
-    return ClassScore(classes[i], n, hits / n, low, high, other, often)
+        confused = int(row.max())
+        confused_with = classes[int(row.argmax())] if confused else None
+    return ClassScore(classes[i], n, hits / n, low, high, confused_with, confused)

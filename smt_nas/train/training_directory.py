@@ -21,22 +21,22 @@ from smt_nas.errors import ConfigError, StoreError
 from smt_nas.files import locked, make_folder, write_atomic
 from smt_nas.runtime.environment import environment
 from smt_nas.train.recipe import Recipe
-from smt_nas.train.settings import Settings
+from smt_nas.train.train_config import TrainConfig
 from smt_nas.yaml import read_yaml, to_yaml, validated
 
 FILE = "train.yaml"
 _ANOTHER = "Choose another --out."
 
 
-class _RunFile(BaseModel):
+class _TrainingFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = Field(alias="schema")
-    settings: Settings
+    settings: TrainConfig
     environment: dict[str, Any]
 
 
-def free_folder(name: str, data: str) -> Path:
+def find_free_folder(name: str, data: str) -> Path:
     """`runs/train-NETWORK-DATA`, numbered if taken."""
     words = ["train", Path(name).stem, data.partition(":")[0].rstrip("/").rpartition("/")[2]]
     plain = "-".join("".join(c if c.isalnum() or c in "._" else "_" for c in w) for w in words)
@@ -46,12 +46,12 @@ def free_folder(name: str, data: str) -> Path:
     return path
 
 
-def is_run(path: Path) -> bool:
+def is_training_directory(path: Path) -> bool:
     """Whether a training lives in the folder."""
     return (path / FILE).is_file()
 
 
-def read_settings(path: Path) -> Settings:
+def read_config(path: Path) -> TrainConfig:
     """What the training in a folder was asked for.
 
     Raises:
@@ -64,17 +64,17 @@ def read_settings(path: Path) -> Settings:
             f"DATA --out {path}`."
         )
     try:
-        return validated(_RunFile, read_yaml(file), str(file)).settings
+        return validated(_TrainingFile, read_yaml(file), str(file)).settings
     except ConfigError as error:
         raise StoreError(f"{error} Restore that file, or train with another --out.") from error
 
 
-def holds(path: Path, settings: Settings, resume: bool) -> bool:
+def contains_training(path: Path, config: TrainConfig, resume: bool) -> bool:
     """Whether the folder holds this training already; nothing is written.
 
     Args:
         path: the folder; new, empty, or with `resume` that of the same training.
-        settings: what is asked for.
+        config: what is asked for.
         resume: go on where the folder holds this very training.
 
     Returns: whether it was there.
@@ -82,8 +82,8 @@ def holds(path: Path, settings: Settings, resume: bool) -> bool:
     Raises:
         StoreError: it holds something else.
     """
-    if is_run(path):
-        _check_same(path, read_settings(path), settings, resume)
+    if is_training_directory(path):
+        _check_same_training(path, read_config(path), config, resume)
         return True
     try:
         names = [p.name for p in path.iterdir()] if path.exists() else []
@@ -97,7 +97,7 @@ def holds(path: Path, settings: Settings, resume: bool) -> bool:
     return False
 
 
-def begin(path: Path, settings: Settings, device: str) -> None:
+def create_directory(path: Path, config: TrainConfig, device: str) -> None:
     """Write what the training of a folder is; `device` says where, for the record.
 
     Raises:
@@ -105,15 +105,15 @@ def begin(path: Path, settings: Settings, device: str) -> None:
     """
     content = {
         "schema": 1,
-        "settings": settings.model_dump(mode="json"),
+        "settings": config.model_dump(mode="json"),
         "environment": environment(device),
     }
     write_atomic(path / FILE, to_yaml(content))
-    settings.arch.save(path / "arch.yaml")
+    config.arch.save(path / "arch.yaml")
 
 
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
+def lock_directory(path: Path) -> Iterator[None]:
     """Hold the folder for writing; it is made, and removed where nothing began in it.
 
     Raises:
@@ -130,13 +130,15 @@ def held(path: Path) -> Iterator[None]:
                     path.rmdir()
 
 
-def _check_same(path: Path, there: Settings, asked: Settings, resume: bool) -> None:
-    if there.images_an_update == asked.images_an_update:
+def _check_same_training(
+    path: Path, stored: TrainConfig, requested: TrainConfig, resume: bool
+) -> None:
+    if stored.images_per_update == requested.images_per_update:
         # the same images make up an update, whoever computes them
-        there = there.model_copy(
-            update={"processes": asked.processes, "recipe": _split(there, asked)}
+        stored = stored.model_copy(
+            update={"processes": requested.processes, "recipe": _divide_as(stored, requested)}
         )
-    old, new = (s.model_dump(mode="json") for s in (there, asked))
+    old, new = (s.model_dump(mode="json") for s in (stored, requested))
     if old == new:
         if resume:
             return
@@ -144,25 +146,25 @@ def _check_same(path: Path, there: Settings, asked: Settings, resume: bool) -> N
             f"{path}: holds this very training already. Go on with --resume auto, or choose "
             "another --out."
         )
-    field, before, after = next(_differences(old, new))
+    field, before, after = next(_find_differences(old, new))
     raise StoreError(
         f"{path}: holds a training with {field} {before} (got {after}). Repeat it with those "
         "settings and --resume auto, or choose another --out."
     )
 
 
-def _split(there: Settings, asked: Settings) -> Recipe:
+def _divide_as(stored: TrainConfig, requested: TrainConfig) -> Recipe:
     """The recipe with an update's images divided as is asked now."""
     names = ("batch_size", "accumulation")
-    return there.recipe.model_copy(update={n: getattr(asked.recipe, n) for n in names})
+    return stored.recipe.model_copy(update={n: getattr(requested.recipe, n) for n in names})
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def _find_differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """Fields that differ, by their full name."""
     for name, value in old.items():
         other = new.get(name)
         if isinstance(value, dict) and isinstance(other, dict):
-            for inner, a, b in _differences(value, other):
+            for inner, a, b in _find_differences(value, other):
                 yield f"{name}.{inner}", a, b
         elif value != other:
             yield name, value, other

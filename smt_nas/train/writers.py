@@ -1,4 +1,4 @@
-"""Where the rows of a training go, one an epoch: metrics.csv always, others where asked for.
+"""Where the metrics of each epoch go: metrics.csv always, others where asked for.
 
 Nothing leaves the machine: MLflow writes into a database in the run's folder and W&B is offline,
 unless the user's environment (MLFLOW_TRACKING_URI, WANDB_MODE) says otherwise.
@@ -13,14 +13,15 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Protocol
 
 from smt_nas.errors import TrainingError, one_line
 from smt_nas.files import write_atomic
 from smt_nas.runtime.progress import EpochMetrics
-from smt_nas.train.settings import Log
-from smt_nas.train.training_directory import is_run, read_settings
+from smt_nas.train.train_config import WriterName
+from smt_nas.train.training_directory import is_training_directory, read_config
 
 CSV = "metrics.csv"
 _PROJECT = "smt-nas"
@@ -29,36 +30,36 @@ _PARAMETER = 500  # characters that every version of MLflow stores of a value
 Say = Callable[[str], None]
 
 
-class Writer(Protocol):
-    """Keeps the rows of a training."""
+class MetricsWriter(Protocol):
+    """Keeps the metrics of a training."""
 
-    def row(self, values: EpochMetrics) -> None:
-        """Keep the row of an epoch; its `epoch` is the step, None is left out."""
+    def write(self, metrics: EpochMetrics) -> None:
+        """Keep the metrics of an epoch; its `epoch` is the step, None is left out."""
 
     def close(self) -> None:
         """Write what is still held."""
 
 
 def open_writers(
-    log: Sequence[Log], run: Path, history: Sequence[EpochMetrics], say: Say | None = None
-) -> list[Writer]:
+    log: Sequence[WriterName], run: Path, history: Sequence[EpochMetrics], say: Say | None = None
+) -> list[MetricsWriter]:
     """Open metrics.csv and the writers asked for.
 
-    A resumed training gives the rows it has; later ones of an earlier start are superseded. A
+    A resumed training gives the metrics it has; later ones of an earlier start are superseded. A
     writer other than metrics.csv that fails later is told of once, and left out from then on.
 
     Args:
         log: names of writers beside metrics.csv.
         run: the training's folder.
-        history: rows of the epochs so far.
+        history: metrics of the epochs so far.
         say: hears of a writer that fails; by default a warning is logged.
 
     Raises:
         TrainingError: a library is not installed, or its writer cannot be opened.
         StoreError: metrics.csv cannot be written.
     """
-    said = say or logging.getLogger(__name__).warning
-    writers: list[Writer] = [CsvWriter(run / CSV, history)]
+    warn = say or logging.getLogger(__name__).warning
+    writers: list[MetricsWriter] = [CsvWriter(run / CSV, history)]
     for name in dict.fromkeys(log):
         try:
             writer = _WRITERS[name](run, history)
@@ -69,36 +70,36 @@ def open_writers(
                 f"--log {name}: cannot be opened (got {one_line(error)}). Leave it out: "
                 "metrics.csv has it all."
             ) from error
-        writers.append(_Forgiving(name, writer, said))
+        writers.append(_FaultTolerantWriter(name, writer, warn))
     return writers
 
 
 class CsvWriter:
-    """metrics.csv: all rows, written anew each epoch, so that it is whole at any moment.
+    """metrics.csv: a row an epoch, all written anew each time, so that it is whole at any moment.
 
-    Columns stand in the order they are first seen in. An empty cell was not measured.
+    Columns are the fields of `EpochMetrics`, in their order. An empty cell was not measured.
     """
 
     def __init__(self, path: Path, history: Sequence[EpochMetrics] = ()) -> None:
         self._path = path
-        self._rows = list(history)
-        if self._rows:
+        self._history = list(history)
+        if self._history:
             self._write()
 
-    def row(self, values: EpochMetrics) -> None:
+    def write(self, metrics: EpochMetrics) -> None:
         """Add a row. Raises StoreError where it cannot be written; the old file is kept."""
-        self._rows.append(dict(values))
+        self._history.append(metrics)
         self._write()
 
     def close(self) -> None:
         """Do nothing: all is written."""
 
     def _write(self) -> None:
-        columns = list(dict.fromkeys(name for row in self._rows for name in row))
         text = io.StringIO()
+        columns = [field.name for field in fields(EpochMetrics)]
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self._rows)
+        writer.writerows(asdict(metrics) for metrics in self._history)
         write_atomic(self._path, text.getvalue())
 
 
@@ -109,19 +110,19 @@ class TensorBoardWriter:
         try:
             tensorboard: Any = importlib.import_module("torch.utils.tensorboard")
         except ImportError as error:
-            raise _missing("tensorboard", "train") from error
+            raise _missing_library("tensorboard", "train") from error
         folder = run / "tensorboard"
         fresh = not folder.exists()
         # steps from there on were written by a start that was killed before its checkpoint
-        begin = 1 if fresh else _last_epoch(history) + 1
-        self._writer = tensorboard.SummaryWriter(log_dir=str(folder), purge_step=begin)
-        for row in history if fresh else ():
-            self.row(row)
+        first_step = 1 if fresh or not history else history[-1].epoch + 1
+        self._writer = tensorboard.SummaryWriter(log_dir=str(folder), purge_step=first_step)
+        for metrics in history if fresh else ():
+            self.write(metrics)
 
-    def row(self, values: EpochMetrics) -> None:
+    def write(self, metrics: EpochMetrics) -> None:
         """Add a point to each curve."""
-        for name, value in _measured(values).items():
-            self._writer.add_scalar(name, value, global_step=_epoch(values))
+        for name, value in metrics.measured().items():
+            self._writer.add_scalar(name, value, global_step=metrics.epoch)
         self._writer.flush()
 
     def close(self) -> None:
@@ -134,46 +135,46 @@ class MlflowWriter:
 
     def __init__(self, run: Path, history: Sequence[EpochMetrics]) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
-        mlflow = _imported("mlflow")
+        mlflow = _import_library("mlflow")
         uri = os.environ.get("MLFLOW_TRACKING_URI")
-        self._client: Any = mlflow.MlflowClient(tracking_uri=uri or _database(run))
+        self._client: Any = mlflow.MlflowClient(tracking_uri=uri or _database_uri(run))
         note = run / ".mlflow"  # which run of MLflow's this training is
         if note.is_file():
             self._id = note.read_text(encoding="utf-8").strip()
-            known = self._client.get_metric_history(self._id, "epoch")
-            self._done = max((metric.step for metric in known), default=0)
+            points = self._client.get_metric_history(self._id, "epoch")
+            self._last_step = max((point.step for point in points), default=0)
         else:
-            self._id = self._begun(None if uri else (run / "mlruns").resolve().as_uri(), run)
-            self._done = 0
+            self._id = self._create_run(None if uri else (run / "mlruns").resolve().as_uri(), run)
+            self._last_step = 0
             write_atomic(note, f"{self._id}\n")
-        for row in history:
-            self.row(row)
+        for metrics in history:
+            self.write(metrics)
 
-    def row(self, values: EpochMetrics) -> None:
+    def write(self, metrics: EpochMetrics) -> None:
         """Add a point to each curve, unless an earlier start did: MLflow would keep both."""
-        step = _epoch(values)
-        if step <= self._done:
+        step = metrics.epoch
+        if step <= self._last_step:
             return
         now = int(time.time() * 1000)
-        for name, value in _measured(values).items():
+        for name, value in metrics.measured().items():
             self._client.log_metric(self._id, name, value, timestamp=now, step=step)
-        self._done = step
+        self._last_step = step
 
     def close(self) -> None:
         """Mark the run as ended; a resumed training goes on with it all the same."""
         self._client.set_terminated(self._id)
 
-    def _begun(self, artifacts: str | None, run: Path) -> str:
+    def _create_run(self, artifacts: str | None, run: Path) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", _PROJECT)
-        found = self._client.get_experiment_by_name(name)
+        known = self._client.get_experiment_by_name(name)
         experiment = (
             self._client.create_experiment(name, artifact_location=artifacts)
-            if found is None
-            else found.experiment_id
+            if known is None
+            else known.experiment_id
         )
-        made = self._client.create_run(experiment, run_name=run.resolve().name)
-        identity: str = made.info.run_id
-        for key, value in _flat(_settings(run)).items():
+        created = self._client.create_run(experiment, run_name=run.resolve().name)
+        identity: str = created.info.run_id
+        for key, value in _flatten(_read_config_values(run)).items():
             self._client.log_param(identity, key, str(value)[:_PARAMETER])
         return identity
 
@@ -185,7 +186,7 @@ class WandbWriter:
         offline = "WANDB_MODE" not in os.environ
         if offline:
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # read when it is imported
-        wandb = _imported("wandb")
+        wandb = _import_library("wandb")
         note = run / ".wandb-id"
         identity = note.read_text(encoding="utf-8").strip() if note.is_file() else None
         self._run: Any = wandb.init(
@@ -194,40 +195,40 @@ class WandbWriter:
             name=run.resolve().name,
             id=identity,
             resume="allow",
-            config=_settings(run),
+            config=_read_config_values(run),
             mode="offline" if offline else None,
             settings=wandb.Settings(silent=True, console="off"),
         )
         if identity is None:
             write_atomic(note, f"{self._run.id}\n")
-            for row in history:
-                self.row(row)
+            for metrics in history:
+                self.write(metrics)
 
-    def row(self, values: EpochMetrics) -> None:
+    def write(self, metrics: EpochMetrics) -> None:
         """Add a point to each curve."""
-        self._run.log(_measured(values), step=_epoch(values))
+        self._run.log(metrics.measured(), step=metrics.epoch)
 
     def close(self) -> None:
         """End the run; `wandb sync` uploads it, where the user wants that."""
         self._run.finish()
 
 
-class _Forgiving:
+class _FaultTolerantWriter:
     """A writer whose failure ends no training."""
 
-    def __init__(self, name: str, writer: Writer, say: Say) -> None:
+    def __init__(self, name: str, writer: MetricsWriter, say: Say) -> None:
         self._name, self._writer, self._say = name, writer, say
         self._works = True
 
-    def row(self, values: EpochMetrics) -> None:
-        """Hand on a row."""
-        self._try(lambda: self._writer.row(values))
+    def write(self, metrics: EpochMetrics) -> None:
+        """Hand on an epoch's metrics."""
+        self._attempt(lambda: self._writer.write(metrics))
 
     def close(self) -> None:
         """Close."""
-        self._try(self._writer.close)
+        self._attempt(self._writer.close)
 
-    def _try(self, act: Callable[[], None]) -> None:
+    def _attempt(self, act: Callable[[], None]) -> None:
         if not self._works:
             return
         try:
@@ -240,54 +241,42 @@ class _Forgiving:
             )
 
 
-_WRITERS: Mapping[Log, Callable[[Path, Sequence[EpochMetrics]], Writer]] = {
+_WRITERS: Mapping[WriterName, Callable[[Path, Sequence[EpochMetrics]], MetricsWriter]] = {
     "tensorboard": TensorBoardWriter,
     "mlflow": MlflowWriter,
     "wandb": WandbWriter,
 }
 
 
-def _imported(name: str) -> Any:
+def _import_library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise _missing(name, name) from error
+        raise _missing_library(name, name) from error
 
 
-def _missing(name: str, extra: str) -> TrainingError:
+def _missing_library(name: str, extra: str) -> TrainingError:
     return TrainingError(
         f"--log {name}: must be installed for this (got none). `pip install 'smt-nas[{extra}]'`."
     )
 
 
-def _database(run: Path) -> str:
+def _database_uri(run: Path) -> str:
     """MLflow's plain files are no more; a database is one file too."""
     return f"sqlite:///{(run / 'mlflow.db').resolve()}"
 
 
-def _epoch(values: EpochMetrics) -> int:
-    return int(values["epoch"] or 0)
-
-
-def _last_epoch(history: Sequence[EpochMetrics]) -> int:
-    return _epoch(history[-1]) if history else 0
-
-
-def _measured(values: EpochMetrics) -> dict[str, float]:
-    return {name: float(value) for name, value in values.items() if value is not None}
-
-
-def _settings(run: Path) -> dict[str, Any]:
+def _read_config_values(run: Path) -> dict[str, Any]:
     """What the training was asked for, where its folder says so."""
-    return read_settings(run).model_dump(mode="json") if is_run(run) else {}
+    return read_config(run).model_dump(mode="json") if is_training_directory(run) else {}
 
 
-def _flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+def _flatten(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     """`{"recipe.epochs": 12}` from nested settings; the network's blocks are in arch.yaml."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{path}{name}.")
+            flat |= _flatten(value, f"{path}{name}.")
         elif name != "stages":
-            found[f"{path}{name}"] = value
-    return found
+            flat[f"{path}{name}"] = value
+    return flat

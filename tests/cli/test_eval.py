@@ -12,18 +12,18 @@ from torch import nn
 
 from smt_nas.models import build, to_official
 from smt_nas.report.evaluation import class_table, score_table
-from smt_nas.train import assess
+from smt_nas.runtime.progress import NullProgress
 from smt_nas.train.data.sources import load_source
-from smt_nas.train.process_group import World
-from smt_nas.train.recipe import Evaluation
+from smt_nas.train.evaluate_weights import EvalRequest, evaluate_weights
+from smt_nas.train.recipe import EvalTransform
 from smt_nas.train.weights.checkpoint import save_weights
 from tests.fakes.images import folder
 from tests.fakes.terminal import invoke, printed
+from tests.fakes.trainings import ALONE
 from tests.fakes.weights import TINY, card
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = tuple("0123456789")
-ALONE = World(0, 1, torch.device("cpu"))
 
 
 def network(classes=10, seed=0, **changes):
@@ -36,7 +36,7 @@ def network(classes=10, seed=0, **changes):
 
 def saved(path, model, **fields):
     base = {"arch": model.arch, "classes": DIGITS, "mean": (0.3,) * 3, "std": (0.3,) * 3}
-    base["evaluation"] = Evaluation(resize="direct", interpolation="bilinear")
+    base["evaluation"] = EvalTransform(resize="direct", interpolation="bilinear")
     save_weights(path, card(**base | fields), model.state_dict())
     return path
 
@@ -59,10 +59,10 @@ def test_the_test_split_of_the_weights_own_data(weights):
     found = document(weights)
     source, model = load_source("digits"), network()
     hits = 0
-    from smt_nas.train.data.transforms import evaluation_transform
+    from smt_nas.train.data.transforms import create_evaluation_transform
 
-    transform = evaluation_transform(
-        Evaluation(resize="direct", interpolation="bilinear"), 32, 3, (0.3,) * 3, (0.3,) * 3
+    transform = create_evaluation_transform(
+        EvalTransform(resize="direct", interpolation="bilinear"), 32, 3, (0.3,) * 3, (0.3,) * 3
     )
     n = len(source.test)
     with torch.inference_mode():
@@ -138,17 +138,11 @@ def test_tables_fit_80_columns(tmp_path):
     names = tuple(f"a class with quite a long name, number {i}" for i in range(10))
     path = saved(tmp_path / "w.safetensors", network(), classes=names)
     where = folder(tmp_path / "data", {name: 2 for name in names})
-    question = assess.Question(weights=path, data=str(where))
-    answer = assess.assess(question, ALONE, assess_listener())
-    assert answer.split == "all" and answer.score.n == 20
-    printed(score_table(answer))
-    printed(class_table(answer))
-
-
-def assess_listener():
-    from smt_nas.runtime.progress import NullProgress
-
-    return NullProgress()
+    request = EvalRequest(weights=path, data=str(where))
+    result = evaluate_weights(request, ALONE, NullProgress())
+    assert result.split == "all" and result.score.n == 20
+    printed(score_table(result))
+    printed(class_table(result))
 
 
 def test_unreadable_images_are_left_out_and_told(tmp_path, photos):
@@ -175,7 +169,7 @@ def test_published_weights_with_a_named_network(tmp_path, photos):
         classes=("cat", "dog", "owl"),
         mean=load_source(str(photos)).mean,
         std=load_source(str(photos)).std,
-        evaluation=Evaluation(),
+        evaluation=EvalTransform(),
     )
     assert found["weights"]["kind"] == "published" and found["weights"]["epoch"] is None
     ours = document(own, "--data", photos)["score"]
@@ -242,6 +236,7 @@ def test_two_processes_find_what_one_finds(weights):
         capture_output=True,
         text=True,
         env=env,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     two, one = json.loads(done.stdout), document(weights)

@@ -1,57 +1,32 @@
 """What a training shows: the bar, a line an epoch, and what came of it, at 80 columns."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from smt_nas.arch import PRESETS
 from smt_nas.cli import console
 from smt_nas.report.plan import marks_of, plan_document, plan_notes, plan_view, sparkline
 from smt_nas.report.train import (
-    compared_document,
-    compared_notes,
-    compared_table,
+    comparison_document,
+    comparison_notes,
+    comparison_table,
     epoch_line,
-    finished_document,
-    finished_notes,
-    finished_table,
+    result_document,
+    result_notes,
+    result_table,
 )
-from smt_nas.runtime.progress import TrainingStatus
-from smt_nas.train.score import wilson
-from smt_nas.train.train_result import Compared, DryRun, Entrant, Finished
+from smt_nas.runtime.progress import EpochMetrics, TrainingStatus
+from smt_nas.train.dry_run import DryRun
+from smt_nas.train.front_training import ComparedNetwork, TrainingComparison
+from smt_nas.train.score import wilson_interval
 from tests.fakes.terminal import printed
+from tests.fakes.trainings import result
 
-ROW = {
-    "epoch": 300,
-    "lr": 2e-6,
-    "train_loss": 2.71828,
-    "val_loss": 0.87654,
-    "val_top1": 0.9123,
-    "val_top5": None,
-    "val_n": 10000,
-    "images_per_s": 12345.6,
-    "waiting_share": 0.0312,
-    "peak_memory_mb": 78123.4,
-}
-FINISHED = Finished(
-    run=Path("runs/a"),
-    arch=PRESETS["smt_t"],
-    epochs=300,
-    updates=375300,
-    skipped=0,
-    best=ROW,
-    history=(ROW,),
-    validation_n=10000,
-    images_per_s=12345.6,
-    waiting_share=0.0312,
-    peak_memory_mb=78123.4,
-    unreadable={},
-    interrupted=False,
-    weights=Path("runs/a/best.safetensors"),
-)
+FINISHED = result()
+BEST = FINISHED.best
 PLAN = DryRun(
     recipe_yaml="epochs: 300\n",
     data="/data/imagenet",
@@ -81,16 +56,16 @@ def entrant(name, top1, **more):
     runs = tuple(Path(f"{name}-{i}") for i in range(len(top1)))
     values = {"arch_key": "0" * 12, "macs": 2.4e9, "parameters": 11.5e6, "baseline": False}
     speeds = tuple(1000.0 + i for i in range(len(top1)))
-    return Entrant(name=name, runs=runs, top1=top1, images_per_s=speeds, **values | more)
+    return ComparedNetwork(name=name, runs=runs, top1=top1, images_per_s=speeds, **values | more)
 
 
-COMPARED = Compared(
+COMPARED = TrainingComparison(
     folder=Path("runs/s/trained"),
     data="digits",
     recipe="small",
     seeds=(0, 1, 2),
     validation_n=145,
-    entrants=(
+    networks=(
         entrant("0", (0.9, 0.92, 0.94)),
         entrant("1", (0.5, None)),
         entrant("2", ()),
@@ -100,19 +75,19 @@ COMPARED = Compared(
 
 
 def test_an_epochs_line():
-    assert epoch_line(ROW, 300) == (
+    assert epoch_line(BEST, 300) == (
         "epoch 300/300: loss 2.718, validation top-1 91.23 %, validation loss 0.877, img/s 12346, "
         "waiting 3 %, peak MB 78123"
     )
-    assert epoch_line({"epoch": 2, "val_top1": None, "train_loss": 1.0}) == "epoch 2: loss 1.000"
+    assert epoch_line(EpochMetrics(epoch=2, train_loss=1.0)) == "epoch 2: loss 1.000"
 
 
 def test_what_came_of_a_training():
-    text = printed(finished_table(FINISHED))
-    low, high = wilson(9123, 10000)
+    text = printed(result_table(FINISHED))
+    low, high = wilson_interval(9123, 10000)
     for told in ("trained", "91.23", f"{100 * low:.2f} to {100 * high:.2f}", "300", "3 %"):
         assert told in text
-    notes = "\n".join(finished_notes(FINISHED))
+    notes = "\n".join(result_notes(FINISHED))
     assert "Weights: runs/a/best.safetensors" in notes and "Next: smt-nas eval runs/a" in notes
     assert "skipped" not in notes and "unreadable" not in notes and "--workers" not in notes
 
@@ -122,25 +97,26 @@ def test_what_went_wrong_is_told():
     other = replace(
         FINISHED, skipped=7, unreadable=names, waiting_share=0.4, interrupted=True, best=None
     )
-    notes = "\n".join(finished_notes(other))
+    notes = "\n".join(result_notes(other))
     assert "7 of 375300 updates were skipped" in notes
     assert "5 images could not be read" in notes and "2.jpg (cut off); and 2 more" in notes
     assert "40% of the time" in notes and "--workers" in notes
     assert "Next: smt-nas train --out runs/a --resume auto" in notes
-    printed(finished_table(other))
+    printed(result_table(other))
     nothing = replace(other, weights=None, images_per_s=None, waiting_share=None, history=())
-    assert "Weights" not in "\n".join(finished_notes(nothing))
-    assert json.loads(json.dumps(finished_document(nothing), allow_nan=False))["best"] is None
+    assert "Weights" not in "\n".join(result_notes(nothing))
+    assert json.loads(json.dumps(result_document(nothing), allow_nan=False))["best"] is None
 
 
 def test_the_document_of_a_training():
-    odd = replace(FINISHED, history=({"epoch": 1, "train_loss": float("inf")},))
-    found = json.loads(json.dumps(finished_document(odd), allow_nan=False))
+    odd = replace(FINISHED, history=(EpochMetrics(1, train_loss=float("inf")),))
+    found = json.loads(json.dumps(result_document(odd), allow_nan=False))
     assert (found["schema"], found["kind"], found["provenance"]) == (1, "training", "trained")
-    assert found["history"] == [{"epoch": 1, "train_loss": None}]
+    (first,) = found["history"]
+    assert (first["epoch"], first["train_loss"]) == (1, None)
+    assert list(first) == [field.name for field in fields(EpochMetrics)]
     ends = found["best"]["val_top1_low"], found["best"]["val_top1_high"]
-    assert ends == pytest.approx(wilson(9123, 10000))
-    assert FINISHED.best is ROW and "val_top1_low" not in ROW
+    assert ends == pytest.approx(wilson_interval(9123, 10000))
 
 
 def test_a_plan_at_80_columns():
@@ -168,25 +144,25 @@ def test_a_curve_in_characters():
 
 
 def test_a_comparison_at_80_columns():
-    text = printed(compared_table(COMPARED))
+    text = printed(comparison_table(COMPARED))
     rows = {line.split()[0]: line.split("│") for line in text.splitlines() if "│" in line}
     cells = {name: [c.strip() for c in row[3:]] for name, row in rows.items()}
-    low, high = wilson(0.92 * 145, 145)
+    low, high = wilson_interval(0.92 * 145, 145)
     ends = f"{100 * low:.2f} to {100 * high:.2f}"
     assert cells["0"] == ["92.00", "2.00", ends, "3", "1001"]
     assert cells["1"][:2] == ["50.00", "-"] and cells["2"] == ["-", "-", "-", "0", "-"]
     assert text.index("smt_t") > text.index("──")  # below a line of its own
-    notes = "\n".join(compared_notes(replace(COMPARED, interrupted=True)))
+    notes = "\n".join(comparison_notes(replace(COMPARED, interrupted=True)))
     assert "Not trained with all seeds: 1, 2." in notes and "--resume auto" in notes
 
 
 def test_the_document_of_a_comparison():
-    found = json.loads(json.dumps(compared_document(COMPARED), allow_nan=False))
+    found = json.loads(json.dumps(comparison_document(COMPARED), allow_nan=False))
     first, _, third, smt_t = found["networks"]
     assert first["top1"]["mean"] == pytest.approx(0.92)
     assert first["top1"]["std"] == pytest.approx(0.02)
     ends = first["top1"]["low"], first["top1"]["high"]
-    assert ends == pytest.approx(wilson(0.92 * 145, 145))
+    assert ends == pytest.approx(wilson_interval(0.92 * 145, 145))
     assert third["top1"]["mean"] is None and third["top1"]["low"] is None
     assert smt_t["baseline"] and smt_t["provenance"]["top1"] == "trained"
 
@@ -206,7 +182,7 @@ def act(talk):
         )
         talk.update(moment)
     talk.evaluated(10, 145)
-    talk.epoch(ROW)
+    talk.epoch(BEST)
     talk.evaluated(10, None)
 
 
@@ -215,7 +191,7 @@ def test_elsewhere_than_on_a_terminal_lines_are_plain(capsys):
         act(talk)
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines() == ["begun", epoch_line(ROW, 300)]
+    assert err.splitlines() == ["begun", epoch_line(BEST, 300)]
 
 
 def test_only_one_process_talks(capsys):

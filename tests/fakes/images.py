@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smt_nas.train import run
-from smt_nas.train.data.examples import ArrayExamples, Subset
+from smt_nas.train import dry_run, run
+from smt_nas.train.data.examples import IMAGENET_MEAN, IMAGENET_STD, ArrayExamples, Subset
 from smt_nas.train.data.sources import load_source
+from smt_nas.train.data.transforms import create_evaluation_transform
+from smt_nas.train.recipe import EvalTransform
 
 
 @contextmanager
@@ -21,8 +23,15 @@ def few_digits(every):
     whole = load_source("digits")
     few = replace(whole, train=Subset(whole.train, np.arange(0, len(whole.train), every)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "load_source", lambda spec: few)
+        for module in (run, dry_run):
+            patch.setattr(module, "load_source", lambda spec: few)
         yield few
+
+
+def eval_transform():
+    """Of images to 32 px, as in an evaluation."""
+    norm = (IMAGENET_MEAN, IMAGENET_STD)
+    return create_evaluation_transform(EvalTransform(), 32, 3, *norm)
 
 
 def pixels(seed, *shape):

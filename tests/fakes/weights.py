@@ -3,8 +3,8 @@
 from typing import Any
 
 from smt_nas.arch import Architecture, Stage
-from smt_nas.train.recipe import Evaluation
-from smt_nas.train.weights.card import Card, Carved
+from smt_nas.train.recipe import EvalTransform
+from smt_nas.train.weights.card import Card, HeldOutSplit
 
 TINY = Architecture(
     image_size=32,
@@ -25,7 +25,7 @@ def card(**changes: Any) -> Card:
         "classes": ("a", "b", "c"),
         "mean": (0.5, 0.5, 0.5),
         "std": (0.2, 0.2, 0.2),
-        "evaluation": Evaluation(),
+        "evaluation": EvalTransform(),
         "image_size": 32,
         "recipe": "small",
         "data": "digits",
@@ -34,7 +34,7 @@ def card(**changes: Any) -> Card:
         "update": 7,
         "weights": "model",
         "validation": {"top1": 50.0, "loss": float("inf")},
-        "split": Carved(fraction=0.1, seed=0),
+        "split": HeldOutSplit(fraction=0.1, seed=0),
         "versions": {"torch": "2"},
     }
     return Card(**(fields | changes))

@@ -87,7 +87,7 @@ def test_a_whole_bench_is_left_alone_and_a_larger_one_goes_on(built, recipe, mon
 def test_a_training_that_fails_is_told_and_tried_again(recipe, tmp_path, monkeypatch):
     real = train_and_score
     monkeypatch.setattr(
-        build, "train_and_score", lambda t: "diverged" if t.job.asked.seed == 1 else real(t)
+        build, "train_and_score", lambda t: "diverged" if t.job.request.seed == 1 else real(t)
     )
     found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
     assert found.trainings == 2 and list(found.failed.values()) == ["diverged"]
@@ -97,7 +97,7 @@ def test_a_training_that_fails_is_told_and_tried_again(recipe, tmp_path, monkeyp
 
 
 def test_a_full_disk_is_no_failed_network(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "trained", lambda job: StoreError("disk: is full"))
+    monkeypatch.setattr(build, "train_job", lambda job: StoreError("disk: is full"))
     with pytest.raises(StoreError, match="disk: is full"):
         build_bench(wanted(recipe, n=2), tmp_path, "cpu", 1, NullProgress())
     assert lines(tmp_path / TABLE) == []

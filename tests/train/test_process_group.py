@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from smt_nas.errors import TrainingError
-from smt_nas.train.process_group import World, _device, joined
+from smt_nas.train.process_group import ProcessGroup, choose_device, join_process_group
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def gpus(monkeypatch):
 def test_each_process_takes_the_gpu_of_its_number(gpus, monkeypatch):
     gpus(2)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # of 4 on two machines
-    assert [_device(word, 1, 4) for word in (None, "cuda")] == [torch.device("cuda", 1)] * 2
-    assert _device("cpu", 1, 4) == torch.device("cpu")
+    assert [choose_device(word, 1, 4) for word in (None, "cuda")] == [torch.device("cuda", 1)] * 2
+    assert choose_device("cpu", 1, 4) == torch.device("cpu")
 
 
 @pytest.mark.parametrize("local", [0, 1])
@@ -28,20 +28,20 @@ def test_each_process_takes_the_gpu_of_its_number(gpus, monkeypatch):
 def test_no_process_joins_with_a_device_of_another_kind(gpus, local, word, count):
     gpus(count)
     with pytest.raises(TrainingError, match=r"each must have a GPU of its own.*--device cpu"):
-        _device(word, local, 2)
+        choose_device(word, local, 2)
 
 
 def test_without_gpus_all_are_on_the_cpu(gpus):
     gpus(0)
-    assert [_device(None, i, 2) for i in range(2)] == [torch.device("cpu")] * 2
+    assert [choose_device(None, i, 2) for i in range(2)] == [torch.device("cpu")] * 2
 
 
 def test_a_lone_process_joins_nobody(monkeypatch):
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    with joined("cpu") as world:
-        assert world == World(0, 1, torch.device("cpu"))
-        assert world.total(1.5, 2.0) == (1.5, 2.0) and not world.any(False)
+    with join_process_group("cpu") as group:
+        assert group == ProcessGroup(0, 1, torch.device("cpu"))
+        assert group.all_reduce(1.5, 2.0) == (1.5, 2.0) and not group.any(False)
     monkeypatch.setenv("WORLD_SIZE", "two")
     with pytest.raises(TrainingError, match=r"WORLD_SIZE: must be a number \(got 'two'\)"):
-        joined("cpu").__enter__()
+        join_process_group("cpu").__enter__()

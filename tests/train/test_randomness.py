@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from smt_nas.train.randomness import generator, generators_kept, seed_all, seed_cpu
+from smt_nas.train.randomness import make_generator, preserve_generators, seed_all, seed_cpu
 
 
 def drawn():
@@ -15,7 +15,7 @@ def drawn():
 
 @pytest.fixture(autouse=True)
 def kept():
-    with generators_kept(torch.device("cpu")):
+    with preserve_generators(torch.device("cpu")):
         yield
 
 
@@ -43,6 +43,6 @@ def test_a_key_does_not_change_between_versions():
 
 def test_a_generator_of_its_own_leaves_the_global_ones_alone():
     before = torch.get_rng_state()
-    first, second = (torch.rand(3, generator=generator(4, 5)) for _ in range(2))
+    first, second = (torch.rand(3, generator=make_generator(4, 5)) for _ in range(2))
     assert torch.equal(first, second)
     assert torch.equal(torch.get_rng_state(), before)

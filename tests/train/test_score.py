@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smt_nas.train.score import ClassScore, Counts, score_of, wilson
+from smt_nas.runtime.progress import EvalWarning
+from smt_nas.train.score import ClassScore, Counts, score_from_counts, wilson_interval
 
 
 def counts(images, first, among5, loss=0.0, nonfinite=0, confusion=None):
@@ -25,54 +26,54 @@ def counts(images, first, among5, loss=0.0, nonfinite=0, confusion=None):
     ],
 )
 def test_known_intervals(hits, n, low, high):
-    assert wilson(hits, n) == pytest.approx((low, high), abs=2e-5)
+    assert wilson_interval(hits, n) == pytest.approx((low, high), abs=2e-5)
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1))
 def test_ends_are_196_of_their_own_standard_errors_away(n, share):
     hits = round(share * n)
-    low, high = wilson(hits, n)
+    low, high = wilson_interval(hits, n)
     assert 0 <= low <= hits / n <= high <= 1
     for end in (low, high):
         if 0 < end < 1:
             errors = abs(end - hits / n) / math.sqrt(end * (1 - end) / n)
             assert errors == pytest.approx(1.959964, rel=1e-5)
-    mirrored = wilson(n - hits, n)
+    mirrored = wilson_interval(n - hits, n)
     assert (1 - mirrored[1], 1 - mirrored[0]) == pytest.approx((low, high), abs=1e-12)
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 0), (-1, 5), (6, 5)])
 def test_counts_that_cannot_be(hits, n):
     with pytest.raises(ValueError, match="hits must be from 0 to n"):
-        wilson(hits, n)
+        wilson_interval(hits, n)
 
 
 def test_a_score_is_its_counts():
     confusion = np.zeros((6, 6))
     confusion[0, 0], confusion[0, 2], confusion[0, 4], confusion[1, 1] = 6, 1, 3, 5
-    found = score_of(
+    found = score_from_counts(
         counts([10, 5, 0, 0, 0, 0], [6, 5, 0, 0, 0, 0], [9, 5, 0, 0, 0, 0], 7.0, 1, confusion),
         "abcdef",
         of=17,
     )
     assert (found.n, found.top1, found.top5) == (15, 11 / 15, 14 / 15)
-    assert (found.top1_low, found.top1_high) == wilson(11, 15)
+    assert (found.top1_low, found.top1_high) == wilson_interval(11, 15)
     assert found.loss == 7.0 / 14  # one image of the 15 has no loss
     first, second, third, *_ = found.per_class
-    assert first == ClassScore("a", 10, 0.6, *wilson(6, 10), "e", 3)
+    assert first == ClassScore("a", 10, 0.6, *wilson_interval(6, 10), "e", 3)
     assert (second.confused_with, second.confused) == (None, 0)
     assert third == ClassScore("c", 0, None, None, None)
-    told = found.warnings()
-    assert [line.split(" ")[0] for line in told] == ["1", "2"]
+    kinds = [(warning.kind, warning.count) for warning in found.warnings()]
+    assert kinds == [("nonfinite", 1), ("unreadable", 2)]
 
 
 def test_top5_needs_six_classes():
-    five = score_of(counts([1] * 5, [1] * 5, [1] * 5), "abcde")
-    assert five.top5 is None and "No top-5" in five.warnings()[0]
-    six = score_of(counts([1] * 6, [1] * 6, [1] * 6), "abcdef")
-    assert six.top5 == 1.0 and six.warnings() == []
+    five = score_from_counts(counts([1] * 5, [1] * 5, [1] * 5), "abcde")
+    assert five.top5 is None and five.warnings() == (EvalWarning("no_top5", 5, 5),)
+    six = score_from_counts(counts([1] * 6, [1] * 6, [1] * 6), "abcdef")
+    assert six.top5 == 1.0 and six.warnings() == ()
 
 
 def test_no_loss_where_no_output_was_finite():
-    found = score_of(counts([2, 0], [0, 0], [0, 0], nonfinite=2), "ab")
+    found = score_from_counts(counts([2, 0], [0, 0], [0, 0], nonfinite=2), "ab")
     assert (found.top1, found.loss, found.top1_low) == (0.0, None, 0.0)

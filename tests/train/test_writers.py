@@ -8,12 +8,19 @@ from types import SimpleNamespace
 import pytest
 
 from smt_nas.errors import StoreError, TrainingError
-from smt_nas.train import writers
+from smt_nas.runtime.progress import EpochMetrics
+from smt_nas.train.recipe import Recipe
+from smt_nas.train.train_config import TrainConfig
+from smt_nas.train.training_directory import create_directory
 from smt_nas.train.writers import CsvWriter, open_writers
+from tests.fakes.weights import TINY
+
+COLUMNS = ["epoch", "update", "lr", "train_loss", "val_loss", "val_top1", "val_top5", "val_n"]
+COLUMNS += ["images_per_s", "waiting_share", "seconds", "skipped", "unreadable", "peak_memory_mb"]
 
 
-def row(epoch, **more):
-    return {"epoch": float(epoch), "val_top1": epoch / 10, "val_top5": None, **more}
+def metrics(epoch, **more):
+    return EpochMetrics(**{"epoch": epoch, "val_top1": epoch / 10} | more)
 
 
 def rows_of(path):
@@ -24,29 +31,29 @@ def rows_of(path):
 def test_metrics_csv_is_whole_after_each_epoch(tmp_path):
     writer = CsvWriter(tmp_path / "metrics.csv")
     assert not list(tmp_path.iterdir())
-    writer.row(row(1, train_loss=1 / 3))
-    writer.row(row(2, late=5))
-    found = rows_of(tmp_path / "metrics.csv")
-    assert list(found[0]) == ["epoch", "val_top1", "val_top5", "train_loss", "late"]
-    assert float(found[0]["train_loss"]) == 1 / 3  # every digit
-    assert found[0]["val_top5"] == "" and found[1]["train_loss"] == ""
+    writer.write(metrics(1, train_loss=1 / 3))
+    writer.write(metrics(2, skipped=5))
+    first, second = rows_of(tmp_path / "metrics.csv")
+    assert list(first) == COLUMNS
+    assert float(first["train_loss"]) == 1 / 3  # every digit
+    assert first["val_top5"] == "" and second["train_loss"] == "" and second["skipped"] == "5"
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.csv"]
 
 
 def test_a_resumed_metrics_csv_holds_what_the_checkpoint_holds(tmp_path):
     (first,) = open_writers((), tmp_path, [])
     for epoch in (1, 2, 3):
-        first.row(row(epoch))
-    history = [row(1), row(2)]  # killed before the third was saved
+        first.write(metrics(epoch))
+    history = [metrics(1), metrics(2)]  # killed before the third was saved
     (second,) = open_writers((), tmp_path, history)
-    assert [r["epoch"] for r in rows_of(tmp_path / "metrics.csv")] == ["1.0", "2.0"]
-    history.append(row(3))  # as the loop does before it tells the writers
-    second.row(row(3))
-    assert [r["epoch"] for r in rows_of(tmp_path / "metrics.csv")] == ["1.0", "2.0", "3.0"]
+    assert [r["epoch"] for r in rows_of(tmp_path / "metrics.csv")] == ["1", "2"]
+    history.append(metrics(3))  # as the loop does before it tells the writers
+    second.write(metrics(3))
+    assert [r["epoch"] for r in rows_of(tmp_path / "metrics.csv")] == ["1", "2", "3"]
 
 
 def test_a_csv_that_cannot_be_written_keeps_the_old_one(tmp_path, monkeypatch):
-    writer = CsvWriter(tmp_path / "metrics.csv", [row(1)])
+    writer = CsvWriter(tmp_path / "metrics.csv", [metrics(1)])
     before = (tmp_path / "metrics.csv").read_text()
 
     def full(handle):
@@ -54,7 +61,7 @@ def test_a_csv_that_cannot_be_written_keeps_the_old_one(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreError, match="No space left"):
-        writer.row(row(2))
+        writer.write(metrics(2))
     assert (tmp_path / "metrics.csv").read_text() == before
 
 
@@ -72,19 +79,19 @@ def points(run, tag="val_top1"):
 def test_tensorboard_shows_each_epoch_once(tmp_path):
     _, first = open_writers(("tensorboard",), tmp_path, [])
     for epoch in (1, 2, 3):
-        first.row(row(epoch))
+        first.write(metrics(epoch))
     first.close()
-    _, second = open_writers(("tensorboard", "tensorboard"), tmp_path, [row(1), row(2)])
+    _, second = open_writers(("tensorboard", "tensorboard"), tmp_path, [metrics(1), metrics(2)])
     for epoch in (3, 4):
-        second.row(row(epoch) | {"val_top1": epoch / 100})
+        second.write(metrics(epoch, val_top1=epoch / 100))
     second.close()
     assert points(tmp_path) == [(1, 0.1), (2, 0.2), (3, 0.03), (4, 0.04)]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard")
 def test_tensorboard_that_joins_later_shows_the_epochs_before(tmp_path):
-    _, writer = open_writers(("tensorboard",), tmp_path, [row(1), row(2)])
-    writer.row(row(3))
+    _, writer = open_writers(("tensorboard",), tmp_path, [metrics(1), metrics(2)])
+    writer.write(metrics(3))
     writer.close()
     assert points(tmp_path) == [(1, 0.1), (2, 0.2), (3, 0.3)]
 
@@ -135,21 +142,30 @@ def mlflow(monkeypatch):
     return fake
 
 
-def test_mlflow_writes_into_the_run_and_each_epoch_once(tmp_path, mlflow, monkeypatch):
-    settings = {"recipe": {"optimizer": {"lr": 0.1}, "name": "x" * 999}, "arch": {"stages": [1]}}
-    monkeypatch.setattr(writers, "_settings", lambda run: settings)
+def test_mlflow_writes_into_the_run_and_each_epoch_once(tmp_path, mlflow):
+    description = "x" * 999
+    config = TrainConfig(
+        name="tiny",
+        arch=TINY,
+        data="digits",
+        recipe_name="mine",
+        recipe=Recipe(epochs=3, description=description),
+    )
+    create_directory(tmp_path, config, "cpu")
     _, first = open_writers(("mlflow",), tmp_path, [])
     for epoch in (1, 2, 3):
-        first.row(row(epoch))
-    _, second = open_writers(("mlflow",), tmp_path, [row(1), row(2)])
-    second.row(row(3))
-    second.row(row(4))
+        first.write(metrics(epoch))
+    _, second = open_writers(("mlflow",), tmp_path, [metrics(1), metrics(2)])
+    second.write(metrics(3))
+    second.write(metrics(4))
     second.close()
     assert [s for name, s, _ in mlflow.metrics if name == "val_top1"] == [1, 2, 3, 4]
     assert not [m for m in mlflow.metrics if m[0] == "val_top5"]
     assert set(mlflow.uris) == {f"sqlite:///{tmp_path}/mlflow.db"}
     assert mlflow.made == [("smt-nas", (tmp_path / "mlruns").as_uri())]  # once
-    assert mlflow.params == {"recipe.optimizer.lr": "0.1", "recipe.name": "x" * 500}
+    assert mlflow.params["recipe.optimizer.lr"] == "0.001" and mlflow.params["data"] == "digits"
+    assert mlflow.params["recipe.description"] == "x" * 500
+    assert not [name for name in mlflow.params if "stages" in name]
     assert mlflow.ended == ["abc"]
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
@@ -165,7 +181,7 @@ class FakeWandb:
     """The calls of wandb that are used."""
 
     def __init__(self):
-        self.asked, self.logged, self.ended = [], [], 0
+        self.asked, self.logged, self.ended, self.gone = [], [], 0, False
 
     def Settings(self, **values):
         return values
@@ -175,6 +191,8 @@ class FakeWandb:
         return SimpleNamespace(id=asked["id"] or "made1", log=self.log, finish=self.finish)
 
     def log(self, values, step):
+        if self.gone:
+            raise ConnectionError("gone")
         self.logged.append((step, values))
 
     def finish(self):
@@ -193,11 +211,11 @@ def wandb(monkeypatch):
 
 
 def test_wandb_is_offline_and_goes_on_with_its_run(tmp_path, wandb):
-    _, first = open_writers(("wandb",), tmp_path, [row(1)])
-    first.row(row(2))
+    _, first = open_writers(("wandb",), tmp_path, [metrics(1)])
+    first.write(metrics(2))
     first.close()
-    _, second = open_writers(("wandb",), tmp_path, [row(1), row(2)])
-    second.row(row(3))
+    _, second = open_writers(("wandb",), tmp_path, [metrics(1), metrics(2)])
+    second.write(metrics(3))
     assert wandb.logged == [(e, {"epoch": e, "val_top1": e / 10}) for e in (1, 2, 3)]
     assert [a["id"] for a in wandb.asked] == [None, "made1"]
     assert {a["mode"] for a in wandb.asked} == {"offline"}
@@ -238,20 +256,15 @@ def test_a_writer_that_does_not_open_ends_the_start(tmp_path, wandb, monkeypatch
         open_writers(("wandb",), tmp_path, [])
 
 
-def test_a_writer_that_fails_later_is_left_out_and_told_of_once(tmp_path, wandb, monkeypatch):
+def test_a_writer_that_fails_later_is_left_out_and_told_of_once(tmp_path, wandb):
     said = []
     plain, writer = open_writers(("wandb",), tmp_path, [], said.append)
-
-    def broken(values, step):
-        wandb.ended += 10
-        raise ConnectionError("gone")
-
-    writer._writer._run.log = broken
-    for epoch in (1, 2):
-        plain.row(row(epoch))
-        writer.row(row(epoch))
+    for epoch in (1, 2, 3):
+        wandb.gone = epoch == 2
+        plain.write(metrics(epoch))
+        writer.write(metrics(epoch))
     writer.close()
-    assert wandb.ended == 10
+    assert [step for step, _ in wandb.logged] == [1] and wandb.ended == 0
     (line,) = said
     assert "--log wandb: failed (ConnectionError: gone)" in line
-    assert len(rows_of(tmp_path / "metrics.csv")) == 2
+    assert len(rows_of(tmp_path / "metrics.csv")) == 3

@@ -35,7 +35,7 @@ from smt_nas.search import Settings, create_search
 from smt_nas.search.run_directory import RunDirectory
 from smt_nas.space import SpaceConfig
 from smt_nas.train.data.sources import load_source
-from smt_nas.train.randomness import generator, seed_cpu
+from smt_nas.train.randomness import make_generator, seed_cpu
 from smt_nas.train.weights.weights import read_weights
 
 SPACES = ("smt", "smt_micro")
@@ -100,9 +100,9 @@ def digests():
         "digits": labels_digest(load_source("digits")),
         "calibration_header": header,
         "sheets": sheet_names(),
-        "seeds": [seed_cpu(0, 1, 2), seed_cpu(3, 4), int(generator(0, 3).initial_seed())],
+        "seeds": [seed_cpu(0, 1, 2), seed_cpu(3, 4), int(make_generator(0, 3).initial_seed())],
         "first_weights_sha256": sha256_of(
-            smt_nas.build("smt_micro", generator=generator(0, 3)).state_dict()
+            smt_nas.build("smt_micro", generator=make_generator(0, 3)).state_dict()
         ),
     }
 

@@ -33,19 +33,19 @@ from smt_nas.runtime.engine import make_engine
 from smt_nas.runtime.process_pool import default_workers
 from smt_nas.runtime.progress import NullProgress, ProgressListener
 from smt_nas.space import Genes, SearchSpace
-from smt_nas.train.assemble import check
-from smt_nas.train.candidate import Job, readers, trained
-from smt_nas.train.data.sources import Source, load_source, split
-from smt_nas.train.process_group import joined
+from smt_nas.train.data.examples import Source
+from smt_nas.train.data.sources import load_source, make_splits
+from smt_nas.train.learner import check_recipe
+from smt_nas.train.process_group import join_process_group
 from smt_nas.train.recipe import Recipe, load_recipe
-from smt_nas.train.run import Asked, default_recipe
-from smt_nas.train.settings import How
+from smt_nas.train.train_config import RunOptions, TrainRequest, default_recipe
+from smt_nas.train.train_job import TrainJob, reader_count, train_job
 from smt_nas.train.weights.checkpoint import FOLDER as CHECKPOINTS
 
 _WAY_OUT = "Choose another folder."
 
 
-def training_of(config: ShortTraining, arch: Architecture) -> Asked:
+def training_of(config: ShortTraining, arch: Architecture) -> TrainRequest:
     """The whole training of a network. Raises ConfigError."""
     sized, size = arch, tuple[str, ...]()
     if config.image_size is not None:
@@ -54,7 +54,7 @@ def training_of(config: ShortTraining, arch: Architecture) -> Asked:
     name = config.recipe or default_recipe(sized)
     whole = load_recipe(name)
     warm = f"warmup_epochs={whole.warmup_epochs * config.epochs / whole.epochs}"
-    return Asked(
+    return TrainRequest(
         name=arch.key,
         data=config.data,
         recipe=name,
@@ -118,7 +118,7 @@ class ShortTrainEvaluator:
         return TrainingEvidence(
             evaluator=self.name,
             data=config.data,
-            images=len(split(self._source, recipe.validation, seed, recipe.images).train),
+            images=len(make_splits(self._source, recipe.validation, seed, recipe.images).train),
             rungs=rungs(config.epochs, config.eta),
             guess=bench_agreement(PredictorEvaluator.name),
         )
@@ -173,23 +173,25 @@ class ShortTrainEvaluator:
         config = self.config
         device = self._check_trainings(archs[0])
         processes = self._processes(device)
-        how = How(device=config.device, workers=readers(device, processes), keep=1)
-        jobs = [Job(arch, training_of(config, arch), how, folder / arch.key) for arch in archs]
+        options = RunOptions(device=config.device, workers=reader_count(device, processes), keep=1)
+        jobs = [
+            TrainJob(arch, training_of(config, arch), options, folder / arch.key) for arch in archs
+        ]
         with make_engine(processes) as pool:
-            train = partial(pool.map, trained, lost=str)
+            train = partial(pool.map, train_job, lost=str)
             return Race(rungs(config.epochs, config.eta), config.eta, train, self.listener).run(
                 jobs
             )
 
     def _check_trainings(self, arch: Architecture) -> torch.device:
         """Find what is wrong with all trainings before the first. Returns where they run."""
-        with joined(self.config.device) as world:
+        with join_process_group(self.config.device) as process_group:
             asked = training_of(self.config, arch)
-            wanted = asked.settings(arch, self._source, world.size)
+            wanted = asked.to_config(arch, self._source, process_group.size)
             recipe = wanted.recipe
-            check(recipe, wanted.recipe_name, world)
-            split(self._source, recipe.validation, wanted.split_seed, recipe.images)
-            return world.device
+            check_recipe(recipe, wanted.recipe_name, process_group)
+            make_splits(self._source, recipe.validation, wanted.split_seed, recipe.images)
+            return process_group.device
 
     def _processes(self, device: torch.device) -> int:
         if self.workers is not None:

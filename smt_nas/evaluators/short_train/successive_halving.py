@@ -11,10 +11,10 @@ from smt_nas.errors import StoreError
 from smt_nas.evaluators.base import Evaluation
 from smt_nas.evaluators.short_train.ranking import dominators, kept, ranked
 from smt_nas.runtime.progress import EpochMetrics, ProgressListener
-from smt_nas.train.candidate import Answer, Job
-from smt_nas.train.train_result import Finished
+from smt_nas.train.train_job import JobResult, TrainJob
+from smt_nas.train.training_state import TrainResult
 
-Train = Callable[[Sequence[Job]], Iterable[Answer]]
+Train = Callable[[Sequence[TrainJob]], Iterable[JobResult]]
 """Trains each job up to where it says; answers in the same order."""
 
 
@@ -30,7 +30,7 @@ class Arrived:
         images_per_s: of its training so far.
     """
 
-    job: Job
+    job: TrainJob
     rows: tuple[EpochMetrics, ...]
     macs: int
     top1: float
@@ -39,7 +39,7 @@ class Arrived:
     @property
     def seconds(self) -> float:
         """What its epochs took, without evaluating and saving."""
-        return sum(row["seconds"] or 0.0 for row in self.rows)
+        return sum(row.seconds or 0.0 for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Race:
     train: Train
     listener: ProgressListener
 
-    def run(self, jobs: Sequence[Job]) -> dict[str, Evaluation]:
+    def run(self, jobs: Sequence[TrainJob]) -> dict[str, Evaluation]:
         """Run it, and again among those that were stopped where all that went on failed.
 
         Returns: by key, of each job; those that were stopped or failed say why.
@@ -73,7 +73,7 @@ class Race:
             found |= self.run(stopped)  # up to where they were stopped they are trained already
         return found
 
-    def _once(self, jobs: Sequence[Job]) -> dict[str, Evaluation]:
+    def _once(self, jobs: Sequence[TrainJob]) -> dict[str, Evaluation]:
         """From the first rung to the last; the next best takes the place of one that fails."""
         found: dict[str, Evaluation] = {}
         here, waiting, wanted, last = list[Arrived](), list(jobs), len(jobs), 0
@@ -93,7 +93,9 @@ class Race:
             waiting, wanted = [a.job for a in here], kept(len(here), self.eta)
         return found | {a.job.arch.key: _evaluation(a) for a in here}
 
-    def _arrivals(self, jobs: Sequence[Job], epoch: int) -> Iterator[tuple[Job, Arrived | str]]:
+    def _arrivals(
+        self, jobs: Sequence[TrainJob], epoch: int
+    ) -> Iterator[tuple[TrainJob, Arrived | str]]:
         self.listener.say(f"Training {_networks(len(jobs))} to epoch {epoch} of {self.rungs[-1]}.")
         self.listener.step("train", 0, len(jobs))
         answers = self.train([job.until(epoch) for job in jobs])
@@ -104,7 +106,7 @@ class Race:
             if isinstance(answer, str):
                 self.listener.say(f"{job.arch.key} failed: {answer}")
                 yield job, answer
-            elif answer.asked_to_stop:
+            elif answer.stop_requested:
                 raise KeyboardInterrupt
             else:
                 yield job, _arrived(job, epoch, answer)
@@ -136,7 +138,7 @@ def _evaluation(done: Arrived) -> Evaluation:
     """Of a network that was trained to the end."""
     figures = {
         "epochs": float(len(done.rows)),
-        "val_loss": done.rows[-1]["val_loss"],
+        "val_loss": done.rows[-1].val_loss,
         "images_per_s": done.images_per_s,
         "seconds": done.seconds,
     }
@@ -152,10 +154,10 @@ def _networks(n: int) -> str:
     return f"{n} network{'s' * (n != 1)}"
 
 
-def _arrived(job: Job, epoch: int, finished: Finished) -> Arrived | str:
+def _arrived(job: TrainJob, epoch: int, finished: TrainResult) -> Arrived | str:
     """A training at a rung, or why it cannot be compared there."""
     rows = finished.history[:epoch]
-    top1 = rows[-1]["val_top1"]
+    top1 = rows[-1].val_top1
     if top1 is None:
         return f"epoch {epoch}: no image of the validation split could be read."
     macs = costs.of(finished.arch).macs

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from smt_nas.errors import TrainingError, one_line
+from smt_nas.errors import TrainingError, list_names, one_line
 from smt_nas.runtime.torchvision_ops import import_timm
-from smt_nas.train.data.examples import IntArray, Source, decoded
-from smt_nas.train.data.folders import check_folder, listed, source_of, split_places
+from smt_nas.train.data.examples import IntArray, Source, decode_image
+from smt_nas.train.data.folders import check_folder, find_splits, make_source
 
 _Member = tuple[str, int, int, str, str]  # archive, first byte, bytes, path inside, class
 
@@ -48,7 +48,7 @@ class TarExamples:
         archive, start, size = self.places[i].tolist()
         with open(self.archives[archive], "rb") as file:
             file.seek(start)
-            return decoded(io.BytesIO(file.read(size)))
+            return decode_image(io.BytesIO(file.read(size)))
 
     def name(self, i: int) -> str:
         """See `Examples`."""
@@ -67,12 +67,12 @@ def load_tar(spec: str, place: str) -> Source:
     """
     path = Path(place).expanduser()
     if path.is_file():
-        members = {"train": _members(path)}
+        members = {"train": _list_members(path)}
     else:
         check_folder(path)
-        inside = {p.name.removesuffix(".tar"): p for p in _archives(path)}
-        places = split_places(path, inside)
-        members = {split: _members(inside.get(name, path)) for split, name in places.items()}
+        inside = {p.name.removesuffix(".tar"): p for p in _find_archives(path)}
+        places = find_splits(path, inside)
+        members = {split: _list_members(inside.get(name, path)) for split, name in places.items()}
     first = "train" if "train" in members else next(iter(members))
     classes = sorted({member[-1] for member in members[first]})
     if len(classes) < 2:
@@ -82,26 +82,26 @@ def load_tar(spec: str, place: str) -> Source:
         )
     numbers = {name: i for i, name in enumerate(classes)}
     examples = {}
-    for split, found in members.items():
-        unknown = sorted({member[-1] for member in found} - set(classes))
+    for split, images in members.items():
+        unknown = sorted({member[-1] for member in images} - set(classes))
         if unknown:
             raise TrainingError(
-                f"{path}: {split} must hold the classes of {first} (got also {listed(unknown)}). "
-                "Rename the folders."
+                f"{path}: {split} must hold the classes of {first} (got also "
+                f"{list_names(unknown)}). Rename the folders."
             )
-        labels = np.array([numbers[member[-1]] for member in found], np.int64)
-        examples[split] = TarExamples(found, labels)
-    return source_of(spec, classes, examples)
+        labels = np.array([numbers[member[-1]] for member in images], np.int64)
+        examples[split] = TarExamples(images, labels)
+    return make_source(spec, classes, examples)
 
 
-def _archives(folder: Path) -> Iterator[Path]:
+def _find_archives(folder: Path) -> Iterator[Path]:
     """Archives in a folder, and folders that hold some."""
     for path in folder.iterdir():
         if path.suffix == ".tar" or (path.is_dir() and any(path.glob("*.tar"))):
             yield path
 
 
-def _members(path: Path) -> list[_Member]:
+def _list_members(path: Path) -> list[_Member]:
     """Where the images of an archive, or of a folder of archives, are; sorted."""
     if path.is_file() and path.suffix != ".tar":
         raise TrainingError(f"{path}: must end in .tar (got {path.suffix!r}). Unpack it.")
@@ -117,16 +117,16 @@ def _members(path: Path) -> list[_Member]:
             f"{path}: must be .tar files with images (got: {one_line(error)}). Pack them anew, "
             "without compression."
         ) from error
-    found: list[_Member] = []
+    members: list[_Member] = []
     for (member, archive, parent), target in zip(reader.samples, reader.targets, strict=True):
         file = path if archive is None else path / archive
         start = member.offset_data + (0 if parent is None else parent.offset_data)
         name = member.name if parent is None else f"{parent.name}:{member.name}"
         label = reader.class_idx_to_name[int(target)]
-        found.append((str(file), start, member.size, name, label))
-    if not all(label for *_, label in found):
+        members.append((str(file), start, member.size, name, label))
+    if not all(label for *_, label in members):
         raise TrainingError(
-            f"{path}: images must lie in class folders (got {found[0][3]}). Pack the folders, "
+            f"{path}: images must lie in class folders (got {members[0][3]}). Pack the folders, "
             "not their images."
         )
-    return sorted(found, key=lambda member: (member[0], member[3]))
+    return sorted(members, key=lambda member: (member[0], member[3]))

@@ -117,7 +117,7 @@ class Source:
     std: tuple[float, ...] = IMAGENET_STD
 
 
-def decoded(file: Path | BinaryIO) -> Image.Image:
+def decode_image(file: Path | BinaryIO) -> Image.Image:
     """Read a whole image.
 
     Raises:
@@ -134,7 +134,7 @@ def decoded(file: Path | BinaryIO) -> Image.Image:
     return image
 
 
-def statistics(images: ByteArray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def compute_statistics(images: ByteArray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of R, G and B in 0..1; three equal ones where they are grey.
 
     Args:

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from smt_nas.errors import TrainingError
+from smt_nas.errors import TrainingError, list_names
 from smt_nas.runtime.torchvision_ops import import_torchvision
-from smt_nas.train.data.examples import Examples, IntArray, Source, decoded
+from smt_nas.train.data.examples import Examples, IntArray, Source, decode_image
 
 SPLITS: Mapping[str, tuple[str, ...]] = {
     "train": ("train",),
@@ -66,7 +66,7 @@ class FileExamples:
 
     def image(self, i: int) -> Image.Image:
         """See `Examples`."""
-        return decoded(self._path(i))
+        return decode_image(self._path(i))
 
     def name(self, i: int) -> str:
         """See `Examples`."""
@@ -84,18 +84,19 @@ def load_folder(spec: str, folder: Path) -> Source:
         TrainingError: there is no such folder, or its layout is another.
     """
     check_folder(folder)
-    places = split_places(folder, (p.name for p in _inside(folder) if p.is_dir()))
-    classes = {split: _classes(folder / place) for split, place in places.items()}
+    places = find_splits(folder, (p.name for p in _visible_files(folder) if p.is_dir()))
+    classes = {split: _list_classes(folder / place) for split, place in places.items()}
     first = next(iter(classes))
-    for split, found in classes.items():
-        _check_same(folder / places[first], classes[first], folder / places[split], found)
+    for split, names in classes.items():
+        _check_same_classes(folder / places[first], classes[first], folder / places[split], names)
     examples = {
-        split: _examples(folder / places[split], found, split) for split, found in classes.items()
+        split: _find_examples(folder / places[split], names, split)
+        for split, names in classes.items()
     }
-    return source_of(spec, classes[first], examples)
+    return make_source(spec, classes[first], examples)
 
 
-def source_of(spec: str, classes: Iterable[str], examples: Mapping[str, Examples]) -> Source:
+def make_source(spec: str, classes: Iterable[str], examples: Mapping[str, Examples]) -> Source:
     """A source of photographs: mirrored ones keep their class, ImageNet's mean and deviation.
 
     Whoever has images of another kind sets `augment.flip=0`.
@@ -112,7 +113,7 @@ def check_folder(folder: Path) -> None:
         way = f"Use tar:{folder}." if folder.suffix == ".tar" else "Name the folder it lies in."
         raise TrainingError(f"{folder}: must be a folder (got a file). {way}")
     try:
-        empty = next(_inside(folder), None) is None
+        empty = next(_visible_files(folder), None) is None
     except OSError as error:
         raise TrainingError(
             f"{folder}: must be readable (got: {error.strerror}). Check its permissions."
@@ -121,7 +122,7 @@ def check_folder(folder: Path) -> None:
         raise TrainingError(f"{folder}: must hold images (got an empty folder). Name another.")
 
 
-def split_places(folder: Path, names: Iterable[str]) -> dict[str, str]:
+def find_splits(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """Which of the names in a folder are its splits; all of it is `train` where none is.
 
     Returns: split -> name; `""` stands for the folder itself.
@@ -132,25 +133,25 @@ def split_places(folder: Path, names: Iterable[str]) -> dict[str, str]:
     names = set(names)
     places = {}
     for split, usual in SPLITS.items():
-        found = sorted(names & set(usual))
-        if len(found) > 1:
+        present = sorted(names & set(usual))
+        if len(present) > 1:
             raise TrainingError(
-                f"{folder}: must hold one {split} split (got {' and '.join(found)}). Keep one."
+                f"{folder}: must hold one {split} split (got {' and '.join(present)}). Keep one."
             )
-        if found:
-            places[split] = found[0]
+        if present:
+            places[split] = present[0]
     only_splits = names == set(places.values())
     return places if places and ("train" in places or only_splits) else {"train": ""}
 
 
-def _inside(folder: Path) -> Iterator[Path]:
+def _visible_files(folder: Path) -> Iterator[Path]:
     """Whatever is not hidden in a folder."""
     return (path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def _classes(folder: Path) -> tuple[str, ...]:
+def _list_classes(folder: Path) -> tuple[str, ...]:
     """Names of the class folders, sorted."""
-    inside = sorted(_inside(folder))
+    inside = sorted(_visible_files(folder))
     classes = tuple(path.name for path in inside if path.is_dir())
     raw = next((name for file, name in _RAW.items() if (folder / file).exists()), None)
     if raw is not None:
@@ -167,13 +168,13 @@ def _classes(folder: Path) -> tuple[str, ...]:
     return classes
 
 
-def _check_same(
+def _check_same_classes(
     first: Path, classes: tuple[str, ...], other: Path, others: tuple[str, ...]
 ) -> None:
     missing, extra = (sorted(set(a) - set(b)) for a, b in ((classes, others), (others, classes)))
-    differences = [f"no {listed(missing)}"] * bool(missing) + [f"also {listed(extra)}"] * bool(
-        extra
-    )
+    differences = [f"no {list_names(missing)}"] * bool(missing) + [
+        f"also {list_names(extra)}"
+    ] * bool(extra)
     if differences:
         raise TrainingError(
             f"{other}: must hold the class folders of {first} (got {', '.join(differences)}). "
@@ -181,24 +182,18 @@ def _check_same(
         )
 
 
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def _examples(folder: Path, classes: Sequence[str], split: str) -> FileExamples:
+def _find_examples(folder: Path, classes: Sequence[str], split: str) -> FileExamples:
     folder_of_sets = import_torchvision().datasets.folder
     numbers = {name: i for i, name in enumerate(classes)}
-    found = folder_of_sets.make_dataset(
+    samples = folder_of_sets.make_dataset(
         str(folder), numbers, folder_of_sets.IMG_EXTENSIONS, allow_empty=True
     )
-    labels = np.array([label for _, label in found], np.int64)
+    labels = np.array([label for _, label in samples], np.int64)
     empty = sorted(set(classes) - {classes[i] for i in np.unique(labels)})
-    if empty and (split == "train" or not found):
+    if empty and (split == "train" or not samples):
         raise TrainingError(
-            f"{folder}: every class folder must hold an image (got none in {listed(empty)}). "
+            f"{folder}: every class folder must hold an image (got none in {list_names(empty)}). "
             f"Add images ({', '.join(folder_of_sets.IMG_EXTENSIONS)}), or remove the folders."
         )
     prefix = len(str(folder)) + 1
-    return FileExamples(folder, [path[prefix:] for path, _ in found], labels)
+    return FileExamples(folder, [path[prefix:] for path, _ in samples], labels)

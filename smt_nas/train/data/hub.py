@@ -18,7 +18,7 @@ from PIL import Image
 
 from smt_nas.errors import TrainingError, one_line
 from smt_nas.train.data.examples import IntArray, Source
-from smt_nas.train.data.folders import SPLITS, source_of
+from smt_nas.train.data.folders import SPLITS, make_source
 
 
 class HubExamples:
@@ -68,9 +68,9 @@ def load_hub(spec: str, place: str) -> Source:
     Raises:
         TrainingError: `datasets` is not installed or cannot load it, or no image has a label.
     """
-    datasets = _datasets(spec)
-    found = _loaded(datasets, spec, place)
-    splits = found if isinstance(found, Mapping) else {"train": found}
+    datasets = _import_datasets(spec)
+    loaded = _load_dataset(datasets, spec, place)
+    splits = loaded if isinstance(loaded, Mapping) else {"train": loaded}
     examples: dict[str, HubExamples] = {}
     classes: tuple[str, ...] = ()
     for split, usual in SPLITS.items():
@@ -78,8 +78,8 @@ def load_hub(spec: str, place: str) -> Source:
         if name is None:
             continue
         rows = splits[name]
-        image, label, names = _columns(datasets, spec, rows.features)
-        classes = _same(spec, classes, names)
+        image, label, names = _find_columns(datasets, spec, rows.features)
+        classes = _check_same_classes(spec, classes, names)
         labels = np.array(rows.select_columns([label])[:][label], np.int64)
         if len(labels) and labels.min() >= 0:  # a hidden test split has -1 everywhere
             examples[split] = HubExamples(rows, image, labels, f"{spec} {name}")
@@ -88,10 +88,10 @@ def load_hub(spec: str, place: str) -> Source:
             f"{spec}: must have a train, validation or test split with labels (got "
             f"{', '.join(splits) or 'none'}). Name another data set."
         )
-    return source_of(spec, classes, examples)
+    return make_source(spec, classes, examples)
 
 
-def _datasets(spec: str) -> ModuleType:
+def _import_datasets(spec: str) -> ModuleType:
     if importlib.util.find_spec("datasets") is None:
         raise TrainingError(
             f"{spec}: needs the package datasets (got none). `pip install 'smt-nas[hf]'`."
@@ -99,7 +99,7 @@ def _datasets(spec: str) -> ModuleType:
     return importlib.import_module("datasets")
 
 
-def _loaded(datasets: ModuleType, spec: str, place: str) -> Any:
+def _load_dataset(datasets: ModuleType, spec: str, place: str) -> Any:
     """A `Dataset`, or a mapping of split names to them."""
     path = Path(place).expanduser()
     saved = any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
@@ -114,7 +114,7 @@ def _loaded(datasets: ModuleType, spec: str, place: str) -> Any:
         ) from error
 
 
-def _columns(
+def _find_columns(
     datasets: ModuleType, spec: str, features: Mapping[str, Any]
 ) -> tuple[str, str, tuple[str, ...]]:
     """Column of images, column of labels, names of the classes."""
@@ -129,7 +129,9 @@ def _columns(
     return images[0], label, tuple(features[label].names)
 
 
-def _same(spec: str, classes: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+def _check_same_classes(
+    spec: str, classes: tuple[str, ...], names: tuple[str, ...]
+) -> tuple[str, ...]:
     if classes and names != classes:
         raise TrainingError(
             f"{spec}: all splits must have the same classes (got {len(classes)} and {len(names)}, "

@@ -1,8 +1,8 @@
 """Batches of images, read ahead by workers, and what becomes of images that cannot be read.
 
-All of it follows from keys: `Order` says which images make up which step, and what is drawn for an
-image depends on (seed, IMAGE, epoch, index). So the batches of update 1000 are the same bits after
-a resume as without one, and with any number of workers.
+All of it follows from keys: `BatchSampler` says which images make up which step, and what is drawn
+for an image depends on (seed, IMAGE, epoch, index). So the batches of update 1000 are the same bits
+after a resume as without one, and with any number of workers.
 """
 
 from __future__ import annotations
@@ -16,18 +16,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from smt_nas.errors import TrainingError, one_line
+from smt_nas.errors import TrainingError, list_names, one_line
 from smt_nas.train.data.examples import Examples, IntArray
-from smt_nas.train.data.folders import listed
-from smt_nas.train.data.reader_processes import deaf, workers_explained
-from smt_nas.train.data.sampler import ImageKey, Order
+from smt_nas.train.data.reader_processes import explain_reader_failures, ignore_signals
+from smt_nas.train.data.sampler import BatchSampler, ImageKey
 from smt_nas.train.data.transforms import Transform
 from smt_nas.train.randomness import IMAGE, seed_cpu
 
-__all__ = ["Loading", "Order", "Unreadable", "evaluation_batches", "training_batches"]
 
-
-class Unreadable:
+class UnreadableImages:
     """Images that could not be read, each counted once.
 
     Args:
@@ -41,23 +38,24 @@ class Unreadable:
         self.limit = limit
         self.names: dict[str, str] = {}
 
-    def add(self, found: Iterable[tuple[str, str]]) -> None:
+    def add(self, failures: Iterable[tuple[str, str]]) -> None:
         """Count (name, reason) pairs.
 
         Raises:
             TrainingError: there are more than the limit.
         """
-        self.names.update(found)
+        self.names.update(failures)
         if len(self.names) > self.limit:
             names = [f"{name} ({reason})" for name, reason in self.names.items()]
             raise TrainingError(
                 f"images: at most {self.limit} may be unreadable (got {len(names)}: "
-                f"{listed(names, 3)}). Mend or remove them, or allow more with --max-unreadable N."
+                f"{list_names(names, 3)}). Mend or remove them, or allow more with "
+                "--max-unreadable N."
             )
 
 
 @dataclass(frozen=True)
-class Loading:
+class ReaderOptions:
     """How images are read.
 
     Attributes:
@@ -83,7 +81,7 @@ class _Batch(NamedTuple):
     unreadable: list[tuple[str, str]]
 
 
-def _read(examples: Examples, transform: Transform, i: int, *seed: int) -> Tensor | str:
+def _read_image(examples: Examples, transform: Transform, i: int, *seed: int) -> Tensor | str:
     """One image, or why it cannot be read."""
     try:
         image = examples.image(i)
@@ -94,7 +92,7 @@ def _read(examples: Examples, transform: Transform, i: int, *seed: int) -> Tenso
     return transform(image)
 
 
-class _Training(Dataset[_Item]):
+class _TrainingDataset(Dataset[_Item]):
     """Images by (epoch, index); one that cannot be read is replaced by the next that can."""
 
     def __init__(self, examples: Examples, transform: Transform, seed: int, limit: int) -> None:
@@ -106,55 +104,57 @@ class _Training(Dataset[_Item]):
         epoch, index = key
         n, unreadable = len(self.examples), list[tuple[str, str]]()
         for i in range(index, index + min(n, self.limit + 1)):  # more would be over the limit
-            found = _read(self.examples, self.transform, i % n, self.seed, IMAGE, epoch, index)
-            if isinstance(found, Tensor):
-                return _Item(found, int(self.examples.labels[i % n]), unreadable)
-            unreadable.append((self.examples.name(i % n), found))
+            image = _read_image(
+                self.examples, self.transform, i % n, self.seed, IMAGE, epoch, index
+            )
+            if isinstance(image, Tensor):
+                return _Item(image, int(self.examples.labels[i % n]), unreadable)
+            unreadable.append((self.examples.name(i % n), image))
         return _Item(None, -1, unreadable)
 
 
-class _Evaluation(Dataset[_Item]):
+class _EvaluationDataset(Dataset[_Item]):
     """Images by index; one that cannot be read is left out."""
 
     def __init__(self, examples: Examples, transform: Transform) -> None:
         self.examples, self.transform = examples, transform
 
     def __getitem__(self, i: int) -> _Item:
-        found = _read(self.examples, self.transform, i)
-        if isinstance(found, Tensor):
-            return _Item(found, int(self.examples.labels[i]), [])
-        return _Item(None, -1, [(self.examples.name(i), found)])
+        image = _read_image(self.examples, self.transform, i)
+        if isinstance(image, Tensor):
+            return _Item(image, int(self.examples.labels[i]), [])
+        return _Item(None, -1, [(self.examples.name(i), image)])
 
 
-def _collated(items: list[_Item]) -> _Batch:
+def _collate(items: list[_Item]) -> _Batch:
     # default_collate writes a worker's batch into shared memory at once, or raises where it is full
     images = [item.image for item in items if item.image is not None]
     labels = [item.label for item in items if item.image is not None]
-    unreadable = [found for item in items for found in item.unreadable]
+    unreadable = [failure for item in items for failure in item.unreadable]
     batch = default_collate(images) if images else None
     return _Batch(batch, np.array(labels, np.int64), unreadable)
 
 
-def training_batches(
+def load_training_batches(
     examples: Examples,
     transform: Transform,
-    order: Order,
+    sampler: BatchSampler,
     start: int,
     stop: int,
     rank: int,
-    loading: Loading,
-    unreadable: Unreadable,
+    loading: ReaderOptions,
+    unreadable: UnreadableImages,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of the updates from `start` to before `stop`, `order.accumulation` of each.
+    """Batches of the updates from `start` to before `stop`, `sampler.accumulation` of each.
 
     The workers live as long as the iterator, and read ahead over the ends of epochs. With no
     workers, the global generators of Python, NumPy and torch's CPU are left as the last image
     left them.
 
     Args:
-        examples: the training split, `order.n` images.
+        examples: the training split, `sampler.n` images.
         transform: what is done to each.
-        order: which images, when.
+        sampler: which images, when.
         start: the first update; later ones are the same whatever it is.
         stop: the update after the last.
         rank: of this process.
@@ -166,25 +166,27 @@ def training_batches(
     Raises:
         TrainingError: too many images are unreadable, or the workers cannot go on.
     """
-    assert order.n == len(examples)
-    dataset = _Training(examples, transform, order.seed, loading.limit_unreadable)
-    for images, labels in _batches(dataset, order.keys(start, stop, rank), loading, unreadable):
+    assert sampler.n == len(examples)
+    dataset = _TrainingDataset(examples, transform, sampler.seed, loading.limit_unreadable)
+    for images, labels in _iterate_batches(
+        dataset, sampler.batches(start, stop, rank), loading, unreadable
+    ):
         if images is None:
             raise TrainingError(
                 f"images: none of the training split can be read (got {len(examples)}, e.g. "
-                f"{listed(list(unreadable.names), 1)}). Mend them."
+                f"{list_names(list(unreadable.names), 1)}). Mend them."
             )
         yield images, labels
 
 
-def evaluation_batches(
+def load_evaluation_batches(
     examples: Examples,
     transform: Transform,
     batch: int,
     rank: int,
     size: int,
-    loading: Loading,
-    unreadable: Unreadable,
+    loading: ReaderOptions,
+    unreadable: UnreadableImages,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Every `size`-th image from the one numbered `rank`, in order; the last batch may be short.
 
@@ -206,25 +208,30 @@ def evaluation_batches(
     """
     mine = range(rank, len(examples), size)
     keys = (list(mine[i : i + batch]) for i in range(0, len(mine), batch))
-    for images, labels in _batches(_Evaluation(examples, transform), keys, loading, unreadable):
+    for images, labels in _iterate_batches(
+        _EvaluationDataset(examples, transform), keys, loading, unreadable
+    ):
         if images is not None:
             yield images, labels
 
 
-def _batches(
-    dataset: Dataset[_Item], keys: Iterator[list[Any]], loading: Loading, unreadable: Unreadable
+def _iterate_batches(
+    dataset: Dataset[_Item],
+    keys: Iterator[list[Any]],
+    loading: ReaderOptions,
+    unreadable: UnreadableImages,
 ) -> Iterator[tuple[Tensor | None, Tensor]]:
     """Read the images of each list of keys, in one pass of one DataLoader."""
     loader = DataLoader(
         dataset,
         batch_sampler=keys,
         num_workers=loading.workers,
-        collate_fn=_collated,
-        worker_init_fn=deaf,
+        collate_fn=_collate,
+        worker_init_fn=ignore_signals,
         pin_memory=loading.pin,
         generator=torch.Generator(),  # else it draws from the global one
     )
-    with workers_explained(loading.workers):
+    with explain_reader_failures(loading.workers):
         for images, labels, failed in loader:
             unreadable.add(failed)
             numbers = torch.from_numpy(labels)

@@ -13,18 +13,24 @@ from typing import Any
 
 import numpy as np
 
-from smt_nas.errors import TrainingError, one_line
+from smt_nas.errors import TrainingError, list_names, one_line
 from smt_nas.runtime.torchvision_ops import import_torchvision
-from smt_nas.train.data.examples import ArrayExamples, ByteArray, IntArray, Source, statistics
-from smt_nas.train.data.folders import check_folder, listed
+from smt_nas.train.data.examples import (
+    ArrayExamples,
+    ByteArray,
+    IntArray,
+    Source,
+    compute_statistics,
+)
+from smt_nas.train.data.folders import check_folder
 
 _DIGITS = tuple("0123456789")
 _TEST_EVERY = 5  # of digits: the 5th, 10th, ... image of each class is a test image
-_Part = tuple[ByteArray, IntArray]  # images (n, H, W) or (n, H, W, 3); labels (n,)
+_ImagesAndLabels = tuple[ByteArray, IntArray]  # images (n, H, W) or (n, H, W, 3); labels (n,)
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedDataset:
     """How a named data set is read.
 
     Attributes:
@@ -34,11 +40,11 @@ class Named:
     """
 
     of: str
-    read: Callable[[Any, Path], tuple[dict[str, _Part], tuple[str, ...]]]
+    read: Callable[[Any, Path], tuple[dict[str, _ImagesAndLabels], tuple[str, ...]]]
     mirrors: bool
 
 
-def load_named(named: Named, spec: str, place: str) -> Source:
+def load_named(named: NamedDataset, spec: str, place: str) -> Source:
     """Read a named data set.
 
     Args:
@@ -52,7 +58,7 @@ def load_named(named: Named, spec: str, place: str) -> Source:
     folder = Path(place).expanduser()
     check_folder(folder)
     parts, classes = named.read(getattr(import_torchvision().datasets, named.of), folder)
-    return _source(spec, parts, classes, named.mirrors)
+    return _make_source(spec, parts, classes, named.mirrors)
 
 
 def load_digits() -> Source:
@@ -69,18 +75,18 @@ def load_digits() -> Source:
     for label in range(len(_DIGITS)):
         test[np.flatnonzero(labels == label)[_TEST_EVERY - 1 :: _TEST_EVERY]] = True
     parts = {"train": (images[~test], labels[~test]), "test": (images[test], labels[test])}
-    return _source("digits", parts, _DIGITS, mirrors=False)
+    return _make_source("digits", parts, _DIGITS, mirrors=False)
 
 
-def _source(
-    spec: str, parts: Mapping[str, _Part], classes: tuple[str, ...], mirrors: bool
+def _make_source(
+    spec: str, parts: Mapping[str, _ImagesAndLabels], classes: tuple[str, ...], mirrors: bool
 ) -> Source:
     train, test = (ArrayExamples(*parts[part], f"{spec} {part}") for part in ("train", "test"))
-    mean, std = statistics(train.images)
+    mean, std = compute_statistics(train.images)
     return Source(spec, classes, train, None, test, mirrors, mean, std)
 
 
-def _mnist(of: Any, folder: Path) -> tuple[dict[str, _Part], tuple[str, ...]]:
+def _read_mnist(of: Any, folder: Path) -> tuple[dict[str, _ImagesAndLabels], tuple[str, ...]]:
     """Files of MNIST's format, gzipped or not, in the folder or where torchvision has them."""
     names = {
         (part, what): f"{prefix}-{what}-ubyte"
@@ -88,11 +94,11 @@ def _mnist(of: Any, folder: Path) -> tuple[dict[str, _Part], tuple[str, ...]]:
         for what in ("images-idx3", "labels-idx1")
     }
     places = [folder, folder / "raw", folder / of.__name__ / "raw"]
-    found = [{key: _file(place, name) for key, name in names.items()} for place in places]
-    best = max(found, key=lambda files: sum(file is not None for file in files.values()))
+    by_place = [{key: _find_file(place, name) for key, name in names.items()} for place in places]
+    best = max(by_place, key=lambda files: sum(file is not None for file in files.values()))
     missing = [names[key] for key, file in best.items() if file is None]
     if missing:
-        raise _missing(folder, missing)
+        raise _missing_files(folder, missing)
     files = {key: file for key, file in best.items() if file is not None}
     parts = {}
     for part in ("train", "test"):
@@ -112,7 +118,7 @@ def _mnist(of: Any, folder: Path) -> tuple[dict[str, _Part], tuple[str, ...]]:
     return parts, tuple(of.classes)
 
 
-def _file(folder: Path, name: str) -> Path | None:
+def _find_file(folder: Path, name: str) -> Path | None:
     return next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)
 
 
@@ -149,47 +155,48 @@ def read_idx(path: Path, dimensions: int) -> ByteArray:
     return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
 
 
-def _cifar(of: Any, folder: Path) -> tuple[dict[str, _Part], tuple[str, ...]]:
+def _read_cifar(of: Any, folder: Path) -> tuple[dict[str, _ImagesAndLabels], tuple[str, ...]]:
     files = [name for name, _ in of.train_list + of.test_list] + [of.meta["filename"]]
-    root = _root(folder, of.base_folder, files)
+    root = _find_root(folder, of.base_folder, files)
     sets = {
-        part: _opened(root, partial(of, root, train=part == "train")) for part in ("train", "test")
+        part: _open_part(root, partial(of, root, train=part == "train"))
+        for part in ("train", "test")
     }
     parts = {part: (s.data, np.array(s.targets, np.int64)) for part, s in sets.items()}
     return parts, tuple(sets["train"].classes)
 
 
-def _svhn(of: Any, folder: Path) -> tuple[dict[str, _Part], tuple[str, ...]]:
-    root = _root(folder, "", [of.split_list[part][1] for part in ("train", "test")])
-    return _channels_first(of, root), _DIGITS
+def _read_svhn(of: Any, folder: Path) -> tuple[dict[str, _ImagesAndLabels], tuple[str, ...]]:
+    root = _find_root(folder, "", [of.split_list[part][1] for part in ("train", "test")])
+    return _read_channels_first(of, root), _DIGITS
 
 
-def _stl10(of: Any, folder: Path) -> tuple[dict[str, _Part], tuple[str, ...]]:
+def _read_stl10(of: Any, folder: Path) -> tuple[dict[str, _ImagesAndLabels], tuple[str, ...]]:
     files = [name for name, _ in of.train_list + of.test_list] + [of.class_names_file]
-    root = _root(folder, of.base_folder, files)
+    root = _find_root(folder, of.base_folder, files)
     classes = (root / of.base_folder / of.class_names_file).read_text().split()
-    return _channels_first(of, root), tuple(classes)
+    return _read_channels_first(of, root), tuple(classes)
 
 
-def _channels_first(of: Any, root: Path) -> dict[str, _Part]:
+def _read_channels_first(of: Any, root: Path) -> dict[str, _ImagesAndLabels]:
     """Parts of a set of torchvision's whose images are (n, 3, H, W)."""
-    sets = {part: _opened(root, partial(of, root, split=part)) for part in ("train", "test")}
+    sets = {part: _open_part(root, partial(of, root, split=part)) for part in ("train", "test")}
     return {
         part: (s.data.transpose(0, 2, 3, 1), np.asarray(s.labels, np.int64))
         for part, s in sets.items()
     }
 
 
-def _root(folder: Path, base: str, files: list[str]) -> Path:
+def _find_root(folder: Path, base: str, files: list[str]) -> Path:
     """The folder that torchvision is to be given, where all files are there."""
     root = folder.resolve().parent if base and folder.resolve().name == base else folder
     missing = [str(Path(base) / name) for name in files if not (root / base / name).is_file()]
     if missing:
-        raise _missing(root, missing)
+        raise _missing_files(root, missing)
     return root
 
 
-def _opened(root: Path, read: Callable[[], Any]) -> Any:
+def _open_part(root: Path, read: Callable[[], Any]) -> Any:
     """One part, read and checked by torchvision; it downloads nothing unless told to."""
     try:
         with warnings.catch_warnings():
@@ -202,20 +209,20 @@ def _opened(root: Path, read: Callable[[], Any]) -> Any:
         ) from error
 
 
-def _missing(folder: Path, files: list[str]) -> TrainingError:
+def _missing_files(folder: Path, files: list[str]) -> TrainingError:
     return TrainingError(
-        f"{folder}: must hold the files of the data set (got no {listed(files)}). Fetch them; "
+        f"{folder}: must hold the files of the data set (got no {list_names(files)}). Fetch them; "
         "nothing is downloaded here."
     )
 
 
-NAMED: Mapping[str, Named] = {
-    "fashion-mnist": Named("FashionMNIST", _mnist, mirrors=True),
-    "mnist": Named("MNIST", _mnist, mirrors=False),
-    "kmnist": Named("KMNIST", _mnist, mirrors=False),
-    "cifar10": Named("CIFAR10", _cifar, mirrors=True),
-    "cifar100": Named("CIFAR100", _cifar, mirrors=True),
-    "svhn": Named("SVHN", _svhn, mirrors=False),
-    "stl10": Named("STL10", _stl10, mirrors=True),
+NAMED: Mapping[str, NamedDataset] = {
+    "fashion-mnist": NamedDataset("FashionMNIST", _read_mnist, mirrors=True),
+    "mnist": NamedDataset("MNIST", _read_mnist, mirrors=False),
+    "kmnist": NamedDataset("KMNIST", _read_mnist, mirrors=False),
+    "cifar10": NamedDataset("CIFAR10", _read_cifar, mirrors=True),
+    "cifar100": NamedDataset("CIFAR100", _read_cifar, mirrors=True),
+    "svhn": NamedDataset("SVHN", _read_svhn, mirrors=False),
+    "stl10": NamedDataset("STL10", _read_stl10, mirrors=True),
 }
 """By the word before the colon; digits and characters have no mirror image of their class."""

@@ -16,7 +16,7 @@ _FILES = ("too many open files",)
 _ENDED = ("dataloader worker", "pin memory thread")
 
 
-def deaf(worker: int) -> None:
+def ignore_signals(worker: int) -> None:
     """Let the process that started this one decide when to stop.
 
     Ctrl-C, torchrun and schedulers signal all processes of a training; it must still have its
@@ -27,7 +27,7 @@ def deaf(worker: int) -> None:
 
 
 @contextmanager
-def workers_explained(workers: int) -> Iterator[None]:
+def explain_reader_failures(workers: int) -> Iterator[None]:
     """Tell what DataLoader says of its workers in one line.
 
     torch raises the end of a worker wherever the main process is just then, so the loop that uses
@@ -42,13 +42,13 @@ def workers_explained(workers: int) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError) as error:
-        told = None if isinstance(error, SmtNasError) else _told(workers, error)
-        if not workers or told is None:
+        explained = None if isinstance(error, SmtNasError) else _explain(workers, error)
+        if not workers or explained is None:
             raise
-        raise told from error
+        raise explained from error
 
 
-def _told(workers: int, error: Exception) -> TrainingError | None:
+def _explain(workers: int, error: Exception) -> TrainingError | None:
     text = str(error).casefold()
     # a worker's own error comes with its traceback, whose last line says what it was
     _, wrapped, last = str(error).strip().rpartition("\n")
@@ -56,8 +56,8 @@ def _told(workers: int, error: Exception) -> TrainingError | None:
     if any(sign in text for sign in _FULL):
         return TrainingError(
             f"--workers {workers}: the processes that read images need room for their batches in "
-            f"{_SHARED} (got {_free()}; {reason}). Use --workers 0, or a larger {_SHARED}, e.g. "
-            "docker --shm-size 8g."
+            f"{_SHARED} (got {_describe_free_space()}; {reason}). Use --workers 0, or a "
+            f"larger {_SHARED}, e.g. docker --shm-size 8g."
         )
     if any(sign in text for sign in _FILES):
         return TrainingError(
@@ -72,7 +72,7 @@ def _told(workers: int, error: Exception) -> TrainingError | None:
     return None
 
 
-def _free() -> str:
+def _describe_free_space() -> str:
     try:
         return f"{shutil.disk_usage(_SHARED).free / 1e6:.0f} MB free"
     except OSError:

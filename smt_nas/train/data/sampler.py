@@ -1,4 +1,4 @@
-"""`Order`: which images make up which step of which process."""
+"""`BatchSampler`: which images make up which step of which process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ImageKey = tuple[int, int]  # epoch, index: what an image's augmentation depends
 
 
 @dataclass(frozen=True)
-class Order:
+class BatchSampler:
     """The order of a training; a function of its fields alone.
 
     An epoch is a permutation of all images drawn from (seed, ORDER, epoch). Its updates are the
@@ -42,7 +42,7 @@ class Order:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.steps > 0:
+        if self.updates_per_epoch > 0:
             return
         most = self.n // (self.size * self.accumulation)
         most -= most % 2  # where batches are mixed, they are even
@@ -54,14 +54,14 @@ class Order:
         )
 
     @property
-    def images(self) -> int:
-        """Of one update."""
+    def images_per_update(self) -> int:
+        """Of all processes and steps."""
         return self.batch * self.size * self.accumulation
 
     @property
-    def steps(self) -> int:
-        """Updates an epoch."""
-        return self.n // self.images
+    def updates_per_epoch(self) -> int:
+        """What is left over at an epoch's end makes none."""
+        return self.n // self.images_per_update
 
     def indices(self, update: int, micro: int, rank: int) -> IntArray:
         """Images of one batch, (batch,).
@@ -71,18 +71,18 @@ class Order:
             micro: step of the update, from 0.
             rank: of the process.
         """
-        epoch, step = divmod(update, self.steps)
-        start = step * self.images + (micro * self.size + rank) * self.batch
-        return _permutation(self.n, self.seed, epoch)[start : start + self.batch]
+        epoch, step = divmod(update, self.updates_per_epoch)
+        start = step * self.images_per_update + (micro * self.size + rank) * self.batch
+        return _permute(self.n, self.seed, epoch)[start : start + self.batch]
 
-    def keys(self, start: int, stop: int, rank: int) -> Iterator[list[ImageKey]]:
+    def batches(self, start: int, stop: int, rank: int) -> Iterator[list[ImageKey]]:
         """(epoch, index) of each image of each batch, from update `start` to before `stop`."""
         for update in range(start, stop):
             for micro in range(self.accumulation):
                 indices = self.indices(update, micro, rank).tolist()
-                yield [(update // self.steps, i) for i in indices]
+                yield [(update // self.updates_per_epoch, i) for i in indices]
 
 
 @functools.lru_cache(maxsize=1)  # the batches of an epoch come one after the other
-def _permutation(n: int, seed: int, epoch: int) -> IntArray:
+def _permute(n: int, seed: int, epoch: int) -> IntArray:
     return np.random.default_rng([seed, ORDER, epoch]).permutation(n)

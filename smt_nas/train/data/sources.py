@@ -6,7 +6,7 @@
     tar:PATH                 archives with a folder per class inside
     DIR                      DIR/train/CLASS/*.jpg with DIR/val and DIR/test, or DIR/CLASS/*.jpg
 
-Nothing else is ever downloaded. A training sees what `split` returns, never the test split.
+Nothing else is ever downloaded. A training sees what `make_splits` returns, never the test split.
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ from smt_nas.train.data.examples import Examples, Source, Subset
 from smt_nas.train.data.folders import load_folder
 from smt_nas.train.data.hub import load_hub
 from smt_nas.train.data.named import NAMED, load_digits, load_named
-from smt_nas.train.data.split import held_out
-
-__all__ = ["Source", "Splits", "load_source", "split"]
+from smt_nas.train.data.split import hold_out
 
 _LOADERS: Mapping[str, Callable[[str, str], Source]] = {
     "hf": load_hub,
@@ -58,21 +56,21 @@ def load_source(spec: str) -> Source:
     if not spec.strip():
         raise TrainingError("data: must be named (got nothing). E.g. digits, or a folder.")
     if kind == "digits" or (kind in _LOADERS and not place):
-        raise TrainingError(_misused(spec, kind))
+        raise TrainingError(_explain_misuse(spec, kind))
     if colon and kind in _LOADERS:
         return _LOADERS[kind](spec, place)
     folder = Path(spec).expanduser()
-    if not folder.exists() and _like_a_name(kind):
+    if not folder.exists() and _looks_like_name(kind):
         raise UnknownName("data set", kind, ["digits", *_LOADERS], _WAY_OUT)
     return load_folder(spec, folder)
 
 
-def split(source: Source, fraction: float, seed: int, images: int | None = None) -> Splits:
+def make_splits(source: Source, fraction: float, seed: int, images: int | None = None) -> Splits:
     """Training and validation split; the latter is held out where the data set names none.
 
     Args:
         source: a data set.
-        fraction: share of the training images to hold out; see `held_out`.
+        fraction: share of the training images to hold out; see `hold_out`.
         seed: of the holding out and of the sample.
         images: train on a sample of so many, alike for every class; None for all.
 
@@ -84,12 +82,12 @@ def split(source: Source, fraction: float, seed: int, images: int | None = None)
             f"{source.spec}: has no training split (got only others). It can be evaluated on."
         )
     if source.validation is not None:
-        return Splits(_sampled(source.train, images, seed), source.validation)
-    kept, out = held_out(source.train.labels, fraction, seed)
-    return Splits(_sampled(Subset(source.train, kept), images, seed), Subset(source.train, out))
+        return Splits(_sample(source.train, images, seed), source.validation)
+    kept, held = hold_out(source.train.labels, fraction, seed)
+    return Splits(_sample(Subset(source.train, kept), images, seed), Subset(source.train, held))
 
 
-def _sampled(examples: Examples, images: int | None, seed: int) -> Examples:
+def _sample(examples: Examples, images: int | None, seed: int) -> Examples:
     if images is None or images == len(examples):
         return examples
     if images > len(examples):
@@ -97,14 +95,14 @@ def _sampled(examples: Examples, images: int | None, seed: int) -> Examples:
             f"recipe: images must be at most those of the training split (got {images:,} of "
             f"{len(examples):,}). Lower it with --set images={len(examples)}."
         )
-    return Subset(examples, held_out(examples.labels, images / len(examples), seed)[1])
+    return Subset(examples, hold_out(examples.labels, images / len(examples), seed)[1])
 
 
-def _misused(spec: str, kind: str) -> str:
+def _explain_misuse(spec: str, kind: str) -> str:
     if kind == "digits":
         return f"{spec}: digits come with scikit-learn and take no folder. Use digits alone."
     return f"{spec}: must say where its files are (got nothing). Use {kind}:PATH."
 
 
-def _like_a_name(kind: str) -> bool:
+def _looks_like_name(kind: str) -> bool:
     return "/" not in kind and "\\" not in kind and not kind.startswith((".", "~"))

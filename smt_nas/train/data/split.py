@@ -9,7 +9,7 @@ from smt_nas.train.data.examples import IntArray
 from smt_nas.train.randomness import SPLIT
 
 
-def held_out(labels: IntArray, fraction: float, seed: int) -> tuple[IntArray, IntArray]:
+def hold_out(labels: IntArray, fraction: float, seed: int) -> tuple[IntArray, IntArray]:
     """Divide images into those to train on and those held out; depends on the arguments alone.
 
     Of a class of n >= 2 images, `fraction * n` are held out, rounded, but at least one and at

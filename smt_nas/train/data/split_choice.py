@@ -1,4 +1,4 @@
-"""Which images of a data set weights are judged by."""
+"""Which images of a data set weights are evaluated on."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Literal
 
 from smt_nas.errors import TrainingError
 from smt_nas.train.data.examples import Examples, Source
-from smt_nas.train.data.sources import split
+from smt_nas.train.data.sources import make_splits
 from smt_nas.train.weights.card import Card
 
 SplitName = Literal["test", "validation", "train", "all"]
-Wanted = Literal["auto", "test", "validation", "train", "all"]
+SplitChoice = Literal["auto", "test", "validation", "train", "all"]
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """Images to judge by.
+class EvalImages:
+    """Images to evaluate on.
 
     Attributes:
         split: what they are called.
@@ -35,8 +35,8 @@ class Chosen:
         return sum(map(len, self.parts))
 
 
-def chosen(source: Source, wanted: Wanted, card: Card | None) -> Chosen:
-    """The images to judge by.
+def choose_split(source: Source, wanted: SplitChoice, card: Card | None) -> EvalImages:
+    """The images to evaluate on.
 
     Args:
         source: the data.
@@ -47,32 +47,32 @@ def chosen(source: Source, wanted: Wanted, card: Card | None) -> Chosen:
     Raises:
         TrainingError: the data have no such split.
     """
-    own = card is not None and _same(card.data, source.spec)
+    own = card is not None and _is_same_data(card.data, source.spec)
     if wanted == "auto":
-        wanted = _best_split(source, own and card is not None and card.split is not None)
+        wanted = _choose_best(source, own and card is not None and card.split is not None)
     if wanted == "all":
         parts = (source.train, source.validation, source.test)
-        return Chosen("all", tuple(p for p in parts if p is not None), seen=own)
+        return EvalImages("all", tuple(p for p in parts if p is not None), seen=own)
     if wanted == "test" and source.test is not None:
-        return Chosen("test", (source.test,))
+        return EvalImages("test", (source.test,))
     if wanted == "validation" and source.validation is not None:
-        return Chosen("validation", (source.validation,))
+        return EvalImages("validation", (source.validation,))
     carved = None if card is None else card.split
     if wanted == "validation" and carved is not None and source.train is not None:
-        held = split(source, carved.fraction, carved.seed).validation
-        return Chosen("validation", (held,), carved=True)
+        held = make_splits(source, carved.fraction, carved.seed).validation
+        return EvalImages("validation", (held,), carved=True)
     if wanted == "train" and source.train is not None:
         if own and carved is not None and source.validation is None:
-            kept = split(source, carved.fraction, carved.seed).train
-            return Chosen("train", (kept,), carved=True, seen=True)
-        return Chosen("train", (source.train,), seen=own)
+            kept = make_splits(source, carved.fraction, carved.seed).train
+            return EvalImages("train", (kept,), carved=True, seen=True)
+        return EvalImages("train", (source.train,), seen=own)
     raise TrainingError(
-        f"{source.spec}: has no {wanted} split (got {_splits(source)}). Choose another --split, or "
-        "--split all."
+        f"{source.spec}: has no {wanted} split (got {_name_splits(source)}). Choose another "
+        "--split, or --split all."
     )
 
 
-def _best_split(source: Source, carved: bool) -> SplitName:
+def _choose_best(source: Source, carved: bool) -> SplitName:
     """The images that say most about new ones."""
     if source.test is not None:
         return "test"
@@ -81,12 +81,12 @@ def _best_split(source: Source, carved: bool) -> SplitName:
     return "all"
 
 
-def _splits(source: Source) -> str:
-    found = {"train": source.train, "validation": source.validation, "test": source.test}
-    return ", ".join(name for name, part in found.items() if part is not None)
+def _name_splits(source: Source) -> str:
+    parts = {"train": source.train, "validation": source.validation, "test": source.test}
+    return ", ".join(name for name, part in parts.items() if part is not None)
 
 
-def _same(a: str, b: str) -> bool:
+def _is_same_data(a: str, b: str) -> bool:
     """Whether two words for data are of the same place."""
     (kind_a, _, place_a), (kind_b, _, place_b) = (x.rpartition(":") for x in (a, b))
     return kind_a == kind_b and os.path.realpath(place_a) == os.path.realpath(place_b)

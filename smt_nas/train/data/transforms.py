@@ -18,19 +18,19 @@ from torch import Tensor
 from smt_nas.errors import ConfigError, TrainingError, one_line
 from smt_nas.runtime.torchvision_ops import import_timm
 from smt_nas.train.data.examples import Source
-from smt_nas.train.recipe import Augment, Evaluation, Recipe
+from smt_nas.train.recipe import Augment, EvalTransform, Recipe
 
 Transform = Callable[[Image.Image], Tensor]
 
 _MODES = {1: "L", 3: "RGB"}
 
 
-class InMode:
+class ToMode:
     """Bring an image into a mode.
 
     Args:
         mode: `L` or `RGB`.
-        keep_grey: leave grey images grey; `AsTensor` repeats them later, which is cheaper.
+        keep_grey: leave grey images grey; `BytesToTensor` repeats them later, which is cheaper.
     """
 
     def __init__(self, mode: str, keep_grey: bool) -> None:
@@ -48,7 +48,7 @@ class InMode:
         return image.convert(self.mode)
 
 
-class AsTensor:
+class BytesToTensor:
     """timm's conversion to a tensor and normalising in one, several times as fast on small images.
 
     A byte has only 256 values, so what the two make of each is looked up.
@@ -74,7 +74,9 @@ class AsTensor:
         return torch.from_numpy(out)
 
 
-def training_transform(recipe: Recipe, size: int, channels: int, source: Source) -> Transform:
+def create_training_transform(
+    recipe: Recipe, size: int, channels: int, source: Source
+) -> Transform:
     """Random crop, flip, policy, colours and erasing, as the recipe has them.
 
     With a `crop_scale`: a random part of the image, resized (timm). Without one: the whole image
@@ -95,19 +97,21 @@ def training_transform(recipe: Recipe, size: int, channels: int, source: Source)
 
     augment = recipe.augment
     flip = augment.flip if source.mirrors else 0.0
-    mean, std = _of_channels(source.mean, channels), _of_channels(source.std, channels)
-    mode = _mode(channels)
-    crop, policy, (to_tensor, normalize, *erasing) = _of_timm(augment, size, flip, mean, std)
+    mean, std = _adapt_statistics(source.mean, channels), _adapt_statistics(source.std, channels)
+    mode = _image_mode(channels)
+    crop, policy, (to_tensor, normalize, *erasing) = _create_timm_steps(
+        augment, size, flip, mean, std
+    )
     if augment.crop_scale is None:
-        crop = _padded_crop(augment, recipe.evaluation, size, flip)
-    in_mode = InMode(mode, keep_grey=not policy)
-    steps = [in_mode, *crop, *policy, AsTensor(to_tensor, normalize), *erasing]
+        crop = _create_padded_crop(augment, recipe.evaluation, size, flip)
+    in_mode = ToMode(mode, keep_grey=not policy)
+    steps = [in_mode, *crop, *policy, BytesToTensor(to_tensor, normalize), *erasing]
     composed: Transform = transforms.Compose(steps)
     return composed
 
 
-def evaluation_transform(
-    evaluation: Evaluation, size: int, channels: int, mean: Sequence[float], std: Sequence[float]
+def create_evaluation_transform(
+    evaluation: EvalTransform, size: int, channels: int, mean: Sequence[float], std: Sequence[float]
 ) -> Transform:
     """Resize and crop the middle; nothing random.
 
@@ -131,15 +135,17 @@ def evaluation_transform(
         crop_mode="squash" if direct else "center",
         crop_pct=1.0 if direct else evaluation.crop_pct,
         interpolation=evaluation.interpolation,
-        mean=_of_channels(mean, channels),
-        std=_of_channels(std, channels),
+        mean=_adapt_statistics(mean, channels),
+        std=_adapt_statistics(std, channels),
     ).transforms
-    in_mode = InMode(_mode(channels), keep_grey=True)
-    composed: Transform = transforms.Compose([in_mode, *resize, AsTensor(to_tensor, normalize)])
+    in_mode = ToMode(_image_mode(channels), keep_grey=True)
+    composed: Transform = transforms.Compose(
+        [in_mode, *resize, BytesToTensor(to_tensor, normalize)]
+    )
     return composed
 
 
-def _of_timm(
+def _create_timm_steps(
     augment: Augment, size: int, flip: float, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> tuple[list[Any], list[Any], list[Any]]:
     """timm's steps: crop and flip; policy and colours; tensor, normalising and erasing."""
@@ -168,27 +174,29 @@ def _of_timm(
         ) from error
     crop, policy, final = (part.transforms for part in parts)
     for step in policy:
-        _keep_no_bits(step)
+        _allow_no_bits(step)
     return crop, policy, final
 
 
-def _keep_no_bits(step: Any) -> None:
+def _allow_no_bits(step: Any) -> None:
     """Let a policy of timm's posterise to no bits, which Pillow refuses from 13 on."""
     from timm.data.auto_augment import posterize
 
     for op in itertools.chain(getattr(step, "ops", ()), *getattr(step, "policy", ())):
         if getattr(op, "aug_fn", None) is posterize:
-            op.aug_fn = _posterized
+            op.aug_fn = _posterize
 
 
-def _posterized(image: Image.Image, bits: int, **_: Any) -> Image.Image:
+def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
     """Keep the first bits of each byte; none leaves black, as in Pillow before 13."""
     if bits >= 8:
         return image
     return ImageOps.posterize(image, bits) if bits else Image.new(image.mode, image.size)
 
 
-def _padded_crop(augment: Augment, evaluation: Evaluation, size: int, flip: float) -> list[Any]:
+def _create_padded_crop(
+    augment: Augment, evaluation: EvalTransform, size: int, flip: float
+) -> list[Any]:
     from timm.data.transforms import str_to_interp_mode
     from torchvision import transforms
 
@@ -203,7 +211,7 @@ def _padded_crop(augment: Augment, evaluation: Evaluation, size: int, flip: floa
     return [*steps, transforms.RandomHorizontalFlip(flip)] if flip else steps
 
 
-def _mode(channels: int) -> str:
+def _image_mode(channels: int) -> str:
     if channels not in _MODES:
         raise TrainingError(
             f"in_channels: must be 3 (RGB) or 1 (grey) to take images (got {channels}). Change it "
@@ -212,7 +220,7 @@ def _mode(channels: int) -> str:
     return _MODES[channels]
 
 
-def _of_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
+def _adapt_statistics(values: Sequence[float], channels: int) -> tuple[float, ...]:
     """Statistics of RGB as those of the network's channels; of grey it is their mean."""
     if channels == len(values):
         return tuple(values)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError, StoreError
-from smt_nas.train.recipe import Evaluation
+from smt_nas.train.recipe import EvalTransform
 from smt_nas.yaml import validated
 
 KEY = "smt_nas.card"
@@ -26,7 +26,7 @@ class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
-class Carved(_Value):
+class HeldOutSplit(_Value):
     """How the validation split was carved from the training images.
 
     Attributes:
@@ -66,7 +66,7 @@ class Card(_Value):
     classes: tuple[str, ...]
     mean: tuple[Finite, ...]
     std: tuple[Scale, ...]
-    evaluation: Evaluation
+    evaluation: EvalTransform
     image_size: int
     recipe: str
     data: str
@@ -75,11 +75,11 @@ class Card(_Value):
     update: int
     weights: Literal["model", "ema"]
     validation: dict[str, float] | None = None
-    split: Carved | None = None
+    split: HeldOutSplit | None = None
     versions: dict[str, str] = {}
 
     @model_validator(mode="after")
-    def _agrees(self) -> Card:
+    def _check_agreement(self) -> Card:
         if len(self.classes) != self.arch.num_classes:
             raise ValueError(
                 f"classes must be those of the head (got {len(self.classes)} names for "
@@ -91,18 +91,18 @@ class Card(_Value):
             )
         return self
 
-    def of(self, weights: Literal["model", "ema"]) -> Card:
+    def for_weights(self, weights: Literal["model", "ema"]) -> Card:
         """The card of the other weights of the same moment: figures belong to one of them only."""
         if weights == self.weights:
             return self
         return self.model_copy(update={"weights": weights, "validation": None})
 
-    def metadata(self) -> dict[str, str]:
+    def to_metadata(self) -> dict[str, str]:
         """As the metadata of a safetensors file."""
         return {"format": "pt", KEY: self.model_dump_json()}
 
 
-def card_of(metadata: Mapping[str, str], where: Path) -> Card | None:
+def parse_card(metadata: Mapping[str, str], where: Path) -> Card | None:
     """The card in the metadata of a file; None where there is none.
 
     Raises:

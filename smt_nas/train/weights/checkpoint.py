@@ -23,8 +23,15 @@ from typing import Any
 from torch import Tensor
 
 from smt_nas.errors import StoreError
-from smt_nas.train.weights.card import Card, card_of
-from smt_nas.train.weights.tensors import pack, read, read_metadata, synced, unpack, write
+from smt_nas.train.weights.card import Card, parse_card
+from smt_nas.train.weights.tensors import (
+    pack,
+    read_metadata,
+    read_tensors,
+    sync_to_disk,
+    unpack,
+    write_tensors,
+)
 
 FOLDER = "checkpoints"
 MODEL, EMA, STATE = "model.safetensors", "ema.safetensors", "state.safetensors"
@@ -50,7 +57,7 @@ class Checkpoint:
     def card(self) -> Card:
         """The card of the weights that are evaluated: of the moving average where there is one."""
         file = self.path / STATE
-        card = card_of(read_metadata(file), file)
+        card = parse_card(read_metadata(file), file)
         if card is None:
             raise StoreError(
                 f"{file}: is not of a checkpoint (it has no card). Remove {self.path}."
@@ -58,23 +65,23 @@ class Checkpoint:
         return card
 
     @property
-    def evaluated(self) -> Path:
+    def eval_weights(self) -> Path:
         """The file of the weights that are evaluated."""
         return self.path / (EMA if self.card.weights == "ema" else MODEL)
 
-    def weights(self) -> dict[str, Tensor]:
+    def load_weights(self) -> dict[str, Tensor]:
         """The network's weights. Raises StoreError."""
-        return read(self.path / MODEL)[0]
+        return read_tensors(self.path / MODEL)[0]
 
-    def ema(self) -> dict[str, Tensor] | None:
+    def load_ema(self) -> dict[str, Tensor] | None:
         """Their moving average; None where none was kept. Raises StoreError."""
         kept = EMA in read_metadata(self.path / STATE).get(_PARTS_KEY, "").split()
-        return read(self.path / EMA)[0] if kept else None
+        return read_tensors(self.path / EMA)[0] if kept else None
 
-    def state(self) -> dict[str, Any]:
+    def load_state(self) -> dict[str, Any]:
         """What `save` was given. Raises StoreError."""
         file = self.path / STATE
-        tensors, metadata = read(file)
+        tensors, metadata = read_tensors(file)
         try:
             state: dict[str, Any] = unpack(tensors, metadata.get(STATE_KEY, ""))
         except ValueError as error:
@@ -94,7 +101,7 @@ class Checkpoint:
             read_metadata(self.path / part)
 
 
-def save(
+def save_checkpoint(
     run: Path,
     update: int,
     card: Card,
@@ -123,32 +130,32 @@ def save(
     assert keep >= 1
     folder = run / FOLDER
     wanted = folder / f"update-{update:07d}"
-    contents = _contents(card, weights, ema, state)
+    contents = _collect_contents(card, weights, ema, state)
     try:
         _write(folder, contents)
-        saved = Checkpoint(_place(folder / _NEW, wanted), update)
+        saved = Checkpoint(_publish(folder / _NEW, wanted), update)
     except OSError as error:
-        raise _unwritable(wanted, error) from error
+        raise _unwritable_error(wanted, error) from error
     finally:
         shutil.rmtree(folder / _NEW, ignore_errors=True)
     _prune(folder, saved, keep)
     return saved
 
 
-def latest(run: Path, say: Callable[[str], None]) -> Checkpoint | None:
+def find_latest(run: Path, say: Callable[[str], None]) -> Checkpoint | None:
     """The newest checkpoint of a training that is whole; None where there is none.
 
     Args:
         run: the folder of the training.
         say: is told of each damaged one that is passed over, in a line.
     """
-    for found in reversed(_found(run / FOLDER)):
+    for checkpoint in reversed(_list_checkpoints(run / FOLDER)):
         try:
-            found.check()
+            checkpoint.check()
         except StoreError as error:
-            say(f"{found.path} is passed over. {error}")
+            say(f"{checkpoint.path} is passed over. {error}")
             continue
-        return found
+        return checkpoint
     return None
 
 
@@ -162,16 +169,16 @@ def save_weights(path: Path, card: Card, weights: Mapping[str, Tensor]) -> None:
     shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
     try:
         temporary.mkdir()
-        write(temporary / path.name, weights, card.metadata())
+        write_tensors(temporary / path.name, weights, card.to_metadata())
         os.replace(temporary / path.name, path)
-        synced(path.parent)
+        sync_to_disk(path.parent)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise _unwritable_error(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _contents(
+def _collect_contents(
     card: Card,
     weights: Mapping[str, Tensor],
     ema: Mapping[str, Tensor] | None,
@@ -179,11 +186,11 @@ def _contents(
 ) -> _Contents:
     """Tensors and metadata of each file."""
     tensors, text = pack(state)
-    contents = {MODEL: (weights, card.of("model").metadata())}
+    contents = {MODEL: (weights, card.for_weights("model").to_metadata())}
     if ema is not None:
-        contents[EMA] = (ema, card.of("ema").metadata())
+        contents[EMA] = (ema, card.for_weights("ema").to_metadata())
     parts = {STATE_KEY: text, _PARTS_KEY: " ".join(contents)}
-    return {**contents, STATE: (tensors, card.metadata() | parts)}
+    return {**contents, STATE: (tensors, card.to_metadata() | parts)}
 
 
 def _write(folder: Path, contents: _Contents) -> None:
@@ -192,11 +199,11 @@ def _write(folder: Path, contents: _Contents) -> None:
         shutil.rmtree(folder / leftover, ignore_errors=True)
     (folder / _NEW).mkdir(parents=True)
     for name, (tensors, metadata) in contents.items():
-        write(folder / _NEW / name, tensors, metadata)
-    synced(folder / _NEW)
+        write_tensors(folder / _NEW / name, tensors, metadata)
+    sync_to_disk(folder / _NEW)
 
 
-def _place(new: Path, wanted: Path) -> Path:
+def _publish(new: Path, wanted: Path) -> Path:
     """Rename a finished folder to what it is to be called, and return what it is called.
 
     A folder cannot be renamed onto another. Where this update was saved before, the new one first
@@ -204,13 +211,13 @@ def _place(new: Path, wanted: Path) -> Path:
     """
     if not wanted.exists():
         os.rename(new, wanted)
-        synced(wanted.parent)
+        sync_to_disk(wanted.parent)
         return wanted
     number = 1
     while (beside := wanted.with_name(f"{wanted.name}.{number}")).exists():
         number += 1
     os.rename(new, beside)
-    synced(wanted.parent)
+    sync_to_disk(wanted.parent)
     try:
         _remove(wanted)
         os.rename(beside, wanted)
@@ -228,9 +235,9 @@ def _remove(path: Path) -> None:
 
 def _prune(folder: Path, saved: Checkpoint, keep: int) -> None:
     """Remove what `saved` replaces, older ones beyond `keep`, and later ones that are damaged."""
-    others = [c for c in _found(folder) if c.path != saved.path]
+    others = [c for c in _list_checkpoints(folder) if c.path != saved.path]
     gone = [c for c in others if c.update == saved.update]
-    gone += [c for c in others if c.update > saved.update and not _whole(c)]
+    gone += [c for c in others if c.update > saved.update and not _is_whole(c)]
     older = [c for c in others if c.update < saved.update]
     gone += older[: max(0, len(older) - (keep - 1))]
     for checkpoint in gone:
@@ -238,7 +245,7 @@ def _prune(folder: Path, saved: Checkpoint, keep: int) -> None:
             _remove(checkpoint.path)
 
 
-def _whole(checkpoint: Checkpoint) -> bool:
+def _is_whole(checkpoint: Checkpoint) -> bool:
     try:
         checkpoint.check()
     except StoreError:
@@ -246,14 +253,14 @@ def _whole(checkpoint: Checkpoint) -> bool:
     return True
 
 
-def _found(folder: Path) -> list[Checkpoint]:
+def _list_checkpoints(folder: Path) -> list[Checkpoint]:
     """The checkpoints of a folder, oldest first."""
     named = [(_NAME.fullmatch(p.name), p) for p in folder.glob("update-*")]
     rows = [(int(m[1]), int(m[2] or 0), p) for m, p in named if m is not None]
     return [Checkpoint(path, update) for update, _, path in sorted(rows)]
 
 
-def _unwritable(path: Path, error: OSError) -> StoreError:
+def _unwritable_error(path: Path, error: OSError) -> StoreError:
     return StoreError(
         f"{path}: cannot be written ({error.strerror or error}). Free some space or mend the "
         "folder, and go on with --resume auto; what was saved before is kept."

@@ -11,13 +11,20 @@ from torch import Tensor
 
 from smt_nas.errors import TrainingError
 from smt_nas.models import SMT
-from smt_nas.train.weights.weights import Loaded, differences, misshapen, some
+from smt_nas.train.weights.weights import (
+    LoadedWeights,
+    describe_differences,
+    list_misshapen,
+    list_tensors,
+)
 
 _MAX_MAP_BYTES = 10_000_000  # a map of a million classes has 7 MB
 _HEAD = ("head.weight", "head.bias")
 
 
-def initialise(model: SMT, loaded: Loaded, head_map: Path | None, shared: bool) -> list[str]:
+def initialise_model(
+    model: SMT, loaded: LoadedWeights, head_map: Path | None, shared: bool
+) -> list[str]:
     """Start a network from weights.
 
     They must be the network's, except that a head of other classes is left out, and that layer
@@ -39,13 +46,13 @@ def initialise(model: SMT, loaded: Loaded, head_map: Path | None, shared: bool) 
     """
     given = dict(loaded.state)
     if head_map is not None:
-        given |= _mapped_head(model, loaded, head_map)
+        given |= _map_head(model, loaded, head_map)
     own = model.state_dict()
-    fitting = _fitting(own, given)
+    fitting = _find_fitting(own, given)
     common = any(own[k].dim() > 1 and k not in _HEAD for k in fitting)
     if not common or not shared:
-        _check_same(model, loaded, given, common)
-    lines = _left_out(own, given, fitting, loaded)
+        _check_same_network(model, loaded, given, common)
+    lines = _describe_left_out(own, given, fitting, loaded)
     with torch.no_grad():
         for name in fitting:
             own[name].copy_(given[name])
@@ -77,23 +84,23 @@ def read_head_map(path: Path, rows: int, classes: int) -> list[int]:
         ) from error
     if text.startswith("[") and text.endswith("]"):
         text = text[1:-1]
-    found = []
+    rows_kept = []
     for i, word in enumerate(text.replace(",", " ").split(), 1):
         if not re.fullmatch(r"[0-9]{1,9}", word) or int(word) >= rows:
             raise TrainingError(
                 f"--head-map {path}: entry {i} must be a row of the head, 0 to {rows - 1} (got "
                 f"{word[:40]!r})."
             )
-        found.append(int(word))
-    if len(found) != classes:
+        rows_kept.append(int(word))
+    if len(rows_kept) != classes:
         raise TrainingError(
-            f"--head-map {path}: must hold one number for each class (got {len(found)} for "
+            f"--head-map {path}: must hold one number for each class (got {len(rows_kept)} for "
             f"{classes} classes)."
         )
-    return found
+    return rows_kept
 
 
-def _mapped_head(model: SMT, loaded: Loaded, path: Path) -> dict[str, Tensor]:
+def _map_head(model: SMT, loaded: LoadedWeights, path: Path) -> dict[str, Tensor]:
     """The rows of the head that the map names, in its order."""
     missing = [k for k in _HEAD if k not in loaded.state]
     if missing or not model.num_classes:
@@ -107,7 +114,7 @@ def _mapped_head(model: SMT, loaded: Loaded, path: Path) -> dict[str, Tensor]:
     return {k: loaded.state[k][torch.tensor(picked)] for k in _HEAD}
 
 
-def _fitting(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+def _find_fitting(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
     """Names that can be taken: of modules whose tensors all fit, as a bias alone means nothing."""
     modules: dict[str, list[str]] = {}
     for name in own:
@@ -120,28 +127,31 @@ def _fitting(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str
     ]
 
 
-def _check_same(model: SMT, loaded: Loaded, given: Mapping[str, Tensor], common: bool) -> None:
+def _check_same_network(
+    model: SMT, loaded: LoadedWeights, given: Mapping[str, Tensor], common: bool
+) -> None:
     """Refuse weights of another network."""
     own = {k: v for k, v in model.state_dict().items() if k not in _HEAD}
     missing_scales = {k for k in own if k.endswith(".gamma") and k not in given}
     own = {k: v for k, v in own.items() if k not in missing_scales}
     named = {k: v for k, v in given.items() if k not in _HEAD}
-    found = differences(own, named)
+    different = describe_differences(own, named)
     if loaded.unknown:
-        unknown = f"{len(loaded.unknown)} not of the family: {some(list(loaded.unknown))}"
-        found = f"{found}; {unknown}" if found else unknown
-    if _other_width(model, given):
-        found = f"{found}; {_other_width(model, given)}" if found else _other_width(model, given)
-    if not found:
+        unknown = f"{len(loaded.unknown)} not of the family: {list_tensors(list(loaded.unknown))}"
+        different = f"{different}; {unknown}" if different else unknown
+    width = _describe_other_width(model, given)
+    if width:
+        different = f"{different}; {width}" if different else width
+    if not different:
         return
     whose = f", {loaded.card.arch.key}," if loaded.card is not None else ""
     raise TrainingError(
         f"{loaded.source}: must hold the weights of this network, {model.arch.key} (got those of "
-        f"another{whose} with {found}). {_way_out(named, own, common)}"
+        f"another{whose} with {different}). {_suggest_way_out(named, own, common)}"
     )
 
 
-def _other_width(model: SMT, given: Mapping[str, Tensor]) -> str:
+def _describe_other_width(model: SMT, given: Mapping[str, Tensor]) -> str:
     """A head of other classes is left out; one of other features is of another network."""
     weight = given.get("head.weight")
     if weight is None or not model.num_classes:
@@ -151,7 +161,7 @@ def _other_width(model: SMT, given: Mapping[str, Tensor]) -> str:
     return f"head.weight is {tuple(weight.shape)}, not ({model.num_classes}, {model.num_features})"
 
 
-def _way_out(given: Mapping[str, Tensor], own: Mapping[str, Tensor], common: bool) -> str:
+def _suggest_way_out(given: Mapping[str, Tensor], own: Mapping[str, Tensor], common: bool) -> str:
     if not common:
         return "They have nothing in common; name weights of a network with these widths."
     extra = {k for k in given if k not in own}
@@ -163,31 +173,40 @@ def _way_out(given: Mapping[str, Tensor], own: Mapping[str, Tensor], common: boo
     return "Take what both share with --init-shared, or name weights of this network."
 
 
-def _left_out(
-    own: Mapping[str, Tensor], given: Mapping[str, Tensor], fitting: list[str], loaded: Loaded
+def _describe_left_out(
+    own: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    fitting: list[str],
+    loaded: LoadedWeights,
 ) -> list[str]:
     """What the user should know, a line a kind."""
-    lines = _about_head(own, given)
+    lines = _describe_head(own, given)
     rest = {k: v for k, v in own.items() if k not in fitting and k not in _HEAD}
     scales = [k for k in rest if k.endswith(".gamma") and k not in given]
     if scales:
         start = float(own[scales[0]].flatten()[0])
-        lines.append(f"has no layer scales for {some(scales)}; they start at {start:g}.")
+        lines.append(f"has no layer scales for {list_tensors(scales)}; they start at {start:g}.")
     absent = [k for k in rest if k not in given and k not in scales]
     if absent:
-        lines.append(f"lacks {len(absent)} of the network, which start fresh: {some(absent)}.")
-    other = misshapen(rest, given)
+        lines.append(
+            f"lacks {len(absent)} of the network, which start fresh: {list_tensors(absent)}."
+        )
+    other = list_misshapen(rest, given)
     if other:
-        lines.append(f"has {len(other)} of another shape, which start fresh: {some(other)}.")
+        lines.append(
+            f"has {len(other)} of another shape, which start fresh: {list_tensors(other)}."
+        )
     unused = [k for k in given if k not in own and k not in _HEAD] + list(loaded.unknown)
     if unused:
-        lines.append(f"has {len(unused)} that the network has no place for: {some(unused)}.")
+        lines.append(
+            f"has {len(unused)} that the network has no place for: {list_tensors(unused)}."
+        )
     if absent or other:
         lines.insert(0, f"{len(fitting)} of {len(own)} tensors of the network are from it.")
     return lines
 
 
-def _about_head(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+def _describe_head(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
     theirs, ours = (state.get("head.weight") for state in (given, own))
     if ours is None:
         return [] if theirs is None else ["its head is left out, as the network has none."]

@@ -65,29 +65,29 @@ def unpack(tensors: Mapping[str, Tensor], text: str) -> Any:
     Raises:
         ValueError: the text is not one of `pack`'s, or a tensor is missing.
     """
-    made: dict[str, Tensor] = {}
+    restored: dict[str, Tensor] = {}
 
-    def value(found: Any) -> Any:
-        if isinstance(found, list):
-            return [value(v) for v in found]
-        if not isinstance(found, dict):
-            return found
-        if "tensor" in found:
-            name = found["tensor"]
-            if name not in made:
-                made[name] = _laid_out(tensors[name], found.get("strides"))
-            return made[name]
-        ((kind, content),) = found.items()
+    def build(packed: Any) -> Any:
+        if isinstance(packed, list):
+            return [build(v) for v in packed]
+        if not isinstance(packed, dict):
+            return packed
+        if "tensor" in packed:
+            name = packed["tensor"]
+            if name not in restored:
+                restored[name] = _restore_layout(tensors[name], packed.get("strides"))
+            return restored[name]
+        ((kind, content),) = packed.items()
         if kind == "dict":
-            return {key: value(v) for key, v in content}
+            return {key: build(v) for key, v in content}
         if kind == "tuple":
-            return tuple(value(v) for v in content)
+            return tuple(build(v) for v in content)
         if kind == "float":
             return float(content)
         raise ValueError(f"unknown kind {kind!r}")
 
     try:
-        return value(json.loads(text))
+        return build(json.loads(text))
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(f"not a state: {error}") from error
 
@@ -123,7 +123,7 @@ class _Packer:
         if not plain or tensor.dtype not in _DTYPES:
             got = f"{tensor.layout}, {tensor.dtype}, on {tensor.device}"
             raise TypeError(f"state{path}: this tensor cannot be stored (got {got}).")
-        place = _place(tensor)
+        place = _memory_key(tensor)
         if place not in self._names:
             self._names[place] = f"{len(self.tensors)}:{path.lstrip('.')}"
             self.tensors[self._names[place]] = tensor.detach()
@@ -137,7 +137,7 @@ def _key(key: Any, path: str) -> Any:
     return key
 
 
-def _place(tensor: Tensor) -> Hashable:
+def _memory_key(tensor: Tensor) -> Hashable:
     """Equal for tensors that show the same memory in the same way."""
     if not tensor.numel():
         return id(tensor)
@@ -158,13 +158,13 @@ def _strides(tensor: Tensor) -> list[int] | None:
     return None if dense == usual else list(dense)
 
 
-def _laid_out(tensor: Tensor, strides: list[int] | None) -> Tensor:
+def _restore_layout(tensor: Tensor, strides: list[int] | None) -> Tensor:
     if strides is None:
         return tensor
     return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype).copy_(tensor)
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a file, and wait until the disk has it.
 
     A process that is killed may leave a part of it, or a hidden file beside it.
@@ -173,18 +173,18 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
         OSError: the disk is full, the folder cannot be written.
         StoreError: safetensors is not installed.
     """
-    library = _library()
+    library = _import_safetensors()
     try:
-        library.torch.save_file(_separate(tensors), str(path), metadata=dict(metadata))
+        library.torch.save_file(_separate_memory(tensors), str(path), metadata=dict(metadata))
     except library.SafetensorError as error:  # it words the system's errors itself
         named = re.search(r"os error (\d+)", str(error))
         number = int(named[1]) if named else errno.EIO
         raise OSError(number, os.strerror(number) if named else str(error)) from error
     path.chmod(0o644)  # newer releases make it 0600; results are for colleagues too
-    synced(path)
+    sync_to_disk(path)
 
 
-def synced(path: Path) -> None:
+def sync_to_disk(path: Path) -> None:
     """Wait until the disk has a file, or the names in a folder. Raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -193,7 +193,7 @@ def synced(path: Path) -> None:
         os.close(handle)
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read a file.
 
     Returns: tensors in memory of their own, on the CPU; metadata.
@@ -201,7 +201,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         StoreError: it is not there, not whole, or no safetensors file.
     """
-    library = _library()
+    library = _import_safetensors()
     try:
         with library.safe_open(str(path), framework="pt") as file:
             # a copy is aligned as torch aligns memory, which sums of floats may depend on; and
@@ -209,7 +209,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
     except (OSError, ValueError, KeyError, library.SafetensorError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable_error(path, error) from error
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -218,28 +218,28 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises:
         StoreError: as `read`.
     """
-    library = _library()
+    library = _import_safetensors()
     try:
         with library.safe_open(str(path), framework="pt") as file:
             return dict(file.metadata() or {})
     except (OSError, ValueError, KeyError, library.SafetensorError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable_error(path, error) from error
 
 
-def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _separate_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """On the CPU, contiguous, no two in the same memory: what safetensors takes."""
     taken: set[int] = set()
-    found: dict[str, Tensor] = {}
+    separate: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         plain = tensor.detach().to("cpu").contiguous()
         if plain.untyped_storage().data_ptr() in taken:
             plain = plain.clone()
         taken.add(plain.untyped_storage().data_ptr())
-        found[name] = plain
-    return found
+        separate[name] = plain
+    return separate
 
 
-def _library() -> Any:
+def _import_safetensors() -> Any:
     """safetensors with its part for torch: an extra, so imported where it is needed."""
     try:
         importlib.import_module("safetensors.torch")
@@ -250,7 +250,7 @@ def _library() -> Any:
         ) from error
 
 
-def _unreadable(path: Path, error: Exception) -> StoreError:
+def _unreadable_error(path: Path, error: Exception) -> StoreError:
     if isinstance(error, FileNotFoundError):
         return StoreError(f"{path}: is missing. Check the path, or restore it from a copy.")
     text = str(getattr(error, "strerror", None) or error)

@@ -7,7 +7,7 @@ import re
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from smt_nas.errors import StoreError
+from smt_nas.errors import StoreError, list_names
 from smt_nas.models import SMT, build, from_official, is_official
-from smt_nas.train.weights.card import Card, card_of
-from smt_nas.train.weights.checkpoint import MODEL, STATE, STATE_KEY, Checkpoint, latest
-from smt_nas.train.weights.tensors import read, read_metadata
+from smt_nas.train.weights.card import Card, parse_card
+from smt_nas.train.weights.checkpoint import MODEL, STATE, STATE_KEY, Checkpoint, find_latest
+from smt_nas.train.weights.tensors import read_metadata, read_tensors
 
 BEST = "best.safetensors"
-_SHOWN = 4  # names listed of many
+_MOST_NAMES = 4  # listed of many
 _OURS = "stages.0.embed.conv1.weight"  # every network of ours has it
 _PREFIXES = ("module.", "_orig_mod.")  # put before every name by DDP and torch.compile
 _CONFIG = "yacs.config.CfgNode"
@@ -30,7 +30,7 @@ _CONFIG = "yacs.config.CfgNode"
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedWeights:
     """Weights that were read.
 
     Attributes:
@@ -48,7 +48,7 @@ class Loaded:
     unknown: tuple[str, ...] = ()
 
 
-def read_weights(path: Path) -> Loaded:
+def read_weights(path: Path) -> LoadedWeights:
     """Read weights.
 
     Args:
@@ -60,12 +60,12 @@ def read_weights(path: Path) -> Loaded:
     Raises:
         StoreError: it is missing, damaged, or holds no weights of an SMT.
     """
-    file = _file(path)
+    file = _find_file(path)
     if not _is_safetensors(file):
-        return _loaded(_unwrapped(_read_torch(file)), None, file)
-    tensors, metadata = read(file)
+        return _to_loaded(_strip_prefixes(_read_torch(file)), None, file)
+    tensors, metadata = read_tensors(file)
     _check_kind(file, metadata)
-    return _loaded(_unwrapped(tensors), card_of(metadata, file), file)
+    return _to_loaded(_strip_prefixes(tensors), parse_card(metadata, file), file)
 
 
 def read_card(path: Path) -> Card | None:
@@ -76,15 +76,15 @@ def read_card(path: Path) -> Card | None:
     Raises:
         StoreError: it is missing or damaged.
     """
-    file = _file(path)
+    file = _find_file(path)
     if not _is_safetensors(file):
         return None
     metadata = read_metadata(file)
     _check_kind(file, metadata)
-    return card_of(metadata, file)
+    return parse_card(metadata, file)
 
 
-def network(loaded: Loaded) -> SMT:
+def build_network(loaded: LoadedWeights) -> SMT:
     """The network that weights are of, in eval mode. No random numbers are drawn.
 
     Raises:
@@ -96,27 +96,27 @@ def network(loaded: Loaded) -> SMT:
             "a checkpoint of `smt-nas train`; as --init of one, these can be trained on."
         )
     model = build(loaded.card.arch, device="meta")
-    found = differences(model.state_dict(), loaded.state)
-    if found:
+    different = describe_differences(model.state_dict(), loaded.state)
+    if different:
         raise StoreError(
             f"{loaded.source}: must hold the weights of its network, {loaded.card.arch.key} (got "
-            f"{found}). Restore it from a copy."
+            f"{different}). Restore it from a copy."
         )
     model.load_state_dict(loaded.state, assign=True)
     return model.eval()
 
 
-def differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+def describe_differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
     """How weights differ from those of a network, in names and shapes; empty where they do not."""
     kinds = {
         "missing": [k for k in own if k not in given],
         "unexpected": [k for k in given if k not in own],
-        "of another shape": misshapen(own, given),
+        "of another shape": list_misshapen(own, given),
     }
-    return "; ".join(f"{len(v)} {kind}: {some(v)}" for kind, v in kinds.items() if v)
+    return "; ".join(f"{len(v)} {kind}: {list_tensors(v)}" for kind, v in kinds.items() if v)
 
 
-def misshapen(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+def list_misshapen(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
     """`head.bias is (10,), not (5,)`, of each tensor of another shape than the network's."""
     return [
         f"{k} is {tuple(given[k].shape)}, not {tuple(v.shape)}"
@@ -125,13 +125,12 @@ def misshapen(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[st
     ]
 
 
-def some(names: list[str]) -> str:
-    """The first few of many, and how many more."""
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+def list_tensors(names: Sequence[str]) -> str:
+    """The first few of many names of tensors, and how many more."""
+    return list_names(names, _MOST_NAMES)
 
 
-def _file(path: Path) -> Path:
+def _find_file(path: Path) -> Path:
     """The file that a path stands for."""
     try:
         if path.is_file():
@@ -142,16 +141,16 @@ def _file(path: Path) -> Path:
                 "file). Check the path."
             )
         if (path / STATE).is_file():
-            return Checkpoint(path, 0).evaluated
+            return Checkpoint(path, 0).eval_weights
         for name in (BEST, MODEL):
             if (path / name).is_file():
                 return path / name
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable_error(path, error) from error
     passed: list[str] = []
-    found = latest(path, passed.append)
-    if found is not None:
-        return found.evaluated
+    checkpoint = find_latest(path, passed.append)
+    if checkpoint is not None:
+        return checkpoint.eval_weights
     reason = " ".join(passed) or f"neither {BEST} nor a checkpoint is in it"
     raise StoreError(
         f"{path}: must be a checkpoint or the folder of a training (got one without weights: "
@@ -165,7 +164,7 @@ def _is_safetensors(file: Path) -> bool:
         with file.open("rb") as opened:
             start = opened.read(9)
     except OSError as error:
-        raise _unreadable(file, error) from error
+        raise _unreadable_error(file, error) from error
     if not start:
         raise StoreError(f"{file}: must hold weights (got an empty file). Restore it from a copy.")
     return file.suffix == ".safetensors" or start[8:] == b"{"
@@ -185,26 +184,26 @@ def _read_torch(file: Path) -> Mapping[str, Any]:
         allowed = torch.serialization.safe_globals([(OrderedDict, _CONFIG)])
         with warnings.catch_warnings(), allowed:
             warnings.simplefilter("ignore")  # what they tell of ends in an error anyway
-            found = torch.load(
+            content = torch.load(
                 file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
             )
     except OSError as error:
-        raise _unreadable(file, error) from error
+        raise _unreadable_error(file, error) from error
     except Exception as error:  # a reader of foreign bytes raises anything
-        raise _refused(file, error) from error
-    if not isinstance(found, Mapping):
+        raise _refusal(file, error) from error
+    if not isinstance(content, Mapping):
         raise StoreError(
-            f"{file}: must hold tensors by name (got a {type(found).__name__}). Save the network's "
-            "state_dict()."
+            f"{file}: must hold tensors by name (got a {type(content).__name__}). Save the "
+            "network's state_dict()."
         )
     for key in ("model", "state_dict"):
-        if isinstance(found.get(key), Mapping):
-            inner: Mapping[str, Any] = found[key]
+        if isinstance(content.get(key), Mapping):
+            inner: Mapping[str, Any] = content[key]
             return inner
-    return found
+    return content
 
 
-def _refused(file: Path, error: Exception) -> StoreError:
+def _refusal(file: Path, error: Exception) -> StoreError:
     code = re.search(r"GLOBAL (\S+)", str(error))
     if isinstance(error, pickle.UnpicklingError) and code is not None:
         return StoreError(
@@ -216,35 +215,36 @@ def _refused(file: Path, error: Exception) -> StoreError:
             f"{file}: must hold tensors by name (got a TorchScript program). Save the state_dict() "
             "of its network."
         )
-    found = "one that is cut short" if "zip archive" in str(error) else "other bytes"
+    reason = "one that is cut short" if "zip archive" in str(error) else "other bytes"
     return StoreError(
-        f"{file}: must be a whole file of torch.save or safetensors (got {found}). It is damaged "
+        f"{file}: must be a whole file of torch.save or safetensors (got {reason}). It is damaged "
         "or of another kind: restore it from a copy, or name another."
     )
 
 
-def _unwrapped(tensors: Mapping[str, Any]) -> dict[str, Any]:
+def _strip_prefixes(tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Without what DDP and torch.compile put before every name."""
-    found = {str(key): value for key, value in tensors.items()}
+    plain = {str(key): value for key, value in tensors.items()}
     for prefix in _PREFIXES:
-        if found and all(key.startswith(prefix) for key in found):
-            found = {key.removeprefix(prefix): value for key, value in found.items()}
-    return found
+        if plain and all(key.startswith(prefix) for key in plain):
+            plain = {key.removeprefix(prefix): value for key, value in plain.items()}
+    return plain
 
 
-def _loaded(tensors: dict[str, Any], card: Card | None, file: Path) -> Loaded:
+def _to_loaded(tensors: dict[str, Any], card: Card | None, file: Path) -> LoadedWeights:
     if is_official(tensors):
         state, unknown = from_official(tensors)
-        return Loaded(card, state, file, True, tuple(unknown))
+        return LoadedWeights(card, state, file, True, tuple(unknown))
     if _OURS not in tensors:
         raise StoreError(
-            f"{file}: must hold weights of an SMT (got {some(list(tensors)) or 'nothing'}). Name a "
-            "checkpoint of `smt-nas train` or of the published code."
+            f"{file}: must hold weights of an SMT (got "
+            f"{list_tensors(list(tensors)) or 'nothing'}). Name a checkpoint of `smt-nas "
+            "train` or of the published code."
         )
     # a copy: torch.load leaves them in the file
     state = {k: v.detach().clone() for k, v in tensors.items() if isinstance(v, Tensor)}
-    return Loaded(card, state, file, False, tuple(k for k in tensors if k not in state))
+    return LoadedWeights(card, state, file, False, tuple(k for k in tensors if k not in state))
 
 
-def _unreadable(path: Path, error: OSError) -> StoreError:
+def _unreadable_error(path: Path, error: OSError) -> StoreError:
     return StoreError(f"{path}: cannot be read ({error.strerror or error}). Check the path.")

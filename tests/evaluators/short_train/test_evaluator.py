@@ -21,7 +21,7 @@ from smt_nas.evaluators.short_train.successive_halving import Race
 from smt_nas.report.evidence import describe_evidence
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.space import SearchSpace
-from smt_nas.train import candidate
+from smt_nas.train import train_job
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.learner import Learner
 from smt_nas.yaml import validated
@@ -155,7 +155,7 @@ def test_killed_in_a_training_it_goes_on(found, tmp_path, monkeypatch, death, at
 def test_a_failure_is_recorded_and_spares_the_others(
     found, tmp_path, monkeypatch, updates, error, reason
 ):
-    true = candidate.start
+    true = train_job.start_training
     broken = next(a for a, e in zip(CHEAP, found, strict=True) if e.value is not None)
 
     def start(asked, how, *others):
@@ -163,7 +163,7 @@ def test_a_failure_is_recorded_and_spares_the_others(
             raise error
         return true(asked, how, *others)
 
-    monkeypatch.setattr(candidate, "start", start)
+    monkeypatch.setattr(train_job, "start_training", start)
     evaluator = ShortTrainEvaluator(TINY, tmp_path, 1)
     now = evaluator.evaluate(CHEAP)
     failed = now[CHEAP.index(broken)]
@@ -175,7 +175,7 @@ def test_a_failure_is_recorded_and_spares_the_others(
 
 def test_a_worker_that_dies_is_a_failure(monkeypatch, tmp_path):
     # an error there, so it ends
-    monkeypatch.setattr("smt_nas.evaluators.short_train.evaluator.trained", os._exit)
+    monkeypatch.setattr("smt_nas.evaluators.short_train.evaluator.train_job", os._exit)
     found = ShortTrainEvaluator(TINY, tmp_path, 2).evaluate(CHEAP[:2])
     assert all("its worker process" in e.failure for e in found)
 
@@ -207,7 +207,7 @@ def test_the_recipe_is_shortened_in_proportion():
 
     def recipe(**changes):
         asked = training_of(ShortTraining(data="digits", **changes), CHEAP[0])
-        return asked.settings(CHEAP[0], source, 1).recipe
+        return asked.to_config(CHEAP[0], source, 1).recipe
 
     short = recipe(epochs=3, changes=("eval_every=2",))
     assert (short.epochs, short.warmup_epochs, short.eval_every) == (3, 0.25, 1)

@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 from smt_nas import costs
 from smt_nas.errors import StoreError
 from smt_nas.evaluators.short_train.successive_halving import Race
-from smt_nas.runtime.progress import NullProgress
+from smt_nas.runtime.progress import EpochMetrics, NullProgress
 from smt_nas.space import SearchSpace
-from smt_nas.train.candidate import Job
-from smt_nas.train.run import Asked
-from smt_nas.train.settings import How
-from smt_nas.train.train_result import Finished
+from smt_nas.train.train_config import RunOptions, TrainRequest
+from smt_nas.train.train_job import TrainJob
+from smt_nas.train.training_state import TrainResult
 
 SPACE = SearchSpace.load("smt_micro")
 GENES = SPACE.sample(np.random.default_rng(3), 12)
@@ -21,13 +20,12 @@ ARCHS = SPACE.decode(GENES[np.argsort(costs.estimate(SPACE, GENES).macs)])  # ch
 
 
 def row(epoch, top1):
-    figures = {"epoch": epoch, "val_top1": top1, "val_loss": 1.0, "seconds": 2.0}
-    return figures
+    return EpochMetrics(epoch, val_top1=top1, val_loss=1.0, seconds=2.0)
 
 
-def finished(job, top1, asked_to_stop=False):
-    rows = tuple(row(e, top1) for e in range(1, job.how.until_epoch + 1))
-    return Finished(
+def finished(job, top1, stop_requested=False):
+    rows = tuple(row(e, top1) for e in range(1, job.options.until_epoch + 1))
+    return TrainResult(
         run=job.folder,
         arch=job.arch,
         epochs=len(rows),
@@ -42,7 +40,7 @@ def finished(job, top1, asked_to_stop=False):
         unreadable={},
         interrupted=False,
         weights=None,
-        asked_to_stop=asked_to_stop,
+        stop_requested=stop_requested,
     )
 
 
@@ -63,15 +61,16 @@ class Stadium:
     def __init__(self, tmp_path, answer, n=12, rungs=(1, 3, 9)):
         self.answer, self.trained, self.told = answer, [], Told()
         self.jobs = [
-            Job(arch, Asked(arch.key, "digits"), How(), tmp_path / arch.key) for arch in ARCHS[:n]
+            TrainJob(arch, TrainRequest(arch.key, "digits"), RunOptions(), tmp_path / arch.key)
+            for arch in ARCHS[:n]
         ]
         self.race = Race(rungs, 3, self.train, self.told)
 
     def train(self, jobs):
         for job in jobs:
             place = ARCHS.index(job.arch)
-            self.trained.append((job.how.until_epoch, place))
-            found = self.answer(place, job.how.until_epoch)
+            self.trained.append((job.options.until_epoch, place))
+            found = self.answer(place, job.options.until_epoch)
             yield finished(job, found) if isinstance(found, float | None) else found
 
     def run(self):

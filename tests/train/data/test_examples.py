@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smt_nas.train.data.examples import ArrayExamples, Subset, decoded, statistics
+from smt_nas.train.data.examples import ArrayExamples, Subset, compute_statistics, decode_image
 from tests.fakes.images import array, jpeg, pixels
 
 
@@ -36,7 +36,7 @@ def test_an_image_is_decoded_whole_and_its_file_closed(tmp_path):
     path.write_bytes(jpeg(3))
     with warnings.catch_warnings():
         warnings.simplefilter("error", ResourceWarning)
-        image = decoded(path)
+        image = decode_image(path)
     assert image.size == (12, 10)
     assert np.asarray(image).shape == (10, 12, 3)
 
@@ -48,7 +48,7 @@ def test_an_image_is_decoded_whole_and_its_file_closed(tmp_path):
 )
 def test_what_cannot_be_read_whole_is_refused(content):
     with pytest.raises((OSError, ValueError)):
-        decoded(io.BytesIO(content))
+        decode_image(io.BytesIO(content))
 
 
 def test_what_a_decoder_trips_over_is_a_value_error(monkeypatch):
@@ -57,19 +57,19 @@ def test_what_a_decoder_trips_over_is_a_value_error(monkeypatch):
 
     monkeypatch.setattr(Image, "open", broken)
     with pytest.raises(ValueError, match="SyntaxError: not a TIFF file"):
-        decoded(io.BytesIO(b""))
+        decode_image(io.BytesIO(b""))
 
 
 @pytest.mark.parametrize("n", [3, 2100])
 def test_statistics_are_those_of_all_pixels(n):
     images = pixels(n, n, 4, 5, 3)
-    mean, std = statistics(images)
+    mean, std = compute_statistics(images)
     assert mean == pytest.approx(images.mean(axis=(0, 1, 2)) / 255)
     assert std == pytest.approx(images.std(axis=(0, 1, 2)) / 255)
 
 
 def test_grey_statistics_are_repeated_and_a_blank_set_has_no_zero_deviation():
-    mean, std = statistics(pixels(0, 6, 4, 4))
+    mean, std = compute_statistics(pixels(0, 6, 4, 4))
     assert len(mean) == len(std) == 3
     assert len(set(mean)) == len(set(std)) == 1
-    assert statistics(np.full((2, 3, 3), 255, np.uint8)) == ((1.0,) * 3, (1 / 255,) * 3)
+    assert compute_statistics(np.full((2, 3, 3), 255, np.uint8)) == ((1.0,) * 3, (1 / 255,) * 3)

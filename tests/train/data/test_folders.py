@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from smt_nas.errors import TrainingError
-from smt_nas.train.data.sources import load_source, split
+from smt_nas.train.data.sources import load_source, make_splits
 from tests.fakes.images import folder, jpeg
 
 
@@ -39,7 +39,7 @@ def test_splits_have_the_classes_of_training(tmp_path):
     assert source.train.labels.tolist() == [0, 0, 1, 1, 1]
     assert source.validation.labels.tolist() == [0]
     assert source.test.labels.tolist() == [1, 1]
-    assert split(source, 0.1, 0).validation is source.validation
+    assert make_splits(source, 0.1, 0).validation is source.validation
 
 
 @pytest.mark.parametrize("name", ["val", "validation", "valid"])
@@ -54,7 +54,7 @@ def test_a_test_split_alone_can_be_evaluated_but_not_trained_on(tmp_path):
     source = load_source(str(tmp_path))
     assert len(source.test) == 3 and source.train is None
     with pytest.raises(TrainingError, match="no training split"):
-        split(source, 0.1, 0)
+        make_splits(source, 0.1, 0)
 
 
 def test_a_class_may_be_called_test(tmp_path):

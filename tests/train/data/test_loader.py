@@ -12,22 +12,22 @@ from smt_nas.errors import TrainingError
 from smt_nas.train.data import loader
 from smt_nas.train.data.examples import Source
 from smt_nas.train.data.loader import (
-    Loading,
-    Order,
-    Unreadable,
-    evaluation_batches,
-    training_batches,
+    ReaderOptions,
+    UnreadableImages,
+    load_evaluation_batches,
+    load_training_batches,
 )
+from smt_nas.train.data.sampler import BatchSampler
 from smt_nas.train.data.sources import load_source
-from smt_nas.train.data.transforms import evaluation_transform, training_transform
-from smt_nas.train.randomness import generators_kept
-from smt_nas.train.recipe import Augment, Evaluation, Recipe
+from smt_nas.train.data.transforms import create_evaluation_transform, create_training_transform
+from smt_nas.train.randomness import preserve_generators
+from smt_nas.train.recipe import Augment, EvalTransform, Recipe
 from tests.fakes.images import Patchy, array, folder
 
 SOURCE = Source("x", tuple("abcd"), None, None, None, mirrors=True)
 AUGMENT = Augment(crop_scale=None, padding=2, auto_augment="rand-m9-mstd0.5", erasing=0.5)
-TRAIN = training_transform(Recipe(epochs=1, augment=AUGMENT), 32, 3, SOURCE)
-EVALUATE = evaluation_transform(Evaluation(), 32, 3, SOURCE.mean, SOURCE.std)
+TRAIN = create_training_transform(Recipe(epochs=1, augment=AUGMENT), 32, 3, SOURCE)
+EVALUATE = create_evaluation_transform(EvalTransform(), 32, 3, SOURCE.mean, SOURCE.std)
 
 
 def numbered(image):
@@ -37,15 +37,15 @@ def numbered(image):
 
 def train(order, start, stop, rank=0, examples=None, transform=TRAIN, workers=0, unreadable=None):
     examples = examples or array(order.n)
-    unreadable = unreadable or Unreadable(100)
-    loading = Loading(workers, limit_unreadable=unreadable.limit)
-    return training_batches(examples, transform, order, start, stop, rank, loading, unreadable)
+    unreadable = unreadable or UnreadableImages(100)
+    loading = ReaderOptions(workers, limit_unreadable=unreadable.limit)
+    return load_training_batches(examples, transform, order, start, stop, rank, loading, unreadable)
 
 
 def evaluate(examples, batch, rank=0, size=1, workers=0, limit=100, transform=EVALUATE):
-    unreadable = Unreadable(limit)
-    loading = Loading(workers, limit_unreadable=limit)
-    found = evaluation_batches(examples, transform, batch, rank, size, loading, unreadable)
+    unreadable = UnreadableImages(limit)
+    loading = ReaderOptions(workers, limit_unreadable=limit)
+    found = load_evaluation_batches(examples, transform, batch, rank, size, loading, unreadable)
     return list(found), unreadable
 
 
@@ -57,7 +57,7 @@ def same(some, others):
 
 def test_batches_are_what_a_network_takes():
     examples = array(20)
-    order = Order(20, 4, 1, 1, 0)
+    order = BatchSampler(20, 4, 1, 1, 0)
     found = list(train(order, 0, 5, examples=examples))
     assert len(found) == 5
     for update, (images, labels) in enumerate(found):
@@ -68,38 +68,38 @@ def test_batches_are_what_a_network_takes():
 
 @pytest.mark.parametrize("start", [1, 4, 5, 9])
 def test_the_stream_goes_on_from_any_update_bit_by_bit(start):
-    order = Order(20, 4, 1, 2, 3)  # 2 updates an epoch, 2 batches an update
+    order = BatchSampler(20, 4, 1, 2, 3)  # 2 updates an epoch, 2 batches an update
     whole = list(train(order, 0, 10))
     assert len(whole) == 20
     assert same(list(train(order, start, 10)), whole[2 * start :])
-    assert not same(list(train(Order(20, 4, 1, 2, 4), start, 10)), whole[2 * start :])
+    assert not same(list(train(BatchSampler(20, 4, 1, 2, 4), start, 10)), whole[2 * start :])
 
 
 def test_two_processes_see_together_what_one_with_twice_the_batch_does():
-    one = list(train(Order(24, 8, 1, 1, 0), 0, 6))
-    two = [list(train(Order(24, 4, 2, 1, 0), 0, 6, rank)) for rank in (0, 1)]
+    one = list(train(BatchSampler(24, 8, 1, 1, 0), 0, 6))
+    two = [list(train(BatchSampler(24, 4, 2, 1, 0), 0, 6, rank)) for rank in (0, 1)]
     joined = [(torch.cat([a, b]), torch.cat([x, y])) for (a, x), (b, y) in zip(*two, strict=True)]
     assert same(joined, one)
 
 
 def test_an_image_is_drawn_anew_in_every_epoch_and_by_nothing_but_its_key():
     examples = array(4)
-    order = Order(4, 4, 1, 1, 0)
+    order = BatchSampler(4, 4, 1, 1, 0)
     epochs = list(train(order, 0, 2, examples=examples))
     places = [order.indices(epoch, 0, 0).tolist().index(2) for epoch in (0, 1)]
     assert not torch.equal(epochs[0][0][places[0]], epochs[1][0][places[1]])
-    halves = Order(4, 2, 1, 1, 0)  # other batches, the same permutation
+    halves = BatchSampler(4, 2, 1, 1, 0)  # other batches, the same permutation
     split = torch.cat([images for images, _ in train(halves, 0, 2, examples=examples)])
     assert torch.equal(split, epochs[0][0])
 
 
 def test_workers_change_nothing():
     """Real processes; they read ahead over the ends of epochs."""
-    order = Order(12, 4, 1, 1, 7)
+    order = BatchSampler(12, 4, 1, 1, 7)
     examples = Patchy(array(12), {5})
     alone = list(train(order, 1, 6, examples=examples))
     for workers in (1, 2):
-        unreadable = Unreadable(3)
+        unreadable = UnreadableImages(3)
         found = train(order, 1, 6, examples=examples, workers=workers, unreadable=unreadable)
         assert same(list(found), alone)
         assert list(unreadable.names) == ["file5.jpg"]
@@ -115,7 +115,7 @@ def test_workers_are_started_once_and_end_with_the_iterator(monkeypatch):
             return made[-1]
 
     monkeypatch.setattr(loader, "DataLoader", Counted)
-    batches = train(Order(8, 4, 1, 1, 0), 0, 100, workers=1)
+    batches = train(BatchSampler(8, 4, 1, 1, 0), 0, 100, workers=1)
     for _ in itertools.islice(batches, 6):  # three epochs
         pass
     (worker,) = made[0]._workers
@@ -126,7 +126,7 @@ def test_workers_are_started_once_and_end_with_the_iterator(monkeypatch):
 
 
 def test_evaluation_draws_nothing_and_training_can_be_undone():
-    with generators_kept(torch.device("cpu")):
+    with preserve_generators(torch.device("cpu")):
         torch.manual_seed(1)
         before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
         evaluate(array(6), 4)
@@ -154,7 +154,7 @@ def test_more_processes_than_images():
 def test_an_unreadable_training_image_is_replaced_by_the_next():
     plain = array(8)
     broken = Patchy(plain, {2, 3, 7})
-    order, unreadable = Order(8, 8, 1, 1, 0), Unreadable(3)
+    order, unreadable = BatchSampler(8, 8, 1, 1, 0), UnreadableImages(3)
     images, labels = next(
         train(order, 0, 3, examples=broken, transform=numbered, unreadable=unreadable)
     )
@@ -167,8 +167,8 @@ def test_an_unreadable_training_image_is_replaced_by_the_next():
 
 
 def test_an_unreadable_image_is_counted_once():
-    unreadable = Unreadable(1)
-    order = Order(4, 4, 1, 1, 0)
+    unreadable = UnreadableImages(1)
+    order = BatchSampler(4, 4, 1, 1, 0)
     list(train(order, 0, 5, examples=Patchy(array(4), {1}), unreadable=unreadable))
     assert len(unreadable.names) == 1
 
@@ -177,7 +177,13 @@ def test_over_the_limit_the_first_few_are_named():
     examples = Patchy(array(12), range(1, 8))
     for make in (
         lambda limit: list(
-            train(Order(12, 12, 1, 1, 0), 0, 1, examples=examples, unreadable=Unreadable(limit))
+            train(
+                BatchSampler(12, 12, 1, 1, 0),
+                0,
+                1,
+                examples=examples,
+                unreadable=UnreadableImages(limit),
+            )
         ),
         lambda limit: evaluate(examples, 12, limit=limit),
     ):
@@ -192,7 +198,7 @@ def test_over_the_limit_the_first_few_are_named():
 def test_no_readable_image_at_all():
     examples = Patchy(array(4), range(4))
     with pytest.raises(TrainingError, match=r"none of the training split can be read \(got 4"):
-        list(train(Order(4, 2, 1, 1, 0), 0, 2, examples=examples))
+        list(train(BatchSampler(4, 2, 1, 1, 0), 0, 2, examples=examples))
     assert evaluate(examples, 2)[0] == []
 
 

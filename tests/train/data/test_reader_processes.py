@@ -2,15 +2,14 @@
 
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 
 from smt_nas.errors import TrainingError
-from smt_nas.train.data import reader_processes
-from smt_nas.train.data.loader import Loading, Unreadable, evaluation_batches
-from smt_nas.train.data.reader_processes import workers_explained
-from tests.fakes.images import array
-from tests.train.data.test_loader import EVALUATE
+from smt_nas.train.data.loader import ReaderOptions, UnreadableImages, load_evaluation_batches
+from smt_nas.train.data.reader_processes import explain_reader_failures
+from tests.fakes.images import array, eval_transform
 
 WRAPPED = """Caught RuntimeError in DataLoader worker process 0.
 Original Traceback (most recent call last):
@@ -20,7 +19,7 @@ BUS = "DataLoader worker (pid 12) is killed by signal: Bus error. It is possible
 
 
 def told(error, n=2):
-    with pytest.raises(TrainingError) as raised, workers_explained(n):
+    with pytest.raises(TrainingError) as raised, explain_reader_failures(n):
         raise error
     message = str(raised.value)
     assert message.startswith(f"--workers {n}: ") and "\n" not in message
@@ -33,7 +32,8 @@ def told(error, n=2):
     ids=["wrapped", "bus", "queue"],
 )
 def test_a_full_shared_memory(error, monkeypatch):
-    monkeypatch.setattr(reader_processes, "_free", lambda: "3 MB free")
+    usage = SimpleNamespace(free=3_000_000)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
     message = told(error)
     assert "room for their batches in /dev/shm (got 3 MB free; " in message
     assert "Use --workers 0, or a larger /dev/shm, e.g. docker --shm-size" in message
@@ -46,11 +46,12 @@ def test_the_last_line_of_a_workers_own_error_is_told():
     assert "Traceback" not in told(RuntimeError(WRAPPED))
 
 
-def test_free_shared_memory_where_there_is_none(monkeypatch, tmp_path):
-    monkeypatch.setattr(reader_processes, "_SHARED", tmp_path / "none")
-    assert reader_processes._free() == "none"
-    monkeypatch.setattr(reader_processes, "_SHARED", tmp_path)
-    assert reader_processes._free().endswith(" MB free")
+def test_no_shared_memory_at_all(monkeypatch):
+    def nowhere(path):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr("shutil.disk_usage", nowhere)
+    assert "in /dev/shm (got none; " in told(RuntimeError(BUS))
 
 
 def test_too_many_open_files():
@@ -74,13 +75,13 @@ def test_a_worker_that_ended(error):
     "error", [RuntimeError("shape mismatch"), TrainingError("shared memory"), ValueError("x")]
 )
 def test_other_errors_go_through(error):
-    with pytest.raises(type(error)) as raised, workers_explained(2):
+    with pytest.raises(type(error)) as raised, explain_reader_failures(2):
         raise error
     assert raised.value is error
 
 
 def test_without_workers_nothing_is_explained():
-    with pytest.raises(OSError, match="No space"), workers_explained(0):
+    with pytest.raises(OSError, match="No space"), explain_reader_failures(0):
         raise OSError(28, "No space left on device")
 
 
@@ -103,6 +104,8 @@ class Deadly:
 
 
 def test_a_worker_that_is_killed_ends_the_training_with_one_line():
-    batches = evaluation_batches(Deadly(), EVALUATE, 2, 0, 1, Loading(1), Unreadable(0))
+    batches = load_evaluation_batches(
+        Deadly(), eval_transform(), 2, 0, 1, ReaderOptions(1), UnreadableImages(0)
+    )
     with pytest.raises(TrainingError, match=r"must live \(got: RuntimeError: DataLoader worker"):
         list(batches)

@@ -6,7 +6,7 @@ import pytest
 from smt_nas.errors import TrainingError, UnknownName
 from smt_nas.train.data import sources
 from smt_nas.train.data.examples import Source
-from smt_nas.train.data.sources import load_source, split
+from smt_nas.train.data.sources import load_source, make_splits
 from tests.fakes.images import array, folder
 
 
@@ -55,7 +55,7 @@ def test_every_kind_is_in_the_head_of_the_module():
 
 def test_a_training_never_sees_the_test_split():
     train, test = array(40), array(12, title="secret")
-    parts = split(Source("x", tuple("abcd"), train, None, test, mirrors=True), 0.25, 3)
+    parts = make_splits(Source("x", tuple("abcd"), train, None, test, mirrors=True), 0.25, 3)
     names = [p.name(i) for p in (parts.train, parts.validation) for i in range(len(p))]
     assert sorted(names) == sorted(train.name(i) for i in range(40))
     assert np.bincount(parts.validation.labels).tolist() == [3, 3, 3, 3]

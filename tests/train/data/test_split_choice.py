@@ -5,8 +5,8 @@ import pytest
 
 from smt_nas.errors import TrainingError
 from smt_nas.train.data.examples import Source
-from smt_nas.train.data.sources import split
-from smt_nas.train.data.split_choice import chosen
+from smt_nas.train.data.sources import make_splits
+from smt_nas.train.data.split_choice import choose_split
 from tests.fakes.images import array
 from tests.fakes.weights import card
 
@@ -33,21 +33,21 @@ def names(part):
     ],
 )
 def test_auto(given, of, expected, n):
-    found = chosen(source(**given), "auto", card(data=of))
+    found = choose_split(source(**given), "auto", card(data=of))
     assert (found.split, len(found)) == (expected, n)
     assert not found.seen
 
 
 def test_auto_of_weights_without_a_card_or_a_held_out_part():
     for weights in (None, card(data="digits", split=None)):
-        assert chosen(source(), "auto", weights).split == "all"
+        assert choose_split(source(), "auto", weights).split == "all"
 
 
 def test_the_carved_split_is_the_trainings():
-    found = chosen(source(), "validation", card(split={"fraction": 0.25, "seed": 3}))
-    own = split(source(), 0.25, 3)
+    found = choose_split(source(), "validation", card(split={"fraction": 0.25, "seed": 3}))
+    own = make_splits(source(), 0.25, 3)
     assert found.carved and names(found.parts[0]) == names(own.validation)
-    kept = chosen(source(), "train", card(split={"fraction": 0.25, "seed": 3}))
+    kept = choose_split(source(), "train", card(split={"fraction": 0.25, "seed": 3}))
     assert names(kept.parts[0]) == names(own.train)
     assert kept.seen and kept.carved
     assert not set(names(kept.parts[0])) & set(names(found.parts[0]))
@@ -55,21 +55,21 @@ def test_the_carved_split_is_the_trainings():
 
 def test_of_other_data_nothing_is_held_out_unless_asked():
     other = card(data="elsewhere")
-    whole = chosen(source(), "train", other)
+    whole = choose_split(source(), "train", other)
     assert len(whole) == 40 and not whole.seen
-    assert len(chosen(source(), "validation", other)) == 4
+    assert len(choose_split(source(), "validation", other)) == 4
 
 
 def test_all_is_everything_once():
-    found = chosen(source(validation=VALIDATION, test=TEST), "all", card(data="digits"))
+    found = choose_split(source(validation=VALIDATION, test=TEST), "all", card(data="digits"))
     assert found.parts == (TRAIN, VALIDATION, TEST) and len(found) == 60 and found.seen
 
 
 def test_the_same_folder_by_another_word(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     here = source(spec=f"{tmp_path}/images/")
-    assert chosen(here, "auto", card(data="images")).carved
-    assert not chosen(here, "auto", card(data="cifar10:images")).carved
+    assert choose_split(here, "auto", card(data="images")).carved
+    assert not choose_split(here, "auto", card(data="cifar10:images")).carved
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def test_the_same_folder_by_another_word(tmp_path, monkeypatch):
 )
 def test_a_split_that_is_not_there(wanted, given, told):
     with pytest.raises(TrainingError, match=told):
-        chosen(source(**given), wanted, None)
+        choose_split(source(**given), wanted, None)
 
 
 def test_labels_stay_with_their_images():
-    (held,) = chosen(source(), "validation", card()).parts
+    (held,) = choose_split(source(), "validation", card()).parts
     for i in range(len(held)):
         number = int(held.name(i).rpartition(" ")[2])
         assert held.labels[i] == TRAIN.labels[number]

@@ -8,8 +8,8 @@ import torch
 from smt_nas.arch import Stem
 from smt_nas.errors import TrainingError
 from smt_nas.models import build, from_official, to_official
-from smt_nas.train.weights.initialise import initialise, read_head_map
-from smt_nas.train.weights.weights import Loaded
+from smt_nas.train.weights.initialise import initialise_model, read_head_map
+from smt_nas.train.weights.weights import LoadedWeights
 from tests.fakes.weights import TINY, card
 
 
@@ -37,7 +37,7 @@ def lively(arch, seed):
 
 def loaded(arch, seed=1, **changes):
     state = {k: v.clone() for k, v in lively(arch, seed).state_dict().items()}
-    return Loaded(
+    return LoadedWeights(
         **({"card": None, "state": state, "source": Path("w"), "official": False} | changes)
     )
 
@@ -58,15 +58,15 @@ def test_a_full_match_is_taken_without_a_word():
     net, given = lively(TINY, 0), loaded(TINY)
     before = copies(net)
     for shared in (False, True):
-        assert initialise(net, given, None, shared) == []
+        assert initialise_model(net, given, None, shared) == []
     assert taken(net, before, given) == before.keys()
 
 
 def test_published_weights_are_taken():
     net, theirs = lively(TINY, 0), lively(TINY, 1)
     state, unknown = from_official(to_official(theirs))
-    given = Loaded(None, state, Path("smt.pth"), True, tuple(unknown))
-    assert initialise(net, given, None, False) == []
+    given = LoadedWeights(None, state, Path("smt.pth"), True, tuple(unknown))
+    assert initialise_model(net, given, None, False) == []
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     assert torch.equal(net.eval()(x), theirs.eval()(x))
 
@@ -74,7 +74,7 @@ def test_published_weights_are_taken():
 def test_weights_in_half_precision_are_taken_in_the_network_s():
     net, given = lively(TINY, 0), loaded(TINY)
     half = {k: v.half() if v.is_floating_point() else v for k, v in given.state.items()}
-    initialise(net, loaded(TINY, state=half), None, False)
+    initialise_model(net, loaded(TINY, state=half), None, False)
     assert net.head.weight.dtype == torch.float32
     assert torch.equal(net.head.weight, half["head.weight"].float())
 
@@ -82,7 +82,9 @@ def test_weights_in_half_precision_are_taken_in_the_network_s():
 @pytest.mark.parametrize("size", [64, 224])
 def test_another_image_size_is_the_same_network(size):
     assert (
-        initialise(lively(changed(image_size=size, drop_path=0.3), 0), loaded(TINY), None, False)
+        initialise_model(
+            lively(changed(image_size=size, drop_path=0.3), 0), loaded(TINY), None, False
+        )
         == []
     )
 
@@ -91,7 +93,7 @@ def test_another_image_size_is_the_same_network(size):
 def test_a_head_of_other_classes_is_left_out(shared):
     net, given = lively(TINY, 0), loaded(changed(num_classes=7))
     before = copies(net)
-    (line,) = initialise(net, given, None, shared)
+    (line,) = initialise_model(net, given, None, shared)
     assert "its head of 7 classes is left out, as the network has 3" in line and line[:3] == "w: "
     assert before.keys() - taken(net, before, given) == {"head.weight", "head.bias"}
 
@@ -99,20 +101,20 @@ def test_a_head_of_other_classes_is_left_out(shared):
 def test_weights_without_a_head_leave_it_fresh():
     given = loaded(TINY)
     headless = {k: v for k, v in given.state.items() if not k.startswith("head.")}
-    (line,) = initialise(lively(TINY, 0), loaded(TINY, state=headless), None, False)
+    (line,) = initialise_model(lively(TINY, 0), loaded(TINY, state=headless), None, False)
     assert "has no head; the network's starts fresh" in line
 
 
 def test_a_network_without_a_head_takes_the_rest():
     net = lively(TINY, 0)
     net.reset_classifier(0)
-    (line,) = initialise(net, loaded(TINY), None, False)
+    (line,) = initialise_model(net, loaded(TINY), None, False)
     assert "its head is left out, as the network has none" in line
 
 
 def test_layer_scales_that_are_missing_stay_as_they_start():
     net = build(changed(layer_scale=0.01), generator=torch.Generator().manual_seed(0))
-    (line,) = initialise(net, loaded(TINY), None, False)
+    (line,) = initialise_model(net, loaded(TINY), None, False)
     assert "has no layer scales for stages.0.blocks.0.scale1.gamma" in line
     assert "and 6 more; they start at 0.01" in line
     assert net.stages[0].blocks[0].scale1.gamma.tolist() == pytest.approx([0.01] * 8)
@@ -123,9 +125,9 @@ def test_layer_scales_that_are_too_many_are_refused():
     net, given = lively(TINY, 0), loaded(changed(layer_scale=0.01))
     before = copies(net)
     with pytest.raises(TrainingError, match=r"10 unexpected: .*gamma.*--set layer_scale=1e-4"):
-        initialise(net, given, None, False)
+        initialise_model(net, given, None, False)
     assert taken(net, before, loaded(TINY, 9)) == set()
-    (line,) = initialise(net, given, None, True)
+    (line,) = initialise_model(net, given, None, True)
     assert "has 10 that the network has no place for: stages.0.blocks.0.scale1.gamma" in line
 
 
@@ -150,7 +152,7 @@ def test_another_network_is_refused_and_changes_nothing(arch, told):
     net, given = lively(TINY, 0), loaded(arch)
     before = copies(net)
     with pytest.raises(TrainingError, match=told) as error:
-        initialise(net, given, None, False)
+        initialise_model(net, given, None, False)
     assert str(error.value).startswith(f"w: must hold the weights of this network, {TINY.key}")
     assert "\n" not in str(error.value) and len(str(error.value)) < 900
     assert taken(net, before, loaded(TINY, 9)) == set()
@@ -159,13 +161,13 @@ def test_another_network_is_refused_and_changes_nothing(arch, told):
 def test_both_networks_are_named_where_they_are_known():
     other = deeper(4)
     with pytest.raises(TrainingError, match=f"{TINY.key}.*another, {other.key},"):
-        initialise(lively(TINY, 0), loaded(other, card=card(arch=other)), None, False)
+        initialise_model(lively(TINY, 0), loaded(other, card=card(arch=other)), None, False)
 
 
 def test_names_of_no_network_of_ours_are_refused():
     with pytest.raises(TrainingError, match=r"2 not of the family: a\.b, c"):
-        initialise(lively(TINY, 0), loaded(TINY, unknown=("a.b", "c")), None, False)
-    (line,) = initialise(lively(TINY, 0), loaded(TINY, unknown=("a.b", "c")), None, True)
+        initialise_model(lively(TINY, 0), loaded(TINY, unknown=("a.b", "c")), None, False)
+    (line,) = initialise_model(lively(TINY, 0), loaded(TINY, unknown=("a.b", "c")), None, True)
     assert "has 2 that the network has no place for: a.b, c" in line
 
 
@@ -179,7 +181,7 @@ def blocks(names, stage):
 def test_shared_blocks_are_taken_from_another_depth(ours, theirs, common):
     net, given = lively(deeper(ours), 0), loaded(deeper(theirs))
     before = copies(net)
-    lines = initialise(net, given, None, True)
+    lines = initialise_model(net, given, None, True)
     found = taken(net, before, given)
     assert blocks(found, 2) == set(range(common))
     assert {k for k in before if "stages.2.blocks." not in k} <= found
@@ -196,7 +198,7 @@ def test_a_module_is_taken_whole_or_not():
     other = changed(stages=(*TINY.stages[:2], third, TINY.stages[3]))
     net, given = lively(TINY, 0), loaded(other)
     before = copies(net)
-    lines = initialise(net, given, None, True)
+    lines = initialise_model(net, given, None, True)
     found = taken(net, before, given)
     assert not blocks(found, 2)  # not even counters of batch norms, which have no width
     assert blocks(found, 0) == blocks(found, 1) == blocks(found, 3) == {0}
@@ -208,7 +210,7 @@ def test_nothing_in_common_is_refused():
     net, given = lively(TINY, 0), loaded(WIDER)
     before = copies(net)
     with pytest.raises(TrainingError, match="nothing in common"):
-        initialise(net, given, None, True)
+        initialise_model(net, given, None, True)
     assert taken(net, before, loaded(TINY, 9)) == set()
 
 
@@ -216,7 +218,7 @@ def test_a_head_of_other_features_is_another_network():
     given = loaded(TINY)
     given.state["head.weight"] = torch.ones(3, 9)
     with pytest.raises(TrainingError, match=r"head\.weight is \(3, 9\), not \(3, 8\)"):
-        initialise(lively(TINY, 0), given, None, False)
+        initialise_model(lively(TINY, 0), given, None, False)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +228,7 @@ def test_a_head_of_other_features_is_another_network():
 def test_rows_of_a_larger_head_are_picked(text, tmp_path):
     (tmp_path / "map.txt").write_text(text)
     net, given = lively(TINY, 0), loaded(changed(num_classes=7))
-    assert initialise(net, given, tmp_path / "map.txt", False) == []
+    assert initialise_model(net, given, tmp_path / "map.txt", False) == []
     for name in ("head.weight", "head.bias"):
         assert torch.equal(net.state_dict()[name], given.state[name][[6, 0, 2]])
 
@@ -258,7 +260,7 @@ def test_a_bad_head_map_is_told_and_changes_nothing(text, told, tmp_path):
     net, given = lively(TINY, 0), loaded(changed(num_classes=7))
     before = copies(net)
     with pytest.raises(TrainingError, match=rf"--head-map .*{told}") as error:
-        initialise(net, given, tmp_path / "map.txt", False)
+        initialise_model(net, given, tmp_path / "map.txt", False)
     assert len(str(error.value)) < 400
     assert taken(net, before, loaded(TINY, 9)) == set()
 
@@ -266,11 +268,11 @@ def test_a_bad_head_map_is_told_and_changes_nothing(text, told, tmp_path):
 def test_a_head_map_needs_a_file_and_heads(tmp_path):
     net, given = lively(TINY, 0), loaded(TINY)
     with pytest.raises(TrainingError, match=r"cannot be read \(No such file"):
-        initialise(net, given, tmp_path / "map.txt", False)
+        initialise_model(net, given, tmp_path / "map.txt", False)
     (tmp_path / "map.txt").write_text("0 1 2")
     headless = {k: v for k, v in given.state.items() if not k.startswith("head.")}
     with pytest.raises(TrainingError, match="got none in w"):
-        initialise(net, loaded(TINY, state=headless), tmp_path / "map.txt", False)
+        initialise_model(net, loaded(TINY, state=headless), tmp_path / "map.txt", False)
     net.reset_classifier(0)
     with pytest.raises(TrainingError, match="got none in the network"):
-        initialise(net, given, tmp_path / "map.txt", False)
+        initialise_model(net, given, tmp_path / "map.txt", False)

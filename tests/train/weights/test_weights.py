@@ -10,9 +10,9 @@ from yacs.config import CfgNode
 
 from smt_nas.errors import StoreError
 from smt_nas.models import build, to_official
-from smt_nas.train.weights.checkpoint import save, save_weights
-from smt_nas.train.weights.tensors import write
-from smt_nas.train.weights.weights import network, read_card, read_weights
+from smt_nas.train.weights.checkpoint import save_checkpoint, save_weights
+from smt_nas.train.weights.tensors import write_tensors
+from smt_nas.train.weights.weights import build_network, read_card, read_weights
 from tests.fakes.weights import TINY, card
 
 SCALED = TINY.model_copy(update={"layer_scale": 0.01})
@@ -54,7 +54,7 @@ def test_weights_of_ours_are_read_with_their_card(tmp_path):
 def test_a_run_without_best_weights_gives_its_last_checkpoint(tmp_path):
     nets = [model(seed) for seed in range(3)]
     for i, net in enumerate(nets, 1):
-        save(tmp_path, i, card(), net.state_dict(), None, {}, keep=3)
+        save_checkpoint(tmp_path, i, card(), net.state_dict(), None, {}, keep=3)
     assert same(read_weights(tmp_path).state, nets[2].state_dict())
     last = tmp_path / "checkpoints" / "update-0000003"
     (last / "model.safetensors").write_bytes(b"")
@@ -67,7 +67,7 @@ def test_a_run_without_best_weights_gives_its_last_checkpoint(tmp_path):
 def test_a_checkpoint_gives_the_weights_that_were_evaluated(evaluated, seed, tmp_path):
     nets = [model(0).state_dict(), model(1).state_dict()]
     said = card(weights=evaluated, validation={"top1": 1.0})
-    made = save(tmp_path, 1, said, *nets, {}, keep=1)
+    made = save_checkpoint(tmp_path, 1, said, *nets, {}, keep=1)
     assert same(read_weights(made.path).state, nets[seed])
     assert read_card(made.path) == read_weights(made.path).card == said
     other = "model" if evaluated == "ema" else "ema"
@@ -88,7 +88,7 @@ def test_published_weights_come_under_our_names(form, zipped, arch, tmp_path):
 
 
 def test_published_weights_in_safetensors_too(tmp_path):
-    write(tmp_path / "smt.safetensors", to_official(model()), {})
+    write_tensors(tmp_path / "smt.safetensors", to_official(model()), {})
     assert same(read_weights(tmp_path / "smt.safetensors").state, model().state_dict())
 
 
@@ -109,7 +109,7 @@ def test_a_state_dict_of_ours_needs_no_card(prefix, tmp_path):
     state = {prefix + k: v for k, v in model().state_dict().items()}
     torch.save(state, tmp_path / "net.pth")
     torch.save({"state_dict": state, "epoch": 1}, tmp_path / "wrapped.pt")
-    write(tmp_path / "net.safetensors", state, {"format": "pt"})
+    write_tensors(tmp_path / "net.safetensors", state, {"format": "pt"})
     for name in ("net.pth", "wrapped.pt", "net.safetensors"):
         loaded = read_weights(tmp_path / name)
         assert loaded.card is None and not loaded.official
@@ -128,7 +128,7 @@ def test_what_was_read_does_not_hang_on_the_file(tmp_path):
 def test_a_network_is_built_from_its_card(tmp_path):
     save_weights(tmp_path / "w.safetensors", card(), model().state_dict())
     before = torch.random.get_rng_state()
-    net = network(read_weights(tmp_path / "w.safetensors"))
+    net = build_network(read_weights(tmp_path / "w.safetensors"))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert not net.training and net.arch == TINY and all(p.requires_grad for p in net.parameters())
     x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -138,7 +138,7 @@ def test_a_network_is_built_from_its_card(tmp_path):
 def test_a_network_needs_a_card_and_all_its_weights(tmp_path):
     torch.save(model().state_dict(), tmp_path / "w.pth")
     with pytest.raises(StoreError, match="must say which network it is of"):
-        network(read_weights(tmp_path / "w.pth"))
+        build_network(read_weights(tmp_path / "w.pth"))
     state = model().state_dict()
     state["head.bias"] = torch.ones(4)
     state["more"] = state.pop("head.weight")
@@ -148,7 +148,7 @@ def test_a_network_needs_a_card_and_all_its_weights(tmp_path):
         r"1 of another shape: head\.bias is \(4,\), not \(3,\)"
     )
     with pytest.raises(StoreError, match=told):
-        network(read_weights(tmp_path / "w.safetensors"))
+        build_network(read_weights(tmp_path / "w.safetensors"))
 
 
 class Code:
@@ -204,7 +204,7 @@ def test_weights_of_other_networks_are_told(content, told, tmp_path):
 
 
 def test_weights_of_other_networks_in_safetensors_are_told(tmp_path):
-    write(tmp_path / "w.safetensors", RESNET, {"format": "pt"})
+    write_tensors(tmp_path / "w.safetensors", RESNET, {"format": "pt"})
     with pytest.raises(StoreError, match=r"weights of an SMT \(got bn1\.weight, conv1\.weight"):
         read_weights(tmp_path / "w.safetensors")
 
@@ -264,7 +264,7 @@ def test_folders_and_paths_without_weights_are_told(tmp_path):
         for reader in (read_weights, read_card):
             with pytest.raises(StoreError, match=told):
                 reader(path)
-    made = save(tmp_path, 1, card(), model().state_dict(), None, {}, keep=1)
+    made = save_checkpoint(tmp_path, 1, card(), model().state_dict(), None, {}, keep=1)
     for reader in (read_weights, read_card):
         with pytest.raises(StoreError, match="got the state of an optimizer"):
             reader(made.path / "state.safetensors")

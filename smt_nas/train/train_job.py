@@ -15,44 +15,47 @@ from smt_nas.errors import SmtNasError, StoreError, one_line
 from smt_nas.runtime.host import available_cores
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.runtime.torch_settings import apply_torch_settings
-from smt_nas.train.process_group import World, joined
-from smt_nas.train.run import Asked, start
-from smt_nas.train.settings import How
-from smt_nas.train.train_result import Finished
+from smt_nas.train.process_group import ProcessGroup, join_process_group
+from smt_nas.train.run import start_training
+from smt_nas.train.train_config import RunOptions, TrainRequest
+from smt_nas.train.training_state import TrainResult
 
-Answer = Finished | StoreError | str
+JobResult = TrainResult | StoreError | str
 """What became of a job: a failure of the network is its reason, one of the disk is an error."""
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainJob:
     """A training, as a worker process is told of it.
 
     Attributes:
         arch: the network, as the search knows it.
-        asked: the whole training.
-        how: with the epoch to stop after.
+        request: the whole training.
+        options: with the epoch to stop after.
         folder: of the training.
     """
 
     arch: Architecture
-    asked: Asked
-    how: How
+    request: TrainRequest
+    options: RunOptions
     folder: Path
 
-    def until(self, epoch: int) -> Job:
+    def until(self, epoch: int) -> TrainJob:
         """The same, to stop after another epoch."""
-        return replace(self, how=self.how.model_copy(update={"until_epoch": epoch}))
+        options = self.options.model_copy(update={"until_epoch": epoch})
+        return replace(self, options=options)
 
 
-def trained(job: Job) -> Answer:
+def train_job(job: TrainJob) -> JobResult:
     """Train up to where the job says, from where its folder is.
 
     On one thread of the CPU, so that the weights do not depend on how many are trained at once.
     """
     try:
-        with alone(job) as world:
-            return start(job.asked, job.how, job.folder, True, world, NullProgress(), job.arch)
+        with single_process(job) as group:
+            return start_training(
+                job.request, job.options, job.folder, True, group, NullProgress(), job.arch
+            )
     except StoreError as error:
         return error
     except SmtNasError as error:
@@ -62,16 +65,14 @@ def trained(job: Job) -> Answer:
 
 
 @contextmanager
-def alone(job: Job) -> Iterator[World]:
+def single_process(job: TrainJob) -> Iterator[ProcessGroup]:
     """Where the job is to run, with one thread of the CPU."""
-    with (
-        apply_torch_settings(Conditions(threads=1), torch.device("cpu")),
-        joined(job.how.device) as world,
-    ):
-        yield world
+    one_thread = apply_torch_settings(Conditions(threads=1), torch.device("cpu"))
+    with one_thread, join_process_group(job.options.device) as group:
+        yield group
 
 
-def readers(device: torch.device, processes: int) -> int | None:
+def reader_count(device: torch.device, processes: int) -> int | None:
     """Processes that read images, of each that trains; those on one GPU share the cores."""
     shared = device.type == "cuda" and processes > 1
     return max(1, available_cores() // processes) if shared else None

@@ -18,24 +18,29 @@ from smt_nas.runtime.progress import TrainingListener
 from smt_nas.runtime.torch_device import refusal
 from smt_nas.runtime.torch_settings import apply_torch_settings
 from smt_nas.train.data.examples import Source
-from smt_nas.train.data.loader import Loading, Unreadable, evaluation_batches
-from smt_nas.train.data.reader_processes import workers_explained
+from smt_nas.train.data.loader import ReaderOptions, UnreadableImages, load_evaluation_batches
+from smt_nas.train.data.reader_processes import explain_reader_failures
 from smt_nas.train.data.sources import load_source
-from smt_nas.train.data.split_choice import Chosen, SplitName, Wanted, chosen
-from smt_nas.train.data.transforms import evaluation_transform
+from smt_nas.train.data.split_choice import EvalImages, SplitChoice, SplitName, choose_split
+from smt_nas.train.data.transforms import create_evaluation_transform
 from smt_nas.train.evaluation import Tta, evaluate
 from smt_nas.train.learner import Batch
-from smt_nas.train.process_group import World
-from smt_nas.train.recipe import Evaluation, Precision
+from smt_nas.train.process_group import ProcessGroup
+from smt_nas.train.recipe import EvalTransform, Precision
 from smt_nas.train.score import Score
 from smt_nas.train.weights.card import Card
-from smt_nas.train.weights.weights import Loaded, differences, network, read_weights
+from smt_nas.train.weights.weights import (
+    LoadedWeights,
+    build_network,
+    describe_differences,
+    read_weights,
+)
 
 _LAYER_SCALE = 1e-4  # of the published networks that have one; the weights bring the values
 
 
-class Question(BaseModel):
-    """What is to be judged, and how.
+class EvalRequest(BaseModel):
+    """What is to be evaluated, and how.
 
     Attributes:
         weights: as `read_weights` takes them.
@@ -48,7 +53,7 @@ class Question(BaseModel):
         resize: as in `recipe.Evaluation`; None as in the training.
         crop_pct: likewise.
         image_size: pixels; None as in the training.
-        tta: `flip` judges by an image and its mirror image.
+        tta: `flip` takes an image and its mirror image.
         arch: preset or path of a model config, for weights that do not say.
         max_unreadable: images that may be unreadable.
     """
@@ -57,7 +62,7 @@ class Question(BaseModel):
 
     weights: Path
     data: str | None = None
-    split: Wanted = "auto"
+    split: SplitChoice = "auto"
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 64
     workers: Annotated[int, Field(ge=0, le=256)] = 0
     precision: Precision = "fp32"
@@ -70,12 +75,12 @@ class Question(BaseModel):
 
 
 @dataclass(frozen=True)
-class Answer:
+class EvalResult:
     """A score, and what it is of.
 
     Attributes:
         score: over the images.
-        question: what was asked.
+        request: what was asked.
         source: file of the weights.
         card: what the weights say of themselves; None for published ones.
         arch: the network.
@@ -91,7 +96,7 @@ class Answer:
     """
 
     score: Score
-    question: Question
+    request: EvalRequest
     source: Path
     card: Card | None
     arch: Architecture
@@ -100,30 +105,32 @@ class Answer:
     carved: bool
     seen: bool
     mirrors: bool
-    evaluation: Evaluation
+    evaluation: EvalTransform
     image_size: int
     device: str
     processes: int
 
 
 @dataclass(frozen=True)
-class _Ready:
-    """All that is found before an image is read."""
+class _EvalSetup:
+    """All that is needed before an image is read."""
 
-    loaded: Loaded
+    loaded: LoadedWeights
     model: SMT
     source: Source
-    chosen: Chosen
-    evaluation: Evaluation
+    images: EvalImages
+    evaluation: EvalTransform
     image_size: int
 
 
-def assess(question: Question, world: World, listener: TrainingListener) -> Answer:
-    """Judge weights by labelled images; every process calls this and gets the same answer.
+def evaluate_weights(
+    request: EvalRequest, group: ProcessGroup, listener: TrainingListener
+) -> EvalResult:
+    """Evaluate weights on labelled images; every process calls this and gets the same result.
 
     Args:
-        question: what.
-        world: the processes; they share the images.
+        request: what.
+        group: the processes; they share the images.
         listener: hears how far it is.
 
     Raises:
@@ -131,90 +138,92 @@ def assess(question: Question, world: World, listener: TrainingListener) -> Answ
         StoreError: the weights are missing, damaged, or of another network than `arch`.
         TrainingError: the data, the split, classes that differ, a precision that cannot be had.
     """
-    ready = world.together(lambda: _prepared(question, world))
-    unreadable = Unreadable(question.max_unreadable)
+    setup = group.run_on_all(lambda: _set_up(request, group))
+    unreadable = UnreadableImages(request.max_unreadable)
     with ExitStack() as stack:
-        stack.enter_context(workers_explained(question.workers))
-        if world.device.type == "cuda":
+        stack.enter_context(explain_reader_failures(request.workers))
+        if group.device.type == "cuda":
             stack.enter_context(
-                apply_torch_settings(Conditions(precision=question.precision), world.device)
+                apply_torch_settings(Conditions(precision=request.precision), group.device)
             )
         score = evaluate(
-            ready.model.to(world.device),
-            _batches(ready, question, world, unreadable),
-            ready.source.classes,
-            world,
-            question.precision,
-            question.tta,
+            setup.model.to(group.device),
+            _load_batches(setup, request, group, unreadable),
+            setup.source.classes,
+            group,
+            request.precision,
+            request.tta,
             listener,
-            of=len(ready.chosen),
+            of=len(setup.images),
             confusions=True,
         )
-    return _answer(question, ready, world, score)
+    return _make_result(request, setup, group, score)
 
 
-def _answer(question: Question, ready: _Ready, world: World, score: Score) -> Answer:
-    return Answer(
+def _make_result(
+    request: EvalRequest, setup: _EvalSetup, group: ProcessGroup, score: Score
+) -> EvalResult:
+    return EvalResult(
         score=score,
-        question=question,
-        source=ready.loaded.source,
-        card=ready.loaded.card,
-        arch=ready.model.arch,
-        data=ready.source.spec,
-        split=ready.chosen.split,
-        carved=ready.chosen.carved,
-        seen=ready.chosen.seen,
-        mirrors=ready.source.mirrors,
-        evaluation=ready.evaluation,
-        image_size=ready.image_size,
-        device=str(world.device),
-        processes=world.size,
+        request=request,
+        source=setup.loaded.source,
+        card=setup.loaded.card,
+        arch=setup.model.arch,
+        data=setup.source.spec,
+        split=setup.images.split,
+        carved=setup.images.carved,
+        seen=setup.images.seen,
+        mirrors=setup.source.mirrors,
+        evaluation=setup.evaluation,
+        image_size=setup.image_size,
+        device=str(group.device),
+        processes=group.size,
     )
 
 
-def _batches(
-    ready: _Ready, question: Question, world: World, unreadable: Unreadable
+def _load_batches(
+    setup: _EvalSetup, request: EvalRequest, group: ProcessGroup, unreadable: UnreadableImages
 ) -> Iterator[Batch]:
     """This process's share of the images, prepared as they were in the training."""
-    card, source = ready.loaded.card, ready.source
+    card, source = setup.loaded.card, setup.source
     mean, std = (source.mean, source.std) if card is None else (card.mean, card.std)
-    transform = evaluation_transform(
-        ready.evaluation, ready.image_size, ready.model.arch.in_channels, mean, std
+    transform = create_evaluation_transform(
+        setup.evaluation, setup.image_size, setup.model.arch.in_channels, mean, std
     )
-    gpu = world.device.type == "cuda"
-    loading = Loading(question.workers, gpu, question.max_unreadable)
-    for part in ready.chosen.parts:
-        yield from evaluation_batches(
-            part, transform, question.batch_size, world.rank, world.size, loading, unreadable
+    gpu = group.device.type == "cuda"
+    loading = ReaderOptions(request.workers, gpu, request.max_unreadable)
+    for part in setup.images.parts:
+        yield from load_evaluation_batches(
+            part, transform, request.batch_size, group.rank, group.size, loading, unreadable
         )
 
 
-def _prepared(question: Question, world: World) -> _Ready:
-    reason = refusal(question.precision, world.device)
+def _set_up(request: EvalRequest, group: ProcessGroup) -> _EvalSetup:
+    reason = refusal(request.precision, group.device)
     if reason is not None:
         raise TrainingError(
-            f"--precision {question.precision}: cannot be had on {world.device}: {reason}"
+            f"--precision {request.precision}: cannot be had on {group.device}: {reason}"
         )
-    loaded = read_weights(question.weights)
-    model = _network(loaded, question.arch)
+    loaded = read_weights(request.weights)
+    model = _resolve_network(loaded, request.arch)
     card = loaded.card
-    spec = question.data or (None if card is None else card.data)
+    spec = request.data or (None if card is None else card.data)
     if spec is None:
         raise ConfigError(f"{loaded.source}: does not say its data (got no --data). Name them.")
     source = load_source(spec)
     _check_classes(loaded, model.arch.num_classes, source)
-    return _Ready(
+    return _EvalSetup(
         loaded=loaded,
         model=model,
         source=source,
-        chosen=chosen(source, question.split, card),
-        evaluation=_evaluation(question, card),
-        image_size=question.image_size
+        images=choose_split(source, request.split, card),
+        evaluation=_choose_transform(request, card),
+        image_size=request.image_size
         or (model.arch.image_size if card is None else card.image_size),
     )
 
 
-def _network(loaded: Loaded, arch: str | None) -> SMT:
+def _resolve_network(loaded: LoadedWeights, arch: str | None) -> SMT:
     """The network that the weights are of, or are said to be of."""
     if loaded.card is not None:
         if arch is not None:
@@ -222,7 +231,7 @@ def _network(loaded: Loaded, arch: str | None) -> SMT:
                 f"--arch {arch}: is for weights that do not say their network (got "
                 f"{loaded.source}, of {loaded.card.arch.key}). Leave it out."
             )
-        return network(loaded)
+        return build_network(loaded)
     if arch is None:
         raise ConfigError(
             f"{loaded.source}: does not say its network (got no --arch). Name it, e.g. --arch "
@@ -236,16 +245,17 @@ def _network(loaded: Loaded, arch: str | None) -> SMT:
     if any(".scale1." in name for name in loaded.state):
         changes["layer_scale"] = stated.layer_scale or _LAYER_SCALE
     model = build(stated.model_copy(update=changes), device="meta")
-    found = differences(model.state_dict(), loaded.state)
-    if found:
+    different = describe_differences(model.state_dict(), loaded.state)
+    if different:
         raise StoreError(
-            f"{loaded.source}: must hold the weights of {arch} (got {found}). Name another --arch."
+            f"{loaded.source}: must hold the weights of {arch} (got {different}). Name "
+            "another --arch."
         )
     model.load_state_dict(loaded.state, assign=True)
     return model.eval()
 
 
-def _check_classes(loaded: Loaded, outputs: int, source: Source) -> None:
+def _check_classes(loaded: LoadedWeights, outputs: int, source: Source) -> None:
     """Labels must mean the same to the network and in the data."""
     way_out = "Evaluate it on data of the classes it was trained for."
     there = len(source.classes)
@@ -263,8 +273,8 @@ def _check_classes(loaded: Loaded, outputs: int, source: Source) -> None:
             )
 
 
-def _evaluation(question: Question, card: Card | None) -> Evaluation:
+def _choose_transform(request: EvalRequest, card: Card | None) -> EvalTransform:
     """How images are prepared: as in the training, but for what is asked."""
-    usual = Evaluation() if card is None else card.evaluation
-    asked = {"resize": question.resize, "crop_pct": question.crop_pct}
-    return usual.model_copy(update={k: v for k, v in asked.items() if v is not None})
+    usual = EvalTransform() if card is None else card.evaluation
+    changes = {"resize": request.resize, "crop_pct": request.crop_pct}
+    return usual.model_copy(update={k: v for k, v in changes.items() if v is not None})

@@ -1,0 +1,179 @@
+"""The best members of a search's front, trained by one recipe, with SMT-T trained beside them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from smt_nas import costs
+from smt_nas.arch import PRESETS, Architecture, load_arch
+from smt_nas.errors import TrainingError
+from smt_nas.runtime.progress import TrainingListener
+from smt_nas.train.process_group import ProcessGroup
+from smt_nas.train.run import start_training
+from smt_nas.train.train_config import RunOptions, TrainRequest, default_recipe
+from smt_nas.train.training_state import TrainResult
+
+_BASELINE = "smt_t"
+_FOLDER = "trained"
+
+
+@dataclass(frozen=True)
+class ComparedNetwork:
+    """One network of a comparison, trained once for each seed.
+
+    Attributes:
+        name: how tables call it: a member of the front, or a preset.
+        arch_key: key of the network as trained.
+        macs: for one image, as trained.
+        parameters: learned numbers, as trained.
+        runs: folders of its trainings, one a seed, in the order of the seeds; fewer where the
+            comparison was interrupted.
+        top1: best validation top-1 of each, in 0..1.
+        images_per_s: of each.
+        baseline: it is there to compare with.
+    """
+
+    name: str
+    arch_key: str
+    macs: int
+    parameters: int
+    runs: tuple[Path, ...]
+    top1: tuple[float | None, ...]
+    images_per_s: tuple[float | None, ...]
+    baseline: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingComparison:
+    """Networks trained by the same recipe, seeds and data.
+
+    Attributes:
+        folder: what holds the trainings.
+        data: as the user wrote it.
+        recipe: its name.
+        seeds: of the trainings.
+        validation_n: images of the validation split.
+        networks: members of the front first, then baselines.
+        interrupted: it can go on.
+    """
+
+    folder: Path
+    data: str
+    recipe: str
+    seeds: tuple[int, ...]
+    validation_n: int
+    networks: tuple[ComparedNetwork, ...]
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class _FrontMember:
+    """A network to train.
+
+    Attributes:
+        name: how tables call it.
+        path: what the training is told: a model config, or a preset's name.
+        arch: the network.
+    """
+
+    name: str
+    path: str
+    arch: Architecture
+
+
+def train_front(
+    request: TrainRequest,
+    top: int,
+    seeds: int,
+    options: RunOptions,
+    out: Path | None,
+    group: ProcessGroup,
+    listener: TrainingListener,
+) -> TrainingComparison:
+    """Train the first members of a front and SMT-T, each with the same seeds.
+
+    SMT-T is trained at the members' image size, with its own stem. What an earlier start finished
+    is not trained again; what it began goes on.
+
+    Args:
+        request: `name` is the run directory of a search; the seed is the first of the seeds.
+        top: members, best score first.
+        seeds: trainings of each.
+        options: how.
+        out: folder of the trainings; None for `trained` in the run directory.
+        group: the processes.
+        listener: hears the first process.
+
+    Raises:
+        TrainingError: the run has no front, or one of fewer members.
+    """
+    run = Path(request.name)
+    members = group.run_on_all(lambda: _list_members(run, top))
+    recipe = request.recipe or default_recipe(members[0].arch)
+    all_seeds = tuple(range(request.seed, request.seed + seeds))
+    folder = out or run / _FOLDER
+    results: dict[str, list[TrainResult]] = {m.name: [] for m in members}
+    for seed, member in itertools.product(all_seeds, members):
+        own = replace(request, name=member.path, recipe=recipe, seed=seed)
+        listener.say(f"Training {member.name}, seed {seed}.")
+        place = folder / f"{member.name}-seed{seed}"
+        result = start_training(own, options, place, True, group, listener, member.arch)
+        results[member.name].append(result)
+        if result.interrupted:
+            break
+    return _compare(members, results, folder, request.data, recipe, all_seeds)
+
+
+def _compare(
+    members: Sequence[_FrontMember],
+    results: Mapping[str, Sequence[TrainResult]],
+    folder: Path,
+    data: str,
+    recipe: str,
+    seeds: tuple[int, ...],
+) -> TrainingComparison:
+    trained = [result for each in results.values() for result in each]
+    return TrainingComparison(
+        folder=folder,
+        data=data,
+        recipe=recipe,
+        seeds=seeds,
+        validation_n=trained[0].validation_n,
+        networks=tuple(_summarise(m, results[m.name]) for m in members),
+        interrupted=any(result.interrupted for result in trained),
+    )
+
+
+def _list_members(run: Path, top: int) -> list[_FrontMember]:
+    """The first of the front, best first, and the baseline at their image size."""
+    files = sorted(
+        (p for p in (run / "front").glob("*.yaml") if p.stem.isdecimal()), key=lambda p: int(p.stem)
+    )
+    if len(files) < top:
+        raise TrainingError(
+            f"{run}: its front must have {top} networks (got {len(files)}). `smt-nas front {run}` "
+            "shows it; name a run directory of `smt-nas search`, or a smaller --top."
+        )
+    members = [_FrontMember(p.stem, str(p), load_arch(p)) for p in files[:top]]
+    size = members[0].arch.image_size
+    baseline = PRESETS[_BASELINE].model_copy(update={"image_size": size})
+    return [*members, _FrontMember(_BASELINE, _BASELINE, baseline)]
+
+
+def _summarise(member: _FrontMember, results: Sequence[TrainResult]) -> ComparedNetwork:
+    # with the head and the size of the training, where there was one
+    arch = results[0].arch if results else member.arch
+    cost = costs.of(arch)
+    return ComparedNetwork(
+        name=member.name,
+        arch_key=arch.key,
+        macs=cost.macs,
+        parameters=cost.params,
+        runs=tuple(result.run for result in results),
+        top1=tuple(None if r.best is None else r.best.val_top1 for r in results),
+        images_per_s=tuple(result.images_per_s for result in results),
+        baseline=member.name == _BASELINE,
+    )
