@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import filelock
@@ -15,6 +14,7 @@ from smt_nas.cli.app import app
 from smt_nas.profilers.calibration import calibrate
 from smt_nas.yaml import to_yaml
 from tests.fakes.part_timer import SMALL, FakePartTimer
+from tests.fakes.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -86,7 +86,7 @@ def test_a_second_process_is_refused(small, monkeypatch):
     def taken_already(timeout):
         raise filelock.Timeout("it")
 
-    monkeypatch.setattr("smt_nas.profilers.calibration.journal.filelock.FileLock", taken)
+    monkeypatch.setattr(filelock, "FileLock", taken)
     result = invoke()
     assert result.exit_code == 1 and "another process runs this calibration" in result.stderr
 
@@ -111,10 +111,8 @@ def test_killed_it_goes_on(small):
 
 
 def wait_for_lines(folder, n):
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        for path in folder.glob(".*.jsonl"):
-            if path.read_bytes().count(b"\n") >= n:
-                return path
-        time.sleep(0.02)
-    raise AssertionError("nothing was measured")
+    def long_enough():
+        return [p for p in folder.glob(".*.jsonl") if p.read_bytes().count(b"\n") >= n]
+
+    wait_until(long_enough)
+    return long_enough()[0]

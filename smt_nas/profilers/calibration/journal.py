@@ -140,6 +140,10 @@ def open_journal(path: Path, header: Mapping[str, Any]) -> Iterator[Journal]:
         f"{path.parent}: another process runs this calibration (got a lock on {path.name}). "
         "Wait until it ends."
     )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error, _WAY_OUT) from error
     with hold_lock(file, path, busy, _WAY_OUT):
         try:
             journal = Journal(path, header)

@@ -67,3 +67,13 @@ def test_one_process_at_a_time(path):
         pass
     with open_journal(path, HEADER) as again:
         assert again.lines == []
+
+
+def test_the_folder_is_made(tmp_path):
+    with open_journal(tmp_path / "profiles" / ".work.jsonl", HEADER) as work:
+        assert work.lines == []
+    with (
+        pytest.raises(StoreError, match="cannot be written"),
+        open_journal(tmp_path / "profiles" / ".work.jsonl" / "x", HEADER),
+    ):
+        pass
