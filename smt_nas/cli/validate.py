@@ -54,7 +54,7 @@ def validate(
     from smt_nas.evaluators import choose_evaluator, make_evaluator
     from smt_nas.evaluators.validation.validate import validate as judge
     from smt_nas.nasbench.table import load_bench
-    from smt_nas.report.scatter import draw, drawable
+    from smt_nas.report.scatter import check_drawable, draw_scatter
     from smt_nas.report.validation import (
         validation_document,
         validation_notes,
@@ -63,7 +63,7 @@ def validate(
 
     if timeout is not None and not 0 < timeout < math.inf:
         raise ConfigError(f"--timeout: must be seconds, more than 0 (got {timeout:g}). E.g. 60.")
-    drawable(plot)
+    check_drawable(plot)
     choices = [choose_evaluator(word) for word in dict.fromkeys(evaluators)]
     made = [make_evaluator(choice) for choice in choices]
     bench = load_bench(on)
@@ -74,7 +74,7 @@ def validate(
         console.show(validation_table(result))
         console.show_notes(validation_notes(result))
     if plot is not None:
-        draw(result, plot)
+        draw_scatter(result, plot)
         console.say(f"Wrote {plot}")
 
 

@@ -21,7 +21,7 @@ _INCHES, _PIXELS = 4.6, 420  # of one panel's side
 _COLUMNS = 2  # of panels
 
 
-def drawable(path: Path | None) -> None:
+def check_drawable(path: Path | None) -> None:
     """Find out before long work that a plot could not be drawn.
 
     Raises:
@@ -34,43 +34,43 @@ def drawable(path: Path | None) -> None:
     if path.suffix not in _KINDS:
         raise ConfigError(f"--plot {path}: must end in {' or '.join(_KINDS)}. Name it so.")
     check_writable(path, "--plot")
-    _library("plotly.graph_objects" if path.suffix == ".html" else "matplotlib.figure")
+    _import_library("plotly.graph_objects" if path.suffix == ".html" else "matplotlib.figure")
 
 
-def draw(found: Validation, path: Path) -> None:
+def draw_scatter(validation: Validation, path: Path) -> None:
     """Draw a panel for each evaluator. Raises StoreError where it cannot be written."""
-    rows = [row for row in found.rows if row.name not in BASELINES]
-    draws = _page if path.suffix == ".html" else _picture
-    write_atomic(path, draws(found, rows))
+    rows = [row for row in validation.rows if row.name not in BASELINES]
+    draw = _draw_page if path.suffix == ".html" else _draw_picture
+    write_atomic(path, draw(validation, rows))
 
 
-def _title(row: Judged) -> str:
+def _make_title(row: Judged) -> str:
     tau, band = row.agreement.kendall.value, row.agreement.in_band.value
     words = [f"{t:.2f}" if t is not None else "-" for t in (tau, band)]
     held = ", held out" if row.learnt else ""
     return f"{row.name}{held}: tau {words[0]}, at equal MACs {words[1]}"
 
 
-def _page(found: Validation, rows: Sequence[Judged]) -> str:
-    subplots = _library("plotly.subplots")
-    objects = _library("plotly.graph_objects")
-    known = found.known
-    down, across = _shape(rows)
+def _draw_page(validation: Validation, rows: Sequence[Judged]) -> str:
+    subplots = _import_library("plotly.subplots")
+    objects = _import_library("plotly.graph_objects")
+    trained = validation.known
+    down, across = _arrange_panels(rows)
     figure = subplots.make_subplots(
-        rows=down, cols=across, subplot_titles=[_title(row) for row in rows]
+        rows=down, cols=across, subplot_titles=[_make_title(row) for row in rows]
     )
-    mmacs = known.macs / 1e6
+    mmacs = trained.macs / 1e6
     for i, row in enumerate(rows):
         marker = {"color": np.log10(mmacs), "colorscale": _COLOURS, "size": 7}
         if i == 0:
-            marker |= {"colorbar": _scale(mmacs)}
+            marker |= {"colorbar": _make_colour_bar(mmacs)}
         points = objects.Scatter(
             x=row.figures,
-            y=known.top1,
+            y=trained.top1,
             mode="markers",
             marker=marker,
-            customdata=np.column_stack([mmacs, known.params / 1e6]),
-            text=[arch.key for arch in known.archs],
+            customdata=np.column_stack([mmacs, trained.params / 1e6]),
+            text=[arch.key for arch in trained.archs],
             hovertemplate="%{text}<br>%{customdata[0]:.1f} MMACs, %{customdata[1]:.2f} Mparams"
             "<br>trained %{y:.2f} %<extra></extra>",
         )
@@ -79,7 +79,7 @@ def _page(found: Validation, rows: Sequence[Judged]) -> str:
         figure.update_xaxes(title_text=row.name, **at)
         figure.update_yaxes(title_text="trained top-1 %", **at)
     figure.update_layout(
-        title=f"Predicted against trained, {found.bench.name}",
+        title=f"Predicted against trained, {validation.bench.name}",
         height=120 + _PIXELS * down,
         width=140 + _PIXELS * across,
         showlegend=False,
@@ -89,22 +89,22 @@ def _page(found: Validation, rows: Sequence[Judged]) -> str:
     return text
 
 
-def _shape(rows: Sequence[Judged]) -> tuple[int, int]:
+def _arrange_panels(rows: Sequence[Judged]) -> tuple[int, int]:
     """Panels down and across."""
     across = min(_COLUMNS, max(1, len(rows)))
     return max(1, -(-len(rows) // across)), across
 
 
-def _ticks(mmacs: Any) -> list[float]:
+def _choose_ticks(mmacs: Any) -> list[float]:
     """1, 2, 3, 5, 7, 10, ... in the range of the networks."""
     low, high = (int(np.floor(np.log10(m))) for m in (mmacs.min(), mmacs.max()))
     series = [t * 10.0**e for e in range(low, high + 1) for t in (1, 2, 3, 5, 7)]
     return [t for t in series if mmacs.min() <= t <= mmacs.max()]
 
 
-def _scale(mmacs: Any) -> dict[str, Any]:
+def _make_colour_bar(mmacs: Any) -> dict[str, Any]:
     """A colour bar in MMACs, though colours go by their logarithm."""
-    ticks = _ticks(mmacs)
+    ticks = _choose_ticks(mmacs)
     return {
         "title": "MMACs",
         "tickvals": np.log10(ticks),
@@ -116,23 +116,23 @@ def _scale(mmacs: Any) -> dict[str, Any]:
     }
 
 
-def _picture(found: Validation, rows: Sequence[Judged]) -> bytes:
-    figures, colors = _library("matplotlib.figure"), _library("matplotlib.colors")
-    known = found.known
-    down, across = _shape(rows)
+def _draw_picture(validation: Validation, rows: Sequence[Judged]) -> bytes:
+    figures, colors = _import_library("matplotlib.figure"), _import_library("matplotlib.colors")
+    trained = validation.known
+    down, across = _arrange_panels(rows)
     size = (1.2 * _INCHES * across, _INCHES * down)
     figure = figures.Figure(figsize=size, layout="constrained")
     panels = figure.subplots(down, across, squeeze=False).ravel()
-    mmacs = known.macs / 1e6
+    mmacs = trained.macs / 1e6
     for panel, row in zip(panels, rows, strict=False):
         points = panel.scatter(
-            row.figures, known.top1, c=mmacs, cmap="viridis", norm=colors.LogNorm(), s=16
+            row.figures, trained.top1, c=mmacs, cmap="viridis", norm=colors.LogNorm(), s=16
         )
-        panel.set(xlabel=row.name, ylabel="trained top-1 %", title=_title(row))
+        panel.set(xlabel=row.name, ylabel="trained top-1 %", title=_make_title(row))
     for panel in panels[len(rows) :]:
         panel.set_axis_off()
     bar = figure.colorbar(points, ax=panels, label="MMACs", shrink=0.7)
-    ticks = _ticks(mmacs)
+    ticks = _choose_ticks(mmacs)
     bar.set_ticks(ticks, labels=[f"{t:g}" for t in ticks])
     bar.minorticks_off()
     buffer = io.BytesIO()
@@ -140,5 +140,5 @@ def _picture(found: Validation, rows: Sequence[Judged]) -> bytes:
     return buffer.getvalue()
 
 
-def _library(name: str) -> ModuleType:
+def _import_library(name: str) -> ModuleType:
     return import_optional(name, "`pip install 'smt-nas[report]'`, or use --json.", where="--plot")

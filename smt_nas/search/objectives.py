@@ -94,7 +94,7 @@ class DefaultTarget:
     @classmethod
     def read(cls, text: str | None, find: FindDevice) -> DefaultTarget:
         """Read `a100`, `a100:b8:fp16` or None. Raises ConfigError."""
-        device, batch, precision = (None, None, None) if text is None else _parts(text)
+        device, batch, precision = (None, None, None) if text is None else _parse_default(text)
         return cls(find(device), batch, precision)
 
     def target(self, metric: str) -> LatencyTarget:
@@ -124,7 +124,7 @@ def make_target(
     return LatencyTarget(place=place, conditions=conditions)
 
 
-def _parts(text: str) -> tuple[str | None, int | None, str | None]:
+def _parse_default(text: str) -> tuple[str | None, int | None, str | None]:
     try:
         return parse_device(text)
     except ConfigError as error:

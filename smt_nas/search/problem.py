@@ -122,7 +122,7 @@ class Problem:
         """
         if not self.devices:
             return self.stored_predictions
-        targets = {str(t): t for t in _targets_of(self.predicted_metrics)}
+        targets = {str(t): t for t in _list_targets(self.predicted_metrics)}
         return {
             text: predict_latency(self.devices[t.place.label], t, self.space)
             for text, t in targets.items()
@@ -131,7 +131,7 @@ class Problem:
     @property
     def target_records(self) -> tuple[TargetRecord, ...]:
         """What run.yaml keeps of the targets; the search's own first."""
-        targets = {str(t): t for t in (self.target, *_targets_of(self.metrics))}
+        targets = {str(t): t for t in (self.target, *_list_targets(self.metrics))}
         return tuple(
             TargetRecord(target=t, forecast=self.latency_predictions.get(s))
             for s, t in targets.items()
@@ -147,7 +147,7 @@ class Problem:
     @property
     def local_targets(self) -> tuple[LatencyTarget, ...]:
         """Targets that are here: those on which the front is timed."""
-        targets = {str(t): t for t in _targets_of(self.timed_metrics)}
+        targets = {str(t): t for t in _list_targets(self.timed_metrics)}
         return tuple(t for t in targets.values() if t.place.here is not None)
 
     def costs(self, genes: Genes) -> Values:
@@ -240,7 +240,7 @@ def _read_objectives(names: Sequence[str], default: DefaultTarget) -> tuple[Targ
     return wanted
 
 
-def _targets_of(metrics: Sequence[TargetMetric]) -> list[LatencyTarget]:
+def _list_targets(metrics: Sequence[TargetMetric]) -> list[LatencyTarget]:
     return [q.target for q in metrics if q.target is not None]
 
 

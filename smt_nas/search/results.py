@@ -273,7 +273,7 @@ class PredictionError:
 
 
 def measure_prediction_errors(front: Sequence[Result]) -> dict[str, PredictionError]:
-    """By quantity, where anything was both predicted and measured."""
+    """By metric, where anything was both predicted and measured."""
     names = dict.fromkeys(name for r in front for name in r.measured if name in r.intervals)
     return {name: _measure_error(name, [r for r in front if name in r.measured]) for name in names}
 

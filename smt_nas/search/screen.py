@@ -32,14 +32,14 @@ ObjectiveFunction = Callable[[Genes, dict[str, NDArray[Any]]], Floats]
 """Genes (n, G) and their costs to what is minimised, (n, M)."""
 
 
-def judge_by_formula(problem: Problem) -> ObjectiveFunction:
-    """Judge by the problem's own objectives, all known without an evaluator."""
+def make_formula_objective(problem: Problem) -> ObjectiveFunction:
+    """The problem's own objectives, where none needs an evaluator."""
     return lambda genes, values: problem.objective_matrix(values)
 
 
 def screen(
     problem: Problem,
-    judge: ObjectiveFunction,
+    objective: ObjectiveFunction,
     rng: np.random.Generator,
     start: Genes,
     generations: int = GENERATIONS,
@@ -47,8 +47,8 @@ def screen(
     """Evolve `POPULATION` candidates; returns the feasible non-dominated ones, unique rows.
 
     Args:
-        problem: space and limits (constraint-domination, Deb 2002, sec. VI).
-        judge: what is minimised.
+        problem: space and constraints (constraint-domination, Deb 2002, sec. VI).
+        objective: what is minimised.
         rng: the only source of randomness.
         start: (n, G) first candidates; filled up with samples.
         generations: candidates judged = POPULATION x generations.
@@ -63,7 +63,7 @@ def screen(
         repair=_Canonical(),
     )
     result = minimize(
-        _ScreeningProblem(problem, judge),
+        _ScreeningProblem(problem, objective),
         algorithm,
         ("n_gen", generations),
         seed=int(rng.integers(2**31)),
@@ -75,13 +75,13 @@ def screen(
 
 
 class _ScreeningProblem(PymooProblem):  # type: ignore[misc]
-    def __init__(self, problem: Problem, judge: ObjectiveFunction) -> None:
-        self._problem, self._judge = problem, judge
+    def __init__(self, problem: Problem, objective: ObjectiveFunction) -> None:
+        self._problem, self._objective = problem, objective
         empty = problem.space.sample(np.random.default_rng(0), 1)
         values = problem.values(empty)
         super().__init__(
             n_var=len(problem.space.genes),
-            n_obj=judge(empty, values).shape[1],
+            n_obj=objective(empty, values).shape[1],
             n_ieq_constr=len(problem.violations(values)),
             xl=np.zeros(len(problem.space.genes)),
             xu=problem.space.cardinality - 1,
@@ -90,7 +90,7 @@ class _ScreeningProblem(PymooProblem):  # type: ignore[misc]
     def _evaluate(self, x: NDArray[Any], out: dict[str, Any]) -> None:
         genes = x.astype(np.int64)
         values = self._problem.values(genes)
-        out["F"] = self._judge(genes, values)
+        out["F"] = self._objective(genes, values)
         constraints = self._problem.violations(values)
         if constraints:
             out["G"] = np.column_stack(list(constraints.values()))
@@ -125,13 +125,13 @@ def sample_feasible(problem: Problem, rng: np.random.Generator, n: int) -> Genes
     if np.prod(problem.space.cardinality, dtype=float) <= _LISTED:
         everything = _list_feasible(problem)
         return everything[rng.permutation(len(everything))[:n]]
-    found = np.empty((0, len(problem.space.genes)), dtype=np.int64)
+    feasible = np.empty((0, len(problem.space.genes)), dtype=np.int64)
     for _ in range(_MAX_DRAWS):
         drawn = problem.space.sample(rng, _DRAW)
-        found = drop_repeated(np.concatenate([found, drawn[problem.feasible(drawn)]]))
-        if len(found) >= n:
-            return found[:n]
-    return drop_repeated(np.concatenate([found, _evolve_feasible(problem, rng, found)]))[:n]
+        feasible = drop_repeated(np.concatenate([feasible, drawn[problem.feasible(drawn)]]))
+        if len(feasible) >= n:
+            return feasible[:n]
+    return drop_repeated(np.concatenate([feasible, _evolve_feasible(problem, rng, feasible)]))[:n]
 
 
 def _list_feasible(problem: Problem) -> Genes:
@@ -163,13 +163,13 @@ def _evolve_feasible(problem: Problem, rng: np.random.Generator, known: Genes) -
 
 
 def _minimise_violation(problem: Problem, rng: np.random.Generator, start: Genes) -> Genes:
-    """Minimise the excess over the limits, without constraints."""
+    """Minimise the violation of the constraints, as the only objective."""
     free = replace(problem, constraints=())
     return screen(free, lambda g, v: problem.total_violation(v)[:, None], rng, start)
 
 
 def find_nearest_miss(problem: Problem, rng: np.random.Generator) -> dict[str, float]:
-    """Values of the network found that exceeds the limits least, by name."""
+    """Values of the network found that violates the constraints least, by name."""
     start = np.concatenate([extremes(problem.space), problem.space.sample(rng, _DRAW)])
     best = _minimise_violation(problem, rng, start)
     values = problem.values(best)

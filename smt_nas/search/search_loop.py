@@ -51,7 +51,7 @@ class Outcome:
     Attributes:
         path: the run directory.
         settings: what was asked for.
-        problem: space, limits, objectives.
+        problem: space, constraints, objectives.
         front: non-dominated networks, best first; those that failed verification are left out.
         baselines: the presets at the space's input.
         failed_verification: networks that failed verification, with the reason.

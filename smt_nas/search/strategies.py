@@ -13,7 +13,7 @@ from smt_nas.arch import PRESETS
 from smt_nas.errors import UnknownName
 from smt_nas.search.objectives import Floats
 from smt_nas.search.problem import Problem
-from smt_nas.search.screen import drop_repeated, judge_by_formula, sample_feasible, screen
+from smt_nas.search.screen import drop_repeated, make_formula_objective, sample_feasible, screen
 from smt_nas.search.surrogate import Surrogate
 from smt_nas.space import Genes
 from smt_nas.space.baselines import baselines
@@ -29,7 +29,7 @@ class History:
 
     Attributes:
         genes: (m, G), in trial order.
-        figures: what the evaluator said of each; None where it failed.
+        figures: values of the evaluator; None where it failed.
     """
 
     genes: Genes
@@ -94,12 +94,12 @@ class SurrogateNSGA2:
         if blind and len(figures) < BATCH // 2:
             return self._spread_over_macs(history, n, rng)
         pool = sample_feasible(self.problem, rng, len(history.genes) + 2 * n)
-        judge = self._make_objective(genes, figures)
-        front = screen(self.problem, judge, rng, np.concatenate([genes, pool[:n]]))
+        objective = self._make_objective(genes, figures)
+        front = screen(self.problem, objective, rng, np.concatenate([genes, pool[:n]]))
         front = _drop_tried(front, history)
         values = self.problem.values(front)
         most = n if self._is_certain else n - int(_EXPLORE * n)
-        chosen = front[_pick_far_apart(judge(front, values), most)] if len(front) else front
+        chosen = front[_pick_far_apart(objective(front, values), most)] if len(front) else front
         return _drop_tried(drop_repeated(np.concatenate([chosen, pool])), history)[:n]
 
     @property
@@ -112,13 +112,13 @@ class SurrogateNSGA2:
     def _make_objective(self, genes: Genes, figures: Floats) -> Callable[..., Floats]:
         metric = self.problem.evaluated_metric
         if metric is None:
-            return judge_by_formula(self.problem)
+            return make_formula_objective(self.problem)
         expected = self._predict_metric(genes, figures)
 
-        def judge(rows: Genes, values: dict[str, NDArray[Any]]) -> Floats:
+        def objective(rows: Genes, values: dict[str, NDArray[Any]]) -> Floats:
             return self.problem.objective_matrix({**values, metric.name: expected(rows, values)})
 
-        return judge
+        return objective
 
     def _predict_metric(self, genes: Genes, figures: Floats) -> Callable[..., Floats]:
         """The evaluator's figures (n,) of rows (n, G) with their costs, as far as is known."""

@@ -153,10 +153,10 @@ class Study:
             values |= {} if metric is None else {metric.name: evaluation.value}
             objectives = [values[q.name] for q in problem.objectives]
         trial = create_trial(
-            state=_state(evaluation),
+            state=_choose_state(evaluation),
             values=objectives,
-            params={g.name: _label(g, int(i)) for g, i in self._free(genes)},
-            distributions={g.name: _distribution(g) for g in self._genes},
+            params={g.name: _make_label(g, int(i)) for g, i in self._free(genes)},
+            distributions={g.name: _make_distribution(g) for g in self._genes},
             constraints={name: float(violation) for name, violation in violations.items()},
             user_attrs={
                 "key": arch.key,
@@ -186,7 +186,7 @@ class Study:
 
     def _read_trial(self, frozen: FrozenTrial) -> Trial:
         row = [
-            [_label(g, i) for i in range(len(g.options))].index(frozen.params[g.name])
+            [_make_label(g, i) for i in range(len(g.options))].index(frozen.params[g.name])
             if g.name in frozen.params
             else 0
             for g in self.problem.space.genes
@@ -236,16 +236,16 @@ def _guard(where: str) -> Iterator[None]:
         cause = error.__cause__ or error
         cause = getattr(cause, "orig", cause)
         reason = " ".join(str(cause).split())[:200]
-        raise StoreError(f"{where}: cannot be used ({reason}). {_way_out(cause)}") from error
+        raise StoreError(f"{where}: cannot be used ({reason}). {_find_way_out(cause)}") from error
 
 
-def _state(evaluation: Evaluation) -> TrialState:
+def _choose_state(evaluation: Evaluation) -> TrialState:
     if evaluation.failure is None:
         return TrialState.COMPLETE
     return TrialState.PRUNED if evaluation.stopped else TrialState.FAIL
 
 
-def _way_out(cause: object) -> str:
+def _find_way_out(cause: object) -> str:
     if isinstance(cause, ImportError):
         return "Install that database driver, or drop --storage."
     if type(cause) is sqlite3.DatabaseError or isinstance(cause, ValueError | TypeError):
@@ -284,11 +284,11 @@ def hide_password(storage: str) -> str:
     return re.sub(r"((?:pass\w*|pwd|sslpassword|token)=)[^&]*", rf"\1{HIDDEN}", text, flags=re.I)
 
 
-def _distribution(gene: Gene) -> CategoricalDistribution:
-    return CategoricalDistribution([_label(gene, i) for i in range(len(gene.options))])
+def _make_distribution(gene: Gene) -> CategoricalDistribution:
+    return CategoricalDistribution([_make_label(gene, i) for i in range(len(gene.options))])
 
 
-def _label(gene: Gene, index: int) -> Any:
+def _make_label(gene: Gene, index: int) -> Any:
     """An option as Optuna stores it: numbers and words as they are, kernel sets as `3,5,7,9`."""
     option = gene.options[index]
     return ",".join(map(str, option)) if isinstance(option, tuple) else option

@@ -25,7 +25,7 @@ _LOG_COSTS = ("macs", "params", "activations")
 
 
 class Surrogate:
-    """Predicts the evaluator's figure of (n, G) genes from those already rated."""
+    """Predicts the evaluator's values of (n, G) genes from those already evaluated."""
 
     def __init__(
         self,

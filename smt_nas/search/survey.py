@@ -110,10 +110,10 @@ def _explain_infeasible(problem: Problem) -> str:
             return f"{where} The nearest that can be met: {_round_up(m, value)}."
         if limit.low is not None and value < limit.low:
             return f"{where} The nearest that can be met: {_round_down(m, value)}."
-    quantities = {x.target_metric.name: x.target_metric for x in problem.constraints}.values()
+    limited = {x.target_metric.name: x.target_metric for x in problem.constraints}.values()
     nearest = ", ".join(
         f"{miss[q.name] / q.metric.per:.7g} {q.metric.heading}"
         f"{f' on {q.target.label}' if q.target else ''}"
-        for q in quantities
+        for q in limited
     )
     return f"{where} The nearest network has {nearest}."

@@ -42,14 +42,14 @@ def verify_networks(
     """
     networks = [*baselines, *members]  # the largest first, so that no worker ends late
     notes, targets = study.read_notes(), study.problem.local_targets
-    _count(notes, networks, listener, workers)
+    _count_networks(notes, networks, listener, workers)
     reference = next(r for r in baselines if r.name == REFERENCE)
     todo = [(target, r) for target in targets for r in networks if _needs_timing(notes, target, r)]
     listener.step("time", 0, len(todo))
     done = 0
     for target in targets:
-        for group in _groups([r for t, r in todo if t == target]):
-            _time(notes, group, reference, target)
+        for group in _deal_groups([r for t, r in todo if t == target]):
+            _time_group(notes, group, reference, target)
             done += len(group)
             listener.step("time", done, len(todo))
 
@@ -60,32 +60,32 @@ def _needs_timing(notes: StudyNotes, target: LatencyTarget, r: Result) -> bool:
     return verification.failure is None and not verification.is_complete([target])
 
 
-def _count(
+def _count_networks(
     notes: StudyNotes, networks: Sequence[Result], listener: SearchListener, workers: Engine
 ) -> None:
     from smt_nas.profilers.counters import check_counts
 
     todo = [r for r in networks if notes.read_verification(r.arch.key) is None]
     listener.step("count", 0, len(todo))
-    checks = workers.map(check_counts, [r.arch for r in todo], _fail_count)
+    checks = workers.map(check_counts, [r.arch for r in todo], _make_failed_count)
     for done, (r, check) in enumerate(zip(todo, checks, strict=True), 1):
         notes.write_op_counts(r.arch.key, check.macs, check.reason)
         listener.step("count", done, len(todo))
 
 
-def _fail_count(reason: str) -> CountCheck:
+def _make_failed_count(reason: str) -> CountCheck:
     from smt_nas.profilers.counters import CountCheck
 
     return CountCheck({}, reason)
 
 
-def _groups(results: Sequence[Result]) -> Iterator[Sequence[Result]]:
+def _deal_groups(results: Sequence[Result]) -> Iterator[Sequence[Result]]:
     """Deal networks out, so that no group holds all the large ones."""
     count = -(-len(results) // GROUP)
     return (results[i::count] for i in range(count))
 
 
-def _time(
+def _time_group(
     notes: StudyNotes, group: Sequence[Result], reference: Result, target: LatencyTarget
 ) -> None:
     """Time a group in turns with the reference; where that fails, find out who cannot be timed."""
@@ -97,7 +97,7 @@ def _time(
             notes.write_timing(group[0].arch.key, target, failure)
             return
         for r in group:
-            _time(notes, [r], reference, target)
+            _time_group(notes, [r], reference, target)
         return
     for r, timing in zip(group, timings, strict=True):
         notes.write_timing(r.arch.key, target, timing)

@@ -7,7 +7,7 @@ import pytest
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.evaluators.predictor import PredictorEvaluator
 from smt_nas.evaluators.validation.validate import validate
-from smt_nas.report.scatter import draw
+from smt_nas.report.scatter import draw_scatter
 from smt_nas.report.validation import validation_document, validation_notes, validation_table
 from tests.fakes.benches import bench, by_size_and_kernels, rows, written
 from tests.fakes.terminal import invoke, printed
@@ -61,7 +61,7 @@ def test_the_document_holds_figures_and_intervals(found):
 @pytest.mark.parametrize("suffix", [".html", ".png"])
 def test_the_plot_has_a_panel_an_evaluator(found, tmp_path, suffix):
     path = tmp_path / f"plot{suffix}"
-    draw(found, path)
+    draw_scatter(found, path)
     content = path.read_bytes()
     if suffix == ".png":
         assert content.startswith(b"\x89PNG")

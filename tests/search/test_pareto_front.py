@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from smt_nas.evaluators import Evaluation
 from smt_nas.search.problem import Problem
 from smt_nas.search.results import select_front
-from smt_nas.search.screen import judge_by_formula, screen
+from smt_nas.search.screen import make_formula_objective, screen
 from smt_nas.search.study import Study, Trial
 from smt_nas.space import SearchSpace
 
@@ -109,7 +109,7 @@ def test_screening_judges_many_and_returns_a_front(space):
         Problem.of(loaded, [], ["macs"]).costs(loaded.sample(np.random.default_rng(0), 500))["macs"]
     )
     problem = Problem.of(loaded, [f"{median / 1e6:.0f}MMACs"], ["macs", "params", "activations"])
-    inner, judged = judge_by_formula(problem), []
+    inner, judged = make_formula_objective(problem), []
 
     def judge(genes, values):
         judged.append(len(genes))

@@ -30,7 +30,7 @@ class Column:
     spare: bool = False
 
 
-def columns_of(outcome: Outcome) -> list[Column]:
+def make_columns(outcome: Outcome) -> list[Column]:
     """The columns that hold anything, in the order of METRICS; predicted beside measured."""
     problem = outcome.problem
     wanted = {q.name for q in problem.metrics}
@@ -39,67 +39,67 @@ def columns_of(outcome: Outcome) -> list[Column]:
     order = list(METRICS)
     columns = []
     for q in sorted(named.values(), key=lambda q: order.index(q.metric.name)):
-        if any(q.name in r.values for r in _rows(outcome)):
-            columns.append(_value(outcome, q, spare=q.name not in wanted))
-        if any(q.name in r.measured for r in _rows(outcome)):
-            columns.append(_measured(outcome, q))
+        if any(q.name in r.values for r in _list_rows(outcome)):
+            columns.append(_make_value_column(outcome, q, spare=q.name not in wanted))
+        if any(q.name in r.measured for r in _list_rows(outcome)):
+            columns.append(_make_measured_column(outcome, q))
         if q.is_evaluated:
-            columns += _parts(outcome, q)
-    return [*columns, _ratio(outcome)]
+            columns += _make_component_columns(outcome, q)
+    return [*columns, _make_ratio_column(outcome)]
 
 
-def _rows(outcome: Outcome) -> list[Result]:
+def _list_rows(outcome: Outcome) -> list[Result]:
     return [*outcome.front, *outcome.baselines]
 
 
-def _value(outcome: Outcome, q: TargetMetric, spare: bool) -> Column:
-    sources = dict.fromkeys(r.provenance[q.name] for r in _rows(outcome) if q.name in r.values)
-    heading = _heading(outcome, q, ", ".join(sources))
+def _make_value_column(outcome: Outcome, q: TargetMetric, spare: bool) -> Column:
+    sources = dict.fromkeys(r.provenance[q.name] for r in _list_rows(outcome) if q.name in r.values)
+    heading = _make_heading(outcome, q, ", ".join(sources))
     spare = spare and q.name == "peak_memory_mb"
     return Column(heading, lambda r: q.metric.show(r.values.get(q.name)), spare)
 
 
-def _parts(outcome: Outcome, q: TargetMetric) -> list[Column]:
+def _make_component_columns(outcome: Outcome, q: TargetMetric) -> list[Column]:
     """What of the evaluator's figure is of the topology, where it says so."""
-    if not any(_topology(r) is not None for r in _rows(outcome)):
+    if not any(_read_topology(r) is not None for r in _list_rows(outcome)):
         return []
 
     def cell(r: Result) -> str:
-        value = _topology(r)
+        value = _read_topology(r)
         return "-" if value is None else f"{value:+.{q.metric.digits}f}"
 
     return [Column("of it\ntopology", cell, spare=True)]
 
 
-def _topology(r: Result) -> float | None:
+def _read_topology(r: Result) -> float | None:
     return None if r.evaluation is None else r.evaluation.components.get(_TOPOLOGY)
 
 
-def _measured(outcome: Outcome, q: TargetMetric) -> Column:
-    marked = any(_breaks(r, q) for r in _rows(outcome))
+def _make_measured_column(outcome: Outcome, q: TargetMetric) -> Column:
+    marked = any(_is_violated(r, q) for r in _list_rows(outcome))
 
     def cell(r: Result) -> str:
-        found = r.measured.get(q.name)
-        mark = (BROKEN if _breaks(r, q) else " ") if marked else ""
-        return q.metric.show(None if found is None else found.value) + mark
+        measured = r.measured.get(q.name)
+        mark = (BROKEN if _is_violated(r, q) else " ") if marked else ""
+        return q.metric.show(None if measured is None else measured.value) + mark
 
-    return Column(_heading(outcome, q, "measured"), cell)
+    return Column(_make_heading(outcome, q, "measured"), cell)
 
 
-def _breaks(r: Result, q: TargetMetric) -> bool:
+def _is_violated(r: Result, q: TargetMetric) -> bool:
     return any(limit.startswith(f"{q.name} ") for limit in r.violations)
 
 
-def _ratio(outcome: Outcome) -> Column:
+def _make_ratio_column(outcome: Outcome) -> Column:
     base = next(b for b in outcome.baselines if b.name == REFERENCE).values["macs"]
     return Column(f"MACs vs\n{REFERENCE}", lambda r: f"{r.values['macs'] / base:.2f}x")
 
 
-def _heading(outcome: Outcome, q: TargetMetric, source: str) -> str:
+def _make_heading(outcome: Outcome, q: TargetMetric, source: str) -> str:
     """Metric, device where it is not plain which, provenance."""
     words = [q.metric.heading, source]
-    if q.target is not None and not _plain(outcome):
-        labels = Counter(t.place.label for t in _targets(outcome))
+    if q.target is not None and not _is_plain(outcome):
+        labels = Counter(t.place.label for t in _list_targets(outcome))
         place, conditions = q.target.place, q.target.conditions
         words.insert(1, place.label)
         if labels[place.label] > 1:
@@ -107,15 +107,15 @@ def _heading(outcome: Outcome, q: TargetMetric, source: str) -> str:
     return "\n".join(words)
 
 
-def _plain(outcome: Outcome) -> bool:
+def _is_plain(outcome: Outcome) -> bool:
     """Whether all is of one target, and that is this machine's."""
-    targets = _targets(outcome)
+    targets = _list_targets(outcome)
     return len(targets) <= 1 and all(t.place.label in ("cpu", "gpu") for t in targets)
 
 
-def _targets(outcome: Outcome) -> list[LatencyTarget]:
+def _list_targets(outcome: Outcome) -> list[LatencyTarget]:
     problem = outcome.problem
-    found = {
+    targets = {
         str(q.target): q.target for q in (*problem.metrics, *problem.timed_metrics) if q.target
     }
-    return list(found.values())
+    return list(targets.values())

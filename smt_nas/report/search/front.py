@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smt_nas.report.evidence import describe_evidence
-from smt_nas.report.search.columns import Column, columns_of
+from smt_nas.report.search.columns import Column, make_columns
 from smt_nas.report.search.latency import latency_notes
 from smt_nas.report.search.outside import edge_notes, outside_document, outside_notes
 from smt_nas.search import Outcome, Result, Settings, Trial
@@ -23,17 +23,17 @@ ROWS = 20  # of a long front that are shown without --all
 
 def front_table(outcome: Outcome, show_all: bool) -> Group:
     """Members best first, then the baselines; at most `ROWS` members unless `show_all`."""
-    members = outcome.front if show_all else _thinned(outcome.front)
-    columns = columns_of(outcome)
-    table = _table(outcome, members, columns, tight=False)
-    if _width(table) > WIDTH:
-        table = _table(outcome, members, columns, tight=True)
-    if _width(table) > WIDTH:
-        table = _table(outcome, members, [c for c in columns if not c.spare], tight=True)
-    return Group(Text(_title(outcome)), table)
+    members = outcome.front if show_all else _thin_out(outcome.front)
+    columns = make_columns(outcome)
+    table = _make_table(outcome, members, columns, tight=False)
+    if _measure_width(table) > WIDTH:
+        table = _make_table(outcome, members, columns, tight=True)
+    if _measure_width(table) > WIDTH:
+        table = _make_table(outcome, members, [c for c in columns if not c.spare], tight=True)
+    return Group(Text(_make_title(outcome)), table)
 
 
-def _table(
+def _make_table(
     outcome: Outcome, members: Sequence[Result], columns: Sequence[Column], tight: bool
 ) -> Table:
     table = Table(show_edge=False, pad_edge=False, collapse_padding=tight)
@@ -48,7 +48,7 @@ def _table(
     return table
 
 
-def _width(table: Table) -> int:
+def _measure_width(table: Table) -> int:
     console = Console(width=2 * WIDTH)
     return console.measure(table).maximum
 
@@ -61,18 +61,18 @@ def front_notes(outcome: Outcome, show_all: bool) -> list[str]:
             f"{len(outcome.front)} networks are on the front; {ROWS} are shown, spread over it. "
             f"All: smt-nas front {outcome.path} --all"
         )
-    lines += _provenance(outcome) + outside_notes(outcome.front)
+    lines += _provenance_notes(outcome) + outside_notes(outcome.front)
     lines += edge_notes(outcome.problem.space, outcome.front) + latency_notes(outcome)
     lines += [
         f"Left out, it failed verification: {r.arch.key}: {r.failure}"
         for r in outcome.failed_verification
     ]
-    lines += _unrated(outcome)
-    lines.append(_next(outcome))
+    lines += _failure_notes(outcome)
+    lines.append(_next_step(outcome))
     return lines
 
 
-def _unrated(outcome: Outcome) -> list[str]:
+def _failure_notes(outcome: Outcome) -> list[str]:
     """Trials that were stopped on purpose, and those that failed."""
     without = [t.evaluation for t in outcome.trials if t.evaluation.failure is not None]
     lines = []
@@ -96,7 +96,7 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
         "settings": _settings_document(outcome.settings),
         "finished": outcome.finished,
         "trials": len(outcome.trials),
-        "failed": sum(_failed(t) for t in outcome.trials),
+        "failed": sum(_has_failed(t) for t in outcome.trials),
         "stopped": sum(t.evaluation.stopped for t in outcome.trials),
         "evidence": None if outcome.evidence is None else describe_evidence(outcome.evidence),
         "kendall_tau": outcome.kendall_taus,
@@ -119,11 +119,11 @@ def _settings_document(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _failed(trial: Trial) -> bool:
+def _has_failed(trial: Trial) -> bool:
     return trial.evaluation.failure is not None and not trial.evaluation.stopped
 
 
-def _thinned(members: Sequence[Result]) -> list[Result]:
+def _thin_out(members: Sequence[Result]) -> list[Result]:
     """At most `ROWS` members, evenly over the front, both ends included."""
     if len(members) <= ROWS:
         return list(members)
@@ -131,22 +131,22 @@ def _thinned(members: Sequence[Result]) -> list[Result]:
     return [members[i] for i in picks]
 
 
-def _title(outcome: Outcome) -> str:
+def _make_title(outcome: Outcome) -> str:
     limits = ", ".join(str(limit) for limit in outcome.problem.constraints) or "no budget"
     return (
         f"Front of {len(outcome.trials)} networks of space {outcome.problem.space.name}, {limits}"
     )
 
 
-def _provenance(outcome: Outcome) -> list[str]:
+def _provenance_notes(outcome: Outcome) -> list[str]:
     lines = (
         [] if outcome.evidence is None else [f"{describe_evidence(outcome.evidence).rstrip('.')}."]
     )
     if outcome.kendall_taus:
         taus = ", ".join(f"{tau:.2f} to #{name}" for name, tau in outcome.kendall_taus.items())
-        rated = outcome.problem.evaluated_metric
-        assert rated is not None
-        lines.append(f"{rated.name}: its Kendall tau in this run is {taus}.")
+        metric = outcome.problem.evaluated_metric
+        assert metric is not None
+        lines.append(f"{metric.name}: its Kendall tau in this run is {taus}.")
     if any(r.op_counts for r in outcome.front):
         lines.append(
             "MACs: by formula, and torch's counter agrees on every row; fvcore's and thop's "
@@ -155,7 +155,7 @@ def _provenance(outcome: Outcome) -> list[str]:
     return lines
 
 
-def _next(outcome: Outcome) -> str:
+def _next_step(outcome: Outcome) -> str:
     if not outcome.front and outcome.finished:
         return "Nothing is on the front. Mend what failed, and search anew with another --out."
     if not outcome.front:

@@ -20,9 +20,9 @@ def latency_notes(outcome: Outcome) -> list[str]:
     lines = []
     for q in outcome.problem.timed_metrics:
         known = any(q.name in r.intervals for r in (*outcome.front, *outcome.baselines))
-        lines += _predicted(outcome, q) if known else []
-        lines += _measured(outcome, q)
-        lines += _budget(outcome, q) if known else []
+        lines += _prediction_notes(outcome, q) if known else []
+        lines += _measurement_notes(outcome, q)
+        lines += _constraint_notes(outcome, q) if known else []
     lines += [
         f"{q.metric.heading} on {q.target.label}: by formula, weights plus activations alive at "
         "once; what a library's kernels and the allocator need is not in it."
@@ -37,7 +37,7 @@ def latency_notes(outcome: Outcome) -> list[str]:
     return lines
 
 
-def _predicted(outcome: Outcome, q: TargetMetric) -> list[str]:
+def _prediction_notes(outcome: Outcome, q: TargetMetric) -> list[str]:
     assert q.target is not None
     place, forecast = q.target.place, outcome.problem.latency_predictions[str(q.target)]
     absent = "" if place.here else f"; no {place.label} is here, so it is not measured"
@@ -46,28 +46,28 @@ def _predicted(outcome: Outcome, q: TargetMetric) -> list[str]:
     return [
         f"{source} ({place.name}), with an 80 % interval in front.csv{absent}.",
         *(f"{place.label}: {note}" for note in forecast.notes),
-        *_apart(forecast),
+        *_preset_notes(forecast),
     ]
 
 
-def _apart(forecast: LatencyPrediction) -> list[str]:
+def _preset_notes(forecast: LatencyPrediction) -> list[str]:
     if not forecast.apart:
         return []
     names, basis = ", ".join(forecast.apart), next(iter(forecast.apart.values()))
     return [f"{names}: outside the space, so predicted from {PREDICTION_SOURCES[basis]}."]
 
 
-def _measured(outcome: Outcome, q: TargetMetric) -> list[str]:
+def _measurement_notes(outcome: Outcome, q: TargetMetric) -> list[str]:
     assert q.target is not None
-    found = [r.measured[q.name] for r in outcome.front if q.name in r.measured]
+    measured = [r.measured[q.name] for r in outcome.front if q.name in r.measured]
     lines = []
-    if found:
+    if measured:
         threads = q.target.conditions.threads
         thread = f", {threads} CPU thread{'s' * (threads > 1)}" if threads else ""
+        status = _describe_status(Counter(m.status for m in measured))
         lines.append(
             f"{q.metric.heading} measured: on this machine, {q.target.label}{thread}, median of "
-            f"runs in turns with smt_t{_status(Counter(m.status for m in found))}; compare rows, "
-            "not machines."
+            f"runs in turns with smt_t{status}; compare rows, not machines."
         )
     error = outcome.prediction_errors.get(q.name)
     if error is not None:
@@ -82,14 +82,14 @@ def _measured(outcome: Outcome, q: TargetMetric) -> list[str]:
     return lines
 
 
-def _status(counts: Counter[str]) -> str:
+def _describe_status(counts: Counter[str]) -> str:
     poor = {word: n for word, n in counts.items() if word != "ok"}
     words = ", ".join(f"{n} {word}" for word, n in poor.items())
     return f" (of {counts.total()}: {words})" if poor else ""
 
 
-def _budget(outcome: Outcome, q: TargetMetric) -> list[str]:
-    """What is known of the limits on one quantity: measured, or only predicted."""
+def _constraint_notes(outcome: Outcome, q: TargetMetric) -> list[str]:
+    """Whether the constraints on one metric are met: by measurement, or only by prediction."""
     lines = []
     for limit in (x for x in outcome.problem.constraints if x.target_metric == q):
         timed = [r for r in outcome.front if q.name in r.measured]

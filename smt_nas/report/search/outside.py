@@ -18,7 +18,7 @@ _EDGES = {
     "mlp_ratio": "FFN ratio",
     "attention_ratio": "attention",
 }
-_MOST, _NAMED = 6, 8  # features, and members of each, that are told; the JSON has all
+_MOST, _NAMED = 6, 8  # features, and members of each, that are named; the JSON has all
 
 
 def outside_notes(members: Sequence[Result]) -> list[str]:
@@ -26,8 +26,8 @@ def outside_notes(members: Sequence[Result]) -> list[str]:
     by_feature: dict[str, list[tuple[str, Beyond]]] = {}
     leaving = set()
     for r in members:
-        for found in beyond(r.arch):
-            by_feature.setdefault(found.feature, []).append((r.name, found))
+        for exceeded in beyond(r.arch):
+            by_feature.setdefault(exceeded.feature, []).append((r.name, exceeded))
             leaving.add(r.name)
     if not by_feature:
         return []
@@ -38,9 +38,9 @@ def outside_notes(members: Sequence[Result]) -> list[str]:
     ordered = sorted(by_feature.values(), key=lambda rows: -max(b.widths for _, b in rows))
     for rows in ordered[:_MOST]:
         first = rows[0][1]
-        told = ", ".join(f"{name} ({b.value:.3g})" for name, b in rows[:_NAMED])
-        told += f" and {len(rows) - _NAMED} others" if len(rows) > _NAMED else ""
-        lines.append(f"  {first.words}, bench {first.low:.3g} to {first.high:.3g}: {told}")
+        names = ", ".join(f"{name} ({b.value:.3g})" for name, b in rows[:_NAMED])
+        names += f" and {len(rows) - _NAMED} others" if len(rows) > _NAMED else ""
+        lines.append(f"  {first.words}, bench {first.low:.3g} to {first.high:.3g}: {names}")
     if len(ordered) > _MOST:
         lines.append(f"  and {len(ordered) - _MOST} other features; --json has them.")
     return lines
@@ -50,20 +50,20 @@ def edge_notes(space: SearchSpace, members: Sequence[Result]) -> list[str]:
     """Options at whose least or greatest value every member lies: there the space is the limit."""
     if len(members) < _FRONT:
         return []
-    found = []
+    edges = []
     for i, options in enumerate(space.config.stages):
         for field, words in _EDGES.items():
             values = sorted(getattr(options, field))
             for edge in {values[0], values[-1]} if len(values) > 1 else ():
                 if all(getattr(r.arch.stages[i], field) == edge for r in members):
-                    found.append(
+                    edges.append(
                         f"{words} of stage {i + 1} is {edge:g} (of {values[0]:g}..{values[-1]:g})"
                     )
-    if not found:
+    if not edges:
         return []
-    return [f"At an edge of the space in all {len(members)} members: {', '.join(found)}."]
+    return [f"At an edge of the space in all {len(members)} members: {', '.join(edges)}."]
 
 
 def outside_document(r: Result) -> dict[str, Any]:
     """All features of a network that lie outside, the farthest first."""
-    return {"outside": [asdict(found) for found in beyond(r.arch)]}
+    return {"outside": [asdict(exceeded) for exceeded in beyond(r.arch)]}
