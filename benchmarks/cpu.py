@@ -25,7 +25,7 @@ from smt_nas.devices.device import hardware_of
 from smt_nas.devices.kernels import kernels
 from smt_nas.devices.registry import load_sheet
 from smt_nas.models.part_modules import trace_part
-from tools.roofline_fit import CPU_GUESSES, HOST, Sample, fit, joined
+from tools.roofline_fit import CPU_GUESSES, HOST, Sample, concatenate, fit_roofline
 
 PROFILES = Path(__file__).resolve().parents[1] / "profiles"
 DEVICE, SPACES = "epyc_zen3_2cpu", ("smt_micro", "smt")
@@ -39,7 +39,7 @@ def main() -> None:
     samples = [_sample(space) for space in SPACES]
     unseen = []
     for i, space in enumerate(SPACES):
-        found = fit([s for j, s in enumerate(samples) if j != i], guesses=CPU_GUESSES)
+        found = fit_roofline([s for j, s in enumerate(samples) if j != i], guesses=CPU_GUESSES)
         logs = np.log(found.predict(samples[i]) / samples[i].truth_ms)
         unseen.append(np.abs(logs))
         print(
@@ -62,7 +62,7 @@ def _sample(name: str) -> Sample:
     rows = [r for r in rows if (r["batch"], r["precision"], r["threads"]) == ("1", "fp32", "1")]
     conditions = Conditions(threads=1)
     found = [kernels(trace_part(index[r["part"]]), conditions, gpu=False) for r in rows]
-    table, count, network = joined(found)
+    table, count, network = concatenate(found)
     return Sample(
         device=DEVICE,
         mode="eager",
@@ -79,7 +79,7 @@ def _sample(name: str) -> Sample:
 def _write(samples: list[Sample], half: float) -> None:
     path = PROFILES / "efficiency.json"
     file = json.loads(path.read_text(encoding="utf-8"))
-    found = fit(samples, guesses=CPU_GUESSES)
+    found = fit_roofline(samples, guesses=CPU_GUESSES)
     host = dict.fromkeys(HOST, 0.0)  # a CPU has nothing to launch
     ends = {m: [-round(half, 3), round(half, 3)] for m in ("eager", "compile", "graph")}
     coefficients = found.coefficients | host

@@ -18,7 +18,7 @@ from smt_nas.devices import kernels, roofline
 from smt_nas.devices.kernels import Floats
 from smt_nas.fingerprint import fingerprint
 from tools import roofline_fit
-from tools.roofline_fit import Fitted, Sample
+from tools.roofline_fit import RooflineFit, Sample
 
 GROUPS = 5  # of families
 
@@ -29,16 +29,16 @@ def group_of(name: str) -> int:
 
 
 @functools.cache
-def without(device: str, group: int | None = None) -> Fitted:
+def without(device: str, group: int | None = None) -> RooflineFit:
     """Fitted on all networks and operators but those of a device (and of a group of families)."""
 
-    def make() -> Fitted:
+    def make() -> RooflineFit:
         samples = [s for s in network_samples().values() if s.device != device]
         if group is not None:
             keep = [np.array([group_of(family(n)) != group for n in s.names]) for s in samples]
             samples = [s.only(k) for s, k in zip(samples, keep, strict=True)]
         start = None if group is None else without(device)
-        return roofline_fit.fit(
+        return roofline_fit.fit_roofline(
             [*samples, *op_samples().values()], start, 30 if start is None else 8
         )
 
@@ -46,29 +46,30 @@ def without(device: str, group: int | None = None) -> Fitted:
 
 
 @functools.cache
-def ops_without(device: str) -> Fitted:
+def ops_without(device: str) -> RooflineFit:
     """Fitted on single operators of all other devices."""
     samples = [s for (_, d), s in op_samples().items() if d != device]
-    return _kept(f"ops.{device}", lambda: roofline_fit.fit(samples))
+    return _kept(f"ops.{device}", lambda: roofline_fit.fit_roofline(samples))
 
 
 @functools.cache
-def without_chips(prefixes: tuple[str, ...]) -> Fitted:
+def without_chips(prefixes: tuple[str, ...]) -> RooflineFit:
     """Fitted on all networks, and on operators of devices whose name starts otherwise."""
     samples = [s for (_, d), s in op_samples().items() if not d.startswith(prefixes)]
     name = f"chips.{'-'.join(prefixes)}"
-    return _kept(name, lambda: roofline_fit.fit([*network_samples().values(), *samples]))
+    return _kept(name, lambda: roofline_fit.fit_roofline([*network_samples().values(), *samples]))
 
 
 @functools.cache
-def of_all() -> Fitted:
+def of_all() -> RooflineFit:
     """Fitted on everything: what is shipped."""
     return _kept(
-        "all", lambda: roofline_fit.fit([*network_samples().values(), *op_samples().values()])
+        "all",
+        lambda: roofline_fit.fit_roofline([*network_samples().values(), *op_samples().values()]),
     )
 
 
-def logs(fitted: Fitted, sample: Sample, known: bool = False) -> Floats:
+def logs(fitted: RooflineFit, sample: Sample, known: bool = False) -> Floats:
     """Log of prediction over truth, (n,)."""
     return np.asarray(np.log(fitted.predict(sample, known) / sample.truth_ms))
 
@@ -87,12 +88,12 @@ def half_width(
     return float(np.interp(0.8, np.cumsum(weight[order]) / weight.sum(), value[order]))
 
 
-def _kept(name: str, make: Callable[[], Fitted]) -> Fitted:
+def _kept(name: str, make: Callable[[], RooflineFit]) -> RooflineFit:
     path = CACHE.parent / "fits" / f"{name}.{_digest()}.pkl"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(pickle.dumps(make()))
-    found: Fitted = pickle.loads(path.read_bytes())
+    found: RooflineFit = pickle.loads(path.read_bytes())
     return found
 
 

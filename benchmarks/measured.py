@@ -24,7 +24,7 @@ from smt_nas.devices.device import hardware_of
 from smt_nas.devices.kernels import CODE, Floats, Kernels, kernels
 from smt_nas.devices.registry import load_sheet
 from smt_nas.fingerprint import fingerprint
-from tools.roofline_fit import Sample, joined
+from tools.roofline_fit import Sample, concatenate
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "benchmarks" / "data"
@@ -143,7 +143,7 @@ def _sample(
     truth_ms: Floats,
     weight: float,
 ) -> Sample:
-    table, count, network = joined(found)
+    table, count, network = concatenate(found)
     return Sample(
         device=device,
         mode=conditions.mode,

@@ -25,9 +25,9 @@ from scipy.stats import t as student
 from smt_nas.arch import PRESETS, Architecture
 from smt_nas.cli import console
 from smt_nas.evaluators import features
+from smt_nas.evaluators.gaussian_process import fit_gaussian_process
 from smt_nas.evaluators.published_agreement import BENCH
-from smt_nas.evaluators.regressors import fit_process
-from smt_nas.evaluators.training_set import Known
+from smt_nas.evaluators.training_set import TrainingSet
 from smt_nas.nasbench.plan import ablation_bases, ablation_variants
 from smt_nas.nasbench.table import Bench, load_bench
 from smt_nas.report.shares import DASH
@@ -125,17 +125,21 @@ def _enlarged(small: Architecture, preset: str) -> Architecture:
 
 def predicted(bench: Bench, networks: list[dict[str, dict[str, Architecture]]]) -> Predicted:
     """What the predictor's Gaussian process expects of every variant, and how sure it is."""
-    known = Known.of(bench)
+    data = TrainingSet.of(bench)
     rows = {
         (i, axis, name): features.of_archs([arch])
         for i, axes in enumerate(networks)
         for axis, variants in axes.items()
         for name, arch in variants.items()
     }
-    low, high = known.features.min(axis=0), known.features.max(axis=0)  # as the predictor clips
+    low, high = (
+        data.features.min(axis=0),
+        data.features.max(axis=0),
+    )  # as the predictor clips
     table = features.compact(np.concatenate(list(rows.values())).clip(low, high))
-    learnt = fit_process(features.compact(known.features), known.top1, known.off)
-    return Predicted(tuple(rows), table, learnt.predict(table)[0], learnt.covariance(table))
+    fitted = fit_gaussian_process(features.compact(data.features), data.top1, data.label_std)
+    mean, covariance = fitted.pipeline.predict(table, return_cov=True)
+    return Predicted(tuple(rows), table, mean, covariance)
 
 
 @dataclass(frozen=True)

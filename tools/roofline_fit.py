@@ -1,4 +1,8 @@
-"""Fitting the roofline's coefficients to measurements: of single operators, of whole networks.
+"""Fit the roofline's coefficients to measurements: of single operators, of whole networks.
+
+    python -m benchmarks.predict --write
+
+fits on everything that is stored there, and writes profiles/efficiency.json.
 
 Residuals are logs of prediction over truth under a robust loss, so that every network counts alike
 and a few odd ones do not pull. Coefficients are drawn towards what physics suggests. A device has
@@ -136,7 +140,7 @@ class Sample:
         return replace(
             self,
             names=tuple(n for n, k in zip(self.names, keep, strict=True) if k),
-            kernels=take(self.kernels, rows),
+            kernels=select_kernels(self.kernels, rows),
             count=self.count[rows],
             network=place[self.network[rows]],
             truth_ms=self.truth_ms[keep],
@@ -145,8 +149,8 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """What a fit found.
+class RooflineFit:
+    """Coefficients and factors.
 
     Attributes:
         coefficients: of the roofline, all of them.
@@ -193,30 +197,30 @@ class _Vector:
         guess = np.log([middle for middle, _ in self.guesses.values()])
         return np.concatenate([guess, np.zeros(len(spread) - len(guess))]), np.array(spread)
 
-    def start(self, found: Fitted | None) -> Floats:
+    def start(self, earlier: RooflineFit | None) -> Floats:
         """Where to start from."""
         x, ends = self.prior[0].copy(), self.ends
-        if found is not None:
-            x[: ends[0]] = np.log([found.coefficients[n] for n in self.guesses])
-            x[ends[0] : ends[1]] = [found.modes.get(m, 0.0) for m in self.modes]
+        if earlier is not None:
+            x[: ends[0]] = np.log([earlier.coefficients[n] for n in self.guesses])
+            x[ends[0] : ends[1]] = [earlier.modes.get(m, 0.0) for m in self.modes]
         return x
 
-    def unpack(self, x: Floats) -> Fitted:
+    def unpack(self, x: Floats) -> RooflineFit:
         own, by_mode, by_device, by_key = np.split(x, self.ends)
         device = dict(zip(self.devices, by_device, strict=True))
-        return Fitted(
+        return RooflineFit(
             {**HOST, **dict(zip(self.guesses, map(float, np.exp(own)), strict=True))},
             dict(zip(self.modes, map(float, by_mode), strict=True)),
             {k: float(device[k[0]] + v) for k, v in zip(self.keys, by_key, strict=True)},
         )
 
 
-def fit(
+def fit_roofline(
     samples: Sequence[Sample],
-    start: Fitted | None = None,
+    start: RooflineFit | None = None,
     rounds: int = 30,
     guesses: Guesses = GUESSES,
-) -> Fitted:
+) -> RooflineFit:
     """Fit every coefficient of `guesses`.
 
     Args:
@@ -232,10 +236,10 @@ def fit(
 
     def residuals(x: Floats) -> Floats:
         now = vector.unpack(x)
-        found = [s.weight * np.log(now.predict(s, known=True) / s.truth_ms) for s in samples]
-        return np.concatenate([*found, PRIOR * (x - middle) / spread])
+        logs = [s.weight * np.log(now.predict(s, known=True) / s.truth_ms) for s in samples]
+        return np.concatenate([*logs, PRIOR * (x - middle) / spread])
 
-    found = least_squares(
+    solution = least_squares(
         residuals,
         vector.start(start),
         loss="soft_l1",
@@ -243,15 +247,15 @@ def fit(
         diff_step=1e-3,
         max_nfev=rounds,
     )
-    return vector.unpack(found.x)
+    return vector.unpack(solution.x)
 
 
-def take(kernels: Kernels, rows: Mask) -> Kernels:
+def select_kernels(kernels: Kernels, rows: Mask) -> Kernels:
     """Some rows of kernels."""
     return Kernels(**{f.name: getattr(kernels, f.name)[rows] for f in fields(Kernels)})
 
 
-def joined(parts: Sequence[Kernels]) -> tuple[Kernels, Floats, Ints]:
+def concatenate(parts: Sequence[Kernels]) -> tuple[Kernels, Floats, Ints]:
     """Kernels of several networks under each other: with how often, and of which network."""
     names = [f.name for f in fields(Kernels) if f.name != "owner"]
     tables, counts, networks = [], [], []

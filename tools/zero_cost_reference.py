@@ -1,6 +1,6 @@
 """Draw the reference sample that standardises the zero-cost score of a space.
 
-    python tools/zero_cost_reference.py smt smt_micro --n 256
+    python -m tools.zero_cost_reference smt smt_micro --n 256
 
 Writes smt_nas/data/reference/SPACE.csv. Run it again only when a measure changes: every stored
 score depends on it.
@@ -18,7 +18,7 @@ import torch
 from smt_nas import SearchSpace, costs
 from smt_nas.evaluators.zero_cost import MEASURES, measure
 
-FOLDER = Path(__file__).resolve().parent.parent / "smt_nas" / "accuracy" / "reference"
+FOLDER = Path(__file__).resolve().parents[1] / "smt_nas" / "data" / "reference"
 
 
 def main() -> None:
@@ -28,7 +28,6 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=256)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    FOLDER.mkdir(exist_ok=True)
     for name in args.spaces:
         space = SearchSpace.load(name)
         archs = space.decode(space.sample(np.random.default_rng(0), args.n))

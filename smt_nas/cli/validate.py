@@ -17,7 +17,7 @@ from smt_nas.evaluators import EVALUATORS, list_evaluators
 if TYPE_CHECKING:
     from smt_nas.arch import Architecture
     from smt_nas.evaluators import Evaluation, Evaluator, EvaluatorChoice
-    from smt_nas.evaluators.validation.validate import Rate
+    from smt_nas.evaluators.validation.validate import Evaluate
 
 Names = Annotated[
     list[str],
@@ -52,7 +52,7 @@ def validate(
     Example: smt-nas validate predictor zero-cost --on smt-bench-mini
     """
     from smt_nas.evaluators import choose_evaluator, make_evaluator
-    from smt_nas.evaluators.validation.validate import validate as judge
+    from smt_nas.evaluators.validation.validate import validate as validate_evaluators
     from smt_nas.nasbench.table import load_bench
     from smt_nas.report.scatter import check_drawable, draw_scatter
     from smt_nas.report.validation import (
@@ -67,20 +67,22 @@ def validate(
     choices = [choose_evaluator(word) for word in dict.fromkeys(evaluators)]
     made = [make_evaluator(choice) for choice in choices]
     bench = load_bench(on)
-    result = judge(made, bench, _rate({c.word: c for c in choices}, timeout, workers), seed)
+    validation = validate_evaluators(
+        made, bench, _evaluate_in_pool({c.word: c for c in choices}, timeout, workers), seed
+    )
     if as_json:
-        console.show_json(validation_document(result))
+        console.show_json(validation_document(validation))
     else:
-        console.show(validation_table(result))
-        console.show_notes(validation_notes(result))
+        console.show(validation_table(validation))
+        console.show_notes(validation_notes(validation))
     if plot is not None:
-        draw_scatter(result, plot)
+        draw_scatter(validation, plot)
         console.say(f"Wrote {plot}")
 
 
-def _rate(
+def _evaluate_in_pool(
     choices: Mapping[str, EvaluatorChoice], timeout: float | None, workers: int | None
-) -> Rate:
+) -> Evaluate:
     """Ask evaluators on all cores, with a bar."""
     from smt_nas.runtime.engine import make_engine
     from smt_nas.runtime.process_pool import default_workers

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from smt_nas.arch import Architecture
 from smt_nas.errors import one_line
 from smt_nas.evaluators.evidence import AnyEvidence
-from smt_nas.evaluators.training_set import Known
+from smt_nas.evaluators.training_set import TrainingSet
 from smt_nas.metrics import Metric, Provenance
 from smt_nas.runtime.progress import ProgressListener
 from smt_nas.space import Genes, SearchSpace
@@ -147,7 +147,7 @@ class BatchEvaluator(Protocol):
 class Fittable(Protocol):
     """An evaluator that learns from networks that were trained."""
 
-    def fit(self, training_set: Known) -> Evaluator:
+    def fit(self, training_set: TrainingSet) -> Evaluator:
         """The same, fitted to these networks instead of what it was fitted to."""
 
 

@@ -30,7 +30,7 @@ from smt_nas.evaluators.evidence import CombinedEvidence
 from smt_nas.evaluators.predictor import Predictor, fit_predictor, shipped_predictor
 from smt_nas.evaluators.probes import fingerprint_by_probes
 from smt_nas.evaluators.published_agreement import bench_agreement, rank_agreement
-from smt_nas.evaluators.training_set import Known
+from smt_nas.evaluators.training_set import TrainingSet
 from smt_nas.metrics import METRICS
 from smt_nas.space import Genes, SearchSpace
 
@@ -130,8 +130,8 @@ class JointEvaluator:
                 agreement=bench_agreement(self.name),
                 without_attention=rank_agreement(WITHOUT),
             )
-        known = own.known
-        return CombinedEvidence(evaluator=self.name, bench=known.name, networks=len(known.top1))
+        bench, networks = own.training_set.name, len(own.training_set.archs)
+        return CombinedEvidence(evaluator=self.name, bench=bench, networks=networks)
 
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
         """Predict each network, with both parts, the interval and the distance from the bench."""
@@ -143,7 +143,7 @@ class JointEvaluator:
         joint = self._add_topology(level, rows, reference.is_small(space.config))
         return Estimate(joint.top1_pct, (joint.high - joint.low) / (2 * NORMAL_80))
 
-    def fit(self, training_set: Known) -> JointEvaluator:
+    def fit(self, training_set: TrainingSet) -> JointEvaluator:
         """The same, its topology fitted to other networks."""
         return JointEvaluator(fit_predictor(training_set), self._attention)
 

@@ -20,10 +20,10 @@ from smt_nas.errors import ConfigError
 from smt_nas.evaluators import features, reference
 from smt_nas.evaluators.base import NORMAL_80, Estimate, Evaluation, call_guarded
 from smt_nas.evaluators.evidence import BenchEvidence
+from smt_nas.evaluators.gaussian_process import GaussianProcess, fit_gaussian_process
 from smt_nas.evaluators.probes import fingerprint_by_probes
 from smt_nas.evaluators.published_agreement import BENCH, bench_agreement
-from smt_nas.evaluators.regressors import FittedRegressor, fit_regressor
-from smt_nas.evaluators.training_set import Known, folds
+from smt_nas.evaluators.training_set import TrainingSet, split_folds
 from smt_nas.metrics import METRICS
 from smt_nas.nasbench.encoding import Input
 from smt_nas.nasbench.table import load_bench
@@ -32,7 +32,6 @@ from smt_nas.space import Genes, SearchSpace
 Floats = NDArray[np.float64]
 
 _INPUT = ("image_size", "num_classes", "in_channels", "stem_stride")  # as a bench says it
-MODEL = "gp"  # of REGRESSORS; chosen by `python -m benchmarks.predictor`
 FEWEST = 30  # networks to learn from: more than the features that are learnt from
 
 
@@ -64,8 +63,7 @@ class Predictor:
     """A regressor fitted on a bench. Made by `fit_predictor`.
 
     Attributes:
-        known: the networks that it was fitted on.
-        model: of REGRESSORS.
+        training_set: the networks that it was fitted on.
         lowest, highest: of each feature among the networks of the bench, (F,).
         regressor: from features to points of top-1.
         trend: coefficients of what costs alone explain; see `_level`.
@@ -74,11 +72,10 @@ class Predictor:
         spread: standard deviation of what costs do not explain, in points.
     """
 
-    known: Known
-    model: str
+    training_set: TrainingSet
     lowest: Floats
     highest: Floats
-    regressor: FittedRegressor
+    regressor: GaussianProcess
     trend: Floats
     seen: tuple[float, float]
     zero: float
@@ -98,7 +95,7 @@ class Predictor:
     @cached_property
     def ranges(self) -> tuple[Floats, Floats]:
         """Of each feature, where networks of the bench have what it tells of; see `features`."""
-        low, high = features.ranges(self.known.features)
+        low, high = features.ranges(self.training_set.features)
         return np.nan_to_num(low, nan=-np.inf), np.nan_to_num(high, nan=np.inf)
 
     @cached_property
@@ -107,11 +104,11 @@ class Predictor:
 
         By least squares, through ten folds. Below 1 where the topology is overfitted.
         """
-        known, topology = self.known, np.empty(len(self.known.top1))
-        for out in folds(known.groups, 0):
-            others = fit_predictor(known.without(out), self.model)
-            topology[out] = others.predict(known.features[out]).topology
-        beyond_costs = known.top1 - _level(known.features) @ self.trend
+        training_set, topology = self.training_set, np.empty(len(self.training_set.top1))
+        for out in split_folds(training_set.groups, 0):
+            others = fit_predictor(training_set.without(out))
+            topology[out] = others.predict(training_set.features[out]).topology
+        beyond_costs = training_set.top1 - _level(training_set.features) @ self.trend
         if np.ptp(topology) == 0:  # nothing was predicted
             return 0.0
         return float(np.polyfit(topology, beyond_costs, 1)[0].clip(0.0, 1.0))
@@ -124,44 +121,43 @@ def _level(rows: Floats) -> Floats:
     return np.column_stack([np.ones(len(rows)), macs, params, macs**2, macs * params, params**2])
 
 
-def fit_predictor(known: Known, model: str = MODEL) -> Predictor:
-    """Fit one of REGRESSORS on networks that were trained.
+def fit_predictor(training_set: TrainingSet) -> Predictor:
+    """Fit on networks that were trained.
 
     Raises:
         ConfigError: they are too few, or all alike.
     """
-    _check(known)
-    rows, small = known.features, features.compact(known.features)
-    regressor = fit_regressor(model, small, known.top1, known.off)
-    trend = np.asarray(np.linalg.lstsq(_level(rows), known.top1, rcond=None)[0], dtype=float)
+    _check(training_set)
+    rows, small = training_set.features, features.compact(training_set.features)
+    regressor = fit_gaussian_process(small, training_set.top1, training_set.label_std)
+    trend = np.asarray(np.linalg.lstsq(_level(rows), training_set.top1, rcond=None)[0], dtype=float)
     topology = regressor.predict(small)[0] - _level(rows) @ trend
     predictor = Predictor(
-        known=known,
-        model=model,
+        training_set=training_set,
         lowest=rows.min(axis=0),
         highest=rows.max(axis=0),
         regressor=regressor,
         trend=trend,
         seen=(float(topology.min()), float(topology.max())),
         zero=0.0,
-        spread=float(np.std(known.top1 - _level(rows) @ trend)),
+        spread=float(np.std(training_set.top1 - _level(rows) @ trend)),
     )
-    small_images = reference.is_small(known.archs[0])
+    small_images = reference.is_small(training_set.archs[0])
     published = features.of_archs([reference.smallest(small_images)])
     return replace(predictor, zero=float(predictor.predict(published).points[0]))
 
 
-def _check(known: Known) -> None:
-    n = len(known.top1)
+def _check(training_set: TrainingSet) -> None:
+    n = len(training_set.top1)
     if n < FEWEST:
         raise ConfigError(
-            f"{known.name}: must have {FEWEST} networks to learn from (got {n}). Build more with "
-            "`smt-nas bench build --n 60`."
+            f"{training_set.name}: must have {FEWEST} networks to learn from (got {n}). Build more "
+            "with `smt-nas bench build --n 60`."
         )
-    if np.ptp(known.top1) == 0:
+    if np.ptp(training_set.top1) == 0:
         raise ConfigError(
-            f"{known.name}: networks must differ in top-1 (got {known.top1[0]:g} % for all). Train "
-            "them longer, or on other data."
+            f"{training_set.name}: networks must differ in top-1 (got {training_set.top1[0]:g} % "
+            "for all). Train them longer, or on other data."
         )
 
 
@@ -175,7 +171,7 @@ def _input_of(space: SearchSpace) -> dict[str, int]:
 @cache
 def shipped_predictor(name: str = BENCH) -> Predictor:
     """The predictor of a shipped bench; the first call takes a second."""
-    return fit_predictor(Known.of(load_bench(name)))
+    return fit_predictor(TrainingSet.of(load_bench(name)))
 
 
 class PredictorEvaluator:
@@ -202,7 +198,7 @@ class PredictorEvaluator:
             StoreError: it is no bench.
         """
         bench = load_bench(name_or_path)
-        return cls(fit_predictor(Known.of(bench)), bench.card.input)
+        return cls(fit_predictor(TrainingSet.of(bench)), bench.card.input)
 
     @property
     def predictor(self) -> Predictor:
@@ -220,8 +216,8 @@ class PredictorEvaluator:
         own = self._predictor
         if own is None:
             return BenchEvidence(evaluator=self.name, agreement=bench_agreement(self.name))
-        known = own.known
-        return BenchEvidence(evaluator=self.name, bench=known.name, networks=len(known.top1))
+        bench, networks = own.training_set.name, len(own.training_set.archs)
+        return BenchEvidence(evaluator=self.name, bench=bench, networks=networks)
 
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
         """Predict each network, with its 80 % interval and its distance from the bench."""
@@ -232,7 +228,7 @@ class PredictorEvaluator:
         prediction = self.predictor.predict(features.of_genes(space, genes))
         return Estimate(prediction.points, prediction.std)
 
-    def fit(self, training_set: Known) -> PredictorEvaluator:
+    def fit(self, training_set: TrainingSet) -> PredictorEvaluator:
         """The same, fitted on other networks.
 
         Its figures are of their top-1 itself, so that several of these can be compared.
@@ -251,9 +247,9 @@ class PredictorEvaluator:
             has = getattr(self._input, field)
             if has != wants:
                 raise ConfigError(
-                    f"{self.predictor.known.name}: must be of the input of space {space.name}, "
-                    f"{field} {wants} (got {has}). Build a bench of that space with `smt-nas bench "
-                    f"build --space {space.name}`."
+                    f"{self.predictor.training_set.name}: must be of the input of space "
+                    f"{space.name}, {field} {wants} (got {has}). Build a bench of that space with "
+                    f"`smt-nas bench build --space {space.name}`."
                 )
 
     def _evaluate(self, arch: Architecture) -> Evaluation:

@@ -66,12 +66,6 @@ def networks() -> int:
     return int(_document().get("networks", 0))
 
 
-def ceiling_tau() -> float | None:
-    """Seed-to-seed tau of the shipped bench; None where it is not known."""
-    tau: float | None = _document().get("ceiling")
-    return tau
-
-
 @cache
 def _all() -> dict[str, RankAgreement]:
     return {name: RankAgreement(**row) for name, row in _document().get("rows", {}).items()}

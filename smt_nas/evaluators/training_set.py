@@ -1,4 +1,4 @@
-"""`Known`: the networks of a bench, each once, with what they were trained to."""
+"""`TrainingSet`: the networks of a bench, each once, with what they were trained to."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LARGEST = 0.75  # quantile of MACs above which a network is one of the largest
 
 
 @dataclass(frozen=True)
-class Known:
+class TrainingSet:
     """The networks of a bench, each once.
 
     Attributes:
@@ -47,30 +47,30 @@ class Known:
     noise: float
 
     @classmethod
-    def of(cls, bench: Bench) -> Known:
+    def of(cls, bench: Bench) -> TrainingSet:
         """The networks of a bench."""
         first = [rows[0] for rows in bench.networks.values()]
         archs = tuple(row.arch for row in first)
-        found = [costs.of(arch) for arch in archs]
-        names = [_group(row.group, row.arch.key) for row in first]
+        network_costs = [costs.of(arch) for arch in archs]
+        names = [_group_name(row.group, row.arch.key) for row in first]
         return cls(
             name=f"bench {bench.name}",
             archs=archs,
             top1=np.array([100 * bench.top1(key) for key in bench.networks]),
             groups=np.unique(names, return_inverse=True)[1],
             features=features.of_archs(archs),
-            macs=np.array([float(c.macs) for c in found]),
-            params=np.array([float(c.params) for c in found]),
+            macs=np.array([float(c.macs) for c in network_costs]),
+            params=np.array([float(c.params) for c in network_costs]),
             seeds=np.array([len(rows) for rows in bench.networks.values()]),
-            noise=seed_noise(bench),
+            noise=estimate_seed_noise(bench),
         )
 
-    def without(self, out: Bools) -> Known:
+    def without(self, out: Bools) -> TrainingSet:
         """The same less the networks of a mask (n,)."""
         name = f"{self.name} less {int(out.sum())} networks held out"
-        return replace(self.drawn(np.flatnonzero(~out)), name=name)
+        return replace(self.take(np.flatnonzero(~out)), name=name)
 
-    def drawn(self, at: NDArray[np.int64]) -> Known:
+    def take(self, at: NDArray[np.int64]) -> TrainingSet:
         """Networks by their numbers (m,), which may come more than once."""
         return replace(
             self,
@@ -84,7 +84,7 @@ class Known:
         )
 
     @property
-    def off(self) -> Floats:
+    def label_std(self) -> Floats:
         """Standard deviation of each top-1 about the expected one, by chance, in points, (n,).
 
         0 where the noise is not known.
@@ -97,7 +97,7 @@ class Known:
         return np.asarray(self.macs > np.quantile(self.macs, _LARGEST))
 
 
-def folds(groups: NDArray[np.int64], seed: int) -> list[Bools]:
+def split_folds(groups: NDArray[np.int64], seed: int) -> list[Bools]:
     """Ten parts, or one a group where they are fewer, that leave no group divided: masks (n,).
 
     Raises:
@@ -114,7 +114,7 @@ def folds(groups: NDArray[np.int64], seed: int) -> list[Bools]:
     return [fold[of] == f for f in range(min(n, FOLDS))]
 
 
-def seed_noise(bench: Bench) -> float:
+def estimate_seed_noise(bench: Bench) -> float:
     """Standard deviation among the seeds of a network, in points, beside what they do to all.
 
     0 where the networks with two seeds are too few to tell it from what seeds do to all.
@@ -129,7 +129,7 @@ def seed_noise(bench: Bench) -> float:
     return float(np.sqrt(squares / free)) if free > 0 else 0.0
 
 
-def _group(group: str, key: str) -> str:
+def _group_name(group: str, key: str) -> str:
     """The base of an ablation; any other network is alone."""
     axis, _, rest = group.partition(":")
     return f"base {rest.partition(':')[0]}" if axis in ("heads", "mixers") else key

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from smt_nas.errors import ConfigError
-from smt_nas.evaluators.validation.validate import BASELINES, Judged, Validation
+from smt_nas.evaluators.validation.validate import BASELINES, EvaluatorScore, Validation
 from smt_nas.files import check_writable, write_atomic
 from smt_nas.runtime.imports import import_optional
 
@@ -44,17 +44,17 @@ def draw_scatter(validation: Validation, path: Path) -> None:
     write_atomic(path, draw(validation, rows))
 
 
-def _make_title(row: Judged) -> str:
+def _make_title(row: EvaluatorScore) -> str:
     tau, band = row.agreement.kendall.value, row.agreement.in_band.value
     words = [f"{t:.2f}" if t is not None else "-" for t in (tau, band)]
-    held = ", held out" if row.learnt else ""
+    held = ", held out" if row.held_out else ""
     return f"{row.name}{held}: tau {words[0]}, at equal MACs {words[1]}"
 
 
-def _draw_page(validation: Validation, rows: Sequence[Judged]) -> str:
+def _draw_page(validation: Validation, rows: Sequence[EvaluatorScore]) -> str:
     subplots = _import_library("plotly.subplots")
     objects = _import_library("plotly.graph_objects")
-    trained = validation.known
+    trained = validation.training_set
     down, across = _arrange_panels(rows)
     figure = subplots.make_subplots(
         rows=down, cols=across, subplot_titles=[_make_title(row) for row in rows]
@@ -89,7 +89,7 @@ def _draw_page(validation: Validation, rows: Sequence[Judged]) -> str:
     return text
 
 
-def _arrange_panels(rows: Sequence[Judged]) -> tuple[int, int]:
+def _arrange_panels(rows: Sequence[EvaluatorScore]) -> tuple[int, int]:
     """Panels down and across."""
     across = min(_COLUMNS, max(1, len(rows)))
     return max(1, -(-len(rows) // across)), across
@@ -116,9 +116,9 @@ def _make_colour_bar(mmacs: Any) -> dict[str, Any]:
     }
 
 
-def _draw_picture(validation: Validation, rows: Sequence[Judged]) -> bytes:
+def _draw_picture(validation: Validation, rows: Sequence[EvaluatorScore]) -> bytes:
     figures, colors = _import_library("matplotlib.figure"), _import_library("matplotlib.colors")
-    trained = validation.known
+    trained = validation.training_set
     down, across = _arrange_panels(rows)
     size = (1.2 * _INCHES * across, _INCHES * down)
     figure = figures.Figure(figsize=size, layout="constrained")

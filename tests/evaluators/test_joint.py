@@ -8,7 +8,7 @@ from smt_nas.arch import PRESETS, SMALL_PRESETS
 from smt_nas.evaluators import capacity, features, reference
 from smt_nas.evaluators.joint import JointEvaluator, add_topology
 from smt_nas.evaluators.predictor import fit_predictor, shipped_predictor
-from smt_nas.evaluators.training_set import Known
+from smt_nas.evaluators.training_set import TrainingSet
 from smt_nas.space import SearchSpace
 from tests.fakes.benches import bench
 
@@ -17,7 +17,7 @@ SMT = SearchSpace.load("smt")
 
 @pytest.fixture(scope="module")
 def predictor():
-    known = Known.of(bench(160))
+    known = TrainingSet.of(bench(160))
     return fit_predictor(known)
 
 
@@ -54,7 +54,7 @@ def test_a_better_topology_than_the_published_one_is_worth_its_weight(predictor)
 
 
 def test_a_deviation_of_the_topology_weighs_as_one_of_what_capacity_leaves_open(predictor):
-    known = Known.of(bench(160))
+    known = TrainingSet.of(bench(160))
     level = capacity.capacity(*np.full((3, 160), 1e9))
     effect = add_topology(level, known.features, predictor, small=True).topology
     assert effect.std() == pytest.approx(capacity.spread(), rel=0.25)
@@ -114,7 +114,7 @@ def test_what_it_likes_best_is_no_corner():
 
 
 def test_learnt_anew_it_uses_what_it_was_taught(genes):
-    known = Known.of(bench(160, rule=lambda arch: 0.8 - 0.02 * len(arch.stages[0].kernels)))
+    known = TrainingSet.of(bench(160, rule=lambda arch: 0.8 - 0.02 * len(arch.stages[0].kernels)))
     few, many = (
         PRESETS["smt_t"].model_copy(
             update={

@@ -9,7 +9,7 @@ import pytest
 from smt_nas import costs
 from smt_nas.errors import ConfigError, StoreError, UnknownName
 from smt_nas.evaluators.function import ReplayEvaluator
-from smt_nas.evaluators.training_set import Known
+from smt_nas.evaluators.training_set import TrainingSet
 from smt_nas.files import shipped
 from smt_nas.nasbench.encoding import decode_arch, encode_arch
 from smt_nas.nasbench.plan import plan_networks
@@ -63,7 +63,7 @@ def test_costs_of_the_table_are_those_of_the_network():
 
 def test_a_network_is_known_once_by_the_mean_of_its_seeds():
     found = bench(10, seeds=3)
-    known = Known.of(found)
+    known = TrainingSet.of(found)
     assert len(known.archs) == 10 < len(found.rows)
     effect = found.seed_effects
     of_first = [
@@ -81,8 +81,8 @@ def test_what_a_seed_does_to_all_does_not_tell_networks_apart():
         for r in made
     ]
     plain, shifted = (replace(bench(1), rows=tuple(r)) for r in (made, worse))
-    np.testing.assert_allclose(Known.of(shifted).top1, Known.of(plain).top1)
-    archs = Known.of(plain).archs
+    np.testing.assert_allclose(TrainingSet.of(shifted).top1, TrainingSet.of(plain).top1)
+    archs = TrainingSet.of(plain).archs
     looked_up = [
         [e.value for e in ReplayEvaluator.of_bench(b).evaluate(archs)] for b in (plain, shifted)
     ]
@@ -97,8 +97,8 @@ def test_a_first_seed_that_is_missing_is_no_other_seed():
 
 
 def test_the_noise_of_a_training_is_found_from_the_seeds():
-    assert Known.of(bench(100, noise=0.004, seeds=3)).noise == pytest.approx(0.4, rel=0.25)
-    assert Known.of(bench(10)).noise == 0
+    assert TrainingSet.of(bench(100, noise=0.004, seeds=3)).noise == pytest.approx(0.4, rel=0.25)
+    assert TrainingSet.of(bench(10)).noise == 0
 
 
 def test_it_is_a_problem_for_searches():

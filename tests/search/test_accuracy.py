@@ -11,7 +11,7 @@ from smt_nas import search
 from smt_nas.errors import ConfigError
 from smt_nas.evaluators import features, published_agreement
 from smt_nas.evaluators.predictor import PredictorEvaluator, fit_predictor
-from smt_nas.evaluators.training_set import Known
+from smt_nas.evaluators.training_set import TrainingSet
 from smt_nas.report.evidence import describe_evidence
 from smt_nas.report.search.front import as_document, front_notes, front_table
 from smt_nas.report.search.outside import edge_notes
@@ -25,7 +25,7 @@ ASKED = {"space": "smt_micro", "budgets": ("15MMACs",), "verify": False}
 
 @pytest.fixture(scope="module")
 def rater():
-    known = Known.of(bench(160))
+    known = TrainingSet.of(bench(160))
     return PredictorEvaluator(fit_predictor(known))
 
 

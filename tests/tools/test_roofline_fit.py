@@ -7,7 +7,7 @@ from smt_nas.conditions import Conditions
 from smt_nas.costs.ops import Op
 from smt_nas.devices.kernels import kernels
 from smt_nas.devices.roofline import Hardware
-from tools.roofline_fit import GUESSES, HOST, Sample, fit, joined
+from tools.roofline_fit import GUESSES, HOST, Sample, concatenate, fit_roofline
 
 TRUE = {**HOST, **{name: guess for name, (guess, _) in GUESSES.items()}} | {
     "bytes_elementwise": 0.7,
@@ -35,7 +35,7 @@ def network(rng):
 
 def sample(device, factor, seed):
     rng = np.random.default_rng(seed)
-    table, count, index = joined([network(rng) for _ in range(30)])
+    table, count, index = concatenate([network(rng) for _ in range(30)])
     names = tuple(map(str, range(30)))
     blank = Sample(
         device, "eager", names, HARDWARE[device], table, count, index, np.ones(30), np.ones(30)
@@ -49,7 +49,7 @@ SAMPLES = [sample("a", 1.1, 0), sample("b", 0.9, 1)]
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fit(SAMPLES)
+    return fit_roofline(SAMPLES)
 
 
 def test_predictions_are_those_of_the_truth(fitted):
@@ -70,10 +70,10 @@ def test_what_no_data_speaks_of_stays_as_guessed(fitted):
 
 def test_equal_kernels_of_a_network_are_counted_once():
     one = network(np.random.default_rng(5))
-    table, count, index = joined([one, one])
+    table, count, index = concatenate([one, one])
     assert len(table) == 24 and set(count) == {1.0} and list(np.unique(index)) == [0, 1]
     ops = [Op("", "", "copy", 0, 8, 8)] * 3
-    _, count, _ = joined([kernels(ops, Conditions())])
+    _, count, _ = concatenate([kernels(ops, Conditions())])
     assert list(count) == [3]
 
 

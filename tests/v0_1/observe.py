@@ -24,7 +24,7 @@ from smt_nas.devices.device import load_device
 from smt_nas.devices.measured_table import find_table, load_table
 from smt_nas.devices.registry import load_sheet, sheet_names
 from smt_nas.evaluators import make_evaluator
-from smt_nas.evaluators.training_set import Known, folds
+from smt_nas.evaluators.training_set import TrainingSet, split_folds
 from smt_nas.nasbench.build import labels_digest
 from smt_nas.nasbench.plan import plan_networks
 from smt_nas.nasbench.table import load_bench
@@ -93,8 +93,10 @@ def digests():
         "bench": {
             "space": bench.card.space_digest,
             "keys_sha256": sha256("\n".join(bench.networks).encode()),
-            "noise": Known.of(bench).noise,
-            "folds_sha256": sha256(np.array(folds(Known.of(bench).groups, 0)).tobytes()),
+            "noise": TrainingSet.of(bench).noise,
+            "folds_sha256": sha256(
+                np.array(split_folds(TrainingSet.of(bench).groups, 0)).tobytes()
+            ),
         },
         "bench_plan": [[p.arch.key, p.group, list(p.seeds)] for p in first],
         "digits": labels_digest(load_source("digits")),

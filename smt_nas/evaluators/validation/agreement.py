@@ -20,8 +20,13 @@ from numpy.typing import ArrayLike
 
 from smt_nas.errors import ConfigError
 from smt_nas.evaluators.validation import rank_statistics
-from smt_nas.evaluators.validation.bootstrap import Estimate, apart, estimate, number, resampled
-from smt_nas.evaluators.validation.rank_statistics import Bools, Floats, signs
+from smt_nas.evaluators.validation.bootstrap import (
+    BootstrapEstimate,
+    default_groups,
+    draw_weights,
+    summarise,
+)
+from smt_nas.evaluators.validation.rank_statistics import Bools, Floats, pairwise_signs
 
 BAND = 0.10  # MACs that count as equal: the larger at most 10 % above the smaller
 TOP = 10
@@ -36,21 +41,21 @@ class Agreement:
 
     Attributes:
         kendall, spearman: over all networks; tau-b.
-        in_band: `in_band_tau`; the one that MACs alone cannot win.
-        partial: `partial_tau` given MACs and params; undefined where one of them is the figure.
-        top_recall: of the best ten.
-        regret: `equal_macs_regret`, in the unit of truth.
+        in_band: tau-b over pairs of networks of about equal MACs, which MACs alone cannot win.
+        partial: tau-b given MACs and params; undefined where one of them is the figure.
+        top_recall: share of the best ten by truth that are among the best ten by figures.
+        regret: what picking by figure costs at equal MACs, in the unit of truth.
         n: networks compared.
         pairs: of those, in band.
         failed: networks left out, for want of a figure (or of a truth).
     """
 
-    kendall: Estimate
-    spearman: Estimate
-    in_band: Estimate
-    partial: Estimate
-    top_recall: Estimate
-    regret: Estimate
+    kendall: BootstrapEstimate
+    spearman: BootstrapEstimate
+    in_band: BootstrapEstimate
+    partial: BootstrapEstimate
+    top_recall: BootstrapEstimate
+    regret: BootstrapEstimate
     n: int
     pairs: int
     failed: int
@@ -60,77 +65,13 @@ class Agreement:
 class Taus:
     """Tau-b overall and in band, of n networks that make `pairs` pairs in band."""
 
-    kendall: Estimate
-    in_band: Estimate
+    kendall: BootstrapEstimate
+    in_band: BootstrapEstimate
     n: int
     pairs: int
 
 
-def kendall(figures: ArrayLike, truth: ArrayLike) -> float | None:
-    """Kendall's tau-b (Kendall 1945) of figures (n,) and truth (n,)."""
-    x, y = _finite(figures, truth)
-    return number(rank_statistics.tau(signs(x), signs(y), _once(x)))
-
-
-def spearman(figures: ArrayLike, truth: ArrayLike) -> float | None:
-    """Spearman's rho of figures (n,) and truth (n,); ties have the mean of their ranks."""
-    x, y = _finite(figures, truth)
-    return number(rank_statistics.rho(signs(x), signs(y), _once(x)))
-
-
-def in_band_tau(
-    figures: ArrayLike, truth: ArrayLike, macs: ArrayLike, share: float = BAND
-) -> tuple[float | None, int]:
-    """Tau-b over the pairs whose larger MACs are at most 1 + share times the smaller.
-
-    (concordant - discordant) / sqrt(pairs untied in figures * pairs untied in truth), all in band.
-
-    Returns: tau, and the number of pairs in band, tied ones included.
-    """
-    x, y, macs = _finite(figures, truth, macs)
-    band = rank_statistics.in_band(macs, share)
-    return number(rank_statistics.tau(signs(x), signs(y), _once(x), band)), _pairs(band)
-
-
-def partial_tau(figures: ArrayLike, truth: ArrayLike, controls: ArrayLike) -> float | None:
-    """Tau-b of what controls (n, k) leave of figures (n,) and of truth (n,).
-
-    Each column becomes normal scores of its ranks (van der Waerden 1952), so only orders count and
-    log-MACs are MACs; figures and truth are regressed on a quadratic in the controls; tau-b is
-    taken of the residuals. The formula on taus (Kendall 1942) is not used: independence given the
-    controls does not make it 0 (Korn 1984). Two normal variables that each correlate by 0.9 with
-    the control, and by it alone, give 0.19 there, and 0 here.
-
-    Figures that are a monotone function of a control leave nothing: None. So do fewer networks than
-    two per term of the quadratic.
-    """
-    x, y, *given = map(signs, _finite(figures, truth, *np.asarray(controls, float).T))
-    return number(rank_statistics.partial_tau(x, y, given, _once(x)))
-
-
-def top_recall(figures: ArrayLike, truth: ArrayLike, k: int = TOP) -> float | None:
-    """Share of the k best by truth that are among the k best by figures.
-
-    Expected, where ties at either edge are broken by lot. None where there are no more than k.
-    """
-    x, y = _finite(figures, truth)
-    return number(rank_statistics.recall(signs(x), signs(y), _once(x), k))
-
-
-def equal_macs_regret(
-    figures: ArrayLike, truth: ArrayLike, macs: ArrayLike, share: float = BAND
-) -> float | None:
-    """What picking by figure costs at equal MACs, in the unit of truth.
-
-    Each network is the centre of a band: itself and those in band with it. The regret of the band
-    is its best truth less the truth of its highest figure (the mean, where several are highest);
-    the result is the mean over bands of three or more. None where there is none.
-    """
-    x, y, macs = _finite(figures, truth, macs)
-    return number(rank_statistics.regret(x, y, rank_statistics.in_band(macs, share), _once(x)))
-
-
-def agreement(
+def measure_agreement(
     figures: ArrayLike,
     truth: ArrayLike,
     macs: ArrayLike,
@@ -154,25 +95,29 @@ def agreement(
         ConfigError: fewer than three networks have a figure, or all of those the same truth, or
             they are too many.
     """
-    x, y, macs, params, groups = _finite(figures, truth, macs, params, apart(groups, figures))
+    x, y, macs, params, groups = _drop_failed(
+        figures, truth, macs, params, default_groups(groups, figures)
+    )
     failed = np.size(figures) - x.size
-    _check(y, failed)
-    w = resampled(groups, resamples, rng)
-    s, t, band = signs(x), signs(y), rank_statistics.in_band(macs, BAND)
+    _check_truth(y, failed)
+    w = draw_weights(groups, resamples, rng)
+    s, t, band = pairwise_signs(x), pairwise_signs(y), rank_statistics.pairs_in_band(macs, BAND)
     return Agreement(
-        kendall=estimate(rank_statistics.tau(s, t, w)),
-        spearman=estimate(rank_statistics.rho(s, t, w)),
-        in_band=estimate(rank_statistics.tau(s, t, w, band)),
-        partial=estimate(rank_statistics.partial_tau(s, t, [signs(macs), signs(params)], w)),
-        top_recall=estimate(rank_statistics.recall(s, t, w, TOP)),
-        regret=estimate(rank_statistics.regret(x, y, band, w)),
+        kendall=summarise(rank_statistics.tau(s, t, w)),
+        spearman=summarise(rank_statistics.rho(s, t, w)),
+        in_band=summarise(rank_statistics.tau(s, t, w, band)),
+        partial=summarise(
+            rank_statistics.partial_tau(s, t, [pairwise_signs(macs), pairwise_signs(params)], w)
+        ),
+        top_recall=summarise(rank_statistics.recall(s, t, w, TOP)),
+        regret=summarise(rank_statistics.regret(x, y, band, w)),
         n=x.size,
-        pairs=_pairs(band),
+        pairs=_count_pairs(band),
         failed=failed,
     )
 
 
-def difference(
+def compare_taus(
     figures: ArrayLike,
     other: ArrayLike,
     truth: ArrayLike,
@@ -184,31 +129,32 @@ def difference(
     """Tau of figures (n,) less tau of other figures (n,), on the same networks and resamples.
 
     Only networks with both figures count. An interval clear of 0 is a difference. Arguments are
-    those of `agreement`.
+    those of `measure_agreement`.
 
     Raises:
-        ConfigError: as `agreement`.
+        ConfigError: as `measure_agreement`.
     """
-    a, b, y, macs, groups = _finite(figures, other, truth, macs, apart(groups, figures))
-    _check(y, np.size(figures) - a.size)
-    w = resampled(groups, resamples, rng)
-    t = signs(y)
+    a, b, y, macs, groups = _drop_failed(
+        figures, other, truth, macs, default_groups(groups, figures)
+    )
+    _check_truth(y, np.size(figures) - a.size)
+    w = draw_weights(groups, resamples, rng)
+    t = pairwise_signs(y)
 
-    def less(pairs: Bools | None) -> Floats:
-        return rank_statistics.tau(signs(a), t, w, pairs) - rank_statistics.tau(
-            signs(b), t, w, pairs
-        )
+    def subtract_taus(pairs: Bools | None) -> Floats:
+        one, two = (rank_statistics.tau(pairwise_signs(x), t, w, pairs) for x in (a, b))
+        return one - two
 
-    return taus(less, rank_statistics.in_band(macs, BAND))
+    return summarise_taus(subtract_taus, rank_statistics.pairs_in_band(macs, BAND))
 
 
-def _finite(*columns: ArrayLike) -> list[Floats]:
+def _drop_failed(*columns: ArrayLike) -> list[Floats]:
     """Columns (n,) without the networks that lack an entry in one of them."""
     table = np.array([np.asarray(column, float) for column in columns])
     return list(table[:, np.isfinite(table).all(axis=0)])
 
 
-def _check(truth: Floats, failed: int) -> None:
+def _check_truth(truth: Floats, failed: int) -> None:
     if truth.size < FEWEST:
         raise ConfigError(
             f"agreement: needs figures of {FEWEST} networks or more (got {truth.size},"
@@ -226,14 +172,11 @@ def _check(truth: Floats, failed: int) -> None:
         )
 
 
-def _pairs(band: Bools) -> int:
+def _count_pairs(band: Bools) -> int:
+    """Pairs in a band (n, n), those tied in figures or truth included."""
     return (int(band.sum()) - len(band)) // 2  # each network is in its own band
 
 
-def _once(x: Floats) -> Floats:
-    return np.ones((1, len(x)))
-
-
-def taus(tau: Callable[[Bools | None], Floats], band: Bools) -> Taus:
-    """Of taus (1 + r,) at the weights of `resampled`, over all pairs and over those in band."""
-    return Taus(estimate(tau(None)), estimate(tau(band)), len(band), _pairs(band))
+def summarise_taus(tau: Callable[[Bools | None], Floats], band: Bools) -> Taus:
+    """Of taus (1 + r,) at the weights of `draw_weights`, over all pairs and over those in band."""
+    return Taus(summarise(tau(None)), summarise(tau(band)), len(band), _count_pairs(band))

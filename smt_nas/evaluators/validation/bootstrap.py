@@ -14,7 +14,7 @@ _DEFINED = 0.9  # share of resamples that must define a statistic for it to have
 
 
 @dataclass(frozen=True)
-class Estimate:
+class BootstrapEstimate:
     """A statistic of n networks, with its 95 % bootstrap interval (percentiles, over networks).
 
     None: undefined; for the bounds also where over a tenth of the resamples leave it undefined.
@@ -25,12 +25,12 @@ class Estimate:
     high: float | None
 
 
-def apart(groups: ArrayLike | None, figures: ArrayLike) -> ArrayLike:
-    """The groups (n,), or one for each of the figures (n,)."""
+def default_groups(groups: ArrayLike | None, figures: ArrayLike) -> ArrayLike:
+    """The groups (n,); None: one for each of the figures (n,)."""
     return np.arange(np.size(figures)) if groups is None else groups
 
 
-def resampled(groups: ArrayLike, resamples: int, rng: np.random.Generator) -> Floats:
+def draw_weights(groups: ArrayLike, resamples: int, rng: np.random.Generator) -> Floats:
     """Weights (1 + resamples, n): each network once, then counts of draws with replacement.
 
     What is drawn are groups (n,).
@@ -40,15 +40,15 @@ def resampled(groups: ArrayLike, resamples: int, rng: np.random.Generator) -> Fl
     return np.vstack([np.ones((1, len(of))), drawn[:, of]])
 
 
-def number(values: Floats) -> float | None:
+def first_finite(values: Floats) -> float | None:
     """The first of the values, where it is defined."""
     return float(values[0]) if np.isfinite(values[0]) else None
 
 
-def estimate(values: Floats) -> Estimate:
-    """Of the values (1 + r,) at the weights of `resampled`."""
-    value, drawn = number(values), values[1:][np.isfinite(values[1:])]
+def summarise(values: Floats) -> BootstrapEstimate:
+    """Of the values (1 + r,) at the weights of `draw_weights`."""
+    value, drawn = first_finite(values), values[1:][np.isfinite(values[1:])]
     if value is None or drawn.size < max(1, _DEFINED * (values.size - 1)):
-        return Estimate(value, None, None)
+        return BootstrapEstimate(value, None, None)
     low, high = np.quantile(drawn, _LEVELS)
-    return Estimate(value, float(low), float(high))
+    return BootstrapEstimate(value, float(low), float(high))

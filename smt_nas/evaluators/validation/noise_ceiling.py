@@ -10,14 +10,14 @@ from numpy.typing import ArrayLike
 
 from smt_nas.errors import ConfigError
 from smt_nas.evaluators.validation import rank_statistics
-from smt_nas.evaluators.validation.agreement import BAND, FEWEST, RESAMPLES, Taus, taus
-from smt_nas.evaluators.validation.bootstrap import resampled
-from smt_nas.evaluators.validation.rank_statistics import Bools, Floats, signs
+from smt_nas.evaluators.validation.agreement import BAND, FEWEST, RESAMPLES, Taus, summarise_taus
+from smt_nas.evaluators.validation.bootstrap import draw_weights
+from smt_nas.evaluators.validation.rank_statistics import Bools, Floats, pairwise_signs
 
 _DRAWS = 200
 
 
-def ceiling(
+def estimate_noise_ceiling(
     by_seed: Sequence[Sequence[float | None]],
     macs: ArrayLike,
     rng: np.random.Generator,
@@ -39,12 +39,12 @@ def ceiling(
             f"ceiling: needs {FEWEST} networks trained with two seeds or more (got {kept.sum()})."
             " Train more seeds."
         )
-    seeds, band = seeds[:, kept], rank_statistics.in_band(np.asarray(macs, float)[kept], BAND)
-    w = resampled(np.arange(len(band)), resamples, rng)
-    return taus(lambda pairs: _seed_to_seed(seeds, w, pairs), band)
+    seeds, band = seeds[:, kept], rank_statistics.pairs_in_band(np.asarray(macs, float)[kept], BAND)
+    w = draw_weights(np.arange(len(band)), resamples, rng)
+    return summarise_taus(lambda pairs: _compare_seeds(seeds, w, pairs), band)
 
 
-def at_best(
+def simulate_best(
     truth: ArrayLike, noise: ArrayLike, macs: ArrayLike, rng: np.random.Generator
 ) -> Taus | None:
     """What a figure that knows the expected accuracies would score against those trained.
@@ -60,31 +60,33 @@ def at_best(
 
     Returns: None where the noise is not known.
     """
-    trained, off, macs = (np.asarray(column, float) for column in (truth, noise, macs))
-    if not off.any():
+    trained, label_std, macs = (np.asarray(column, float) for column in (truth, noise, macs))
+    if not label_std.any():
         return None
     size = np.log(macs / macs.mean())
     trend = np.column_stack([np.ones(len(size)), size, size**2])
     level = trend @ np.linalg.lstsq(trend, trained, rcond=None)[0]
-    beyond = trained - level
-    left = np.clip(1 - np.mean(off**2) / max(np.var(beyond), np.finfo(float).tiny), 0, 1)
-    expected = level + np.sqrt(left) * beyond
-    again = expected + off * rng.normal(size=(_DRAWS, len(off)))
-    s, once = signs(expected), np.ones((1, len(off)))
+    residual = trained - level
+    left = np.clip(1 - np.mean(label_std**2) / max(np.var(residual), np.finfo(float).tiny), 0, 1)
+    expected = level + np.sqrt(left) * residual
+    retrained = expected + label_std * rng.normal(size=(_DRAWS, len(label_std)))
+    s, once = pairwise_signs(expected), np.ones((1, len(label_std)))
 
-    def mean_first(pairs: Bools | None) -> Floats:
-        each = np.array([rank_statistics.tau(s, signs(one), once, pairs)[0] for one in again])
+    def put_mean_first(pairs: Bools | None) -> Floats:
+        each = np.array(
+            [rank_statistics.tau(s, pairwise_signs(one), once, pairs)[0] for one in retrained]
+        )
         return np.array([each.mean(), *each])
 
-    return taus(mean_first, rank_statistics.in_band(macs, BAND))
+    return summarise_taus(put_mean_first, rank_statistics.pairs_in_band(macs, BAND))
 
 
-def _seed_to_seed(seeds: Floats, w: Floats, pairs: Bools | None) -> Floats:
+def _compare_seeds(seeds: Floats, w: Floats, pairs: Bools | None) -> Floats:
     """Mean tau (r,) over the pairs of seeds (seeds, n) that define one."""
     each = []
     for a, b in combinations(seeds, 2):
         both = np.isfinite(a) & np.isfinite(b)
-        s, t = (np.nan_to_num(signs(np.where(both, x, np.nan))) for x in (a, b))
+        s, t = (np.nan_to_num(pairwise_signs(np.where(both, x, np.nan))) for x in (a, b))
         each.append(rank_statistics.tau(s, t, w, pairs))
     defined = np.isfinite(each).sum(axis=0)
     return np.where(defined > 0, np.nansum(each, axis=0) / np.maximum(defined, 1), np.nan)

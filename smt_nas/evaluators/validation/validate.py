@@ -1,7 +1,7 @@
 """How far an evaluator can be trusted: its figures beside the trained accuracy of a bench.
 
-Whatever learnt from the bench is judged by figures of networks that were held out: in ten folds,
-and, as the honest test of extrapolation, on the largest quarter after learning from the others.
+What is fitted to the bench is scored by its figures of networks that were held out: in ten folds,
+and, as the honest test of extrapolation, on the largest quarter after fitting to the others.
 The ablations of one base, which differ in one detail only, are in one fold, and are resampled
 together.
 """
@@ -16,14 +16,21 @@ from numpy.typing import NDArray
 
 from smt_nas.arch import Architecture
 from smt_nas.evaluators.base import Composite, Evaluation, Evaluator, Fittable
-from smt_nas.evaluators.training_set import Known, folds
-from smt_nas.evaluators.validation.agreement import FEWEST, Agreement, Taus, agreement, difference
-from smt_nas.evaluators.validation.noise_ceiling import at_best, ceiling
+from smt_nas.evaluators.training_set import TrainingSet, split_folds
+from smt_nas.evaluators.validation.agreement import (
+    FEWEST,
+    RESAMPLES,
+    Agreement,
+    Taus,
+    compare_taus,
+    measure_agreement,
+)
+from smt_nas.evaluators.validation.noise_ceiling import estimate_noise_ceiling, simulate_best
 from smt_nas.nasbench.table import Bench
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Rate = Callable[[Evaluator, Sequence[Architecture]], Sequence[Evaluation]]
+Evaluate = Callable[[Evaluator, Sequence[Architecture]], Sequence[Evaluation]]
 
 BASELINES = ("#params", "#MACs", "random")
 _SECONDS = "seconds"
@@ -31,34 +38,34 @@ REFERENCE = BASELINES[0]  # what every figure must beat
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One figure, judged.
+class EvaluatorScore:
+    """How one figure did.
 
     Attributes:
-        name: evaluator, part of it, or baseline.
+        name: evaluator, component of it, or baseline.
         figures: one a network, (n,); NaN where it failed.
         agreement: with trained accuracy.
-        above: in-band and overall tau, less those of #params; None for #params itself.
-        largest: among the largest quarter of the networks, by MACs; of what learnt, after learning
-            from the others. None where fewer than three of them have a figure.
-        above_largest: the taus of that, less those of #params; None as `above` and `largest`.
-        learnt: it learnt from the bench; its figures are of networks held out.
+        above_params: overall and in-band tau, less those of #params; None for #params itself.
+        largest_quarter: agreement among the largest quarter of the networks, by MACs; of what is
+            fitted, after fitting to the others. None where fewer than three have a figure.
+        largest_above_params: as `above_params`, among that quarter; None also as that.
+        held_out: it was fitted to the bench; its figures are of networks held out.
         seconds: what one network costs, the median; None for baselines.
     """
 
     name: str
     figures: Floats
     agreement: Agreement
-    above: Taus | None
-    largest: Agreement | None
-    above_largest: Taus | None
-    learnt: bool
+    above_params: Taus | None
+    largest_quarter: Agreement | None
+    largest_above_params: Taus | None
+    held_out: bool
     seconds: float | None
 
     @property
     def beats_params(self) -> bool:
         """Whether it orders networks of equal MACs better than #params do, beyond doubt."""
-        return self.above is not None and (self.above.in_band.low or -1.0) > 0
+        return self.above_params is not None and (self.above_params.in_band.low or -1.0) > 0
 
 
 @dataclass(frozen=True)
@@ -67,143 +74,162 @@ class Validation:
 
     Attributes:
         bench: the bench.
-        known: its networks.
-        ceiling: seed-to-seed tau; None where fewer than three networks have two seeds.
-        at_best: what knowing the expected accuracy exactly would score; None as `ceiling`.
-        rows: evaluators and their parts, then the baselines.
+        training_set: its networks.
+        noise_ceiling: seed-to-seed tau; None where fewer than three networks have two seeds.
+        at_best: what knowing the expected accuracy exactly would score; None as `noise_ceiling`.
+        rows: evaluators and their components, then the baselines.
     """
 
     bench: Bench
-    known: Known
-    ceiling: Taus | None
+    training_set: TrainingSet
+    noise_ceiling: Taus | None
     at_best: Taus | None
-    rows: tuple[Judged, ...]
+    rows: tuple[EvaluatorScore, ...]
 
-    def row(self, name: str) -> Judged:
+    def row(self, name: str) -> EvaluatorScore:
         """The row of a figure."""
         return next(row for row in self.rows if row.name == name)
 
-    def beaten(self, name: str) -> bool:
+    def is_beaten(self, name: str) -> bool:
         """Whether another figure is better beyond doubt, over all networks or at equal MACs."""
-        others = (row.name for row in self.rows if row.name not in (name, *BASELINES))
-        gaps = (above(self.known, self.row(other), self.row(name)) for other in others)
+        others = (row for row in self.rows if row.name not in (name, *BASELINES))
+        gaps = (compare_scores(self.training_set, other, self.row(name)) for other in others)
         return any((e.low or -1.0) > 0 for gap in gaps for e in (gap.kendall, gap.in_band))
 
 
-def above(known: Known, row: Judged, other: Judged) -> Taus:
+def compare_scores(data: TrainingSet, row: EvaluatorScore, other: EvaluatorScore) -> Taus:
     """Taus of one figure less those of another, on the networks that have both."""
-    columns = (row.figures, other.figures, known.top1, known.macs)
-    return difference(*columns, np.random.default_rng(0), groups=known.groups)
+    columns = (row.figures, other.figures, data.top1, data.macs)
+    return compare_taus(*columns, np.random.default_rng(0), groups=data.groups)
 
 
 def validate(
-    evaluators: Sequence[Evaluator], bench: Bench, rate: Rate | None = None, seed: int = 0
+    evaluators: Sequence[Evaluator],
+    bench: Bench,
+    evaluate: Evaluate | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> Validation:
-    """Judge evaluators by a bench.
+    """Score evaluators by a bench.
 
     Args:
         evaluators: whose figures are compared with trained accuracy.
         bench: networks that were trained.
-        rate: how those that do not learn are asked; None asks them here.
+        evaluate: how those that are not fitted evaluate; None: in this process.
         seed: of folds, resamples and the random baseline.
+        resamples: that intervals rest on.
 
     Raises:
         ConfigError: too few networks, or all alike; an evaluator fails on nearly all of them.
     """
-    known = Known.of(bench)
-    rows = [row for evaluator in evaluators for row in _rows(evaluator, known, rate or _here, seed)]
-    rng = np.random.default_rng([seed, 0])
-    baselines = (known.params, known.macs, rng.permutation(len(known.top1)).astype(float))
-    for name, figures in zip(BASELINES, baselines, strict=True):
-        rows.append(_judged(name, figures, figures, known, seed))
-    again, rng = _ceiling(bench, known, seed), np.random.default_rng([seed, 4])
-    best = None if again is None else at_best(known.top1, known.off, known.macs, rng)
-    return Validation(bench, known, again, best, tuple(rows))
+    data = TrainingSet.of(bench)
+    scorer = _Scorer(data, seed, resamples)
+    rows = [
+        row
+        for evaluator in evaluators
+        for row in _score_evaluator(evaluator, scorer, evaluate or _evaluate_here)
+    ]
+    lot = np.random.default_rng([seed, 0]).permutation(len(data.top1)).astype(float)
+    for name, figures in zip(BASELINES, (data.params, data.macs, lot), strict=True):
+        rows.append(scorer.score(name, figures, figures))
+    ceiling, rng = _estimate_ceiling(bench, scorer), np.random.default_rng([seed, 4])
+    best = None if ceiling is None else simulate_best(data.top1, data.label_std, data.macs, rng)
+    return Validation(bench, data, ceiling, best, tuple(rows))
 
 
-def _rows(evaluator: Evaluator, known: Known, rate: Rate, seed: int) -> list[Judged]:
-    learns = isinstance(evaluator, Fittable)
+def _score_evaluator(
+    evaluator: Evaluator, scorer: _Scorer, evaluate: Evaluate
+) -> list[EvaluatorScore]:
+    data, fitted = scorer.data, isinstance(evaluator, Fittable)
     if isinstance(evaluator, Fittable):
-        everywhere = _held_out(evaluator, known, folds(known.groups, seed))
-        beyond = _held_out(evaluator, known, [known.large])
+        whole = _predict_held_out(evaluator, data, split_folds(data.groups, scorer.seed))
+        largest = _predict_held_out(evaluator, data, [data.large])
     else:
-        everywhere = beyond = _figures(evaluator, rate(evaluator, known.archs))
-    seconds = float(np.median(everywhere.pop(_SECONDS)))
+        whole = largest = _tabulate(evaluator, evaluate(evaluator, data.archs))
+    seconds = float(np.median(whole.pop(_SECONDS)))
     return [
-        _judged(name, figures, beyond[name], known, seed, learns, seconds)
-        for name, figures in everywhere.items()
+        scorer.score(name, figures, largest[name], fitted, seconds)
+        for name, figures in whole.items()
     ]
 
 
-def _here(evaluator: Evaluator, archs: Sequence[Architecture]) -> Sequence[Evaluation]:
+def _evaluate_here(evaluator: Evaluator, archs: Sequence[Architecture]) -> Sequence[Evaluation]:
     return evaluator.evaluate(archs)
 
 
-def _figures(evaluator: Evaluator, found: Sequence[Evaluation]) -> dict[str, Floats]:
-    """What was said of n networks, (n,), as a whole and by part, and what it cost."""
-    columns: dict[str, list[float | None]] = {evaluator.name: [e.value for e in found]}
-    for part in evaluator.judged_components if isinstance(evaluator, Composite) else ():
-        columns[part] = [e.components.get(part) for e in found]
-    columns[_SECONDS] = [e.seconds for e in found]
+def _tabulate(evaluator: Evaluator, evaluations: Sequence[Evaluation]) -> dict[str, Floats]:
+    """Figures of n networks, (n,), as a whole and by component, and what they cost."""
+    columns: dict[str, list[float | None]] = {evaluator.name: [e.value for e in evaluations]}
+    for name in evaluator.judged_components if isinstance(evaluator, Composite) else ():
+        columns[name] = [e.components.get(name) for e in evaluations]
+    columns[_SECONDS] = [e.seconds for e in evaluations]
     return {name: np.array(values, dtype=float) for name, values in columns.items()}
 
 
-def _held_out(
-    evaluator: Fittable, known: Known, held: Sequence[NDArray[np.bool_]]
+def _predict_held_out(
+    evaluator: Fittable, data: TrainingSet, masks: Sequence[Bools]
 ) -> dict[str, Floats]:
-    """Figures of the networks held out, each time after learning from all others; NaN elsewhere.
+    """Figures of the networks held out, each time after fitting to all others; NaN elsewhere.
 
-    What is learnt anew has a level of its own each time; it is the trained accuracy's.
+    What is fitted anew has a level of its own each time; it is the trained accuracy's.
     """
     whole: dict[str, Floats] = {}
-    for out in held:
-        taught = evaluator.fit(known.without(out))
-        archs = [arch for arch, tested in zip(known.archs, out, strict=True) if tested]
-        for name, figures in _figures(taught, taught.evaluate(archs)).items():
-            whole.setdefault(name, np.full(len(known.archs), np.nan))[out] = figures
+    for out in masks:
+        fitted = evaluator.fit(data.without(out))
+        archs = [arch for arch, tested in zip(data.archs, out, strict=True) if tested]
+        for name, figures in _tabulate(fitted, fitted.evaluate(archs)).items():
+            whole.setdefault(name, np.full(len(data.archs), np.nan))[out] = figures
     return whole
 
 
-def _judged(
-    name: str,
-    figures: Floats,
-    beyond: Floats,
-    known: Known,
-    seed: int,
-    learnt: bool = False,
-    seconds: float | None = None,
-) -> Judged:
-    def alike(figures: Floats, at: Bools) -> Agreement:
-        rng = np.random.default_rng([seed, 2])  # the same resamples for every row
-        columns = (figures[at], known.top1[at], known.macs[at], known.params[at])
-        return agreement(*columns, rng, groups=known.groups[at])
+@dataclass(frozen=True)
+class _Scorer:
+    """Compares figures of networks with what they were trained to, all on the same resamples."""
 
-    def ahead(figures: Floats, at: Bools) -> Taus | None:
-        if name == REFERENCE:
-            return None
-        rng = np.random.default_rng([seed, 3])
-        columns = (figures[at], known.params[at], known.top1[at], known.macs[at])
-        return difference(*columns, rng, groups=known.groups[at])
+    data: TrainingSet
+    seed: int
+    resamples: int
 
-    everywhere, large = np.ones(len(known.top1), dtype=bool), known.large
-    some = np.isfinite(beyond[large]).sum() >= FEWEST and np.ptp(known.top1[large]) > 0
-    return Judged(
-        name=name,
-        figures=figures,
-        agreement=alike(figures, everywhere),
-        above=ahead(figures, everywhere),
-        largest=alike(beyond, large) if some else None,
-        above_largest=ahead(beyond, large) if some else None,
-        learnt=learnt,
-        seconds=seconds,
-    )
+    def score(
+        self,
+        name: str,
+        figures: Floats,
+        largest: Floats,
+        held_out: bool = False,
+        seconds: float | None = None,
+    ) -> EvaluatorScore:
+        """Score figures (n,); those of the largest quarter are in another array, (n,)."""
+        everywhere, large = np.ones(len(figures), dtype=bool), self.data.large
+        some = np.isfinite(largest[large]).sum() >= FEWEST and np.ptp(self.data.top1[large]) > 0
+        params = name == REFERENCE
+        return EvaluatorScore(
+            name=name,
+            figures=figures,
+            agreement=self._measure(figures, everywhere),
+            above_params=None if params else self._compare(figures, everywhere),
+            largest_quarter=self._measure(largest, large) if some else None,
+            largest_above_params=self._compare(largest, large) if some and not params else None,
+            held_out=held_out,
+            seconds=seconds,
+        )
+
+    def _measure(self, figures: Floats, at: Bools) -> Agreement:
+        data, rng = self.data, np.random.default_rng([self.seed, 2])
+        columns = (figures[at], data.top1[at], data.macs[at], data.params[at])
+        return measure_agreement(*columns, rng, self.resamples, data.groups[at])
+
+    def _compare(self, figures: Floats, at: Bools) -> Taus:
+        data, rng = self.data, np.random.default_rng([self.seed, 3])
+        columns = (figures[at], data.params[at], data.top1[at], data.macs[at])
+        return compare_taus(*columns, rng, self.resamples, data.groups[at])
 
 
-def _ceiling(bench: Bench, known: Known, seed: int) -> Taus | None:
+def _estimate_ceiling(bench: Bench, scorer: _Scorer) -> Taus | None:
     """Seed-to-seed tau, where there are seeds to compare."""
     seeds = sorted(bench.seed_effects)
     each = [{row.seed: row.figures["val_top1"] for row in rows} for rows in bench.networks.values()]
-    if sum(len(found) > 1 for found in each) < FEWEST:
+    if sum(len(of_seed) > 1 for of_seed in each) < FEWEST:
         return None
-    by_seed = [[found.get(s) for s in seeds] for found in each]
-    return ceiling(by_seed, known.macs, np.random.default_rng([seed, 2]))
+    by_seed = [[of_seed.get(s) for s in seeds] for of_seed in each]
+    rng = np.random.default_rng([scorer.seed, 2])
+    return estimate_noise_ceiling(by_seed, scorer.data.macs, rng, scorer.resamples)

@@ -14,24 +14,19 @@ from smt_nas.errors import ConfigError
 from smt_nas.evaluators.validation import rank_statistics
 from smt_nas.evaluators.validation.agreement import (
     Agreement,
-    Estimate,
-    agreement,
-    difference,
-    equal_macs_regret,
-    in_band_tau,
-    kendall,
-    partial_tau,
-    spearman,
-    top_recall,
+    compare_taus,
+    measure_agreement,
 )
-from smt_nas.evaluators.validation.noise_ceiling import ceiling
+from smt_nas.evaluators.validation.bootstrap import BootstrapEstimate
+from smt_nas.evaluators.validation.noise_ceiling import estimate_noise_ceiling
+from smt_nas.evaluators.validation.rank_statistics import pairs_in_band, pairwise_signs
 
 FEW = st.lists(  # figures and truth with many ties; MACs some of which are equal to 10 %
     st.tuples(st.integers(0, 4), st.integers(0, 4), st.sampled_from([100, 105, 110, 118, 300])),
     min_size=3,
     max_size=12,
 )
-UNDEFINED = Estimate(None, None, None)
+UNDEFINED = BootstrapEstimate(None, None, None)
 
 
 def rng(seed=0):
@@ -64,6 +59,46 @@ def sample(n, skill, seed):
     truth = 2 * np.log(macs) + gift + 0.3 * draw.normal(size=n)
     figures = np.log(macs) + skill * gift + 0.5 * draw.normal(size=n)
     return figures, truth, macs, macs * np.exp(0.2 * draw.normal(size=n))
+
+
+def once(x):
+    """Each network once: the weights of the sample itself, (1, n)."""
+    return np.ones((1, len(x)))
+
+
+def first(values):
+    return float(values[0]) if isfinite(values[0]) else None
+
+
+def kendall(x, y):
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    return first(rank_statistics.tau(pairwise_signs(x), pairwise_signs(y), once(x)))
+
+
+def spearman(x, y):
+    return first(rank_statistics.rho(pairwise_signs(x), pairwise_signs(y), once(x)))
+
+
+def in_band_tau(x, y, macs, share=0.1):
+    x, y, macs = (np.asarray(v, float) for v in (x, y, macs))
+    band = pairs_in_band(macs, share)
+    tau = rank_statistics.tau(pairwise_signs(x), pairwise_signs(y), once(x), band)
+    return first(tau), int(np.triu(band, 1).sum())
+
+
+def partial_tau(x, y, controls):
+    signs = [pairwise_signs(np.asarray(v, float)) for v in (x, y, *np.asarray(controls).T)]
+    return first(rank_statistics.partial_tau(signs[0], signs[1], signs[2:], once(x)))
+
+
+def top_recall(x, y, k=10):
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    return first(rank_statistics.recall(pairwise_signs(x), pairwise_signs(y), once(x), k))
+
+
+def equal_macs_regret(x, y, macs):
+    x, y, macs = (np.asarray(v, float) for v in (x, y, macs))
+    return first(rank_statistics.regret(x, y, pairs_in_band(macs, 0.1), once(x)))
 
 
 def finite_or_none(x):
@@ -188,9 +223,9 @@ def test_a_resample_is_its_copies():
     x, y, macs = rng(5).integers(1, 12, (3, 30)).astype(float)
     w = rng(6).multinomial(30, np.full(30, 1 / 30), 5).astype(float)
     s, t, band = (
-        rank_statistics.signs(x),
-        rank_statistics.signs(y),
-        rank_statistics.in_band(macs, 0.1),
+        pairwise_signs(x),
+        pairwise_signs(y),
+        pairs_in_band(macs, 0.1),
     )
     for row, tau, in_band, rho in zip(
         w,
@@ -215,7 +250,10 @@ def test_a_resample_is_regressed_anew():
     left = [v - design @ np.linalg.lstsq(design[drawn], v[drawn])[0] for v in scores[:2]]
     expected = stats.kendalltau(*(np.round(v, 8)[drawn] for v in left)).statistic
     found = rank_statistics.partial_tau(
-        rank_statistics.signs(x), rank_statistics.signs(y), [rank_statistics.signs(z)], row[None]
+        pairwise_signs(x),
+        pairwise_signs(y),
+        [pairwise_signs(z)],
+        row[None],
     )
     assert close(float(found[0]), expected)
 
@@ -223,7 +261,7 @@ def test_a_resample_is_regressed_anew():
 def test_a_regret_is_of_the_networks_drawn():
     x, y, macs = np.array([4, 1, 2, 3.0]), np.array([3, 9, 5, 8.0]), np.array([100, 105, 110, 114])
     w = np.array([[1, 1, 1, 1], [2, 1, 1, 3], [0, 2, 1, 1], [2, 2, 0, 0]], float)
-    found = rank_statistics.regret(x, y, rank_statistics.in_band(macs, 0.1), w)
+    found = rank_statistics.regret(x, y, pairs_in_band(macs, 0.1), w)
     np.testing.assert_allclose(found, [19 / 4, 27 / 7, 1, np.nan], rtol=1e-15)
 
 
@@ -233,8 +271,8 @@ def test_intervals_cover_at_their_level():
         gift, *noise = rng(seed).normal(size=(4, 60))
         y, a, b = (sqrt(0.6) * gift + sqrt(0.4) * e for e in noise)
         macs = np.exp(rng(seed).uniform(0, 1, 60))
-        gap = difference(a, b, y, macs, rng(seed), 200)
-        again = ceiling(np.column_stack([a, y]), macs, rng(seed), 200).kendall
+        gap = compare_taus(a, b, y, macs, rng(seed), 200)
+        again = estimate_noise_ceiling(np.column_stack([a, y]), macs, rng(seed), 200).kendall
         hits["difference"] += gap.kendall.low <= 0 <= gap.kendall.high
         hits["ceiling"] += again.low <= true <= again.high
         widths.append(again.high - again.low)
@@ -245,8 +283,11 @@ def test_intervals_cover_at_their_level():
 
 def test_one_generator_one_result():
     data = sample(40, skill=1, seed=9)
-    assert agreement(*data, rng(1), 50) == agreement(*data, rng(1), 50)
-    assert agreement(*data, rng(1), 50).in_band.low != agreement(*data, rng(2), 50).in_band.low
+    assert measure_agreement(*data, rng(1), 50) == measure_agreement(*data, rng(1), 50)
+    assert (
+        measure_agreement(*data, rng(1), 50).in_band.low
+        != measure_agreement(*data, rng(2), 50).in_band.low
+    )
 
 
 # agreement
@@ -254,7 +295,7 @@ def test_one_generator_one_result():
 
 def test_agreement_holds_each_statistic_in_its_interval():
     figures, truth, macs, params = sample(120, skill=1, seed=10)
-    found = agreement(figures, truth, macs, params, rng(), 200)
+    found = measure_agreement(figures, truth, macs, params, rng(), 200)
     tau, pairs = in_band_tau(figures, truth, macs)
     values = {
         "kendall": kendall(figures, truth),
@@ -274,15 +315,15 @@ def test_agreement_holds_each_statistic_in_its_interval():
 
 def test_perfect_random_and_macs():
     _, truth, macs, params = sample(150, skill=1, seed=11)
-    perfect = agreement(truth, truth, macs, params, rng(), 100)
+    perfect = measure_agreement(truth, truth, macs, params, rng(), 100)
     for name in ("kendall", "spearman", "in_band", "partial"):
         assert astuple(getattr(perfect, name)) == pytest.approx((1, 1, 1)), name
     assert perfect.top_recall.value == 1
-    assert perfect.regret == Estimate(0, 0, 0)
-    lot = agreement(rng(12).normal(size=150), truth, macs, params, rng(), 100)
+    assert perfect.regret == BootstrapEstimate(0, 0, 0)
+    lot = measure_agreement(rng(12).normal(size=150), truth, macs, params, rng(), 100)
     for estimate in (lot.kendall, lot.spearman, lot.in_band, lot.partial):
         assert estimate.low < 0 < estimate.high
-    size = agreement(macs, truth, macs, params, rng(), 100)
+    size = measure_agreement(macs, truth, macs, params, rng(), 100)
     assert size.kendall.low > 0.5 > size.in_band.high
     assert size.partial == UNDEFINED
 
@@ -291,13 +332,13 @@ def test_a_failed_network_is_left_out_and_counted():
     figures, truth, macs, params = sample(40, skill=1, seed=13)
     bad = [None if i in (3, 7) else f for i, f in enumerate(figures)]
     kept = np.delete(np.arange(40), [3, 7])
-    found = agreement(bad, truth, macs, params, rng(), 50)
-    alone = agreement(figures[kept], truth[kept], macs[kept], params[kept], rng(), 50)
+    found = measure_agreement(bad, truth, macs, params, rng(), 50)
+    alone = measure_agreement(figures[kept], truth[kept], macs[kept], params[kept], rng(), 50)
     assert (found.n, found.failed) == (38, 2)
     assert astuple(found)[:-1] == astuple(alone)[:-1]
-    gap = difference(bad, figures, truth, macs, rng(), 50)
+    gap = compare_taus(bad, figures, truth, macs, rng(), 50)
     assert gap.n == 38
-    assert gap.kendall == gap.in_band == Estimate(0, 0, 0)
+    assert gap.kendall == gap.in_band == BootstrapEstimate(0, 0, 0)
 
 
 @settings(max_examples=30, deadline=None)
@@ -305,21 +346,21 @@ def test_a_failed_network_is_left_out_and_counted():
 def test_nothing_is_ever_nan(rows):
     x, y, macs = np.array(rows, float).T
     if np.ptp(y) > 0:
-        found = agreement(x, y, macs, macs, rng(), 10)
+        found = measure_agreement(x, y, macs, macs, rng(), 10)
         assert all(finite_or_none(v) for e in astuple(found)[:6] for v in e)
 
 
 def test_constant_figures_say_nothing():
     _, truth, macs, params = sample(40, skill=1, seed=14)
-    found = agreement(np.ones(40), truth, macs, params, rng(), 20)
+    found = measure_agreement(np.ones(40), truth, macs, params, rng(), 20)
     assert [found.kendall, found.spearman, found.in_band, found.partial] == [UNDEFINED] * 4
     assert found.top_recall.value == 0.25
-    gap = difference(np.ones(40), truth, truth, macs, rng(), 20)
+    gap = compare_taus(np.ones(40), truth, truth, macs, rng(), 20)
     assert gap.kendall == gap.in_band == UNDEFINED
 
 
 def test_without_resamples_there_is_no_interval():
-    found = agreement(*sample(40, skill=1, seed=15), rng(), 0)
+    found = measure_agreement(*sample(40, skill=1, seed=15), rng(), 0)
     assert found.kendall.value is not None
     assert found.kendall.low is found.kendall.high is None
 
@@ -335,8 +376,8 @@ def test_without_resamples_there_is_no_interval():
 def test_what_cannot_be_compared_is_one_line(figures, truth, words):
     ones = np.ones(len(truth))
     for compare in (
-        lambda: agreement(figures, truth, ones, ones, rng()),
-        lambda: difference(figures, figures, truth, ones, rng()),
+        lambda: measure_agreement(figures, truth, ones, ones, rng()),
+        lambda: compare_taus(figures, figures, truth, ones, rng()),
     ):
         with pytest.raises(ConfigError) as caught:
             compare()
@@ -349,15 +390,15 @@ def test_what_cannot_be_compared_is_one_line(figures, truth, words):
 
 def test_difference_tells_skill_from_size():
     figures, truth, macs, params = sample(150, skill=1, seed=16)
-    gap = difference(figures, params, truth, macs, rng(), 300)
+    gap = compare_taus(figures, params, truth, macs, rng(), 300)
     one, pairs = in_band_tau(figures, truth, macs)
     other, _ = in_band_tau(params, truth, macs)
     assert close(gap.in_band.value, one - other)
     assert close(gap.kendall.value, kendall(figures, truth) - kendall(params, truth))
     assert gap.in_band.low > 0
     assert gap.pairs == pairs
-    separate = agreement(figures, truth, macs, params, rng(), 300).kendall
-    twin = difference(figures, figures + 0.01 * params, truth, macs, rng(), 300).kendall
+    separate = measure_agreement(figures, truth, macs, params, rng(), 300).kendall
+    twin = compare_taus(figures, figures + 0.01 * params, truth, macs, rng(), 300).kendall
     assert twin.high - twin.low < (separate.high - separate.low) / 2  # paired
 
 
@@ -366,7 +407,7 @@ def test_ceiling_is_the_mean_over_pairs_of_seeds():
     macs = draw.uniform(100, 150, 30)
     table = [tuple(draw.integers(0, 9, n).astype(float)) for n in [1] * 5 + [2] * 10 + [3] * 15]
     table[20] = (5.0, None, 7.0)
-    found = ceiling(table, macs, rng(), 30)
+    found = estimate_noise_ceiling(table, macs, rng(), 30)
     seen = [
         [(i, row[a], row[b]) for i, row in enumerate(table) if len(row) > b and None not in row]
         + ([(20, 5.0, 7.0)] if (a, b) == (0, 2) else [])
@@ -385,5 +426,5 @@ def test_ceiling_is_the_mean_over_pairs_of_seeds():
 def test_ceiling_needs_seeds():
     for table in ([(1.0,)] * 9, [(1.0, 2.0)] * 2 + [(1.0, None)] * 7):
         with pytest.raises(ConfigError, match=r"^ceiling: needs 3 networks .* \(got [02]\)\. "):
-            ceiling(table, np.ones(9), rng())
-    assert ceiling([(1.0, 1.0)] * 9, np.ones(9), rng(), 10).kendall == UNDEFINED
+            estimate_noise_ceiling(table, np.ones(9), rng())
+    assert estimate_noise_ceiling([(1.0, 1.0)] * 9, np.ones(9), rng(), 10).kendall == UNDEFINED
