@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from smt_nas.errors import UnknownName
 from smt_nas.files import looks_like_path, write_atomic
-from smt_nas.fingerprint import Value, added_fields, fingerprint
+from smt_nas.fingerprint import ADDED, Value, added_fields, fingerprint
 from smt_nas.yaml import read_yaml, to_yaml, validated
 
 Mixer = Literal["sam", "msa"]
@@ -71,6 +71,7 @@ class Stage(Value):
         attention_ratio: share of MSA blocks, 0..1, rounded down to whole blocks.
         stacking: `alternate` spreads the MSA blocks, SAM first; `tail` puts them last.
         head_dim: channels of one attention head.
+        ffn_kernel: of the FFN's depthwise convolution; 3 as published, or 5.
     """
 
     dim: Count
@@ -81,6 +82,7 @@ class Stage(Value):
     attention_ratio: Share = 0.0
     stacking: Stacking = "alternate"
     head_dim: Count = 32
+    ffn_kernel: Annotated[Literal[3, 5], ADDED] = 3
 
     @field_validator("kernels")
     @classmethod

@@ -98,10 +98,10 @@ def _msa(p: Part) -> Complexity:
 
 
 def _ffn(p: Part) -> Complexity:
-    """Linear c-h, u + depthwise 3x3(u), GELU, linear h-c."""
-    n, c, h = _area(p.size), p.dim, p.hidden
-    params = _branch_params(p) + (c * h + h) + 10 * h + (h * c + c)
-    macs = 2 * n * c * h + 9 * n * h
+    """Linear c-h, u + depthwise k x k(u), GELU, linear h-c."""
+    n, c, h, k2 = _area(p.size), p.dim, p.hidden, p.ffn_kernel**2
+    params = _branch_params(p) + (c * h + h) + (k2 + 1) * h + (h * c + c)
+    macs = 2 * n * c * h + k2 * n * h
     # the block's input, the sum of the first residual and its norm stay; widest: u, dwconv(u) and
     # their sum, or u, the hidden map and the output
     peak = n * (3 * c + 2 * h + max(c, h))

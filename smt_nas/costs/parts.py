@@ -41,6 +41,7 @@ class Part:
         kernels: of SAM's heads; the one of the stem.
         expand: SAM's expand ratio.
         hidden: the FFN's hidden channels.
+        ffn_kernel: of the FFN's depthwise convolution.
         heads: the MSA's.
         stride: of the stem.
         classes: the head's outputs.
@@ -58,12 +59,14 @@ class Part:
     stride: int = 0
     classes: int = 0
     layer_scale: bool = False
+    ffn_kernel: int = 3
 
     def __str__(self) -> str:
         """Name it in a word, e.g. `sam 14x14 c256 k3-5-7-9 e2`; distinct within a space."""
         words = [self.kind, "x".join(map(str, self.size)), f"c{self.dim}"]
         words += [f"i{self.dim_in}"] if self.dim_in else []
         words += [f"k{'-'.join(map(str, self.kernels))}"] if self.kernels else []
+        words += [f"k{self.ffn_kernel}"] if self.ffn_kernel != 3 else []
         rest = {"e": self.expand, "h": self.hidden, "a": self.heads, "o": self.classes}
         return " ".join(words + [f"{letter}{value}" for letter, value in rest.items() if value])
 
@@ -131,7 +134,8 @@ def _msa(at: Site) -> Part:
 
 
 def _ffn(at: Site) -> Part:
-    return Part("ffn", at.size, at.stage.dim, hidden=at.stage.hidden, layer_scale=at.layer_scale)
+    s, scale = at.stage, at.layer_scale
+    return Part("ffn", at.size, s.dim, hidden=s.hidden, layer_scale=scale, ffn_kernel=s.ffn_kernel)
 
 
 PLACES = (
@@ -140,7 +144,7 @@ PLACES = (
           stages=(1, 2, 3)),
     Place("sam", "sam", ("dim", "kernels", "expand_ratio"), _sam),
     Place("msa", "msa", ("dim", "heads"), _msa),
-    Place("ffn", "blocks", ("dim", "mlp_ratio"), _ffn),
+    Place("ffn", "blocks", ("dim", "mlp_ratio", "ffn_kernel"), _ffn),
     Place("norm", "once", ("dim",), lambda at: Part("norm", at.size, at.stage.dim)),
     Place("head", "once", ("dim",), lambda at: Part("head", at.size, at.stage.dim,
                                                     classes=at.classes), stages=(3,)),

@@ -151,6 +151,12 @@ FEATURES = (
         lambda n: np.log2(n.option("expand_ratio", int)) * (n.sam > 0),
         of_sam=True,
     ),
+    Feature(
+        "log2_ffn_kernel",
+        "FFN kernel of stage {} against the published pattern",
+        lambda n: np.log2(n.option("ffn_kernel", int) / 3),
+        added=True,
+    ),
 )
 """What a network looks like, in the order of the columns of (n, F); what is added stands last."""
 

@@ -25,7 +25,7 @@ class FFN(nn.Module):
     def __init__(self, part: Part) -> None:
         super().__init__()
         self.fc1 = nn.Linear(part.dim, part.hidden)
-        self.dwconv = depthwise(part.hidden, 3)
+        self.dwconv = depthwise(part.hidden, part.ffn_kernel)
         self.fc2 = nn.Linear(part.hidden, part.dim)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from smt_nas.arch import OFFICIAL_KERNELS, Stage
-from smt_nas.fingerprint import Value
+from smt_nas.fingerprint import ADDED, Value
 
 
 def _as_options(value: Any) -> Any:
@@ -61,6 +61,7 @@ class StageOptions(Value):
         "alternate",
     )
     heads: Ints = (8,)
+    ffn_kernel: Annotated[tuple[Literal[3, 5], ...], _AS_OPTIONS, Options, ADDED] = (3,)
 
     @model_validator(mode="after")
     def _every_combination_is_a_stage(self) -> Self:

@@ -79,6 +79,7 @@ def architectures(draw):
             attention_ratio=draw(st.sampled_from([0.0, 0.25, 0.33, 0.5, 0.75, 1.0])),
             stacking=draw(st.sampled_from(["alternate", "tail"])),
             head_dim=head_dim,
+            ffn_kernel=draw(st.sampled_from([3, 5])),
         )
 
     return Architecture(

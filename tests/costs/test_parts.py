@@ -24,7 +24,13 @@ EDGES = {  # patterns that never hold a SAM, or an MSA; kernels that fit no widt
             "heads": [1, 2],
         },
         {"dim": 12, "depth": [1, 3, 7], "attention_ratio": [0.34, 0.5, 1], "heads": [2, 3]},
-        {"dim": 12, "depth": [2, 3], "attention_ratio": [0, 1], "mlp_ratio": [0.3, 1.7]},
+        {
+            "dim": 12,
+            "depth": [2, 3],
+            "attention_ratio": [0, 1],
+            "mlp_ratio": [0.3, 1.7],
+            "ffn_kernel": [5, 3],
+        },
     ],
 }
 

@@ -93,6 +93,7 @@ STAGES = st.builds(
     expand_ratio=st.integers(1, 4),
     attention_ratio=st.sampled_from([0.0, 0.5, 1.0]),
     stacking=st.sampled_from(["alternate", "tail"]),
+    ffn_kernel=st.sampled_from([3, 5]),
 )
 ARCHITECTURES = st.builds(
     Architecture,

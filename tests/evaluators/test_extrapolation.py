@@ -34,6 +34,18 @@ def test_a_feature_outside_is_told_in_words_a_reader_knows(ranges):
     assert found.widths > 0.5
 
 
+def test_what_evidence_of_before_knows_nothing_of_is_outside_where_it_acts(monkeypatch):
+    monkeypatch.setattr(
+        published_agreement, "ranges", lambda: {n: r for n, r in WIDE.items() if "ffn_k" not in n}
+    )
+    assert beyond(PRESETS["smt_t"]) == ()
+    third = PRESETS["smt_t"].stages[2].model_copy(update={"ffn_kernel": 5})
+    stages = (*PRESETS["smt_t"].stages[:2], third, PRESETS["smt_t"].stages[3])
+    [found] = beyond(PRESETS["smt_t"].model_copy(update={"stages": stages}))
+    told = "FFN kernel of stage 3 against the published pattern 1.67 (bench 1 to 1)"
+    assert str(found) == told
+
+
 def test_the_farthest_comes_first(ranges):
     ranges(log_depth=(-0.5, 0.7), log_macs=(-1.0, 0.2))
     assert [b.feature for b in beyond(PRESETS["smt_l"])] == ["log_macs", "log_depth"]

@@ -93,6 +93,7 @@ T = PRESETS["smt_t"]
         (changed(T, stage3={"stacking": "tail"}), r"every second block of the third stage"),
         (changed(T, stage3={"attention_ratio": 0.25}), r"every second block of the third stage"),
         (changed(T, stage2={"attention_ratio": 0.5}), r"stage but the third are alike"),
+        (changed(T, stage4={"ffn_kernel": 5}), r"its ffn_kernel is always 3 \(got 5 in stage 4"),
     ],
 )
 def test_official_yaml_is_refused_with_the_reason(arch, reason):

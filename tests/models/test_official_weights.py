@@ -132,6 +132,14 @@ def test_what_does_not_fit_is_told_and_changes_nothing(damage, told):
     assert same(before, state_of(model))
 
 
+def test_published_weights_are_refused_by_a_network_of_another_ffn_kernel():
+    first = TINY.stages[0].model_copy(update={"ffn_kernel": 5})
+    model = build(TINY.model_copy(update={"stages": (first, *TINY.stages[1:])}))
+    told = r"block1\.0\.mlp\.dwconv\.dwconv\.weight is \(32, 1, 3, 3\), not \(32, 1, 5, 5\)"
+    with pytest.raises(ConfigError, match=told):
+        load_official(model, to_official(fresh(TINY, seed=1)))
+
+
 def test_a_long_list_of_keys_is_cut():
     with pytest.raises(ConfigError, match=r"190 missing: .* and 186 more\)"):
         load_official(build(TINY), {})

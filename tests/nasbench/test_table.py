@@ -250,6 +250,26 @@ class TestWriting:
         append_row(table, replace(made[0], seed=1))
         assert [r.seed for r in load_bench(table).rows] == [0, 0, 0, 1]
 
+    def test_a_network_with_an_added_field_adds_its_column_and_changes_no_other_row(self, tmp_path):
+        table, (one, two, three) = tmp_path / TABLE, rows(3)
+        stages = [s.model_copy(update={"ffn_kernel": 5}) for s in two.arch.stages]
+        other = two.arch.model_copy(update={"stages": (*stages[:2], *two.arch.stages[2:])})
+        made = [one, replace(two, arch=other), three]
+        prepare_table(table, CARD)
+        plain = table.read_text().splitlines()[0]
+        for row in made:
+            append_row(table, row)
+        header = table.read_text().splitlines()[0]
+        assert "ffn_kernel" not in plain
+        assert set(header.split(",")) - set(plain.split(",")) == {
+            "stage1.ffn_kernel",
+            "stage2.ffn_kernel",
+        }
+        found = load_bench(table)
+        assert [r.arch.key for r in found.rows] == [r.arch.key for r in made]
+        assert found.frame()["stage1.ffn_kernel"].tolist() == [3, 5, 3]
+        assert format_csv(found.rows) == table.read_text()
+
     def test_the_same_bench_goes_on_and_another_is_refused(self, tmp_path):
         table = tmp_path / TABLE
         prepare_table(table, CARD)

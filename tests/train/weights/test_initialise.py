@@ -89,6 +89,18 @@ def test_another_image_size_is_the_same_network(size):
     )
 
 
+def test_another_kernel_of_the_ffn_starts_fresh_and_is_named():
+    first = TINY.stages[0].model_copy(update={"ffn_kernel": 5})
+    net, given = lively(changed(stages=(first, *TINY.stages[1:])), 0), loaded(TINY)
+    before = copies(net)
+    with pytest.raises(TrainingError, match=r"ffn\.dwconv\.weight .*--init-shared"):
+        initialise_model(net, given, None, False)
+    lines = initialise_model(net, given, None, True)
+    dwconv = "stages.0.blocks.0.ffn.dwconv"
+    assert before.keys() - taken(net, before, given) == {f"{dwconv}.weight", f"{dwconv}.bias"}
+    assert any("of another shape, which start fresh" in line and dwconv in line for line in lines)
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_head_of_other_classes_is_left_out(shared):
     net, given = lively(TINY, 0), loaded(changed(num_classes=7))
