@@ -1,5 +1,6 @@
 """Anchors: a wrong sheet is put right by what was measured, and bad files are one line."""
 
+import functools
 import json
 
 import pytest
@@ -21,8 +22,13 @@ def at(size, **how):
     return HOW.model_copy(update={"image_size": size, **how})
 
 
+@functools.cache
+def traced(how):
+    return trace_operators(load_network(SPEC), how)
+
+
 def predicted(device, how):
-    return device.predict_ops(trace_operators(load_network(SPEC), how), how)
+    return device.predict_ops(traced(how), how)
 
 
 def test_a_device_that_is_twice_as_slow_is_learnt():

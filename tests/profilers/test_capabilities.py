@@ -47,7 +47,7 @@ def test_a_gpu_that_refuses_all(monkeypatch):
         if device.type == "cuda":
             raise MeasurementError("no")
 
-    monkeypatch.setattr(capabilities, "resolve", lambda device: torch.device(device))
+    monkeypatch.setattr(capabilities, "open_device", lambda device: torch.device(device))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(capabilities, "check", check)
     found = lines()

@@ -64,10 +64,17 @@ def test_a_gpu_s_launches_count_in_eager_mode_only(tmp_path):
     assert found.evidence.calibrations[0].mape <= 0.05
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run, and how many chains it measured."""
+    timer = FakePartTimer()
+    result = run(plan(), SHEET, timer, 60, tmp_path_factory.mktemp("whole"))
+    return result, timer.chains
+
+
 @pytest.mark.parametrize("kill_at", [0, 40])
-def test_a_killed_run_goes_on_to_the_same_table(tmp_path, kill_at):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    expected = run(plan(), SHEET, FakePartTimer(), 60, whole)
+def test_a_killed_run_goes_on_to_the_same_table(tmp_path, whole, kill_at):
+    parts, (expected, chains) = tmp_path / "parts", whole
     bench = FakePartTimer()
     bench.kill_at = kill_at
     with pytest.raises(Killed):
@@ -78,14 +85,7 @@ def test_a_killed_run_goes_on_to_the_same_table(tmp_path, kill_at):
     found = run(plan(), SHEET, bench, 60, parts)
     assert found.path.read_text() == expected.path.read_text()
     assert found.evidence.calibrations == expected.evidence.calibrations
-    assert bench.chains == expected_chains(expected) and hidden(parts) == []
-
-
-def expected_chains(expected):
-    """Chains of an uninterrupted run: none is measured twice."""
-    bench = FakePartTimer()
-    run(plan(), SHEET, bench, 60, expected.path.parent)
-    return bench.chains
+    assert bench.chains == chains and hidden(parts) == []
 
 
 def test_another_calibration_starts_afresh(tmp_path):
@@ -135,9 +135,8 @@ def test_too_little_time_is_an_error_and_keeps_the_samples(tmp_path):
     assert len(hidden(tmp_path)) == 1 and not table_path(tmp_path, SHEET.key, SMALL).exists()
 
 
-def test_a_full_disk_keeps_what_was_measured(tmp_path, monkeypatch):
-    expected = run(plan(), SHEET, FakePartTimer(), 60, tmp_path / "whole")
-    flushes = []
+def test_a_full_disk_keeps_what_was_measured(tmp_path, monkeypatch, whole):
+    (expected, _), flushes = whole, []
 
     def fsync(descriptor):  # after each 16 lines
         flushes.append(descriptor)
