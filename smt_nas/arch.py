@@ -115,7 +115,7 @@ class Stage(Value):
     @cached_property
     def mixers(self) -> tuple[Mixer, ...]:
         """The blocks in order, e.g. `('sam', 'msa', 'sam', 'msa')`."""
-        return mixers(self.depth, self.attention_ratio, self.stacking)
+        return arrange_mixers(self.depth, self.attention_ratio, self.stacking)
 
     def acts(self, field: str) -> bool:
         """Whether a field has an effect; the kernels of a stage without SAM blocks have none."""
@@ -132,7 +132,7 @@ class Stage(Value):
         return self.dim // self.head_dim
 
 
-def mixers(depth: int, attention_ratio: float, stacking: Stacking) -> tuple[Mixer, ...]:
+def arrange_mixers(depth: int, attention_ratio: float, stacking: Stacking) -> tuple[Mixer, ...]:
     """Spell out the blocks of a stage.
 
     `alternate`: block j (from 1) is MSA where `floor(j * ratio)` steps up, so 0.5 gives the
@@ -175,7 +175,7 @@ class Architecture(Value):
         Built from what has an effect only: the kernels of a stage without SAM blocks and
         `drop_path`, which acts in training alone, are left out.
         """
-        return fingerprint(json.dumps(_effective(self), sort_keys=True, separators=(",", ":")))
+        return fingerprint(json.dumps(_list_effective(self), sort_keys=True, separators=(",", ":")))
 
     def to_yaml(self) -> str:
         """The model config, as YAML."""
@@ -186,20 +186,20 @@ class Architecture(Value):
         write_atomic(path, self.to_yaml())
 
 
-def _effective(arch: Architecture) -> dict[str, Any]:
+def _list_effective(arch: Architecture) -> dict[str, Any]:
     """What of an architecture shapes its function, as plain values: schema 1, then what was added.
 
     A field added later stands here only where it acts and is not at its default.
     """
     names = ("image_size", "num_classes", "in_channels", "layer_scale")
     return {
-        "stages": [_effective_stage(stage) for stage in arch.stages],
+        "stages": [_list_effective_of_stage(stage) for stage in arch.stages],
         "stem": arch.stem.model_dump(),
         **{name: getattr(arch, name) for name in names},
     }
 
 
-def _effective_stage(stage: Stage) -> dict[str, Any]:
+def _list_effective_of_stage(stage: Stage) -> dict[str, Any]:
     values: dict[str, Any] = {"dim": stage.dim, "hidden": stage.hidden, "mixers": stage.mixers}
     for name in ("kernels", "expand_ratio", "head_dim"):
         values[name] = getattr(stage, name) if stage.acts(name) else None
@@ -225,7 +225,7 @@ def published_drop_path(stages: Sequence[Stage]) -> float:
     return min(0.4, round(size / 34_000, 1))
 
 
-def _published(
+def _build_published(
     dims: tuple[int, ...],
     depths: tuple[int, ...],
     mlp_ratios: tuple[float, ...],
@@ -245,16 +245,16 @@ def _published(
 
 _SMALL, _LARGE = (64, 128, 256, 512), (96, 192, 384, 768)
 PRESETS: dict[str, Architecture] = {
-    "smt_t": _published(_SMALL, (2, 2, 8, 1), (4, 4, 4, 2), 3, 32, 0.1),
-    "smt_s": _published(_SMALL, (3, 4, 18, 2), (4, 4, 4, 2), 3, 32, 0.2),
-    "smt_b": _published(_SMALL, (4, 6, 28, 2), (8, 6, 4, 2), 7, 32, 0.3),
-    "smt_l": _published(_LARGE, (4, 6, 28, 4), (8, 6, 4, 2), 7, 48, 0.4),
+    "smt_t": _build_published(_SMALL, (2, 2, 8, 1), (4, 4, 4, 2), 3, 32, 0.1),
+    "smt_s": _build_published(_SMALL, (3, 4, 18, 2), (4, 4, 4, 2), 3, 32, 0.2),
+    "smt_b": _build_published(_SMALL, (4, 6, 28, 2), (8, 6, 4, 2), 7, 32, 0.3),
+    "smt_l": _build_published(_LARGE, (4, 6, 28, 4), (8, 6, 4, 2), 7, 48, 0.4),
 }
 """The published networks. `smt_l` is the one without layer scale (80,589,544 parameters);
 `model_copy(update={"layer_scale": 1e-4})` gives the one of the published training configs."""
 
 
-def _micro() -> Architecture:
+def _build_micro() -> Architecture:
     """The published pattern with every width a quarter of SMT-T's, for images of 32 px."""
     rows = zip((16, 32, 64, 128), (1, 1, 4, 1), (0.0, 0.0, 0.5, 1.0), strict=True)
     s1, s2, s3, s4 = (
@@ -263,7 +263,7 @@ def _micro() -> Architecture:
     return Architecture(image_size=32, num_classes=10, stem=Stem(stride=2), stages=(s1, s2, s3, s4))
 
 
-SMALL_PRESETS: dict[str, Architecture] = {"smt_micro": _micro()}
+SMALL_PRESETS: dict[str, Architecture] = {"smt_micro": _build_micro()}
 """Networks of ours for small images; not published, so no baseline of any table."""
 
 

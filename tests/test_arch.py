@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from smt_nas.arch import PRESETS, Architecture, Stage, Stem, load_arch, mixers, preset
+from smt_nas.arch import PRESETS, Architecture, Stage, Stem, arrange_mixers, load_arch, preset
 from smt_nas.arch import published_drop_path as drop_path_rule
 from smt_nas.errors import ConfigError, StoreError, UnknownName
 from smt_nas.yaml import validated
@@ -142,12 +142,15 @@ def test_drop_path_rule_gives_the_published_rates(name):
 @pytest.mark.parametrize(("stage", "expected"), BLOCKS.items())
 def test_blocks_are_spelled_out(stage, expected):
     spelled = {"sam": "c", "msa": "a"}
-    assert "".join(spelled[m] for m in mixers(*stage)) == expected
+    assert "".join(spelled[m] for m in arrange_mixers(*stage)) == expected
 
 
 @given(st.integers(1, 60), st.floats(0, 1))
 def test_both_stackings_hold_the_same_number_of_attention_blocks(depth, share):
-    alternate, tail = mixers(depth, share, "alternate"), mixers(depth, share, "tail")
+    alternate, tail = (
+        arrange_mixers(depth, share, "alternate"),
+        arrange_mixers(depth, share, "tail"),
+    )
     assert len(alternate) == len(tail) == depth
     assert alternate.count("msa") == tail.count("msa")
     assert abs(tail.count("msa") - depth * share) <= 1
@@ -155,12 +158,14 @@ def test_both_stackings_hold_the_same_number_of_attention_blocks(depth, share):
 
 @given(st.integers(1, 60), st.floats(0, 1))
 def test_tail_puts_attention_last(depth, share):
-    assert list(mixers(depth, share, "tail")) == sorted(mixers(depth, share, "tail"), reverse=True)
+    assert list(arrange_mixers(depth, share, "tail")) == sorted(
+        arrange_mixers(depth, share, "tail"), reverse=True
+    )
 
 
 @given(st.integers(1, 60), st.floats(0, 0.97))
 def test_alternate_starts_with_sam(depth, share):
-    assert mixers(depth, share, "alternate")[0] == "sam"
+    assert arrange_mixers(depth, share, "alternate")[0] == "sam"
 
 
 @given(architectures())

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smt_nas.costs.cost_table import CostTable, Sums, cost_table, total
+from smt_nas.costs.cost_table import CostTable, Sums, add_up, cost_table
 from smt_nas.costs.estimate import estimate
 from smt_nas.costs.parts import Ints
 from smt_nas.space import Genes, SearchSpace
@@ -42,17 +42,19 @@ def bounds(space: SearchSpace) -> dict[str, Range]:
 def extremes(space: SearchSpace) -> Genes:
     """Canonical genes (10, G) of the networks with the least and the most of each cost."""
     table = cost_table(space)
-    kept = [_kept_of_stage(table, stage) for stage in range(4)]
+    kept = [_prune_stage(table, stage) for stage in range(4)]
     rows = []
     for case, (metric, sign) in enumerate(_CASES):
         best = kept[0][case]
         for stage in (1, 2, 3):
             best = [
-                _extend(table, best, own, (stage, width), metric, sign)
+                _extend_chains(table, best, own, (stage, width), metric, sign)
                 for width, own in enumerate(kept[stage][case])
             ]
-        heads = [table.head(_of_widths(space, 3, 0, width)) for width in range(len(best))]
-        ends = [_join(k.pairs, _pairs(h, metric)) for k, h in zip(best, heads, strict=True)]
+        heads = [table.head(_choose_widths(space, 3, 0, width)) for width in range(len(best))]
+        ends = [
+            _join_pairs(k.pairs, _stack_pairs(h, metric)) for k, h in zip(best, heads, strict=True)
+        ]
         totals = sign * np.concatenate(ends).sum(axis=1)
         rows.append(np.concatenate([k.rows for k in best])[totals.argmin()])
     return space.canonical(np.array(rows))
@@ -71,31 +73,31 @@ class _Kept:
     rows: Genes
 
 
-def _kept_of_stage(table: CostTable, stage: int) -> list[list[_Kept]]:
+def _prune_stage(table: CostTable, stage: int) -> list[list[_Kept]]:
     """For each case and each width, what is worth keeping of a stage.
 
     Of later stages the peak is without what is held from before, and downsampling is left out.
     """
     space = table.index.space
     widths = range(space.cardinality[space.column(stage, "dim")])
-    of_width = (_unbeaten_of_width(table, stage, width) for width in widths)
+    of_width = (_prune_width(table, stage, width) for width in widths)
     return [list(case) for case in zip(*of_width, strict=True)]
 
 
-def _unbeaten_of_width(table: CostTable, stage: int, width: int) -> list[_Kept]:
-    rows = _combinations(table.index.space, stage, width)
+def _prune_width(table: CostTable, stage: int, width: int) -> list[_Kept]:
+    rows = _enumerate_stage(table.index.space, stage, width)
     sums = table.body(rows, stage)
     if stage == 0:
-        sums = total((table.embed(rows, stage), sums)).beside(table.held(rows, stage))
+        sums = add_up((table.embed(rows, stage), sums)).add_held(table.held(rows, stage))
     kept = []
     for metric, sign in _CASES:
-        pairs = _pairs(sums, metric)
-        best = _unbeaten(pairs, sign)
+        pairs = _stack_pairs(sums, metric)
+        best = _select_unbeaten(pairs, sign)
         kept.append(_Kept(pairs[best], rows[best].astype(np.int64)))
     return kept
 
 
-def _combinations(space: SearchSpace, stage: int, width: int) -> NDArray[Any]:
+def _enumerate_stage(space: SearchSpace, stage: int, width: int) -> NDArray[Any]:
     """All combinations (m, G) of a stage's genes at one width; the stem's with the first."""
     dim = space.column(stage, "dim")
     free = [column for column in space.columns(stage).values() if column != dim]
@@ -110,7 +112,7 @@ def _combinations(space: SearchSpace, stage: int, width: int) -> NDArray[Any]:
     return rows
 
 
-def _of_widths(space: SearchSpace, stage: int, before: int, width: int) -> Genes:
+def _choose_widths(space: SearchSpace, stage: int, before: int, width: int) -> Genes:
     """Genes (1, G) with these width options of a stage and of the one before."""
     row = np.zeros((1, len(space.genes)), dtype=np.int64)
     row[0, space.column(stage - 1, "dim")] = before
@@ -118,7 +120,7 @@ def _of_widths(space: SearchSpace, stage: int, before: int, width: int) -> Genes
     return row
 
 
-def _pairs(sums: Sums, metric: str) -> Ints:
+def _stack_pairs(sums: Sums, metric: str) -> Ints:
     """(k, 2): what adds up over the parts, what is their maximum."""
     if metric == "peak_memory_mb":  # both in elements of 4 bytes
         return np.stack([sums.of("params"), sums.peak], axis=1)
@@ -126,13 +128,13 @@ def _pairs(sums: Sums, metric: str) -> Ints:
     return np.stack([value, np.zeros_like(value)], axis=1)
 
 
-def _join(one: Ints, other: Ints) -> Ints:
+def _join_pairs(one: Ints, other: Ints) -> Ints:
     """Pairs of parts taken together; broadcasts."""
     sums = one[..., 0] + other[..., 0]
     return np.stack([sums, np.maximum(one[..., 1], other[..., 1])], axis=-1)
 
 
-def _unbeaten(pairs: Ints, sign: int) -> NDArray[np.intp]:
+def _select_unbeaten(pairs: Ints, sign: int) -> NDArray[np.intp]:
     """Indices of the pairs (k, 2) that no other undercuts (sign 1) or exceeds (-1) in both."""
     sums, peaks = sign * pairs.T
     order = np.lexsort((peaks, sums))
@@ -140,7 +142,7 @@ def _unbeaten(pairs: Ints, sign: int) -> NDArray[np.intp]:
     return np.asarray(order[np.append(True, least[1:] < least[:-1])])
 
 
-def _extend(
+def _extend_chains(
     table: CostTable,
     best: list[_Kept],
     own: _Kept,
@@ -152,15 +154,15 @@ def _extend(
     stage, width = at
     joined = []
     for before, chain in enumerate(best):
-        widths = _of_widths(table.index.space, stage, before, width)
+        widths = _choose_widths(table.index.space, stage, before, width)
         held = table.held(widths, stage)
         pairs = own.pairs.copy()
         pairs[:, 1] += int(held[0]) * (metric == "peak_memory_mb")
-        embed = _pairs(table.embed(widths, stage).beside(held), metric)
-        both = _join(_join(chain.pairs, embed)[:, None], pairs).reshape(-1, 2)
-        i, j = np.divmod(_unbeaten(both, sign), len(pairs))
+        embed = _stack_pairs(table.embed(widths, stage).add_held(held), metric)
+        both = _join_pairs(_join_pairs(chain.pairs, embed)[:, None], pairs).reshape(-1, 2)
+        i, j = np.divmod(_select_unbeaten(both, sign), len(pairs))
         joined.append(_Kept(both[i * len(pairs) + j], chain.rows[i] + own.rows[j]))
     pairs = np.concatenate([k.pairs for k in joined])
     rows = np.concatenate([k.rows for k in joined])
-    final = _unbeaten(pairs, sign)
+    final = _select_unbeaten(pairs, sign)
     return _Kept(pairs[final], rows[final])

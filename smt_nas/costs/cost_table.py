@@ -33,12 +33,12 @@ class Sums:
         """One of `ADDED_UP`, (n,)."""
         return np.asarray(self.added[ADDED_UP.index(name)])
 
-    def beside(self, held: Ints | int) -> Sums:
+    def add_held(self, held: Ints | int) -> Sums:
         """The same while (n,) other elements stay alive."""
         return Sums(self.added, self.peak + held)
 
 
-def total(sums: Sequence[Sums]) -> Sums:
+def add_up(sums: Sequence[Sums]) -> Sums:
     """Parts one after the other."""
     peak = reduce(np.maximum, [s.peak for s in sums])
     return Sums(reduce(np.add, [s.added for s in sums]), peak)
@@ -73,10 +73,10 @@ class CostTable:
     def network(self, genes: Genes) -> Sums:
         """Costs of whole networks, from canonical genes (n, G)."""
         stages = [
-            self._sums(genes, stage, (*EMBED, *BODY)).beside(self.held(genes, stage))
+            self._sums(genes, stage, (*EMBED, *BODY)).add_held(self.held(genes, stage))
             for stage in range(4)
         ]
-        return total((*stages, self.head(genes)))
+        return add_up((*stages, self.head(genes)))
 
     def body(self, genes: Genes, stage: int) -> Sums:
         """Costs of a stage's blocks and norm; the peak is without what `held` says."""
@@ -88,7 +88,7 @@ class CostTable:
 
     def head(self, genes: Genes) -> Sums:
         """Costs of the head, the image being alive."""
-        return self._sums(genes, 3, ("head",)).beside(self.image)
+        return self._sums(genes, 3, ("head",)).add_held(self.image)
 
     def held(self, genes: Genes, stage: int) -> Ints:
         """Elements alive all through a stage, (n,): the image and, later, the map before."""

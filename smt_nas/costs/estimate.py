@@ -100,7 +100,9 @@ def stage_macs(space: SearchSpace, genes: NDArray[Any]) -> Ints:
 
 def of(arch: Architecture, image_size: ImageSize | None = None) -> PartCosts:
     """Costs of one architecture; `image_size` overrides its own."""
-    return _named("", "network", _total(costs for _, _, costs in _parts(arch, image_size)))
+    return _name_costs(
+        "", "network", _add_up(costs for _, _, costs in _list_parts(arch, image_size))
+    )
 
 
 def by_part(arch: Architecture, image_size: ImageSize | None = None) -> list[PartCosts]:
@@ -108,10 +110,10 @@ def by_part(arch: Architecture, image_size: ImageSize | None = None) -> list[Par
 
     They add up to `of(arch)`; the peak of the whole is the largest of theirs.
     """
-    return [_named(name, kind, costs) for name, kind, costs in _parts(arch, image_size)]
+    return [_name_costs(name, kind, costs) for name, kind, costs in _list_parts(arch, image_size)]
 
 
-def _parts(
+def _list_parts(
     arch: Architecture, image_size: ImageSize | None
 ) -> Iterator[tuple[str, str, Complexity]]:
     """Module path, kind and costs of what runs, with what is alive beside it in the peak."""
@@ -120,26 +122,26 @@ def _parts(
     for i, stage in enumerate(parts.stages):
         held = image + (input_elements(stage.embed) if i else 0)
         kind = "downsample" if i else "stem"
-        yield f"stages.{i}.embed", kind, _beside(complexity(stage.embed), held)
+        yield f"stages.{i}.embed", kind, _add_held(complexity(stage.embed), held)
         for j, (mixer, ffn) in enumerate(stage.blocks):
-            block = _total((complexity(mixer), complexity(ffn)))
-            yield f"stages.{i}.blocks.{j}", mixer.kind, _beside(block, held)
-        yield f"stages.{i}.norm", "norm", _beside(complexity(stage.norm), held)
-    yield "head", "head", _beside(complexity(parts.head), image)
+            block = _add_up((complexity(mixer), complexity(ffn)))
+            yield f"stages.{i}.blocks.{j}", mixer.kind, _add_held(block, held)
+        yield f"stages.{i}.norm", "norm", _add_held(complexity(stage.norm), held)
+    yield "head", "head", _add_held(complexity(parts.head), image)
 
 
-def _total(parts: Iterable[Complexity]) -> Complexity:
+def _add_up(parts: Iterable[Complexity]) -> Complexity:
     """Parts one after the other: costs add up, the peak is the largest."""
     params, macs, attention, activations, peaks = zip(*parts, strict=True)
     return Complexity(sum(params), sum(macs), sum(attention), sum(activations), max(peaks))
 
 
-def _beside(part: Complexity, held: int) -> Complexity:
+def _add_held(part: Complexity, held: int) -> Complexity:
     """The same while other elements stay alive."""
     return part._replace(peak=part.peak + held)
 
 
-def _named(name: str, kind: str, part: Complexity) -> PartCosts:
+def _name_costs(name: str, kind: str, part: Complexity) -> PartCosts:
     return PartCosts(
         name=name,
         kind=kind,

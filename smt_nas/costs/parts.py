@@ -268,10 +268,10 @@ class PartIndex:
         position: dict[Part, int] = {}
         terms = []
         for stage, place in itertools.product(range(4), PLACES):
-            parts = [place.part(site) for site in _sites(space, place, stage, image_size)]
+            parts = [place.part(site) for site in _list_sites(space, place, stage, image_size)]
             if parts:  # else the stage has no such place, or no order with such blocks
                 lookup = [position.setdefault(part, len(position)) for part in parts]
-                columns = _columns(space, place, stage)
+                columns = _find_columns(space, place, stage)
                 terms.append(Term(place, stage, columns, np.array(lookup, dtype=np.int64)))
         return cls(space, tuple(position), tuple(terms))
 
@@ -310,7 +310,7 @@ class PartIndex:
         return at
 
 
-def _sites(
+def _list_sites(
     space: SearchSpace, place: Place, i: int, image_size: ImageSize | None
 ) -> Iterator[Site]:
     """Every site of a place in stage i, by the options that shape its part, slowest first."""
@@ -328,7 +328,7 @@ def _sites(
         yield Site(before, dim_in, size, stage, stem, config.num_classes, scale)
 
 
-def _columns(space: SearchSpace, place: Place, i: int) -> tuple[int, ...]:
+def _find_columns(space: SearchSpace, place: Place, i: int) -> tuple[int, ...]:
     """The genes that choose the part of a place in stage i, slowest first."""
     own = space.columns(i)
     columns = [own[field] for field in place.fields if field in own]

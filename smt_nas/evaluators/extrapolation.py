@@ -15,7 +15,7 @@ _LEAST = 0.02  # widths of the bench; less is rounding
 
 
 @dataclass(frozen=True)
-class Beyond:
+class ExtrapolatedFeature:
     """A feature of a network that no network of the bench had.
 
     Attributes:
@@ -38,7 +38,7 @@ class Beyond:
         return f"{self.words} {self.value:.3g} (bench {self.low:.3g} to {self.high:.3g})"
 
 
-def beyond(arch: Architecture) -> tuple[Beyond, ...]:
+def find_extrapolated(arch: Architecture) -> tuple[ExtrapolatedFeature, ...]:
     """Features of a network that lie outside the shipped bench, the farthest first."""
     ranges = published_agreement.ranges()
     if ranges:  # evidence of before a feature was added is of networks that all had it at 0
@@ -49,14 +49,14 @@ def beyond(arch: Architecture) -> tuple[Beyond, ...]:
     features_outside = []
     for i in np.flatnonzero(widths > _LEAST):  # NaN, where nothing is known, is not
         name = features.NAMES[i]
-        value, least, most = (_shown(name)(float(v)) for v in (row[0, i], low[i], high[i]))
+        value, least, most = (_choose_unit(name)(float(v)) for v in (row[0, i], low[i], high[i]))
         features_outside.append(
-            Beyond(name, features.WORDS[name], value, least, most, float(widths[i]))
+            ExtrapolatedFeature(name, features.WORDS[name], value, least, most, float(widths[i]))
         )
     return tuple(sorted(features_outside, key=lambda b: -b.widths))
 
 
-def _shown(name: str) -> Callable[[float], float]:
+def _choose_unit(name: str) -> Callable[[float], float]:
     """From a feature to a number that a reader knows."""
     if name.startswith("log2_"):
         return lambda value: 2.0**value

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas import costs
-from smt_nas.arch import Architecture, Mixer, mixers
+from smt_nas.arch import Architecture, Mixer, arrange_mixers
 from smt_nas.evaluators import reference
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.space.patterns import ORDER
@@ -127,7 +127,7 @@ FEATURES = (
     Feature(
         "log2_ffn",
         "FFN ratio of stage {} against the published pattern",
-        lambda n: np.log2(_hidden(n) / n.width / n.reference.ratios),
+        lambda n: np.log2(_read_hidden(n) / n.width / n.reference.ratios),
     ),
     Feature("attention_share", "share of attention in stage {}", lambda n: n.msa / n.depth),
     Feature(  # -1 first, 0 spread, 1 last
@@ -142,7 +142,7 @@ FEATURES = (
     Feature(  # root mean square
         "log2_kernel_size",
         "kernel size in stage {}",
-        lambda n: np.log2(_kernel_size(n)) * (n.sam > 0),
+        lambda n: np.log2(_read_kernel_size(n)) * (n.sam > 0),
         of_sam=True,
     ),
     Feature(
@@ -161,11 +161,11 @@ FEATURES = (
 """What a network looks like, in the order of the columns of (n, F); what is added stands last."""
 
 
-def _hidden(n: Networks) -> Floats:
+def _read_hidden(n: Networks) -> Floats:
     return np.asarray(np.floor(n.width * n.option("mlp_ratio", float)))
 
 
-def _kernel_size(n: Networks) -> Floats:
+def _read_kernel_size(n: Networks) -> Floats:
     area = n.option("kernels", lambda kernels: sum(k * k for k in kernels))
     return np.asarray(np.sqrt(area / n.option("kernels", len)))
 
@@ -196,12 +196,12 @@ def compact(rows: Floats) -> Floats:
     and expand ratios; shares of depth say little beside those of MACs. Where the attention stands
     within a stage is left out: with it, held-out orders were worse.
     """
-    groups = [_of(name) for name in _AVERAGED]
-    kept = [i for start in _KEPT for i in _of(start)]
+    groups = [_find_columns(name) for name in _AVERAGED]
+    kept = [i for start in _KEPT for i in _find_columns(start)]
     return np.column_stack([rows[:, kept], *(rows[:, group].mean(axis=1) for group in groups)])
 
 
-def _of(start: str) -> list[int]:
+def _find_columns(start: str) -> list[int]:
     """Columns whose name is that, or that with the numbers of stages."""
     plain = start.rstrip("_")
     return [
@@ -216,7 +216,7 @@ def ranges(rows: Floats) -> tuple[Floats, Floats]:
 
     NaN where none has. Kernels and their expand ratios are of SAM blocks.
     """
-    there = np.where(_has(rows), rows, np.nan)
+    there = np.where(_applies(rows), rows, np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of columns where none has
         return np.nanmin(there, axis=0), np.nanmax(there, axis=0)
@@ -225,7 +225,7 @@ def ranges(rows: Floats) -> tuple[Floats, Floats]:
 def extrapolation(rows: Floats, low: Floats, high: Floats) -> Floats:
     """How far features (n, F) lie outside a range, in widths of it; 0 where a network has none."""
     beyond = np.maximum(np.maximum(low - rows, rows - high), 0.0)
-    widths: Floats = np.where(_has(rows), beyond / np.maximum(high - low, NARROW), 0.0)
+    widths: Floats = np.where(_applies(rows), beyond / np.maximum(high - low, NARROW), 0.0)
     return widths
 
 
@@ -246,7 +246,7 @@ def replace_attention(rows: Floats, published: Floats) -> Floats:
     return replaced
 
 
-def _has(rows: Floats) -> NDArray[np.bool_]:
+def _applies(rows: Floats) -> NDArray[np.bool_]:
     """Whether a network has what a feature tells of, (n, F)."""
     has = np.ones(rows.shape, dtype=bool)
     for stage in range(1, 5):
@@ -259,7 +259,7 @@ def _has(rows: Floats) -> NDArray[np.bool_]:
 NARROW = 0.05  # width taken for a feature that hardly varies in a bench
 
 
-def distance(extrapolation: Floats) -> Floats:
+def measure_distance(extrapolation: Floats) -> Floats:
     """How far networks lie outside by all features together: (n, F) to (n,), (F,) to a number."""
     # apart, so that features added at 0 change not even a last bit
     axis = 1 if extrapolation.ndim == 2 else None
@@ -281,21 +281,21 @@ def of_genes(space: SearchSpace, genes: Genes) -> Floats:
         option=option,
         sam=np.column_stack([sam for sam, _ in blocks]),
         msa=np.column_stack([msa for _, msa in blocks]),
-        place=np.column_stack([_places_of(space, genes, i) for i in range(4)]),
+        place=np.column_stack([_place_attention_of_genes(space, genes, i) for i in range(4)]),
         stage_macs=costs.stage_macs(space, genes),
         levels=(whole.macs, whole.params, whole.activations),
-        reference=_reference(reference.at(space.config)),
+        reference=_measure_reference(reference.at(space.config)),
     )
-    return _features(networks)
+    return _compute_features(networks)
 
 
 def of_archs(archs: Sequence[Architecture]) -> Floats:
     """Features of n architectures; (n, F)."""
-    rows = [_of_arch(arch) for arch in archs]
+    rows = [_measure_arch(arch) for arch in archs]
     return np.concatenate(rows) if rows else np.empty((0, len(NAMES)))
 
 
-def _of_arch(arch: Architecture) -> Floats:
+def _measure_arch(arch: Architecture) -> Floats:
     stages, parts = arch.stages, costs.by_part(arch)
     whole = costs.of(arch)
     blocks = [[p.macs for p in parts if p.name.startswith(f"stages.{i}.blocks.")] for i in range(4)]
@@ -303,15 +303,15 @@ def _of_arch(arch: Architecture) -> Floats:
         option=lambda field, read: np.array([[read(getattr(stage, field)) for stage in stages]]),
         sam=np.array([[stage.mixers.count("sam") for stage in stages]]),
         msa=np.array([[stage.mixers.count("msa") for stage in stages]]),
-        place=np.array([[_place(stage.mixers) for stage in stages]]),
+        place=np.array([[_place_attention(stage.mixers) for stage in stages]]),
         stage_macs=np.array([[sum(macs) for macs in blocks]]),
         levels=tuple(np.array([v]) for v in (whole.macs, whole.params, whole.activations)),
-        reference=_reference(reference.at(arch)),
+        reference=_measure_reference(reference.at(arch)),
     )
-    return _features(networks)
+    return _compute_features(networks)
 
 
-def _features(networks: Networks) -> Floats:
+def _compute_features(networks: Networks) -> Floats:
     return np.column_stack([feature.of(networks) for feature in FEATURES])
 
 
@@ -331,7 +331,7 @@ class Reference:
 
 
 @cache
-def _reference(arch: Architecture) -> Reference:
+def _measure_reference(arch: Architecture) -> Reference:
     whole = costs.of(arch)
     return Reference(
         levels=(whole.macs, whole.params, whole.activations),
@@ -340,7 +340,7 @@ def _reference(arch: Architecture) -> Reference:
     )
 
 
-def _place(order: Sequence[Mixer]) -> float:
+def _place_attention(order: Sequence[Mixer]) -> float:
     """Where the attention stands among the blocks: -1 all first, 1 all last, 0 spread or alone."""
     n, at = len(order), [i for i, kind in enumerate(order) if kind == "msa"]
     if not at or len(at) == n:
@@ -349,11 +349,13 @@ def _place(order: Sequence[Mixer]) -> float:
     return (sum(at) / len(at) - (n - 1) / 2) / farthest
 
 
-def _places_of(space: SearchSpace, genes: Genes, stage: int) -> Floats:
-    """`_place` of a stage of (n, G) genes, (n,)."""
+def _place_attention_of_genes(space: SearchSpace, genes: Genes, stage: int) -> Floats:
+    """`_place_attention` of a stage of (n, G) genes, (n,)."""
     options = space.config.stages[stage]
     chosen = [getattr(options, field) for field in ORDER]
-    table = np.array([_place(mixers(*order)) for order in itertools.product(*chosen)])
+    table = np.array(
+        [_place_attention(arrange_mixers(*order)) for order in itertools.product(*chosen)]
+    )
     shape = [len(values) for values in chosen]
     at = tuple(genes[:, space.column(stage, field)] for field in ORDER)
     return np.asarray(table.reshape(shape)[at])

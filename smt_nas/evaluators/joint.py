@@ -80,7 +80,7 @@ def add_topology(
         low=level.top1_pct + effect - np.hypot(level.top1_pct - level.low, doubt),
         high=level.top1_pct + effect + np.hypot(level.high - level.top1_pct, doubt),
         topology=effect,
-        extrapolation=features.distance(prediction.extrapolation),
+        extrapolation=features.measure_distance(prediction.extrapolation),
     )
 
 

@@ -87,7 +87,7 @@ class Predictor:
         mean, std = self.regressor.predict(features.compact(inside))
         extrapolation = features.extrapolation(rows, *self.ranges)
         # a width outside, one knows no more than that it is some network of these costs
-        doubt = np.hypot(std, self.spread * features.distance(extrapolation))
+        doubt = np.hypot(std, self.spread * features.measure_distance(extrapolation))
         level = _level(inside) @ self.trend
         topology = (mean - level).clip(*self.seen)
         return Prediction(level + topology - self.zero, doubt, topology, extrapolation)
@@ -259,7 +259,7 @@ class PredictorEvaluator:
             value=float(prediction.points[0]),
             provenance="predicted",
             interval=(float(low[0]), float(high[0])),
-            extrapolation=float(features.distance(prediction.extrapolation[0])),
+            extrapolation=float(features.measure_distance(prediction.extrapolation[0])),
         )
 
 

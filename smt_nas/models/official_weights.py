@@ -2,8 +2,9 @@
 
 Both hold the same numbers, under other names and in other groupings: the published network keeps
 q apart from k|v and s apart from v, and has 1x1 convolutions where linear layers stand here.
-`_EMBED`, `_BLOCK` and `_shape` are the whole mapping; the rest walks it. It is by name alone, so
-every network of the family has an official form: kernel sizes other than 3, 5, 7, 9 too.
+`_EMBED`, `_BLOCK` and `_to_official_shape` are the whole mapping; the rest walks it. It is by name
+alone, so every network of the family has an official form, also one whose kernels the published
+code does not build; weights of other shapes than a network's are refused.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def to_official(model: SMT) -> dict[str, Tensor]:
     return {
         name: part.detach().clone()
         for key, value in model.state_dict().items()
-        for name, part in _parts(key, value)
+        for name, part in _split_tensor(key, value)
     }
 
 
@@ -71,12 +72,12 @@ def load_official(model: SMT, state_dict: Mapping[str, Any]) -> None:
         ConfigError: a key is missing, is not known, or has another shape. Lists them; the model is
             left as it was.
     """
-    given = _bare(state_dict)
+    given = _unwrap(state_dict)
     if model.features_only:
         given = {k: v for k, v in given.items() if not k.startswith("head.")}
     own = model.state_dict()
-    wanted = {key: _parts(key, value) for key, value in own.items()}
-    _check({name: part for parts in wanted.values() for name, part in parts}, given)
+    wanted = {key: _split_tensor(key, value) for key, value in own.items()}
+    _check_state({name: part for parts in wanted.values() for name, part in parts}, given)
     loaded = {
         key: torch.cat([given[name].reshape(-1) for name, _ in parts]).reshape(own[key].shape)
         for key, parts in wanted.items()
@@ -86,7 +87,7 @@ def load_official(model: SMT, state_dict: Mapping[str, Any]) -> None:
 
 def is_official(state_dict: Mapping[str, Any]) -> bool:
     """Whether these are weights of the published code, bare or as released."""
-    return "patch_embed1.conv.0.weight" in _bare(state_dict)
+    return "patch_embed1.conv.0.weight" in _unwrap(state_dict)
 
 
 def from_official(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
@@ -97,33 +98,33 @@ def from_official(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], lis
     Returns: copies in our grouping and shapes, and the keys that could not be placed: what is no
         tensor, is not of the family, or lacks its other part (q without k|v).
     """
-    given = _bare(state_dict)
+    given = _unwrap(state_dict)
     parts: dict[str, dict[int, str]] = {}  # our key -> which part of it -> their key
     counts: dict[str, int] = {}
     for key, value in given.items():
-        place = _own(str(key)) if isinstance(value, Tensor) else None
+        place = _locate(str(key)) if isinstance(value, Tensor) else None
         if place is not None:
             own, part, counts[own] = place
             parts.setdefault(own, {})[part] = key
-    found: dict[str, Tensor] = {}
+    state: dict[str, Tensor] = {}
     for own, keys in parts.items():
         values = [given[keys[i]].detach() for i in sorted(keys)]
         inner = {v.shape[1:] if v.dim() else None for v in values}
         if len(values) == counts[own] == 1:
-            found[own] = _own_shape(own, values[0].clone())
+            state[own] = _to_own_shape(own, values[0].clone())
         elif len(values) == counts[own] and len(inner - {None}) == len(inner) == 1:
-            found[own] = torch.cat(values)
-    placed = {key for own in found for key in parts[own].values()}
-    return found, [str(key) for key in given if key not in placed]
+            state[own] = torch.cat(values)
+    placed = {key for own in state for key in parts[own].values()}
+    return state, [str(key) for key in given if key not in placed]
 
 
-def _bare(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+def _unwrap(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """Without the `model` around it that releases have."""
     wrapped = state_dict.get("model")
     return dict(wrapped if isinstance(wrapped, Mapping) else state_dict)
 
 
-def _own(key: str) -> tuple[str, int, int] | None:
+def _locate(key: str) -> tuple[str, int, int] | None:
     """Where an official tensor belongs: our key, which part of it, of how many."""
     module, _, leaf = key.rpartition(".")
     if leaf.startswith("gamma_"):
@@ -135,13 +136,13 @@ def _own(key: str) -> tuple[str, int, int] | None:
         return None
     kind, stage, inner = match[1], f"stages.{int(match[2]) - 1}", match[3]
     if kind == "block":
-        return _own_in_block(stage, inner, leaf)
+        return _locate_in_block(stage, inner, leaf)
     if kind == "norm":
         return None if inner else (f"{stage}.norm.{leaf}", 0, 1)
     return (f"{stage}.embed.{_OWN_EMBED[inner]}.{leaf}", 0, 1) if inner in _OWN_EMBED else None
 
 
-def _own_in_block(stage: str, inner: str, leaf: str) -> tuple[str, int, int] | None:
+def _locate_in_block(stage: str, inner: str, leaf: str) -> tuple[str, int, int] | None:
     block, _, module = inner.partition(".")
     prefix = f"{stage}.blocks.{block}"
     head = re.fullmatch(r"attn\.local_conv_([1-9]\d*)", module)
@@ -153,8 +154,8 @@ def _own_in_block(stage: str, inner: str, leaf: str) -> tuple[str, int, int] | N
     return f"{prefix}.{own}.{leaf}", part, count
 
 
-def _own_shape(key: str, value: Tensor) -> Tensor:
-    """What `_shape` changes, put back: 1x1 convolutions as they stand here."""
+def _to_own_shape(key: str, value: Tensor) -> Tensor:
+    """What `_to_official_shape` changes, put back: 1x1 convolutions as they stand here."""
     if key.endswith("mixer.aggregate.weight") and value.dim() == 4:
         return value.transpose(1, 2)
     if key.endswith("mixer.modulate.weight") and value.dim() == 4:
@@ -162,24 +163,26 @@ def _own_shape(key: str, value: Tensor) -> Tensor:
     return value
 
 
-def _parts(key: str, value: Tensor) -> list[tuple[str, Tensor]]:
+def _split_tensor(key: str, value: Tensor) -> list[tuple[str, Tensor]]:
     """One of our tensors as the official ones it holds: name and view."""
     path, _, leaf = key.rpartition(".")
-    modules = _modules(path)
+    modules = _find_modules(path)
     total = sum(share for _, share in modules)
     if total == 1:
-        return [(_join(modules[0][0], leaf), value.reshape(_shape(path, value)))]
+        return [(_join_name(modules[0][0], leaf), value.reshape(_to_official_shape(path, value)))]
     rows = value.shape[0] // total
     pieces = torch.split(value, [rows * share for _, share in modules])
-    return [(_join(name, leaf), piece) for (name, _), piece in zip(modules, pieces, strict=True)]
+    return [
+        (_join_name(name, leaf), piece) for (name, _), piece in zip(modules, pieces, strict=True)
+    ]
 
 
-def _join(name: str, leaf: str) -> str:
+def _join_name(name: str, leaf: str) -> str:
     """`norm1.weight`; but a layer scale is a bare parameter there: `gamma_1`."""
     return name if leaf == "gamma" else f"{name}.{leaf}"
 
 
-def _modules(path: str) -> tuple[tuple[str, int], ...]:
+def _find_modules(path: str) -> tuple[tuple[str, int], ...]:
     """Official modules that hold what our module at `path` holds, with their share of its rows."""
     if path == "head":
         return (("head", 1),)
@@ -197,7 +200,7 @@ def _modules(path: str) -> tuple[tuple[str, int], ...]:
     return tuple((f"{prefix}.{name}", share) for name, share in _BLOCK[inner])
 
 
-def _shape(path: str, value: Tensor) -> tuple[int, ...]:
+def _to_official_shape(path: str, value: Tensor) -> tuple[int, ...]:
     """Official shape of a tensor that is not split."""
     if path.endswith("mixer.aggregate") and value.dim() == 4:
         return (value.shape[0], value.shape[2], 1, 1)  # (eC, 1, h, 1): heads are its channels
@@ -206,33 +209,33 @@ def _shape(path: str, value: Tensor) -> tuple[int, ...]:
     return tuple(value.shape)
 
 
-def _check(wanted: Mapping[str, Tensor], given: Mapping[str, Any]) -> None:
+def _check_state(wanted: Mapping[str, Tensor], given: Mapping[str, Any]) -> None:
     """Raise ConfigError where the keys or the shapes differ."""
     missing = [k for k in wanted if k not in given]
     unexpected = [str(k) for k in given if k not in wanted]
     misshapen = [
-        f"{k} is {_describe(given[k])}, not {tuple(v.shape)}"
+        f"{k} is {_describe_value(given[k])}, not {tuple(v.shape)}"
         for k, v in wanted.items()
-        if k in given and _describe(given[k]) != str(tuple(v.shape))
+        if k in given and _describe_value(given[k]) != str(tuple(v.shape))
     ]
     kinds = {"missing": missing, "unexpected": unexpected, "wrong-shaped": misshapen}
-    found = [f"{len(keys)} {kind}: {_some(keys)}" for kind, keys in kinds.items() if keys]
-    if found:
+    problems = [f"{len(keys)} {kind}: {_list_some(keys)}" for kind, keys in kinds.items() if keys]
+    if problems:
         way_out = "Build the network these weights belong to."
         if any("gamma_" in k for k in missing + unexpected):
             way_out = "`layer_scale` of the model config decides over the gamma keys."
         raise ConfigError(
             f"official weights: keys and shapes must be those of the network (got "
-            f"{'; '.join(found)}). {way_out}"
+            f"{'; '.join(problems)}). {way_out}"
         )
 
 
-def _describe(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     """The shape of a tensor, or the type of what is none."""
     return str(tuple(value.shape)) if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
-def _some(keys: list[str]) -> str:
+def _list_some(keys: list[str]) -> str:
     """The first few of `keys`, and how many more."""
     more = len(keys) - _SHOWN
     return ", ".join(keys[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

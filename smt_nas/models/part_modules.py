@@ -48,7 +48,7 @@ class Head(nn.Module):
         return logits
 
 
-def part_module(part: Part) -> nn.Module:
+def build_part(part: Part) -> nn.Module:
     """Build a part with fresh weights, in eval mode.
 
     Under `torch.device("meta")` nothing is allocated.
@@ -60,11 +60,11 @@ def part_module(part: Part) -> nn.Module:
 def trace_part(part: Part, batch: int = 1, channels_last: bool = False) -> Sequence[Op]:
     """The operators of a part; traced once."""
     with torch.device("meta"):
-        module = part_module(part)
-    return tuple(trace(module, part_input(part), batch, channels_last))
+        module = build_part(part)
+    return tuple(trace(module, input_shape(part), batch, channels_last))
 
 
-def part_input(part: Part) -> tuple[int, ...]:
+def input_shape(part: Part) -> tuple[int, ...]:
     """Shape of what a part takes, without the batch: an image (C, H, W), else a map (H, W, C)."""
     if part.kind == "stem":
         return (part.dim_in, *part.size)

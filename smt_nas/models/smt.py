@@ -62,10 +62,10 @@ class SMT(nn.Module):
         super().__init__()
         self.arch = arch
         self.features_only = features_only
-        self.stages = nn.ModuleList(_stages(arch))
+        self.stages = nn.ModuleList(_build_stages(arch))
         self.num_features = arch.stages[-1].dim
         self.num_classes = 0 if features_only else arch.num_classes
-        self.head: nn.Module = _head(self.num_features, self.num_classes)
+        self.head: nn.Module = _build_head(self.num_features, self.num_classes)
         self.feature_info = FeatureInfo(arch)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
@@ -107,7 +107,7 @@ class SMT(nn.Module):
         self.num_classes = num_classes
         if num_classes:
             self.arch = self.arch.model_copy(update={"num_classes": num_classes})
-        self.head = _head(self.num_features, num_classes)
+        self.head = _build_head(self.num_features, num_classes)
         self.head.apply(lambda m: _init_module(m, generator))
         self.head.to(device=weight.device, dtype=weight.dtype)
 
@@ -171,7 +171,7 @@ def build(
     return model if device is None else model.to(device)
 
 
-def _stages(arch: Architecture) -> list[SMTStage]:
+def _build_stages(arch: Architecture) -> list[SMTStage]:
     """The four stages, with drop path growing linearly over all blocks."""
     last = max(1, sum(s.depth for s in arch.stages) - 1)
     rates = iter([arch.drop_path * i / last for i in range(last + 1)])
@@ -183,7 +183,7 @@ def _stages(arch: Architecture) -> list[SMTStage]:
     return stages
 
 
-def _head(features: int, num_classes: int) -> nn.Module:
+def _build_head(features: int, num_classes: int) -> nn.Module:
     return nn.Linear(features, num_classes) if num_classes else nn.Identity()
 
 

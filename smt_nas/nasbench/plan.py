@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from smt_nas import costs
-from smt_nas.arch import Architecture, Stacking, Stage, Stem, mixers
+from smt_nas.arch import Architecture, Stacking, Stage, Stem, arrange_mixers
 from smt_nas.errors import ConfigError
 from smt_nas.space import SearchSpace
 
@@ -208,7 +208,7 @@ def _make_stage(
     stacking: Stacking,
 ) -> Stage:
     """A stage; what has no effect keeps the defaults of `Stage`."""
-    order = mixers(depth, share, stacking)
+    order = arrange_mixers(depth, share, stacking)
     stage = Stage(
         dim=dim,
         depth=depth,

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smt_nas.arch import ONLY_IN, Architecture, Mixer, Stage, Stem, mixers, published_drop_path
+from smt_nas.arch import (
+    ONLY_IN,
+    Architecture,
+    Mixer,
+    Stage,
+    Stem,
+    arrange_mixers,
+    published_drop_path,
+)
 from smt_nas.errors import SpaceError
 from smt_nas.files import find_yaml
 from smt_nas.fingerprint import added_fields, fingerprint
@@ -45,7 +53,7 @@ class SearchSpace:
         genes = [Gene("stem.kernel", config.stem.kernel)]
         self._columns: list[dict[str, int]] = []  # of each stage, by field
         for i, options in enumerate(config.stages, 1):
-            fields = _gene_fields(options)
+            fields = _list_gene_fields(options)
             self._columns.append({field: len(genes) + j for j, field in enumerate(fields)})
             genes += [Gene(f"stage{i}.{field}", getattr(options, field)) for field in fields]
         self.genes = tuple(genes)
@@ -161,7 +169,7 @@ class SearchSpace:
     def _decode_stage(self, row: Genes, stage: int) -> Stage:
         options, columns = self.config.stages[stage], self.columns(stage)
         at = {f: row[columns[f]] if f in columns else 0 for f in StageOptions.model_fields}
-        return _stage({field: getattr(options, field)[i] for field, i in at.items()})
+        return _build_stage({field: getattr(options, field)[i] for field, i in at.items()})
 
     def stages(
         self, stage: int, fields: Sequence[str], mixer: Mixer | None = None
@@ -179,7 +187,7 @@ class SearchSpace:
                 return
             first |= {field: getattr(options, field)[i] for field, i in order.items()}
         for chosen in itertools.product(*(getattr(options, field) for field in fields)):
-            yield _stage(first | dict(zip(fields, chosen, strict=True)))
+            yield _build_stage(first | dict(zip(fields, chosen, strict=True)))
 
     def encode(self, archs: Architecture | Sequence[Architecture]) -> Genes:
         """Turn architectures into canonical genes (n, G); `drop_path` is not compared.
@@ -238,15 +246,15 @@ class SearchSpace:
         return True
 
 
-def _gene_fields(options: StageOptions) -> list[str]:
+def _list_gene_fields(options: StageOptions) -> list[str]:
     """Fields of a stage that are genes: all of schema 1, and of those added later the chosen."""
     added = added_fields(StageOptions)
     return [f for f in StageOptions.model_fields if f not in added or len(getattr(options, f)) > 1]
 
 
-def _stage(values: dict[str, Any]) -> Stage:
+def _build_stage(values: dict[str, Any]) -> Stage:
     """Build a stage of one option a field; what has no effect keeps the defaults of `Stage`."""
-    order = mixers(values["depth"], values["attention_ratio"], values["stacking"])
+    order = arrange_mixers(values["depth"], values["attention_ratio"], values["stacking"])
     acting = {f: v for f, v in values.items() if ONLY_IN.get(f, order[0]) in order}
     heads = acting.pop("heads", None)
     if heads is not None:

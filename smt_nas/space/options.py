@@ -79,7 +79,7 @@ class StageOptions(Value):
         self._each_option_alone()
         for dim, kernels in itertools.product(self.dim, self.kernels):
             if min(self.attention_ratio) < 1:  # else no block has kernels
-                _stage(dim=dim, depth=1, kernels=kernels)
+                _build_stage(dim=dim, depth=1, kernels=kernels)
         for dim, heads in itertools.product(self.dim, self.heads):
             if max(self.attention_ratio) > 0 and dim % heads:
                 raise ValueError(
@@ -88,7 +88,8 @@ class StageOptions(Value):
                 )
         for dim in self.dim:
             hidden = [
-                _stage(dim=dim, depth=1, mlp_ratio=r, kernels=(3,)).hidden for r in self.mlp_ratio
+                _build_stage(dim=dim, depth=1, mlp_ratio=r, kernels=(3,)).hidden
+                for r in self.mlp_ratio
             ]
             if len(set(hidden)) < len(hidden):
                 raise ValueError(f"mlp_ratio options give the same width at dim={dim}.")
@@ -102,10 +103,10 @@ class StageOptions(Value):
                 continue
             for option in getattr(self, name):
                 wide = {"dim": max(1, len(option))} if name == "kernels" else {}
-                _stage(**{**plain, **wide, name: option})
+                _build_stage(**{**plain, **wide, name: option})
 
 
-def _stage(**fields: Any) -> Stage:
+def _build_stage(**fields: Any) -> Stage:
     """Build a Stage whose complaint reads well inside another model's."""
     try:
         return Stage.model_validate(fields)

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from smt_nas.arch import ONLY_IN, Mixer, mixers
+from smt_nas.arch import ONLY_IN, Mixer, arrange_mixers
 from smt_nas.space.options import StageOptions
 
 Genes = NDArray[np.int64]  # (n, G), or one column (n,)
@@ -38,7 +38,9 @@ class Patterns:
         share, stacking, sam, msa = np.zeros((4, *shape), dtype=np.int64)
         first: list[dict[Order, tuple[int, int]]] = [{} for _ in options.depth]
         for d, a, s in np.ndindex(shape):
-            order = mixers(options.depth[d], options.attention_ratio[a], options.stacking[s])
+            order = arrange_mixers(
+                options.depth[d], options.attention_ratio[a], options.stacking[s]
+            )
             share[d, a, s], stacking[d, a, s] = first[d].setdefault(order, (a, s))
             sam[d, a, s], msa[d, a, s] = order.count("sam"), order.count("msa")
         return cls(share, stacking, sam, msa, tuple(first))

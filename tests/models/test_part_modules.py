@@ -10,11 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from smt_nas import PRESETS, SearchSpace, costs
 from smt_nas.costs.parts import Part, decompose
 from smt_nas.models import build
-from smt_nas.models.part_modules import part_input, part_module
+from smt_nas.models.part_modules import build_part, input_shape
 
 
 def chain(arch):
-    return torch.nn.Sequential(*map(part_module, decompose(arch)))
+    return torch.nn.Sequential(*map(build_part, decompose(arch)))
 
 
 @pytest.mark.parametrize("name", ["smt", "smt_micro"])
@@ -49,7 +49,7 @@ def test_macs_of_parts_add_up_to_those_of_the_network(name):
 
 def macs(part):
     with torch.device("meta"):
-        module = part_module(part)
+        module = build_part(part)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(torch.empty(1, *part_input(part), device="meta"))
+        module(torch.empty(1, *input_shape(part), device="meta"))
     return counter.get_total_flops() // 2

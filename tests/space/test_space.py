@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smt_nas import PRESETS, SearchSpace
-from smt_nas.arch import mixers
+from smt_nas.arch import arrange_mixers
 from smt_nas.errors import ConfigError, SpaceError, UnknownName
 from smt_nas.files import names
 from smt_nas.models import build
@@ -88,7 +88,7 @@ def test_two_ways_to_write_an_order_become_the_first_and_no_other_order():
     columns = [space.column(2, field) for field in ("attention_ratio", "stacking")]
     for row, arch in zip(every_row(space), space.decode(every_row(space)), strict=True):
         share, stacking = (space.genes[c].options[row[c]] for c in columns)
-        assert arch.stages[2].mixers == mixers(3, share, stacking)
+        assert arch.stages[2].mixers == arrange_mixers(3, share, stacking)
 
 
 @given(seed=st.integers(0, 2**32), n=st.integers(0, 20))

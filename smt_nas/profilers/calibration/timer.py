@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import Part
-from smt_nas.models.part_modules import part_module
+from smt_nas.models.part_modules import build_part
 from smt_nas.profilers.clock import Runnable
 from smt_nas.profilers.network_loader import Network, fill_weights, network_of
 from smt_nas.profilers.prepare import prepare
@@ -161,7 +161,7 @@ class TorchPartTimer:
         key = part, precision
         if key not in self._modules:
             with torch.device("meta"):
-                module = part_module(part)
+                module = build_part(part)
             module.to_empty(device="cpu")
             fill_weights(module)
             self._modules[key] = module.to(self._device)

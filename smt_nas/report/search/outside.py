@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from smt_nas.evaluators.extrapolation import Beyond, beyond
+from smt_nas.evaluators.extrapolation import ExtrapolatedFeature, find_extrapolated
 from smt_nas.evaluators.published_agreement import BENCH
 from smt_nas.search import Result
 from smt_nas.space import SearchSpace
@@ -23,10 +23,10 @@ _MOST, _NAMED = 6, 8  # features, and members of each, that are named; the JSON 
 
 def outside_notes(members: Sequence[Result]) -> list[str]:
     """A line a feature with the members that leave the bench in it; none where all lie inside."""
-    by_feature: dict[str, list[tuple[str, Beyond]]] = {}
+    by_feature: dict[str, list[tuple[str, ExtrapolatedFeature]]] = {}
     leaving = set()
     for r in members:
-        for exceeded in beyond(r.arch):
+        for exceeded in find_extrapolated(r.arch):
             by_feature.setdefault(exceeded.feature, []).append((r.name, exceeded))
             leaving.add(r.name)
     if not by_feature:
@@ -66,4 +66,4 @@ def edge_notes(space: SearchSpace, members: Sequence[Result]) -> list[str]:
 
 def outside_document(r: Result) -> dict[str, Any]:
     """All features of a network that lie outside, the farthest first."""
-    return {"outside": [asdict(exceeded) for exceeded in beyond(r.arch)]}
+    return {"outside": [asdict(exceeded) for exceeded in find_extrapolated(r.arch)]}
