@@ -77,7 +77,7 @@ def _mkldnn() -> bool:
 
 
 def _gpu(device: str) -> dict[str, Any]:
-    gpu = None if device == "cpu" else _opened(torch.device(device))
+    gpu = None if device == "cpu" else _open_gpu_of(torch.device(device))
     others = None if gpu is None else gpu.other_processes()
     return {
         "gpu": None if gpu is None else gpu.name,
@@ -88,7 +88,7 @@ def _gpu(device: str) -> dict[str, Any]:
     }
 
 
-def _opened(device: torch.device) -> Gpu | None:
+def _open_gpu_of(device: torch.device) -> Gpu | None:
     """The GPU by its UUID, as CUDA may count in another order than NVML."""
     uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)
     gpu = open_gpu(device.index or 0, uuid=None if uuid is None else str(uuid))
@@ -126,9 +126,9 @@ def _commit() -> str | None:
         return None
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
-        done = subprocess.run(
+        git = subprocess.run(
             command, cwd=_CHECKOUT, capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):  # no git, or it does not trust the folder
         return None
-    return done.stdout.strip() or None
+    return git.stdout.strip() or None
