@@ -18,14 +18,13 @@ def _list(context: typer.Context, as_json: console.AsJson = False) -> None:
     """List the devices that latency is predicted for, and which are here."""
     if context.invoked_subcommand is not None:
         return
-    from smt_nas.report.devices import device_document, devices_table, list_devices
+    from smt_nas.report.devices import all_devices, devices_table
 
-    entries = list_devices()
+    rows = all_devices()
     if as_json:
-        documents = [device_document(entry) for entry in entries]
-        console.show_json({"schema": 1, "devices": documents})
+        console.show_json({"schema": 1, "devices": rows})
     else:
-        console.show(devices_table(entries))
+        console.show(devices_table(rows))
 
 
 @devices.command("show")
@@ -37,21 +36,15 @@ def show(
 
     Example: smt-nas devices show a100
     """
-    from smt_nas.report.devices import (
-        find_device,
-        sheet_document,
-        sheet_lines,
-        sheet_table,
-        source_lines,
-    )
+    from smt_nas.report.devices import describe, sheet_lines, sheet_table, source_lines
 
-    entry = find_device(device)
+    found = describe(device)
     if as_json:
-        console.show_json({"schema": 1, **sheet_document(entry)})
+        console.show_json({"schema": 1, **found})
         return
-    console.show_notes(sheet_lines(entry))
-    console.show(sheet_table(entry))
-    console.show_notes(source_lines(entry))
+    console.show_notes(sheet_lines(found))
+    console.show(sheet_table(found))
+    console.show_notes(source_lines(found))
 
 
 @app.command()

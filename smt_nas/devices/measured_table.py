@@ -20,31 +20,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import Floats, PartIndex
-from smt_nas.devices.block_table import DAY_TO_DAY, BlockTable
+from smt_nas.devices.block_table import APART, BlockTable
 from smt_nas.errors import ConfigError
 from smt_nas.files import folders, write_atomic
 from smt_nas.fingerprint import fingerprint
 from smt_nas.space import SearchSpace
 from smt_nas.yaml import validated
 
-FOLDER = "profiles"
-COLUMNS = (
-    "batch",
-    "precision",
-    "mode",
-    "threads",
-    "part",
-    "ms",
-    "host_ms",
-    "origin",
-    "spread",
-    "samples",
-)
-ORIGINS = ("measured", "fitted")
-MAX_BYTES = 100_000_000
-_LEAST_MS = 1e-7  # of a part
-_DIGITS = 6  # significant, of a time: far more than can be measured
-_AGAIN = "Run `smt-nas calibrate` again."
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -148,6 +130,26 @@ class Evidence(_Value):
     calibrations: Annotated[tuple[Calibration, ...], Field(min_length=1)]
 
 
+FOLDER = "profiles"
+COLUMNS = (
+    "batch",
+    "precision",
+    "mode",
+    "threads",
+    "part",
+    "ms",
+    "host_ms",
+    "origin",
+    "spread",
+    "samples",
+)
+MAX_BYTES = 100_000_000
+ORIGINS = ("measured", "fitted")
+_LEAST_MS = 1e-7  # of a part
+_DIGITS = 6  # significant, of a time: far more than can be measured
+_AGAIN = "Run `smt-nas calibrate` again."
+
+
 @dataclass(frozen=True)
 class PartTimes:
     """Times of the P parts of a space under one set of conditions, each (P,).
@@ -188,33 +190,33 @@ class MeasuredTable:
             conditions = conditions.model_copy(update={"image_size": None})
         for calibration, times in zip(self.evidence.calibrations, self.times, strict=True):
             if calibration.conditions == conditions:
-                return make_block_table(self.index, calibration, times)
+                return block_table(self.index, calibration, times)
         return None
 
 
-def make_block_table(index: PartIndex, calibration: Calibration, times: PartTimes) -> BlockTable:
+def block_table(index: PartIndex, found: Calibration, times: PartTimes) -> BlockTable:
     """Predict from times and the additivity that was found.
 
     The evidence knows the hours of the calibration; the interval is also of other days.
     """
-    apart = DAY_TO_DAY["gpu" if calibration.conditions.threads is None else "cpu"]
+    apart = APART["gpu" if found.conditions.threads is None else "cpu"]
     return BlockTable(
         index=index,
-        conditions=calibration.conditions,
+        conditions=found.conditions,
         ms=times.ms,
         host_ms=times.host_ms,
         spread=times.spread,
-        factor=calibration.factor,
-        fixed_ms=calibration.fixed_ms,
-        low=-math.hypot(calibration.low, apart),
-        high=math.hypot(calibration.high, apart),
+        factor=found.factor,
+        fixed_ms=found.fixed_ms,
+        low=-math.hypot(found.low, apart),
+        high=math.hypot(found.high, apart),
         basis="table",
-        notes=_notes(calibration),
+        notes=_notes(found),
     )
 
 
-def _notes(calibration: Calibration) -> tuple[str, ...]:
-    if calibration.mape is None:
+def _notes(found: Calibration) -> tuple[str, ...]:
+    if found.mape is None:
         return ("the table was never checked on whole networks",)
     return ()
 
@@ -249,7 +251,7 @@ def find_table(device: str, space: SearchSpace) -> MeasuredTable | None:
     """
     for folder in (Path(FOLDER), *folders(FOLDER)):
         path = table_path(folder, device, space)
-        if path.is_file() and _read_evidence(path).space_digest == space.digest:
+        if path.is_file() and _evidence(path).space_digest == space.digest:
             return load_table(path, space)
     return None
 
@@ -260,16 +262,16 @@ def load_table(path: Path, space: SearchSpace) -> MeasuredTable:
     Raises:
         ConfigError: a file is missing or damaged, or it is of another space; in one line.
     """
-    evidence = _read_evidence(path)
+    evidence = _evidence(path)
     if evidence.space_digest != space.digest:
         raise ConfigError(
             f"{path}: must be of space {space.name} as it is now (got digest "
             f"{evidence.space_digest}, not {space.digest}). {_AGAIN}"
         )
-    index, text = PartIndex.of(space), _read_text(path)
-    rows = _read_rows(path, text)
+    index, text = PartIndex.of(space), _text(path)
+    rows = _rows(path, text)
     times = tuple(
-        _read_times(path, index, c.conditions, rows.pop(_key(c.conditions), {}))
+        _times(path, index, c.conditions, rows.pop(_key(c.conditions), {}))
         for c in evidence.calibrations
     )
     if rows or _digest(text) != evidence.table:
@@ -304,7 +306,7 @@ def _key(conditions: Conditions) -> tuple[str, ...]:
     return str(c.batch), c.precision, c.mode, "" if c.threads is None else str(c.threads)
 
 
-def _read_rows(path: Path, text: str) -> dict[tuple[str, ...], dict[str, dict[str, str]]]:
+def _rows(path: Path, text: str) -> dict[tuple[str, ...], dict[str, dict[str, str]]]:
     """Cells by conditions and part."""
     reader = csv.DictReader(io.StringIO(text))
     if tuple(reader.fieldnames or ()) != COLUMNS:
@@ -312,19 +314,19 @@ def _read_rows(path: Path, text: str) -> dict[tuple[str, ...], dict[str, dict[st
         raise ConfigError(
             f"{path}: the first line must be {','.join(COLUMNS)} (got {got}). {_AGAIN}"
         )
-    rows: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
+    found: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
     for row in reader:
         where = f"{path} line {reader.line_num}"
         if None in row or None in row.values():
             raise ConfigError(f"{where}: must hold {len(COLUMNS)} cells. {_AGAIN}")
-        parts = rows.setdefault(tuple(row[c] for c in COLUMNS[:4]), {})
+        parts = found.setdefault(tuple(row[c] for c in COLUMNS[:4]), {})
         if row["part"] in parts:
             raise ConfigError(f"{where}: part {row['part']!r} stands twice. {_AGAIN}")
         parts[row["part"]] = row
-    return rows
+    return found
 
 
-def _read_times(
+def _times(
     path: Path, index: PartIndex, conditions: Conditions, rows: dict[str, dict[str, str]]
 ) -> PartTimes:
     """Times of one set of conditions, in the order of the index."""
@@ -337,7 +339,7 @@ def _read_times(
             )
 
     def column(name: str, least: float) -> Floats:
-        return np.array([_read_number(where, name, rows[part], least) for part in names])
+        return np.array([_number(where, name, rows[part], least) for part in names])
 
     hosted = any(row["host_ms"] for row in rows.values())
     origins = [rows[name]["origin"] for name in names]
@@ -352,7 +354,7 @@ def _read_times(
     )
 
 
-def _read_number(where: str, column: str, row: dict[str, str], least: float) -> float:
+def _number(where: str, column: str, row: dict[str, str], least: float) -> float:
     try:
         value = float(row[column])
     except ValueError:
@@ -365,17 +367,17 @@ def _read_number(where: str, column: str, row: dict[str, str], least: float) -> 
     return value
 
 
-def _read_evidence(path: Path) -> Evidence:
+def _evidence(path: Path) -> Evidence:
     """The evidence beside a CSV."""
     beside = path.with_suffix(".json")
     try:
-        content = json.loads(_read_text(beside))
+        content = json.loads(_text(beside))
     except ValueError as error:
         raise ConfigError(f"{beside}: is not valid JSON ({error}). {_AGAIN}") from error
     return validated(Evidence, content, str(beside))
 
 
-def _read_text(path: Path) -> str:
+def _text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{path}: is too large to be a table of parts. {_AGAIN}")

@@ -64,8 +64,10 @@ class EvaluatorChoice(BaseModel):
     @classmethod
     def _read_config(cls, value: Any, info: ValidationInfo) -> Any:
         entry = EVALUATORS.get(info.data.get("name", ""))
-        if value is None or entry is None or entry.config is None or isinstance(value, BaseModel):
+        if value is None or entry is None or isinstance(value, BaseModel):
             return value
+        if entry.config is None:
+            raise ValueError(f"evaluator {info.data['name']} takes no config. Drop it.")
         return validated(entry.config, value, f"evaluator {info.data['name']}")
 
     @model_validator(mode="after")
@@ -73,9 +75,7 @@ class EvaluatorChoice(BaseModel):
         entry = EVALUATORS.get(self.name)
         if self.handed_in or entry is None:
             return self
-        if entry.config is None and self.config is not None:
-            raise ValueError(f"evaluator {self.name} takes no config.")
-        if entry.config is not None and self.config is None and entry.needs:
+        if self.config is None and entry.needs:
             raise ValueError(f"evaluator {self.name}: {entry.needs[0]} is missing. Add it.")
         return self
 

@@ -40,7 +40,7 @@ class ExtrapolatedFeature:
 
 def find_extrapolated(arch: Architecture) -> tuple[ExtrapolatedFeature, ...]:
     """Features of a network that lie outside the shipped bench, the farthest first."""
-    ranges = published_agreement.ranges()
+    ranges = published_agreement.feature_ranges()
     if ranges:  # evidence of before a feature was added is of networks that all had it at 0
         ranges = dict.fromkeys(features.NEUTRAL, (0.0, 0.0)) | ranges
     low, high = np.array([ranges.get(name, (np.nan, np.nan)) for name in features.NAMES]).T

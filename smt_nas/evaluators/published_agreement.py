@@ -13,7 +13,7 @@ from typing import Any
 from smt_nas.files import folders
 
 BENCH = "smt-bench-mini"
-REFERENCE = "#params"
+PARAMS = "#params"
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,17 @@ def rank_agreement(name: str) -> RankAgreement | None:
 
 def bench_agreement(name: str) -> BenchAgreement | None:
     """How it agreed and how #params did; None where that was not found out."""
-    own, params = rank_agreement(name), rank_agreement(REFERENCE)
+    own, params = rank_agreement(name), rank_agreement(PARAMS)
     return None if own is None or params is None else BenchAgreement(own, params)
 
 
-def ranges() -> dict[str, tuple[float, float]]:
+def feature_ranges() -> dict[str, tuple[float, float]]:
     """Lowest and highest of each feature among the networks of the shipped bench, by its name."""
     features = _document().get("features", {})
     return {name: (low, high) for name, (low, high) in features.items()}
 
 
-def networks() -> int:
+def bench_networks() -> int:
     """Networks of the shipped bench that the evidence is of; 0 without evidence."""
     return int(_document().get("networks", 0))
 

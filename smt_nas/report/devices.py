@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
@@ -34,42 +34,15 @@ _HEADINGS = {  # field -> what the reader calls it, with its unit
 _STYLES = {"ok": "green", "missing": "red", "unknown": "yellow"}
 
 
-@dataclass(frozen=True)
-class DeviceEntry:
-    """A device as it is listed.
-
-    Attributes:
-        sheet: of the device.
-        here: as torch names it on this machine; None where it is not here.
-        tables: names of the spaces that a table was measured for on it.
-    """
-
-    sheet: Sheet
-    here: str | None
-    tables: tuple[str, ...]
-
-
-def list_devices() -> list[DeviceEntry]:
-    """Every sheet, and what else this machine has."""
+def all_devices() -> list[dict[str, Any]]:
+    """Every sheet, and what else this machine has: figures, presence, tables."""
     present = local_sheets()
     sheets = {s.key: s for s in (*all_sheets(), *present.values())}
     devices = {s.key: device for device, s in reversed(present.items())}  # the first of a kind
-    return [_entry(sheet, devices.get(key)) for key, sheet in sheets.items()]
+    return [_row(sheet, devices.get(key)) for key, sheet in sheets.items()]
 
 
-def find_device(name: str) -> DeviceEntry:
-    """One device, by anything `devices.resolve` takes."""
-    ref = resolve(name)
-    return _entry(ref.require_sheet(), ref.here)
-
-
-def _entry(sheet: Sheet, here: str | None) -> DeviceEntry:
-    return DeviceEntry(sheet, here, tuple(tables_of(sheet.key)))
-
-
-def device_document(entry: DeviceEntry) -> dict[str, Any]:
-    """A listed device as plain values."""
-    sheet = entry.sheet
+def _row(sheet: Sheet, device: str | None) -> dict[str, Any]:
     return {
         "name": sheet.short,
         "key": sheet.key,
@@ -78,13 +51,13 @@ def device_document(entry: DeviceEntry) -> dict[str, Any]:
         "aliases": list(sheet.aliases),
         "peak_tflops": dict(sheet.peak_tflops),
         "bandwidth_gbps": sheet.bandwidth_gbps,
-        "here": entry.here,
-        "tables": list(entry.tables),
+        "here": device,
+        "tables": tables_of(sheet.key),
         "warnings": list(sheet.warnings),
     }
 
 
-def devices_table(entries: Sequence[DeviceEntry]) -> Table:
+def devices_table(rows: Sequence[dict[str, Any]]) -> Table:
     """One row a device."""
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("name", no_wrap=True)
@@ -93,24 +66,25 @@ def devices_table(entries: Sequence[DeviceEntry]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("here", no_wrap=True)
     table.add_column("tables", overflow="fold")
-    for entry in entries:
-        sheet = entry.sheet
+    for row in rows:
+        peaks = row["peak_tflops"]
         table.add_row(
-            sheet.short,
-            sheet.name.removeprefix("NVIDIA ").removeprefix("GeForce "),
-            _number(sheet.peak_tflops.get("fp32")),
-            _number(sheet.peak_tflops.get("fp16")),
-            _number(sheet.bandwidth_gbps),
-            entry.here or "-",
-            " ".join(entry.tables) or "-",
+            row["name"],
+            row["device"].removeprefix("NVIDIA ").removeprefix("GeForce "),
+            _figure(peaks.get("fp32")),
+            _figure(peaks.get("fp16")),
+            _figure(row["bandwidth_gbps"]),
+            row["here"] or "-",
+            " ".join(row["tables"]) or "-",
         )
     return table
 
 
-def sheet_document(entry: DeviceEntry) -> dict[str, Any]:
-    """A device with every figure of its sheet and its source, as plain values."""
-    sheet = entry.sheet
-    figures = {
+def describe(name: str) -> dict[str, Any]:
+    """One sheet, by anything `devices.resolve` takes: every figure with its source."""
+    ref = resolve(name)
+    sheet = ref.require_sheet()
+    cells = {
         field: {
             "value": value,
             "source": sheet.sources.get(field),
@@ -118,44 +92,45 @@ def sheet_document(entry: DeviceEntry) -> dict[str, Any]:
         }
         for field, value in sheet.cells()
     }
-    return {**device_document(entry), "probed": sheet.probed, "figures": figures}
+    return {**_row(sheet, ref.here), "probed": sheet.probed, "figures": cells}
 
 
-def sheet_lines(entry: DeviceEntry) -> Iterator[str]:
+def sheet_lines(found: dict[str, Any]) -> Iterator[str]:
     """What stands above the table of a sheet."""
-    sheet, tables = entry.sheet, ", ".join(entry.tables)
-    yield f"{sheet.name}: {', '.join(dict.fromkeys(sheet.names))}"
-    presence = f"It is {entry.here} here." if entry.here else "It is not here."
+    names = ", ".join(dict.fromkeys([found["key"], *found["aliases"]]))
+    yield f"{found['device']}: {names}"
+    presence = f"It is {found['here']} here." if found["here"] else "It is not here."
+    tables = ", ".join(found["tables"])
     yield f"{presence} " + (f"Measured for {tables}." if tables else "No table was measured on it.")
-    if sheet.probed:
+    if found["probed"]:
         yield "No data sheet of it is known: this one was made from what the machine tells."
-    for warning in sheet.warnings:
+    for warning in found["warnings"]:
         yield f"warning: {warning}"
 
 
-def sheet_table(entry: DeviceEntry) -> Table:
+def sheet_table(found: dict[str, Any]) -> Table:
     """A row a figure; its source is a number of `source_lines`."""
-    sheet, numbers = entry.sheet, _number_sources(entry.sheet)
+    numbers = _numbered(found)
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("figure", no_wrap=True)
     table.add_column("value", justify="right", overflow="fold")
     table.add_column("source", overflow="fold")
-    for field, value in sheet.cells():
-        words = [f"[{numbers[sheet.sources.get(field)]}]"]
-        words += [sheet.notes[field]] if field in sheet.notes else []
-        shown = value if isinstance(value, str) else _number(value)
+    for field, cell in found["figures"].items():
+        value, words = cell["value"], [f"[{numbers[cell['source']]}]"]
+        words += [cell["note"]] if cell["note"] else []
+        shown = value if isinstance(value, str) else _figure(value)
         table.add_row(_HEADINGS[field], shown, Text(" ".join(words)))
     return table
 
 
-def source_lines(entry: DeviceEntry) -> Iterator[str]:
+def source_lines(found: dict[str, Any]) -> Iterator[str]:
     """The sources of a sheet, numbered."""
-    for source, number in _number_sources(entry.sheet).items():
+    for source, number in _numbered(found).items():
         yield f"[{number}] {source or 'no source given'}"
 
 
-def _number_sources(sheet: Sheet) -> dict[str | None, int]:
-    sources = dict.fromkeys(sheet.sources.get(field) for field, _ in sheet.cells())
+def _numbered(found: dict[str, Any]) -> dict[str | None, int]:
+    sources = dict.fromkeys(cell["source"] for cell in found["figures"].values())
     return {source: i for i, source in enumerate(sources, 1)}
 
 
@@ -178,12 +153,12 @@ def doctor_table(checks: Sequence[Check]) -> Table:
     table.add_column("what", no_wrap=True)
     table.add_column("found", overflow="fold")
     for check in checks:
-        finding = Text(check.finding)
+        found = Text(check.finding)
         if check.way_out:
-            finding.append(f"\n-> {check.way_out}")
-        table.add_row(Text(check.state, style=_STYLES[check.state]), check.subject, finding)
+            found.append(f"\n-> {check.way_out}")
+        table.add_row(Text(check.state, style=_STYLES[check.state]), check.subject, found)
     return table
 
 
-def _number(value: float | None) -> str:
+def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"

@@ -73,13 +73,13 @@ def check_evaluator(
     Raises:
         StoreError: it has changed, and that is not accepted.
     """
-    now = evaluator.fingerprint
-    notes = opened.study.read_notes()
+    now, notes = evaluator.fingerprint, opened.study.read_notes()
     before = notes.identity.get(FINGERPRINT)
-    if before is None:
-        notes.write_identity(notes.identity | {FINGERPRINT: now})
+    if before == directory.fingerprint == now:
+        return opened
     if before in (None, now):
-        if directory.fingerprint != now:
+        with directory.lock():
+            notes.write_identity(notes.identity | {FINGERPRINT: now})
             directory.adopt_evaluator(now)
         return opened
     if not accept_change:
@@ -88,8 +88,9 @@ def check_evaluator(
             f"{before}, now {now}). Restore what it was, or go on with all trials evaluated again: "
             f"smt-nas resume {directory.path} --accept-changed-evaluator."
         )
-    name = _create_successor(directory, problem, opened.study, now)
-    directory.adopt_evaluator(now, name, evaluator.evidence)
+    with directory.lock():
+        name = _create_successor(directory, problem, opened.study, now)
+        directory.adopt_evaluator(now, name, evaluator.evidence)
     return open_study(directory, problem)
 
 

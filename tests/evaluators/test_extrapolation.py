@@ -15,7 +15,7 @@ def ranges(monkeypatch):
     """Sets what the bench had."""
 
     def of(**narrow):
-        monkeypatch.setattr(published_agreement, "ranges", lambda: WIDE | narrow)
+        monkeypatch.setattr(published_agreement, "feature_ranges", lambda: WIDE | narrow)
 
     return of
 
@@ -36,7 +36,9 @@ def test_a_feature_outside_is_told_in_words_a_reader_knows(ranges):
 
 def test_what_evidence_of_before_knows_nothing_of_is_outside_where_it_acts(monkeypatch):
     monkeypatch.setattr(
-        published_agreement, "ranges", lambda: {n: r for n, r in WIDE.items() if "ffn_k" not in n}
+        published_agreement,
+        "feature_ranges",
+        lambda: {n: r for n, r in WIDE.items() if "ffn_k" not in n},
     )
     assert find_extrapolated(PRESETS["smt_t"]) == ()
     third = PRESETS["smt_t"].stages[2].model_copy(update={"ffn_kernel": 5})
@@ -68,5 +70,5 @@ def test_every_feature_has_words_of_its_own():
 
 
 def test_without_a_bench_nothing_is_said(monkeypatch):
-    monkeypatch.setattr(published_agreement, "ranges", dict)
+    monkeypatch.setattr(published_agreement, "feature_ranges", dict)
     assert find_extrapolated(PRESETS["smt_l"]) == ()

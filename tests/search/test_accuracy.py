@@ -97,10 +97,10 @@ class TestWhatIsTold:
 
     def test_members_outside_the_evidence_are_named(self, outcome, monkeypatch):
         inside = {name: (-9.0, 9.0) for name in features.NAMES}
-        monkeypatch.setattr(published_agreement, "ranges", lambda: inside)
+        monkeypatch.setattr(published_agreement, "feature_ranges", lambda: inside)
         assert not any("Outside the evidence" in n for n in front_notes(outcome, False))
         narrow = inside | {"log_depth": (-9.0, -0.2)}
-        monkeypatch.setattr(published_agreement, "ranges", lambda: narrow)
+        monkeypatch.setattr(published_agreement, "feature_ranges", lambda: narrow)
         notes = "\n".join(front_notes(outcome, False))
         assert "Outside the evidence" in notes
         assert "blocks against the published pattern, bench" in notes

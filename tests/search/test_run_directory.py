@@ -58,7 +58,7 @@ def test_a_run_keeps_whether_it_verifies_under_either_name(run, word):
     assert "  verify: false\n" in text
     file.write_text(text.replace("verify: false", f"{word}: false"))
     assert RunDirectory.open(run).settings.verify is False
-    assert resume_search(run).run().finished
+    assert resume_search(run, evaluator=RATER).run().finished
 
 
 def test_a_directory_of_other_things(tmp_path):
