@@ -22,7 +22,7 @@ from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import PartIndex
 from smt_nas.devices.block_table import COVERAGE
 from smt_nas.devices.device import hardware_of
-from smt_nas.devices.kernels import kernels
+from smt_nas.devices.kernels import build_kernels
 from smt_nas.devices.registry import load_sheet
 from smt_nas.models.part_modules import trace_part
 from tools.roofline_fit import CPU_GUESSES, HOST, Sample, concatenate, fit_roofline
@@ -61,7 +61,7 @@ def _sample(name: str) -> Sample:
         rows = [r for r in csv.DictReader(file) if r["origin"] == "measured"]
     rows = [r for r in rows if (r["batch"], r["precision"], r["threads"]) == ("1", "fp32", "1")]
     conditions = Conditions(threads=1)
-    found = [kernels(trace_part(index[r["part"]]), conditions, gpu=False) for r in rows]
+    found = [build_kernels(trace_part(index[r["part"]]), conditions, gpu=False) for r in rows]
     table, count, network = concatenate(found)
     return Sample(
         device=DEVICE,

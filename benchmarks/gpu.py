@@ -29,7 +29,7 @@ from smt_nas.errors import MeasurementError
 from smt_nas.profilers.network_loader import load_network
 from smt_nas.profilers.prepare import prepare
 from smt_nas.profilers.sampling import Limits, measure
-from smt_nas.runtime.environment import environment
+from smt_nas.runtime.environment import read_environment
 
 MODES = ("eager", "graph", "compile")  # compiling takes longest: last, so that a cap hits it
 PRECISIONS = ("amp-fp16", "bf16", "fp32")
@@ -85,7 +85,7 @@ def speed_table(journal: Path, device: str, deadline: float) -> None:
                     call.close()
             except MeasurementError as error:  # a cell that cannot be measured says why
                 line["failure"] = str(error)
-            line["environment"] = environment(device)
+            line["environment"] = read_environment(device)
             file.write(json.dumps(line) + "\n")
             file.flush()
 

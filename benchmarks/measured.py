@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.zoo import BATCHES, CACHE, traces
 from smt_nas.conditions import Conditions, Precision
 from smt_nas.devices.device import hardware_of
-from smt_nas.devices.kernels import CODE, Floats, Kernels, kernels
+from smt_nas.devices.kernels import CODE, Floats, Kernels, build_kernels
 from smt_nas.devices.registry import load_sheet
 from smt_nas.fingerprint import fingerprint
 from tools.roofline_fit import Sample, concatenate
@@ -131,7 +131,7 @@ def network_kernels(
 ) -> Kernels:
     """Kernels of a timm network at any batch, from its traces at two."""
     conditions = Conditions(mode=mode, precision=precision)
-    low, high = (kernels(t, conditions) for t in traces(name, size, channels_last, merged))
+    low, high = (build_kernels(t, conditions) for t in traces(name, size, channels_last, merged))
     return low.at(high, (batch - BATCHES[0]) / (BATCHES[1] - BATCHES[0]))
 
 

@@ -200,13 +200,13 @@ def _parse(text: str) -> Budget:
         )
     body, at, target = text.partition("@")
     body = body.strip()
-    found = _AMOUNTS.fullmatch(body)
-    if "*" in body or found is None:
+    parsed = _AMOUNTS.fullmatch(body)
+    if "*" in body or parsed is None:
         metric, amounts, preset = _relative(body)
         unit = None
     else:
-        amounts = _amounts(*found.groups())
-        unit = _unit(found[3], body)
+        amounts = _amounts(*parsed.groups())
+        unit = _unit(parsed[3], body)
         metric, preset = _UNITS[unit][0], None
     if at and metric not in _ON_DEVICE:
         raise ConfigError(f"{metric} is the same on every device. Drop '@{target}'.")
@@ -220,10 +220,10 @@ def _relative(body: str) -> tuple[str, tuple[Decimal, ...], str]:
     name, dot, word = (part.strip().casefold() for part in figure.partition("."))
     amounts: tuple[Decimal, ...] = (Decimal(1),)
     if star:
-        found = _AMOUNTS.fullmatch(share.strip())
-        if found is None or found[3]:
+        parsed = _AMOUNTS.fullmatch(share.strip())
+        if parsed is None or parsed[3]:
             raise ConfigError(f"the share must be a number (got {share!r}). Write 0.9*smt_s.")
-        amounts = _amounts(found[1], found[2], f"*{figure}")
+        amounts = _amounts(parsed[1], parsed[2], f"*{figure}")
     if name not in PRESETS:
         what = f"unknown preset {name!r}" if star else f"{body!r} is neither an amount nor a preset"
         known = ", ".join(sorted(PRESETS))

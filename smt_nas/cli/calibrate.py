@@ -61,7 +61,7 @@ def calibrate(
 
     conditions = _conditions(device, batch, precision, mode, threads)
     with console.talk() as talk:
-        found = measure(
+        result = measure(
             SearchSpace.load(space),
             device,
             conditions,
@@ -71,10 +71,10 @@ def calibrate(
             on_progress=lambda share: talk.step("calibrate", int(share * _STEPS), _STEPS),
         )
     if as_json:
-        console.show_json(calibration_document(found.evidence, found.path))
+        console.show_json(calibration_document(result.evidence, result.path))
         return
-    console.show(calibration_table(found.evidence))
-    console.show_notes(calibration_notes(found.evidence, found.path))
+    console.show(calibration_table(result.evidence))
+    console.show_notes(calibration_notes(result.evidence, result.path))
 
 
 def _conditions(
@@ -111,10 +111,10 @@ def _batches(text: str) -> tuple[int, ...]:
     from smt_nas.errors import ConfigError
     from smt_nas.profilers.throughput import parse_batches
 
-    found, auto = parse_batches(text) if text else ((), False)
+    batches, auto = parse_batches(text) if text else ((), False)
     if auto:
         raise ConfigError("--batch: a table is of batches that are named (got auto). Write 1,8,64.")
-    return found
+    return batches
 
 
 def _one_of(kind: str, word: str, known: tuple[str, ...]) -> Any:

@@ -18,13 +18,14 @@ def _list(context: typer.Context, as_json: console.AsJson = False) -> None:
     """List the devices that latency is predicted for, and which are here."""
     if context.invoked_subcommand is not None:
         return
-    from smt_nas.report.devices import all_devices, devices_table
+    from smt_nas.report.devices import device_document, devices_table, list_devices
 
-    rows = all_devices()
+    entries = list_devices()
     if as_json:
-        console.show_json({"schema": 1, "devices": rows})
+        documents = [device_document(entry) for entry in entries]
+        console.show_json({"schema": 1, "devices": documents})
     else:
-        console.show(devices_table(rows))
+        console.show(devices_table(entries))
 
 
 @devices.command("show")
@@ -36,15 +37,21 @@ def show(
 
     Example: smt-nas devices show a100
     """
-    from smt_nas.report.devices import describe, sheet_lines, sheet_table, source_lines
+    from smt_nas.report.devices import (
+        find_device,
+        sheet_document,
+        sheet_lines,
+        sheet_table,
+        source_lines,
+    )
 
-    found = describe(device)
+    entry = find_device(device)
     if as_json:
-        console.show_json({"schema": 1, **found})
+        console.show_json({"schema": 1, **sheet_document(entry)})
         return
-    console.show_notes(sheet_lines(found))
-    console.show(sheet_table(found))
-    console.show_notes(source_lines(found))
+    console.show_notes(sheet_lines(entry))
+    console.show(sheet_table(entry))
+    console.show_notes(source_lines(entry))
 
 
 @app.command()

@@ -252,7 +252,7 @@ class _Output:
 
     @cached_property
     def _stamp(self) -> dict[str, Any]:
-        from smt_nas.runtime.environment import environment
+        from smt_nas.runtime.environment import read_environment
 
         rows = self._profile.rows
-        return environment(self._profile.where or "cpu", rows[0].conditions if rows else None)
+        return read_environment(self._profile.where or "cpu", rows[0].conditions if rows else None)

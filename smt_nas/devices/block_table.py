@@ -17,7 +17,7 @@ from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import Floats, PartIndex
 
 COVERAGE = 0.8  # of an interval: this share of truths should lie in it
-APART = {"cpu": 0.05, "gpu": 0.04}
+DAY_TO_DAY = {"cpu": 0.05, "gpu": 0.04}
 """How far the same measurement may be off on another day, as a share: GPUs without locked clocks
 about 4 % (meta-pytorch/tritonbench, pull request 143); CPUs more."""
 
@@ -46,9 +46,6 @@ class Latency:
     def throughput_ips(self) -> Floats:
         """Images per second, (n,)."""
         return self.conditions.batch * 1e3 / self.ms
-
-
-pass
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from smt_nas.conditions import Conditions, Mode
 from smt_nas.costs.ops import Op
 from smt_nas.costs.parts import PartIndex
 from smt_nas.devices.block_table import BlockTable, Latency
-from smt_nas.devices.kernels import Floats, Kernels, kernels
+from smt_nas.devices.kernels import Floats, Kernels, build_kernels
 from smt_nas.devices.measured_table import find_table
 from smt_nas.devices.resolve import DeviceRef, resolve
 from smt_nas.devices.roofline import (
@@ -29,58 +29,10 @@ from smt_nas.devices.sheet import Sheet
 from smt_nas.errors import MeasurementError
 from smt_nas.space import SearchSpace
 
+Bound = Literal["compute", "memory", "launch"]
 _WHOLE = 5  # networks that are traced whole, where parts do not quite add up
-
-
-def table_of(device: Device, space: SearchSpace, conditions: Conditions) -> BlockTable:
-    """What predicts the networks of a space on a device.
-
-    Raises:
-        MeasurementError: the device cannot do this, or it is a training step.
-        ConfigError: there is a measured table, but it is damaged.
-    """
-    measured = find_table(device.sheet.key, space)
-    found = None if measured is None else measured.block_table(conditions)
-    return sheet_table(device, space, conditions) if found is None else found
-
-
-def sheet_table(device: Device, space: SearchSpace, conditions: Conditions) -> BlockTable:
-    """The same from the sheet alone. Raises MeasurementError, as `table_of`."""
-    from smt_nas.models.part_modules import trace_part
-
-    index = PartIndex.of(space, conditions.image_size)
-    batch, channels_last = conditions.batch, conditions.channels_last
-    costs = [device.cost(trace_part(p, batch, channels_last), conditions) for p in index.parts]
-    low, high = device.interval(conditions)
-    table = BlockTable(
-        index=index,
-        conditions=conditions,
-        ms=np.array([cost.device_ms for cost in costs]),
-        host_ms=np.array([cost.host_ms for cost in costs]),
-        factor=device.factor(conditions),
-        low=low,
-        high=high,
-        basis=device.basis(conditions),
-        notes=device.sheet.warnings,
-    )
-    return _merged(device, table) if conditions.mode == "compile" else table
-
-
-def _merged(device: Device, table: BlockTable) -> BlockTable:
-    """Correct for the kernels that a compiler merges across the border of two parts."""
-    genes = table.index.space.sample(np.random.default_rng(0), _WHOLE)
-    whole = [
-        device.predict_arch(arch, table.conditions).ms[0]
-        for arch in table.index.space.decode(genes)
-    ]
-    share = float(np.median(np.array(whole) / table.predict(genes).ms))
-    return replace(table, factor=table.factor * share)
-
-
 _UNSEEN = 0.35  # in log: how far off V100 and A100 were in FP32 and TF32 (benchmarks/RESULTS.md)
 _SMALL_BATCH = 16  # all truths are of larger ones; below, launching counts, which none tells apart
-
-Bound = Literal["compute", "memory", "launch"]
 
 
 @dataclass(frozen=True)
@@ -147,7 +99,7 @@ class Device:
         """
         key = (space.digest, conditions)
         if key not in self._tables:
-            self._tables[key] = table_of(self, space, conditions)
+            self._tables[key] = find_block_table(self, space, conditions)
         return self._tables[key].predict(genes)
 
     def predict_ops(self, ops: Sequence[Op], conditions: Conditions) -> Latency:
@@ -181,9 +133,9 @@ class Device:
 
     def cost(self, ops: Sequence[Op], conditions: Conditions) -> Cost:
         """What a run of operators needs, e.g. of a part of a network; costs of parts add up."""
-        found = kernels(ops, conditions, self.sheet.kind == "gpu")
-        times = self._times(found, conditions)
-        host = host_ms(found, self.efficiency.coefficients, conditions.mode)
+        kernels = build_kernels(ops, conditions, self.sheet.kind == "gpu")
+        times = self._times(kernels, conditions)
+        host = host_ms(kernels, self.efficiency.coefficients, conditions.mode)
         return Cost(float(times.total.sum()), float(host.sum()))
 
     def op_times(self, ops: Sequence[Op], conditions: Conditions) -> OpTimes:
@@ -192,20 +144,20 @@ class Device:
         Raises:
             MeasurementError: as `predict_ops`.
         """
-        found = kernels(ops, conditions, self.sheet.kind == "gpu")
-        times = self._times(found, conditions)
-        host = host_ms(found, self.efficiency.coefficients, conditions.mode)
+        kernels = build_kernels(ops, conditions, self.sheet.kind == "gpu")
+        times = self._times(kernels, conditions)
+        host = host_ms(kernels, self.efficiency.coefficients, conditions.mode)
         waits = host.sum() > times.total.sum()
         ms, bound = np.zeros(len(ops)), np.full(len(ops), "launch", dtype=object)
-        np.add.at(ms, found.owner, (host if waits else times.total) * self.factor(conditions))
-        bound[found.owner] = _bounds(times, host if waits else np.zeros(len(host)))
+        np.add.at(ms, kernels.owner, (host if waits else times.total) * self.factor(conditions))
+        bound[kernels.owner] = _bounds(times, host if waits else np.zeros(len(host)))
         return OpTimes(ms, tuple(bound))
 
     def factor(self, conditions: Conditions) -> float:
         """Truth over roofline, as measurements of this device have it, else of a typical one."""
         own = self.efficiency.factor(self.sheet.key, conditions.mode)
         if own is None:
-            own = self.efficiency.typical.get(_fitted(conditions.mode), 1.0)
+            own = self.efficiency.typical.get(_fitted_mode(conditions.mode), 1.0)
         corrected = self.corrections.get(conditions.mode)
         return own * corrected.factor if corrected else own
 
@@ -216,7 +168,7 @@ class Device:
             return corrected.low, corrected.high
         own = self.efficiency.factor(self.sheet.key, conditions.mode) is not None
         table = self.efficiency.own_intervals if own else self.efficiency.intervals
-        low, high = table[_fitted(conditions.mode)]
+        low, high = table[_fitted_mode(conditions.mode)]
         wider = _UNSEEN * np.sqrt(self._unseen(conditions))
         return -float(np.hypot(low, wider)), float(np.hypot(high, wider))
 
@@ -232,15 +184,10 @@ class Device:
         """What a prediction without a measured table is made from."""
         return "anchored" if conditions.mode in self.corrections else "sheet"
 
-    def _times(self, found: Kernels, conditions: Conditions) -> Times:
+    def _times(self, kernels: Kernels, conditions: Conditions) -> Times:
         hardware = hardware_of(self.sheet, conditions)
         compiled = conditions.mode == "compile"
-        return kernel_times(found, hardware, self.efficiency.coefficients, compiled)
-
-
-def _fitted(mode: Mode) -> Mode:
-    """The mode whose measurements speak for a mode: a graph runs the kernels of eager."""
-    return "eager" if mode == "graph" else mode
+        return kernel_times(kernels, hardware, self.efficiency.coefficients, compiled)
 
 
 def load_device(device: str | DeviceRef) -> Device:
@@ -254,6 +201,51 @@ def load_device(device: str | DeviceRef) -> Device:
     ref = resolve(device) if isinstance(device, str) else device
     sheet = ref.require_sheet()
     return Device(sheet, load_efficiency(sheet.kind))
+
+
+def find_block_table(device: Device, space: SearchSpace, conditions: Conditions) -> BlockTable:
+    """What predicts the networks of a space on a device.
+
+    Raises:
+        MeasurementError: the device cannot do this, or it is a training step.
+        ConfigError: there is a measured table, but it is damaged.
+    """
+    measured = find_table(device.sheet.key, space)
+    table = None if measured is None else measured.block_table(conditions)
+    return trace_block_table(device, space, conditions) if table is None else table
+
+
+def trace_block_table(device: Device, space: SearchSpace, conditions: Conditions) -> BlockTable:
+    """The same from the sheet alone. Raises MeasurementError, as `find_block_table`."""
+    from smt_nas.models.part_modules import trace_part
+
+    index = PartIndex.of(space, conditions.image_size)
+    batch, channels_last = conditions.batch, conditions.channels_last
+    costs = [device.cost(trace_part(p, batch, channels_last), conditions) for p in index.parts]
+    low, high = device.interval(conditions)
+    table = BlockTable(
+        index=index,
+        conditions=conditions,
+        ms=np.array([cost.device_ms for cost in costs]),
+        host_ms=np.array([cost.host_ms for cost in costs]),
+        factor=device.factor(conditions),
+        low=low,
+        high=high,
+        basis=device.basis(conditions),
+        notes=device.sheet.warnings,
+    )
+    return _correct_for_fusion(device, table) if conditions.mode == "compile" else table
+
+
+def _correct_for_fusion(device: Device, table: BlockTable) -> BlockTable:
+    """Correct for the kernels that a compiler merges across the border of two parts."""
+    genes = table.index.space.sample(np.random.default_rng(0), _WHOLE)
+    whole = [
+        device.predict_arch(arch, table.conditions).ms[0]
+        for arch in table.index.space.decode(genes)
+    ]
+    share = float(np.median(np.array(whole) / table.predict(genes).ms))
+    return replace(table, factor=table.factor * share)
 
 
 def hardware_of(sheet: Sheet, conditions: Conditions) -> Hardware:
@@ -286,6 +278,11 @@ def hardware_of(sheet: Sheet, conditions: Conditions) -> Hardware:
         tensor=sheet.kind == "gpu" and precision != "fp32",
         half=precision not in ("fp32", "tf32"),
     )
+
+
+def _fitted_mode(mode: Mode) -> Mode:
+    """The mode whose measurements speak for a mode: a graph runs the kernels of eager."""
+    return "eager" if mode == "graph" else mode
 
 
 def _bounds(times: Times, host: Floats) -> np.ndarray:

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from smt_nas.devices.registry import cuda_gpus, local_sheet, local_sheets, tables_of
+from smt_nas.devices.registry import list_cuda_gpus, local_sheet, local_sheets, tables_of
 from smt_nas.errors import MeasurementError
 from smt_nas.runtime.host import ROOT, foreign_share, open_rapl, read_host, sample_host, steal_share
 from smt_nas.runtime.nvml import Gpu, GpuSample, Unavailable, open_gpu
@@ -67,32 +67,32 @@ def machine_checks(
         folder: where results would be written.
     """
     return [
-        _cpu(root),
-        _load(root),
-        _clock(root),
-        _rapl(root),
-        *_gpu_lines(nvml),
-        _compiler(which),
-        *(_package(name, version) for name in _PACKAGES),
-        _disk(folder),
-        *_tables(root, nvml),
+        _check_cpu(root),
+        _check_load(root),
+        _check_clock(root),
+        _check_rapl(root),
+        *_check_gpus(nvml),
+        _check_compiler(which),
+        *(_check_package(name, version) for name in _PACKAGES),
+        _check_disk(folder),
+        *_check_tables(root, nvml),
     ]
 
 
-def _cpu(root: Path) -> Check:
+def _check_cpu(root: Path) -> Check:
     sheet = local_sheet("cpu", root=root)
-    found = f"{sheet.name}, {sheet.threads} threads"
+    cpu = f"{sheet.name}, {sheet.threads} threads"
     if not sheet.probed:
-        return Check("CPU", "ok", f"{found}: sheet {sheet.short}")
+        return Check("CPU", "ok", f"{cpu}: sheet {sheet.short}")
     return Check(
         "CPU",
         "unknown",
-        f"{found}: no sheet is written for it, its bandwidth is assumed",
+        f"{cpu}: no sheet is written for it, its bandwidth is assumed",
         "smt-nas calibrate --device cpu --space smt",
     )
 
 
-def _load(root: Path) -> Check:
+def _check_load(root: Path) -> Check:
     before = sample_host(root)
     time.sleep(_WATCH_S)
     after = sample_host(root)
@@ -104,59 +104,59 @@ def _load(root: Path) -> Check:
             "/proc does not tell: nobody knows who else computes while something is timed",
             "Run on Linux with /proc mounted.",
         )
-    told = f"others use {foreign:.0%} of the CPUs now, {steal:.0%} are stolen by the hypervisor"
+    load = f"others use {foreign:.0%} of the CPUs now, {steal:.0%} are stolen by the hypervisor"
     if max(foreign, steal) <= MAX_FOREIGN:
-        return Check("CPU load", "ok", told)
-    return Check("CPU load", "missing", told, "Measure in a quiet minute: samples are flagged now.")
+        return Check("CPU load", "ok", load)
+    return Check("CPU load", "missing", load, "Measure in a quiet minute: samples are flagged now.")
 
 
-def _clock(root: Path) -> Check:
+def _check_clock(root: Path) -> Check:
     mhz = read_host(root).mhz
     if mhz is None:
         return Check("CPU clock", "unknown", "not told: a slowdown by heat would go unseen")
     return Check("CPU clock", "ok", f"{mhz:.0f} MHz at most, as far as it is told")
 
 
-def _rapl(root: Path) -> Check:
+def _check_rapl(root: Path) -> Check:
     counters = open_rapl(root)
     if isinstance(counters, Unavailable):
         return Check("CPU energy", "missing", counters.reason, "Energy on the CPU is given as -.")
     return Check("CPU energy", "ok", "RAPL counters can be read")
 
 
-def _gpu_lines(nvml: Any) -> Iterator[Check]:
+def _check_gpus(nvml: Any) -> Iterator[Check]:
     first = open_gpu(nvml=nvml)
     if isinstance(first, Unavailable):
         way = "Predict instead: --gpu a100."
         yield Check("NVIDIA GPU", "missing", first.reason, way)
         return
     yield Check("NVIDIA driver", "ok" if first.driver else "unknown", first.driver or "not told")
-    found = cuda_gpus(nvml=nvml)
-    if not found:
+    visible = list_cuda_gpus(nvml=nvml)
+    if not visible:
         yield Check("NVIDIA GPU", "missing", "none is visible", "Unset CUDA_VISIBLE_DEVICES.")
-    for where, gpu in found.items():
-        yield from _one_gpu(where, gpu)
+    for where, gpu in visible.items():
+        yield from _check_gpu(where, gpu)
 
 
-def _one_gpu(where: str, gpu: Gpu) -> Iterator[Check]:
-    yield _identity(where, gpu)
+def _check_gpu(where: str, gpu: Gpu) -> Iterator[Check]:
+    yield _check_identity(where, gpu)
     seen = gpu.sample()
     if seen.lost:
         way = "Reset or reboot the machine."
         yield Check(f"{where} clocks", "missing", "it has fallen off the bus", way)
         return
-    yield _clocks(where, gpu, seen)
-    yield _told(f"{where} throttling", seen.reasons, "a throttled run would go unseen")
-    yield _energy(where, gpu)
+    yield _check_clocks(where, gpu, seen)
+    yield _check_answer(f"{where} throttling", seen.reasons, "a throttled run would go unseen")
+    yield _check_energy(where, gpu)
     others = gpu.other_processes()
     if others:
         what = f"{len(others)} other processes work on it"
         yield Check(f"{where} load", "missing", what, "Measure when they are gone.")
     else:
-        yield _told(f"{where} load", others, "others on it would go unseen")
+        yield _check_answer(f"{where} load", others, "others on it would go unseen")
 
 
-def _identity(where: str, gpu: Gpu) -> Check:
+def _check_identity(where: str, gpu: Gpu) -> Check:
     try:
         sheet = local_sheet(where, nvml=gpu.library)
     except MeasurementError as error:
@@ -170,16 +170,16 @@ def _identity(where: str, gpu: Gpu) -> Check:
     return Check(where, "ok", f"{gpu.name}: sheet {sheet.short}")
 
 
-def _clocks(where: str, gpu: Gpu, seen: GpuSample) -> Check:
+def _check_clocks(where: str, gpu: Gpu, seen: GpuSample) -> Check:
     if seen.doubts:
-        told = f"answers that cannot be true: {', '.join(seen.doubts)}"
-        return Check(f"{where} clocks", "unknown", told, "Update the driver.")
+        doubts = f"answers that cannot be true: {', '.join(seen.doubts)}"
+        return Check(f"{where} clocks", "unknown", doubts, "Update the driver.")
     if seen.sm_mhz is None or gpu.max_sm_mhz is None:
-        return _told(f"{where} clocks", None, "a slowdown would go unseen")
+        return _check_answer(f"{where} clocks", None, "a slowdown would go unseen")
     return Check(f"{where} clocks", "ok", f"{seen.sm_mhz:.0f} of {gpu.max_sm_mhz:.0f} MHz now")
 
 
-def _energy(where: str, gpu: Gpu) -> Check:
+def _check_energy(where: str, gpu: Gpu) -> Check:
     before = gpu.energy_mj()
     time.sleep(_WATCH_S)  # the counter moves about every 100 ms
     after = gpu.energy_mj()
@@ -187,18 +187,18 @@ def _energy(where: str, gpu: Gpu) -> Check:
         way = "Energy on it is given as -."
         return Check(f"{where} energy", "missing", "it has no counter (Volta and later do)", way)
     if after <= before:
-        told = "its counter stands still"
-        return Check(f"{where} energy", "unknown", told, "Energy on it is given as -.")
+        way = "Energy on it is given as -."
+        return Check(f"{where} energy", "unknown", "its counter stands still", way)
     return Check(f"{where} energy", "ok", "its counter moves")
 
 
-def _told(subject: str, answer: Sequence[object] | None, otherwise: str) -> Check:
+def _check_answer(subject: str, answer: Sequence[object] | None, otherwise: str) -> Check:
     if answer is None:
         return Check(subject, "unknown", f"the driver does not tell: {otherwise}")
     return Check(subject, "ok", ", ".join(map(str, answer)) if answer else "none now")
 
 
-def _compiler(which: Callable[[str], str | None]) -> Check:
+def _check_compiler(which: Callable[[str], str | None]) -> Check:
     for name in (os.environ.get("CXX"), "g++", "clang++"):
         if name and which(name):
             return Check("C++ compiler", "ok", f"{name}, for --mode compile on the CPU")
@@ -206,7 +206,7 @@ def _compiler(which: Callable[[str], str | None]) -> Check:
     return Check("C++ compiler", "missing", "none for --mode compile on the CPU", way)
 
 
-def _package(name: str, version: Callable[[str], str]) -> Check:
+def _check_package(name: str, version: Callable[[str], str]) -> Check:
     purpose, way = _PACKAGES[name]
     try:
         return Check(name, "ok", f"{version(name)}, for {purpose}")
@@ -214,7 +214,7 @@ def _package(name: str, version: Callable[[str], str]) -> Check:
         return Check(name, "missing", f"not installed, for {purpose}", way)
 
 
-def _disk(folder: Path) -> Check:
+def _check_disk(folder: Path) -> Check:
     try:
         free = shutil.disk_usage(folder).free / 1e9
     except OSError as error:
@@ -226,10 +226,10 @@ def _disk(folder: Path) -> Check:
     return Check("disk", "ok", f"{free:.0f} GB free here")
 
 
-def _tables(root: Path, nvml: Any) -> Iterator[Check]:
+def _check_tables(root: Path, nvml: Any) -> Iterator[Check]:
     """Whether predictions for what is here come from measured tables."""
     for device, sheet in local_sheets(root=root, nvml=nvml).items():
         spaces = tables_of(sheet.key)
         way = f"smt-nas calibrate --device {device} --space smt"
-        told = f"measured for {', '.join(spaces)}" if spaces else "none: predicted from its sheet"
-        yield Check(f"{device} table", "ok" if spaces else "missing", told, "" if spaces else way)
+        source = f"measured for {', '.join(spaces)}" if spaces else "none: predicted from its sheet"
+        yield Check(f"{device} table", "ok" if spaces else "missing", source, "" if spaces else way)

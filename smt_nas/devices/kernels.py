@@ -1,7 +1,7 @@
 """From operators to kernels: what runs in each mode and precision, in bytes, as columns.
 
-`eager` and `graph` run one kernel an operator. `compile` merges many; what stays inside a kernel
-is neither written nor read.
+`eager` and `graph` run one kernel an operator, and on a GPU one more for the bias of a convolution.
+`compile` fuses many (`fuse`); what stays inside a kernel is neither written nor read.
 """
 
 from __future__ import annotations
@@ -16,177 +16,9 @@ from numpy.typing import NDArray
 from smt_nas.conditions import Conditions
 from smt_nas.costs.ops import Op
 
-PRODUCTS = frozenset(("linear", "matmul", "attention", "conv", "depthwise", "grouped"))
-JOINS = frozenset(("cat", "stack"))
-POINTWISE = frozenset(("elementwise", "batchnorm", "copy", "cast"))
-WEIGHT = {"softmax": 5, "norm": 4, "reduce": 3, "batchnorm": 2, "elementwise": 2, "copy": 1}
-LONG_SUM = 8192  # elements behind one result: such a sum takes several passes
-Source = tuple[int, int]  # the operator that wrote it, -1 for outside; elements
-
-
-@dataclass
-class Merged:
-    """A kernel that is being put together.
-
-    Attributes:
-        main: its operator that weighs most.
-        elements: over which it runs.
-        members: positions of its operators.
-        waits_for: a bit for each kernel it needs, directly or not.
-        closed: nothing joins it any more.
-        reread: elements it reads again, as another order follows a norm.
-    """
-
-    main: Op
-    elements: int
-    members: list[int] = field(default_factory=list)
-    waits_for: int = 0
-    closed: bool = False
-    reread: int = 0
-
-
-def sources_of(ops: Sequence[Op], i: int, amp: bool) -> list[Source]:
-    """Who wrote what operator i reads; casts that do not run are skipped."""
-    found = []
-    for back, n in ops[i].sources:
-        source = i - back if back else -1
-        while source >= 0 and ops[source].kind == "cast" and not amp:
-            inner = ops[source].sources
-            source = source - inner[0][0] if inner and inner[0][0] else -1
-        found.append((source, n))
-    return found
-
-
-def readers_of(sources: Sequence[Sequence[Source]]) -> list[set[int]]:
-    """Who reads each operator's result."""
-    readers: list[set[int]] = [set() for _ in sources]
-    for i, found in enumerate(sources):
-        for source, _ in found:
-            if source >= 0:
-                readers[source].add(i)
-    return readers
-
-
-def merged(ops: Sequence[Op], sources: Sequence[Sequence[Source]], amp: bool) -> list[Merged]:
-    """Put operators together that a compiler runs as one kernel, in the order they start."""
-    kernels: list[Merged] = []
-    home: dict[int, int] = {}  # operator -> its kernel
-    readers = readers_of(sources)
-    for i, op in enumerate(ops):
-        if op.kind == "cast" and not amp:
-            continue
-        written = [s for s, _ in sources[i] if s >= 0]
-        homes = {home[s] for s in written}
-        elements = max([op.written, *(n for _, n in sources[i])])
-        chosen = _chosen(op, kernels, homes, home, written, elements)
-        if chosen is None:
-            chosen = len(kernels)
-            kernels.append(Merged(op, elements))
-            if op.name in JOINS:
-                _absorb(chosen, kernels, ops, readers, home, homes, i)
-        kernel = kernels[chosen]
-        kernel.members.append(i)
-        if op.kind == "copy" and kernel.main.kind in ("norm", "softmax", "reduce"):
-            kernel.reread += elements
-        kernel.closed |= op.kind == "reduce" and op.read > LONG_SUM * op.written
-        kernel.main = max(kernel.main, op, key=lambda o: WEIGHT.get(o.kind, 0))
-        for h in homes - {chosen}:
-            kernel.waits_for |= kernels[h].waits_for | (1 << h)
-        home[i] = chosen
-    return [k for k in kernels if k.members]
-
-
-def _chosen(
-    op: Op,
-    kernels: Sequence[Merged],
-    homes: set[int],
-    home: dict[int, int],
-    written: Sequence[int],
-    elements: int,
-) -> int | None:
-    """The kernel an operator joins: the latest it reads from, if it may."""
-    if op.kind in PRODUCTS or not written or op.name in JOINS or "pool" in op.name:
-        return None  # a pooling window needs its neighbours written down
-    latest = max(home[s] for s in written)
-    kernel = kernels[latest]
-    if kernel.main.kind in PRODUCTS or kernel.elements != elements or kernel.closed:
-        return None
-    if any(kernels[h].waits_for >> latest & 1 for h in homes - {latest}):
-        return None
-    return latest
-
-
-def _absorb(
-    into: int,
-    kernels: Sequence[Merged],
-    ops: Sequence[Op],
-    readers: Sequence[set[int]],
-    home: dict[int, int],
-    homes: Iterable[int],
-    joint: int,
-) -> None:
-    """Take in what only a cat or stack reads, where it is computed element by element."""
-    for h in homes:
-        kernel = kernels[h]
-        inside = {*kernel.members, joint}
-        plain = all(ops[m].kind in POINTWISE for m in kernel.members)
-        if plain and all(readers[m] <= inside for m in kernel.members):
-            kernels[into].members.extend(kernel.members)
-            kernels[into].waits_for |= kernel.waits_for
-            home.update(dict.fromkeys(kernel.members, into))
-            kernel.members.clear()
-
-
-def with_biases(ops: Sequence[Op], compiled: bool) -> tuple[list[Op], list[int]]:
-    """On a GPU a convolution's bias is added afterwards, in a kernel of its own.
-
-    All but torch's own depthwise kernel, for plain memory in eager mode, leave it to another
-    (aten/src/ATen/native/Convolution.cpp); a compiler merges that with what follows.
-
-    Returns: the operators, and where each one stood before.
-    """
-    biased = [_adds_bias(op, compiled) for op in ops]
-    place = np.arange(len(ops)) + np.concatenate([[0], np.cumsum(biased)[:-1]])
-    found: list[Op] = []
-    origin: list[int] = []
-    for i, op in enumerate(ops):
-        sources = []
-        for back, n in op.sources:
-            reads_bias = back and biased[i - back]
-            old = int(place[i] - place[i - back]) - bool(reads_bias) if back else 0
-            sources.append((old, n))
-        found.append(replace(op, sources=tuple(sources)))
-        origin.append(i)
-        if biased[i]:
-            found.append(
-                Op(
-                    op.path,
-                    "bias",
-                    "elementwise",
-                    0,
-                    op.written,
-                    op.written,
-                    op.n * op.groups,
-                    sources=((1, op.written),),
-                    wide=op.wide,
-                )
-            )
-            origin.append(i)
-    return found, origin
-
-
-def _adds_bias(op: Op, compiled: bool) -> bool:
-    apart = op.kind in ("conv", "grouped") or (
-        op.kind == "depthwise" and (compiled or op.channels_last)
-    )
-    return apart and op.weights > op.n * op.k * op.groups
-
-
-pass
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
+Source = tuple[int, int]  # the operator that wrote it, -1 for outside; elements
 KINDS = (
     "linear",
     "matmul",
@@ -205,6 +37,11 @@ KINDS = (
 )
 CODE = {kind: code for code, kind in enumerate(KINDS)}
 BYTES = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2}
+PRODUCTS = frozenset(("linear", "matmul", "attention", "conv", "depthwise", "grouped"))
+JOINS = frozenset(("cat", "stack"))
+POINTWISE = frozenset(("elementwise", "batchnorm", "copy", "cast"))
+WEIGHT = {"softmax": 5, "norm": 4, "reduce": 3, "batchnorm": 2, "elementwise": 2, "copy": 1}
+LONG_SUM = 8192  # elements behind one result: such a sum takes several passes
 
 
 @dataclass(frozen=True)
@@ -250,19 +87,19 @@ class Kernels:
         return replace(self, **columns)
 
 
-def kernels(ops: Sequence[Op], conditions: Conditions, gpu: bool = True) -> Kernels:
+def build_kernels(ops: Sequence[Op], conditions: Conditions, gpu: bool = True) -> Kernels:
     """Kernels that a forward launches under the given conditions, in order."""
     amp, compiled = conditions.precision.startswith("amp"), conditions.mode == "compile"
     origin = list(range(len(ops)))
     if gpu:
-        ops, origin = with_biases(ops, compiled)
+        ops, origin = add_bias_kernels(ops, compiled)
     sizes = _Sizes(ops, amp, 2 if amp else BYTES[conditions.precision])
     if compiled:
-        rows = [sizes.together(k) for k in merged(ops, sizes.sources, amp)]
+        rows = [sizes.fused_row(k) for k in fuse(ops, sizes.sources, amp)]
     else:
-        rows = [sizes.alone(i) for i, op in enumerate(ops) if amp or op.kind != "cast"]
-    found = _columns(rows)
-    return replace(found, owner=np.array(origin, dtype=np.int64)[found.owner])
+        rows = [sizes.single_row(i) for i, op in enumerate(ops) if amp or op.kind != "cast"]
+    kernels = _stack_rows(rows)
+    return replace(kernels, owner=np.array(origin, dtype=np.int64)[kernels.owner])
 
 
 class _Sizes:
@@ -275,35 +112,42 @@ class _Sizes:
         ]
         self.readers = readers_of(self.sources)
 
-    def wide(self, i: int) -> int:
+    def _activation_bytes(self, i: int) -> int:
         """Bytes of an element that operator i writes; -1 stands for outside the trace."""
         if not self.amp:
             return self.narrow
         return 4 if i < 0 or self.ops[i].wide else self.narrow
 
-    def weight(self, op: Op) -> int:
+    def _weight_bytes(self, op: Op) -> int:
         """Bytes of an element of the weights it reads."""
         return 4 if self.amp and op.kind not in PRODUCTS else self.narrow
 
-    def alone(self, i: int) -> tuple[float, ...]:
+    def single_row(self, i: int) -> tuple[float, ...]:
         """The row of one operator."""
         op = self.ops[i]
-        read = sum(n * self.wide(source) for source, n in self.sources[i])
-        return _row(op, i, read, op.written * self.wide(i), op.weights * self.weight(op), 1)
+        read = sum(n * self._activation_bytes(source) for source, n in self.sources[i])
+        return _row(
+            op,
+            i,
+            read,
+            op.written * self._activation_bytes(i),
+            op.weights * self._weight_bytes(op),
+            1,
+        )
 
-    def together(self, kernel: Merged) -> tuple[float, ...]:
+    def fused_row(self, kernel: FusedKernel) -> tuple[float, ...]:
         """The row of merged operators: what they read from others, and what others read."""
         inside, weights = set(kernel.members), 0
         reads: dict[int, int] = {}
         for i in kernel.members:
-            weights += self.ops[i].weights * self.weight(self.ops[i])
+            weights += self.ops[i].weights * self._weight_bytes(self.ops[i])
             for source, n in self.sources[i]:
                 if source not in inside:
                     reads[source] = max(n, reads.get(source, 0))
-        read = sum(n * self.wide(source) for source, n in reads.items())
+        read = sum(n * self._activation_bytes(source) for source, n in reads.items())
         read += kernel.reread * self.narrow
         outlets = [i for i in kernel.members if not self.readers[i] or self.readers[i] - inside]
-        written = sum(self.ops[i].written * self.wide(i) for i in outlets)
+        written = sum(self.ops[i].written * self._activation_bytes(i) for i in outlets)
         return _row(kernel.main, min(kernel.members), read, written, weights, len(inside))
 
 
@@ -316,10 +160,168 @@ def _row(
     )  # fmt: skip
 
 
-def _columns(rows: Sequence[tuple[float, ...]]) -> Kernels:
+def _stack_rows(rows: Sequence[tuple[float, ...]]) -> Kernels:
     names = [f.name for f in fields(Kernels)]
     table = np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
     columns: dict[str, Any] = dict(zip(names, table.T, strict=True))
     for name in ("kind", "owner"):
         columns[name] = columns[name].astype(np.int64)
     return Kernels(**columns)
+
+
+@dataclass
+class FusedKernel:
+    """A kernel that is being put together.
+
+    Attributes:
+        main: its operator that weighs most.
+        elements: over which it runs.
+        members: positions of its operators.
+        waits_for: a bit for each kernel it needs, directly or not.
+        closed: nothing joins it any more.
+        reread: elements it reads again, as another order follows a norm.
+    """
+
+    main: Op
+    elements: int
+    members: list[int] = field(default_factory=list)
+    waits_for: int = 0
+    closed: bool = False
+    reread: int = 0
+
+
+def fuse(ops: Sequence[Op], sources: Sequence[Sequence[Source]], amp: bool) -> list[FusedKernel]:
+    """Put operators together that a compiler runs as one kernel, in the order they start."""
+    kernels: list[FusedKernel] = []
+    home: dict[int, int] = {}  # operator -> its kernel
+    readers = readers_of(sources)
+    for i, op in enumerate(ops):
+        if op.kind == "cast" and not amp:
+            continue
+        written = [s for s, _ in sources[i] if s >= 0]
+        homes = {home[s] for s in written}
+        elements = max([op.written, *(n for _, n in sources[i])])
+        chosen = _choose_kernel(op, kernels, homes, home, written, elements)
+        if chosen is None:
+            chosen = len(kernels)
+            kernels.append(FusedKernel(op, elements))
+            if op.name in JOINS:
+                _absorb(chosen, kernels, ops, readers, home, homes, i)
+        kernel = kernels[chosen]
+        kernel.members.append(i)
+        if op.kind == "copy" and kernel.main.kind in ("norm", "softmax", "reduce"):
+            kernel.reread += elements
+        kernel.closed |= op.kind == "reduce" and op.read > LONG_SUM * op.written
+        kernel.main = max(kernel.main, op, key=lambda o: WEIGHT.get(o.kind, 0))
+        for h in homes - {chosen}:
+            kernel.waits_for |= kernels[h].waits_for | (1 << h)
+        home[i] = chosen
+    return [k for k in kernels if k.members]
+
+
+def _choose_kernel(
+    op: Op,
+    kernels: Sequence[FusedKernel],
+    homes: set[int],
+    home: dict[int, int],
+    written: Sequence[int],
+    elements: int,
+) -> int | None:
+    """The kernel an operator joins: the latest it reads from, if it may."""
+    if op.kind in PRODUCTS or not written or op.name in JOINS or "pool" in op.name:
+        return None  # a pooling window needs its neighbours written down
+    latest = max(home[s] for s in written)
+    kernel = kernels[latest]
+    if kernel.main.kind in PRODUCTS or kernel.elements != elements or kernel.closed:
+        return None
+    if any(kernels[h].waits_for >> latest & 1 for h in homes - {latest}):
+        return None
+    return latest
+
+
+def _absorb(
+    into: int,
+    kernels: Sequence[FusedKernel],
+    ops: Sequence[Op],
+    readers: Sequence[set[int]],
+    home: dict[int, int],
+    homes: Iterable[int],
+    joint: int,
+) -> None:
+    """Take in what only a cat or stack reads, where it is computed element by element."""
+    for h in homes:
+        kernel = kernels[h]
+        inside = {*kernel.members, joint}
+        plain = all(ops[m].kind in POINTWISE for m in kernel.members)
+        if plain and all(readers[m] <= inside for m in kernel.members):
+            kernels[into].members.extend(kernel.members)
+            kernels[into].waits_for |= kernel.waits_for
+            home.update(dict.fromkeys(kernel.members, into))
+            kernel.members.clear()
+
+
+def sources_of(ops: Sequence[Op], i: int, amp: bool) -> list[Source]:
+    """Who wrote what operator i reads; casts that do not run are skipped."""
+    sources = []
+    for back, n in ops[i].sources:
+        source = i - back if back else -1
+        while source >= 0 and ops[source].kind == "cast" and not amp:
+            inner = ops[source].sources
+            source = source - inner[0][0] if inner and inner[0][0] else -1
+        sources.append((source, n))
+    return sources
+
+
+def readers_of(sources: Sequence[Sequence[Source]]) -> list[set[int]]:
+    """Who reads each operator's result."""
+    readers: list[set[int]] = [set() for _ in sources]
+    for i, read in enumerate(sources):
+        for source, _ in read:
+            if source >= 0:
+                readers[source].add(i)
+    return readers
+
+
+def add_bias_kernels(ops: Sequence[Op], compiled: bool) -> tuple[list[Op], list[int]]:
+    """On a GPU a convolution's bias is added afterwards, in a kernel of its own.
+
+    All but torch's own depthwise kernel, for plain memory in eager mode, leave it to another
+    (aten/src/ATen/native/Convolution.cpp); a compiler merges that with what follows.
+
+    Returns: the operators, and where each one stood before.
+    """
+    biased = [_adds_bias(op, compiled) for op in ops]
+    place = np.arange(len(ops)) + np.concatenate([[0], np.cumsum(biased)[:-1]])
+    kernels: list[Op] = []
+    origin: list[int] = []
+    for i, op in enumerate(ops):
+        sources = []
+        for back, n in op.sources:
+            reads_bias = back and biased[i - back]
+            old = int(place[i] - place[i - back]) - bool(reads_bias) if back else 0
+            sources.append((old, n))
+        kernels.append(replace(op, sources=tuple(sources)))
+        origin.append(i)
+        if biased[i]:
+            kernels.append(
+                Op(
+                    op.path,
+                    "bias",
+                    "elementwise",
+                    0,
+                    op.written,
+                    op.written,
+                    op.n * op.groups,
+                    sources=((1, op.written),),
+                    wide=op.wide,
+                )
+            )
+            origin.append(i)
+    return kernels, origin
+
+
+def _adds_bias(op: Op, compiled: bool) -> bool:
+    apart = op.kind in ("conv", "grouped") or (
+        op.kind == "depthwise" and (compiled or op.channels_last)
+    )
+    return apart and op.weights > op.n * op.k * op.groups

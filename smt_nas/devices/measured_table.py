@@ -20,13 +20,31 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import Floats, PartIndex
-from smt_nas.devices.block_table import APART, BlockTable
+from smt_nas.devices.block_table import DAY_TO_DAY, BlockTable
 from smt_nas.errors import ConfigError
 from smt_nas.files import folders, write_atomic
 from smt_nas.fingerprint import fingerprint
 from smt_nas.space import SearchSpace
 from smt_nas.yaml import validated
 
+FOLDER = "profiles"
+COLUMNS = (
+    "batch",
+    "precision",
+    "mode",
+    "threads",
+    "part",
+    "ms",
+    "host_ms",
+    "origin",
+    "spread",
+    "samples",
+)
+ORIGINS = ("measured", "fitted")
+MAX_BYTES = 100_000_000
+_LEAST_MS = 1e-7  # of a part
+_DIGITS = 6  # significant, of a time: far more than can be measured
+_AGAIN = "Run `smt-nas calibrate` again."
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -130,26 +148,6 @@ class Evidence(_Value):
     calibrations: Annotated[tuple[Calibration, ...], Field(min_length=1)]
 
 
-FOLDER = "profiles"
-COLUMNS = (
-    "batch",
-    "precision",
-    "mode",
-    "threads",
-    "part",
-    "ms",
-    "host_ms",
-    "origin",
-    "spread",
-    "samples",
-)
-MAX_BYTES = 100_000_000
-ORIGINS = ("measured", "fitted")
-_LEAST_MS = 1e-7  # of a part
-_DIGITS = 6  # significant, of a time: far more than can be measured
-_AGAIN = "Run `smt-nas calibrate` again."
-
-
 @dataclass(frozen=True)
 class PartTimes:
     """Times of the P parts of a space under one set of conditions, each (P,).
@@ -190,33 +188,33 @@ class MeasuredTable:
             conditions = conditions.model_copy(update={"image_size": None})
         for calibration, times in zip(self.evidence.calibrations, self.times, strict=True):
             if calibration.conditions == conditions:
-                return block_table(self.index, calibration, times)
+                return make_block_table(self.index, calibration, times)
         return None
 
 
-def block_table(index: PartIndex, found: Calibration, times: PartTimes) -> BlockTable:
+def make_block_table(index: PartIndex, calibration: Calibration, times: PartTimes) -> BlockTable:
     """Predict from times and the additivity that was found.
 
     The evidence knows the hours of the calibration; the interval is also of other days.
     """
-    apart = APART["gpu" if found.conditions.threads is None else "cpu"]
+    apart = DAY_TO_DAY["gpu" if calibration.conditions.threads is None else "cpu"]
     return BlockTable(
         index=index,
-        conditions=found.conditions,
+        conditions=calibration.conditions,
         ms=times.ms,
         host_ms=times.host_ms,
         spread=times.spread,
-        factor=found.factor,
-        fixed_ms=found.fixed_ms,
-        low=-math.hypot(found.low, apart),
-        high=math.hypot(found.high, apart),
+        factor=calibration.factor,
+        fixed_ms=calibration.fixed_ms,
+        low=-math.hypot(calibration.low, apart),
+        high=math.hypot(calibration.high, apart),
         basis="table",
-        notes=_notes(found),
+        notes=_notes(calibration),
     )
 
 
-def _notes(found: Calibration) -> tuple[str, ...]:
-    if found.mape is None:
+def _notes(calibration: Calibration) -> tuple[str, ...]:
+    if calibration.mape is None:
         return ("the table was never checked on whole networks",)
     return ()
 
@@ -251,7 +249,7 @@ def find_table(device: str, space: SearchSpace) -> MeasuredTable | None:
     """
     for folder in (Path(FOLDER), *folders(FOLDER)):
         path = table_path(folder, device, space)
-        if path.is_file() and _evidence(path).space_digest == space.digest:
+        if path.is_file() and _read_evidence(path).space_digest == space.digest:
             return load_table(path, space)
     return None
 
@@ -262,16 +260,16 @@ def load_table(path: Path, space: SearchSpace) -> MeasuredTable:
     Raises:
         ConfigError: a file is missing or damaged, or it is of another space; in one line.
     """
-    evidence = _evidence(path)
+    evidence = _read_evidence(path)
     if evidence.space_digest != space.digest:
         raise ConfigError(
             f"{path}: must be of space {space.name} as it is now (got digest "
             f"{evidence.space_digest}, not {space.digest}). {_AGAIN}"
         )
-    index, text = PartIndex.of(space), _text(path)
-    rows = _rows(path, text)
+    index, text = PartIndex.of(space), _read_text(path)
+    rows = _read_rows(path, text)
     times = tuple(
-        _times(path, index, c.conditions, rows.pop(_key(c.conditions), {}))
+        _read_times(path, index, c.conditions, rows.pop(_key(c.conditions), {}))
         for c in evidence.calibrations
     )
     if rows or _digest(text) != evidence.table:
@@ -306,7 +304,7 @@ def _key(conditions: Conditions) -> tuple[str, ...]:
     return str(c.batch), c.precision, c.mode, "" if c.threads is None else str(c.threads)
 
 
-def _rows(path: Path, text: str) -> dict[tuple[str, ...], dict[str, dict[str, str]]]:
+def _read_rows(path: Path, text: str) -> dict[tuple[str, ...], dict[str, dict[str, str]]]:
     """Cells by conditions and part."""
     reader = csv.DictReader(io.StringIO(text))
     if tuple(reader.fieldnames or ()) != COLUMNS:
@@ -314,19 +312,19 @@ def _rows(path: Path, text: str) -> dict[tuple[str, ...], dict[str, dict[str, st
         raise ConfigError(
             f"{path}: the first line must be {','.join(COLUMNS)} (got {got}). {_AGAIN}"
         )
-    found: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
+    rows: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
     for row in reader:
         where = f"{path} line {reader.line_num}"
         if None in row or None in row.values():
             raise ConfigError(f"{where}: must hold {len(COLUMNS)} cells. {_AGAIN}")
-        parts = found.setdefault(tuple(row[c] for c in COLUMNS[:4]), {})
+        parts = rows.setdefault(tuple(row[c] for c in COLUMNS[:4]), {})
         if row["part"] in parts:
             raise ConfigError(f"{where}: part {row['part']!r} stands twice. {_AGAIN}")
         parts[row["part"]] = row
-    return found
+    return rows
 
 
-def _times(
+def _read_times(
     path: Path, index: PartIndex, conditions: Conditions, rows: dict[str, dict[str, str]]
 ) -> PartTimes:
     """Times of one set of conditions, in the order of the index."""
@@ -339,7 +337,7 @@ def _times(
             )
 
     def column(name: str, least: float) -> Floats:
-        return np.array([_number(where, name, rows[part], least) for part in names])
+        return np.array([_read_number(where, name, rows[part], least) for part in names])
 
     hosted = any(row["host_ms"] for row in rows.values())
     origins = [rows[name]["origin"] for name in names]
@@ -354,7 +352,7 @@ def _times(
     )
 
 
-def _number(where: str, column: str, row: dict[str, str], least: float) -> float:
+def _read_number(where: str, column: str, row: dict[str, str], least: float) -> float:
     try:
         value = float(row[column])
     except ValueError:
@@ -367,17 +365,17 @@ def _number(where: str, column: str, row: dict[str, str], least: float) -> float
     return value
 
 
-def _evidence(path: Path) -> Evidence:
+def _read_evidence(path: Path) -> Evidence:
     """The evidence beside a CSV."""
     beside = path.with_suffix(".json")
     try:
-        content = json.loads(_text(beside))
+        content = json.loads(_read_text(beside))
     except ValueError as error:
         raise ConfigError(f"{beside}: is not valid JSON ({error}). {_AGAIN}") from error
     return validated(Evidence, content, str(beside))
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{path}: is too large to be a table of parts. {_AGAIN}")

@@ -22,7 +22,7 @@ from smt_nas.devices.sheet import Sheet, SheetFile
 from smt_nas.errors import ConfigError, MeasurementError, SmtNasError, UnknownName
 from smt_nas.files import folders, looks_like_path
 from smt_nas.runtime.host import ROOT, read_host
-from smt_nas.runtime.nvml import Gpu, Unavailable, gpus, open_gpu
+from smt_nas.runtime.nvml import Gpu, Unavailable, list_gpus, open_gpu
 from smt_nas.yaml import read_yaml, validated
 
 FOLDER = "profiles"
@@ -106,7 +106,7 @@ def local_sheets(*, root: Path = ROOT, nvml: Any = None) -> dict[str, Sheet]:
     A GPU that does not say enough of itself is left out.
     """
     sheets = {"cpu": local_sheet("cpu", root=root)}
-    for device in cuda_gpus(nvml=nvml):
+    for device in list_cuda_gpus(nvml=nvml):
         with contextlib.suppress(MeasurementError):
             sheets[device] = local_sheet(device, nvml=nvml)
     return sheets
@@ -125,7 +125,7 @@ def local_sheet(device: str = "cpu", *, root: Path = ROOT, nvml: Any = None) -> 
     """
     if device == "cpu":
         return _sheet_of_host(root) or probe_cpu(read_host(root))
-    gpu = cuda_gpus(nvml=nvml).get(device)
+    gpu = list_cuda_gpus(nvml=nvml).get(device)
     if gpu is None:
         opened = open_gpu(int(device.removeprefix("cuda:")), nvml=nvml)
         hidden = "CUDA_VISIBLE_DEVICES hides it."
@@ -144,13 +144,13 @@ def locate(sheet: Sheet, *, root: Path = ROOT, nvml: Any = None) -> str | None:
     return None
 
 
-def cuda_gpus(*, nvml: Any = None) -> dict[str, Gpu]:
+def list_cuda_gpus(*, nvml: Any = None) -> dict[str, Gpu]:
     """GPUs by the name torch gives them: `CUDA_VISIBLE_DEVICES` hides some and orders the rest.
 
     CUDA puts unlike GPUs the fastest first unless `CUDA_DEVICE_ORDER=PCI_BUS_ID`; NVML always goes
     by the bus, and so does this.
     """
-    every, wanted = gpus(nvml=nvml), os.environ.get("CUDA_VISIBLE_DEVICES")
+    every, wanted = list_gpus(nvml=nvml), os.environ.get("CUDA_VISIBLE_DEVICES")
     if wanted is None:
         return {f"cuda:{gpu.index}": gpu for gpu in every}
     visible = list[Gpu]()

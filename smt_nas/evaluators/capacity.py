@@ -38,15 +38,15 @@ from smt_nas.evaluators.probes import fingerprint_by_probes
 from smt_nas.evaluators.published_agreement import bench_agreement
 from smt_nas.evaluators.reference import Given
 from smt_nas.evaluators.scaling_law import (
-    KNOWN,
+    KNOWN_MEMBERS,
     LAW,
+    FamilyLine,
     Floats,
-    Line,
-    Rows,
+    PublishedNetworks,
     Score,
-    Usual,
+    UsualCosts,
     extrapolation,
-    leave_family_out_errors,
+    leave_family_out,
 )
 from smt_nas.metrics import METRICS
 from smt_nas.space import Genes, SearchSpace
@@ -132,7 +132,7 @@ class CapacityEvaluator:
             networks=fit.networks,
             families=fit.families,
             mean_error=fit.mean_error,
-            known_members=KNOWN,
+            known_members=KNOWN_MEMBERS,
             agreement=bench_agreement(self.name),
         )
 
@@ -166,9 +166,9 @@ class _FittedLaw:
     """The law, SMT's line beside it, and how far off other families are."""
 
     score: Score
-    line: Line
+    line: FamilyLine
     known: Floats  # costs of the published SMTs, (4, 3)
-    usual: Usual
+    usual: UsualCosts
     half_width: float  # logits
     mean_error: float  # percentage points
     networks: int
@@ -177,22 +177,22 @@ class _FittedLaw:
 
 @cache
 def _fitted_law() -> _FittedLaw:
-    rows = Rows.load()
-    rows = rows.only(rows.hybrid)
-    score, errors = LAW.fit(rows), leave_family_out_errors(rows, LAW)
+    rows = PublishedNetworks.load()
+    rows = rows.select(rows.hybrid)
+    score, errors = LAW.fit(rows), leave_family_out(rows)
     known = np.stack([_costs(PRESETS[name]) for name in PUBLISHED_TOP1])
     line = LAW.line(score(known), np.array(list(PUBLISHED_TOP1.values())))
     families = len(np.unique(rows.family))
     half = errors.half_width(SHARE)
     return _FittedLaw(
-        score, line, known, Usual.of(rows, known), half, errors.mean, len(rows.top1), families
+        score, line, known, UsualCosts.of(rows, known), half, errors.mean, len(rows.top1), families
     )
 
 
 def _predict(table: Floats, relative: bool = False) -> Capacity:
     """Predict from costs (n, 3) in the table's units."""
     fit = _fitted_law()
-    at = fit.line.at(fit.score(fit.usual.capped(table)))
+    at = fit.line.at(fit.score(fit.usual.cap(table)))
     beyond = extrapolation(table, fit.known) + fit.usual.excess(table).max(axis=-1)
     half = fit.half_width * (1 + beyond)
     return Capacity(LAW.percent(at), LAW.percent(at - half), LAW.percent(at + half), relative)

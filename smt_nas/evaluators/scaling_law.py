@@ -1,7 +1,7 @@
 """The law beside which a family of networks lies, and what is left over in a family left out.
 
 Published families differ in level, by recipe and topology, and a little in steepness; what they
-share is how top-1 rises with MACs, parameters and activations. A `Law` is that shared rise. Here
+share is how top-1 rises with MACs, parameters and activations. A `ScalingLaw` is that shared rise:
 the odds of a right answer are a product of resources, each of which saturates:
 
     logit(top-1) = level + steepness * sum of a_i * log(x_i / (x_i + knee_i))
@@ -28,14 +28,14 @@ from smt_nas.files import shipped
 Floats = NDArray[np.float64]
 Score = Callable[[Floats], Floats]  # costs (..., 3) -> (...,), on a law's scale
 
-KNOWN = 4  # networks of a family whose top-1 is known; of SMT, four are published
+KNOWN_MEMBERS = 4  # networks of a family whose top-1 is known; of SMT, four are published
 KNEES = np.array([3.0, 10.0, 10.0])  # round; doubled they add 0.08 points of error, halved 0.02
 _CSV = shipped("reference") / "imagenet_top1.csv"
 _COSTS = ("gmacs", "params_m", "mactivations")
 
 
 @dataclass(frozen=True)
-class Rows:
+class PublishedNetworks:
     """Published networks, trained on ImageNet-1K alone.
 
     Attributes:
@@ -62,28 +62,37 @@ class Rows:
             np.array([float(row["top1"]) for row in rows]),
         )
 
-    def only(self, keep: NDArray[np.bool_]) -> Self:
+    def select(self, keep: NDArray[np.bool_]) -> Self:
         """The rows where `keep` (n,) holds."""
         return type(self)(*(getattr(self, f.name)[keep] for f in fields(self)))
 
 
 @dataclass(frozen=True)
-class Law:
-    """How top-1 rises with cost, whatever the family.
+class ScalingLaw:
+    """How top-1 rises with cost, whatever the family: a score, beside which a family is a line.
 
     Attributes:
-        fit: finds the score, in which a family is a line, from the families of some rows.
-        scale: top-1 in percent to the scale of the score; `percent` is its inverse.
-        prior: evidence that a family is as steep as the law, in squares of that scale; it counts
-            against the spread of the family's known scores.
+        prior: evidence that a family is as steep as the law, in squares of the law's scale; it
+            counts against the spread of the family's known scores.
     """
 
-    fit: Callable[[Rows], Score]
-    scale: Callable[[Floats], Floats]
-    percent: Callable[[Floats], Floats]
-    prior: float
+    prior: float = 0.05
 
-    def line(self, score: Floats, top1: Floats) -> Line:
+    def fit(self, rows: PublishedNetworks) -> Score:
+        """Fit the score to the families of some rows."""
+        slopes = fit_within_families(shortfall(rows.costs), self.scale(rows.top1), rows.family)
+        assert (slopes > 0).all(), "a law that falls with cost misleads a search"
+        return lambda costs: np.asarray((shortfall(costs) * slopes).sum(axis=-1))
+
+    def scale(self, top1: Floats) -> Floats:
+        """Top-1 in percent on the scale of the score: log odds."""
+        return np.asarray(np.log(top1 / (100 - top1)))
+
+    def percent(self, scaled: Floats) -> Floats:
+        """Inverse of `scale`, which does not overflow."""
+        return np.asarray(50 + 50 * np.tanh(scaled / 2))
+
+    def line(self, score: Floats, top1: Floats) -> FamilyLine:
         """A family's line through known networks: their score and top-1, each (..., m).
 
         The steepness is a ridge estimate drawn to 1, and never negative: what rises by the law
@@ -93,11 +102,15 @@ class Law:
         centre, level = score.mean(axis=-1), y.mean(axis=-1)
         x, y = score - centre[..., None], y - level[..., None]
         steepness = (self.prior + (x * y).sum(axis=-1)) / (self.prior + (x * x).sum(axis=-1))
-        return Line(centre, level, np.maximum(steepness, 0.0))
+        return FamilyLine(centre, level, np.maximum(steepness, 0.0))
+
+
+LAW = ScalingLaw()
+"""What `capacity` predicts by."""
 
 
 @dataclass(frozen=True)
-class Line:
+class FamilyLine:
     """A family beside a law, on the law's scale; each field is (...,)."""
 
     centre: Floats
@@ -109,22 +122,12 @@ class Line:
         return np.asarray(self.level + self.steepness * (score - self.centre))
 
 
-def logit(top1: Floats) -> Floats:
-    """Log odds of a percentage."""
-    return np.asarray(np.log(top1 / (100 - top1)))
-
-
-def percent(logits: Floats) -> Floats:
-    """Inverse of `logit`, which does not overflow."""
-    return np.asarray(50 + 50 * np.tanh(logits / 2))
-
-
 def shortfall(costs: Floats) -> Floats:
     """How far three costs (..., 3) are from plenty: log(x / (x + knee)), 0 at infinity."""
     return np.asarray(-np.log1p(KNEES / costs))
 
 
-def centre_families(values: Floats, family: NDArray[np.str_]) -> Floats:
+def center_by_family(values: Floats, family: NDArray[np.str_]) -> Floats:
     """Values (n, k) less their family's mean: what levels of families leave."""
     _, index = np.unique(family, return_inverse=True)
     member = np.eye(index.max() + 1)[index]  # (n, families)
@@ -133,22 +136,12 @@ def centre_families(values: Floats, family: NDArray[np.str_]) -> Floats:
 
 def fit_within_families(x: Floats, y: Floats, family: NDArray[np.str_]) -> Floats:
     """Least squares of y (n,) on x (n, k), each family with a level of its own; (k,)."""
-    x, y = centre_families(x, family), centre_families(y[:, None], family)[:, 0]
+    x, y = center_by_family(x, family), center_by_family(y[:, None], family)[:, 0]
     return np.asarray(np.linalg.lstsq(x, y, rcond=None)[0])
 
 
-def _fit(rows: Rows) -> Score:
-    slopes = fit_within_families(shortfall(rows.costs), logit(rows.top1), rows.family)
-    assert (slopes > 0).all(), "a law that falls with cost misleads a search"
-    return lambda costs: np.asarray((shortfall(costs) * slopes).sum(axis=-1))
-
-
-LAW = Law(_fit, logit, percent, prior=0.05)
-"""What `capacity` predicts by."""
-
-
 @dataclass(frozen=True)
-class Usual:
+class UsualCosts:
     """What a family's networks have of parameters and activations at their MACs.
 
     Attributes:
@@ -163,7 +156,7 @@ class Usual:
     above: Floats
 
     @classmethod
-    def of(cls, rows: Rows, known: Floats) -> Self:
+    def of(cls, rows: PublishedNetworks, known: Floats) -> Self:
         """Learn it from families of rows; `known` (m, 3) are costs of the family's networks."""
         logs, own = np.log(rows.costs), np.log(known)
         columns = [fit_within_families(logs[:, :1], logs[:, i], rows.family)[0] for i in (1, 2)]
@@ -183,7 +176,7 @@ class Usual:
         expected = self.level + logs[..., :1] * self.slope
         return np.asarray(np.maximum(logs[..., 1:] - expected - self.above, 0.0))
 
-    def capped(self, costs: Floats) -> Floats:
+    def cap(self, costs: Floats) -> Floats:
         """Costs (..., 3) without what exceeds it."""
         rest = costs[..., 1:] * np.exp(-self.excess(costs))
         return np.concatenate([costs[..., :1], rest], axis=-1)
@@ -200,7 +193,7 @@ def extrapolation(costs: Floats, known: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class Errors:
+class LeftOutErrors:
     """Truth minus prediction for members of families which the law was not fitted to; each (m,).
 
     Attributes:
@@ -217,7 +210,7 @@ class Errors:
     extrapolation: Floats
     weight: Floats
 
-    def only(self, keep: NDArray[np.bool_]) -> Self:
+    def select(self, keep: NDArray[np.bool_]) -> Self:
         """The predictions where `keep` (m,) holds."""
         return type(self)(*(getattr(self, f.name)[keep] for f in fields(self)))
 
@@ -242,28 +235,30 @@ class Errors:
         return float(np.average(inside, weights=self.weight))
 
 
-def leave_each_family_out(rows: Rows, law: Law) -> Iterator[tuple[NDArray[np.bool_], Score]]:
+def leave_out_families(
+    rows: PublishedNetworks, law: ScalingLaw = LAW
+) -> Iterator[tuple[NDArray[np.bool_], Score]]:
     """Each family, as the rows it has, (n,), and the score fitted to the hybrids of the others."""
     for family in np.unique(rows.family):
         own = rows.family == family
-        yield own, law.fit(rows.only(rows.hybrid & ~own))
+        yield own, law.fit(rows.select(rows.hybrid & ~own))
 
 
-def leave_family_out_errors(rows: Rows, law: Law) -> Errors:
-    """Predict each member of a left-out family from any `KNOWN` of the others.
+def leave_family_out(rows: PublishedNetworks, law: ScalingLaw = LAW) -> LeftOutErrors:
+    """Predict each member of a left-out family from any `KNOWN_MEMBERS` of the others.
 
-    Families of up to `KNOWN` members have nothing left to predict.
+    Families of up to `KNOWN_MEMBERS` members have nothing left to predict.
     """
-    per_network = []
-    for mask, score in leave_each_family_out(rows, law):
-        own = rows.only(mask)
+    errors = []
+    for mask, score in leave_out_families(rows, law):
+        own = rows.select(mask)
         n, scores = len(own.top1), score(own.costs)
-        for i in range(n if n > KNOWN else 0):
+        for i in range(n if n > KNOWN_MEMBERS else 0):
             others = [j for j in range(n) if j != i]
-            known = np.array(list(itertools.combinations(others, KNOWN)))  # (q, KNOWN)
+            known = np.array(list(itertools.combinations(others, KNOWN_MEMBERS)))  # (q, KNOWN)
             predicted = law.line(scores[known], own.top1[known]).at(scores[i])
-            per_network.append(
-                Errors(
+            errors.append(
+                LeftOutErrors(
                     np.full(len(known), own.family[i]),
                     own.top1[i] - law.percent(predicted),
                     law.scale(own.top1[i]) - predicted,
@@ -271,5 +266,5 @@ def leave_family_out_errors(rows: Rows, law: Law) -> Errors:
                     np.full(len(known), 1 / len(known)),
                 )
             )
-    columns = ([getattr(e, f.name) for e in per_network] for f in fields(Errors))
-    return Errors(*map(np.concatenate, columns))
+    columns = ([getattr(e, f.name) for e in errors] for f in fields(LeftOutErrors))
+    return LeftOutErrors(*map(np.concatenate, columns))

@@ -25,7 +25,7 @@ from smt_nas.nasbench.rows import REQUIRED, BenchRow
 from smt_nas.nasbench.store import append_row, prepare_table, recover_rows
 from smt_nas.nasbench.table import TABLE, BenchCard
 from smt_nas.runtime.engine import make_engine
-from smt_nas.runtime.environment import environment
+from smt_nas.runtime.environment import read_environment
 from smt_nas.runtime.process_pool import default_workers
 from smt_nas.runtime.progress import NullProgress, ProgressListener
 from smt_nas.space import SearchSpace
@@ -233,14 +233,14 @@ def _score_row(task: TrainingTask, result: TrainResult, process_group: ProcessGr
             EvalRequest(weights=result.weights, split="test"), process_group, NullProgress()
         ).score
         figures |= {"test_top1": score.top1, "test_loss": score.loss}
-    stamp = environment(str(process_group.device))
+    stamp = read_environment(str(process_group.device))
     return BenchRow(
         arch=task.job.arch,
         group=task.group,
         seed=task.job.request.seed,
         figures={name: float(v) for name, v in figures.items() if v is not None},
         device=str(stamp["gpu"] or stamp["cpu"]),
-        versions=f"smt-nas {__version__}, torch {stamp['torch']}, {stamp['date'][:10]}",
+        versions=f"smt-nas {__version__}, torch {stamp['torch']}, {str(stamp['date'])[:10]}",
     )
 
 

@@ -5,7 +5,7 @@ from smt_nas.profilers.counters import Count, count, count_by_module, runs_finit
 from smt_nas.profilers.measurement import Measurement
 from smt_nas.profilers.sampling import Limits, measure
 from smt_nas.profilers.stats import Summary, summarise
-from smt_nas.runtime.environment import environment
+from smt_nas.runtime.environment import read_environment
 
 __all__ = [
     "Count",
@@ -15,9 +15,9 @@ __all__ = [
     "Verdict",
     "count",
     "count_by_module",
-    "environment",
     "interleave",
     "measure",
+    "read_environment",
     "runs_finite",
     "summarise",
     "verdict",

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from smt_nas.devices.block_table import APART
+from smt_nas.devices.block_table import DAY_TO_DAY
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.clock import Clock, Runnable, SystemClock
 from smt_nas.profilers.measurement import Measurement, Status
@@ -25,7 +25,7 @@ from smt_nas.profilers.watch import Watcher, watcher_of
 
 Word = Literal["FASTER", "SLOWER", "SAME", "UNCLEAR"]
 
-MARGINS_APART = {"cpu": APART["cpu"], "cuda": APART["gpu"]}
+MARGINS_APART = {"cpu": DAY_TO_DAY["cpu"], "cuda": DAY_TO_DAY["gpu"]}
 """Of measurements of two runs."""
 _SPOILT: tuple[Status, ...] = ("throttled", "loaded", "drifting")
 _UNCLEAR = "the interval holds both a difference and none"

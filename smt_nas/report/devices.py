@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.table import Table
@@ -34,15 +34,42 @@ _HEADINGS = {  # field -> what the reader calls it, with its unit
 _STYLES = {"ok": "green", "missing": "red", "unknown": "yellow"}
 
 
-def all_devices() -> list[dict[str, Any]]:
-    """Every sheet, and what else this machine has: figures, presence, tables."""
+@dataclass(frozen=True)
+class DeviceEntry:
+    """A device as it is listed.
+
+    Attributes:
+        sheet: of the device.
+        here: as torch names it on this machine; None where it is not here.
+        tables: names of the spaces that a table was measured for on it.
+    """
+
+    sheet: Sheet
+    here: str | None
+    tables: tuple[str, ...]
+
+
+def list_devices() -> list[DeviceEntry]:
+    """Every sheet, and what else this machine has."""
     present = local_sheets()
     sheets = {s.key: s for s in (*all_sheets(), *present.values())}
     devices = {s.key: device for device, s in reversed(present.items())}  # the first of a kind
-    return [_row(sheet, devices.get(key)) for key, sheet in sheets.items()]
+    return [_entry(sheet, devices.get(key)) for key, sheet in sheets.items()]
 
 
-def _row(sheet: Sheet, device: str | None) -> dict[str, Any]:
+def find_device(name: str) -> DeviceEntry:
+    """One device, by anything `devices.resolve` takes."""
+    ref = resolve(name)
+    return _entry(ref.require_sheet(), ref.here)
+
+
+def _entry(sheet: Sheet, here: str | None) -> DeviceEntry:
+    return DeviceEntry(sheet, here, tuple(tables_of(sheet.key)))
+
+
+def device_document(entry: DeviceEntry) -> dict[str, Any]:
+    """A listed device as plain values."""
+    sheet = entry.sheet
     return {
         "name": sheet.short,
         "key": sheet.key,
@@ -51,13 +78,13 @@ def _row(sheet: Sheet, device: str | None) -> dict[str, Any]:
         "aliases": list(sheet.aliases),
         "peak_tflops": dict(sheet.peak_tflops),
         "bandwidth_gbps": sheet.bandwidth_gbps,
-        "here": device,
-        "tables": tables_of(sheet.key),
+        "here": entry.here,
+        "tables": list(entry.tables),
         "warnings": list(sheet.warnings),
     }
 
 
-def devices_table(rows: Sequence[dict[str, Any]]) -> Table:
+def devices_table(entries: Sequence[DeviceEntry]) -> Table:
     """One row a device."""
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("name", no_wrap=True)
@@ -66,25 +93,24 @@ def devices_table(rows: Sequence[dict[str, Any]]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("here", no_wrap=True)
     table.add_column("tables", overflow="fold")
-    for row in rows:
-        peaks = row["peak_tflops"]
+    for entry in entries:
+        sheet = entry.sheet
         table.add_row(
-            row["name"],
-            row["device"].removeprefix("NVIDIA ").removeprefix("GeForce "),
-            _figure(peaks.get("fp32")),
-            _figure(peaks.get("fp16")),
-            _figure(row["bandwidth_gbps"]),
-            row["here"] or "-",
-            " ".join(row["tables"]) or "-",
+            sheet.short,
+            sheet.name.removeprefix("NVIDIA ").removeprefix("GeForce "),
+            _number(sheet.peak_tflops.get("fp32")),
+            _number(sheet.peak_tflops.get("fp16")),
+            _number(sheet.bandwidth_gbps),
+            entry.here or "-",
+            " ".join(entry.tables) or "-",
         )
     return table
 
 
-def describe(name: str) -> dict[str, Any]:
-    """One sheet, by anything `devices.resolve` takes: every figure with its source."""
-    ref = resolve(name)
-    sheet = ref.require_sheet()
-    cells = {
+def sheet_document(entry: DeviceEntry) -> dict[str, Any]:
+    """A device with every figure of its sheet and its source, as plain values."""
+    sheet = entry.sheet
+    figures = {
         field: {
             "value": value,
             "source": sheet.sources.get(field),
@@ -92,45 +118,44 @@ def describe(name: str) -> dict[str, Any]:
         }
         for field, value in sheet.cells()
     }
-    return {**_row(sheet, ref.here), "probed": sheet.probed, "figures": cells}
+    return {**device_document(entry), "probed": sheet.probed, "figures": figures}
 
 
-def sheet_lines(found: dict[str, Any]) -> Iterator[str]:
+def sheet_lines(entry: DeviceEntry) -> Iterator[str]:
     """What stands above the table of a sheet."""
-    names = ", ".join(dict.fromkeys([found["key"], *found["aliases"]]))
-    yield f"{found['device']}: {names}"
-    presence = f"It is {found['here']} here." if found["here"] else "It is not here."
-    tables = ", ".join(found["tables"])
+    sheet, tables = entry.sheet, ", ".join(entry.tables)
+    yield f"{sheet.name}: {', '.join(dict.fromkeys(sheet.names))}"
+    presence = f"It is {entry.here} here." if entry.here else "It is not here."
     yield f"{presence} " + (f"Measured for {tables}." if tables else "No table was measured on it.")
-    if found["probed"]:
+    if sheet.probed:
         yield "No data sheet of it is known: this one was made from what the machine tells."
-    for warning in found["warnings"]:
+    for warning in sheet.warnings:
         yield f"warning: {warning}"
 
 
-def sheet_table(found: dict[str, Any]) -> Table:
+def sheet_table(entry: DeviceEntry) -> Table:
     """A row a figure; its source is a number of `source_lines`."""
-    numbers = _numbered(found)
+    sheet, numbers = entry.sheet, _number_sources(entry.sheet)
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("figure", no_wrap=True)
     table.add_column("value", justify="right", overflow="fold")
     table.add_column("source", overflow="fold")
-    for field, cell in found["figures"].items():
-        value, words = cell["value"], [f"[{numbers[cell['source']]}]"]
-        words += [cell["note"]] if cell["note"] else []
-        shown = value if isinstance(value, str) else _figure(value)
+    for field, value in sheet.cells():
+        words = [f"[{numbers[sheet.sources.get(field)]}]"]
+        words += [sheet.notes[field]] if field in sheet.notes else []
+        shown = value if isinstance(value, str) else _number(value)
         table.add_row(_HEADINGS[field], shown, Text(" ".join(words)))
     return table
 
 
-def source_lines(found: dict[str, Any]) -> Iterator[str]:
+def source_lines(entry: DeviceEntry) -> Iterator[str]:
     """The sources of a sheet, numbered."""
-    for source, number in _numbered(found).items():
+    for source, number in _number_sources(entry.sheet).items():
         yield f"[{number}] {source or 'no source given'}"
 
 
-def _numbered(found: dict[str, Any]) -> dict[str | None, int]:
-    sources = dict.fromkeys(cell["source"] for cell in found["figures"].values())
+def _number_sources(sheet: Sheet) -> dict[str | None, int]:
+    sources = dict.fromkeys(sheet.sources.get(field) for field, _ in sheet.cells())
     return {source: i for i, source in enumerate(sources, 1)}
 
 
@@ -153,12 +178,12 @@ def doctor_table(checks: Sequence[Check]) -> Table:
     table.add_column("what", no_wrap=True)
     table.add_column("found", overflow="fold")
     for check in checks:
-        found = Text(check.finding)
+        finding = Text(check.finding)
         if check.way_out:
-            found.append(f"\n-> {check.way_out}")
-        table.add_row(Text(check.state, style=_STYLES[check.state]), check.subject, found)
+            finding.append(f"\n-> {check.way_out}")
+        table.add_row(Text(check.state, style=_STYLES[check.state]), check.subject, finding)
     return table
 
 
-def _figure(value: float | None) -> str:
+def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"

@@ -11,7 +11,6 @@ import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,11 +20,13 @@ from smt_nas.runtime.host import available_cores, read_host, sample_host
 from smt_nas.runtime.nvml import Gpu, Unavailable, open_gpu
 from smt_nas.runtime.torch_settings import apply_torch_settings
 
+Stamp = dict[str, str | int | float | bool | None]
+"""Flat values by name; None where something is not known."""
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _PER_ROW = "only where the precision is tf32"  # a stamp of several conditions
 
 
-def environment(device: str, conditions: Conditions | None = None) -> dict[str, Any]:
+def read_environment(device: str, conditions: Conditions | None = None) -> Stamp:
     """What a figure depends on beside its network and conditions.
 
     Args:
@@ -48,7 +49,7 @@ def environment(device: str, conditions: Conditions | None = None) -> dict[str, 
     }
 
 
-def _software() -> dict[str, Any]:
+def _software() -> Stamp:
     cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     return {
         "python": platform.python_version(),
@@ -59,7 +60,7 @@ def _software() -> dict[str, Any]:
     }
 
 
-def _cpu(conditions: Conditions | None) -> dict[str, Any]:
+def _cpu(conditions: Conditions | None) -> Stamp:
     this, threads = read_host(), None if conditions is None else conditions.threads
     return {
         "cpu": this.name or this.family,
@@ -76,8 +77,8 @@ def _mkldnn() -> bool:
     return bool(library.is_available() and library.enabled)  # type: ignore[no-untyped-call]
 
 
-def _gpu(device: str) -> dict[str, Any]:
-    gpu = None if device == "cpu" else _opened(torch.device(device))
+def _gpu(device: str) -> Stamp:
+    gpu = None if device == "cpu" else _open_gpu_of(torch.device(device))
     others = None if gpu is None else gpu.other_processes()
     return {
         "gpu": None if gpu is None else gpu.name,
@@ -88,14 +89,14 @@ def _gpu(device: str) -> dict[str, Any]:
     }
 
 
-def _opened(device: torch.device) -> Gpu | None:
+def _open_gpu_of(device: torch.device) -> Gpu | None:
     """The GPU by its UUID, as CUDA may count in another order than NVML."""
     uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)
     gpu = open_gpu(device.index or 0, uuid=None if uuid is None else str(uuid))
     return None if isinstance(gpu, Unavailable) else gpu
 
 
-def _switches(device: str, conditions: Conditions | None) -> dict[str, Any]:
+def _switches(device: str, conditions: Conditions | None) -> Stamp:
     """torch's switches as they stand during a call."""
     cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
     kernels: dict[str, Callable[[], bool]] = {
@@ -106,7 +107,7 @@ def _switches(device: str, conditions: Conditions | None) -> dict[str, Any]:
     }
     on_gpu = device != "cpu"
     with apply_torch_settings(conditions or Conditions(), torch.device(device)):
-        tf32: dict[str, Any] = {
+        tf32: Stamp = {
             "tf32_matmul": cuda.matmul.allow_tf32 if on_gpu else None,
             "tf32_cudnn": cudnn.allow_tf32 if on_gpu else None,
         }
@@ -126,9 +127,9 @@ def _commit() -> str | None:
         return None
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
-        done = subprocess.run(
+        git = subprocess.run(
             command, cwd=_CHECKOUT, capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):  # no git, or it does not trust the folder
         return None
-    return done.stdout.strip() or None
+    return git.stdout.strip() or None

@@ -15,16 +15,6 @@ from typing import Any, TypeGuard
 
 from smt_nas.fingerprint import fingerprint
 
-
-@dataclass(frozen=True)
-class Unavailable:
-    """Stands where an instrument would; `reason` is one sentence for the user."""
-
-    reason: str
-
-
-pass
-
 REASONS = {  # clock event reasons that hold a GPU back; others (idle, set clocks) do not
     0x4: "sw-power-cap",
     0x8: "hw-slowdown",
@@ -37,6 +27,13 @@ _CORE_TEMPERATURE = 0  # nvmlTemperatureSensors_t
 _LOST = 15  # nvmlReturn_t: GPU is lost
 _CORES_PER_SM = {(7, 0): 64, (7, 5): 64, (8, 0): 64}  # by compute capability; 128 since 8.6
 _SLACK = 1.05  # a clock may stand this far above its maximum before it counts as nonsense
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """Stands where an instrument would; `reason` is one sentence for the user."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -80,14 +77,14 @@ class Gpu:
         self.library, self._handle = library, handle
         self.index = index
         self.lost = False
-        self.name = _text(self._ask("nvmlDeviceGetName"))
-        self.driver = _text(_call(library, "nvmlSystemGetDriverVersion"))
-        self.uuid = _text(self._ask("nvmlDeviceGetUUID"))
+        self.name = _as_text(self._ask("nvmlDeviceGetName"))
+        self.driver = _as_text(_call(library, "nvmlSystemGetDriverVersion"))
+        self.uuid = _as_text(self._ask("nvmlDeviceGetUUID"))
         self.uuid_hash = fingerprint(self.uuid) if self.uuid else None
         mode = self._ask("nvmlDeviceGetMigMode")
         self.mig = bool(mode[0]) if isinstance(mode, list | tuple) and mode else False
-        self.max_sm_mhz = _positive(self._ask("nvmlDeviceGetMaxClockInfo", _SM))
-        self.max_mem_mhz = _positive(self._ask("nvmlDeviceGetMaxClockInfo", _MEMORY))
+        self.max_sm_mhz = _as_positive(self._ask("nvmlDeviceGetMaxClockInfo", _SM))
+        self.max_mem_mhz = _as_positive(self._ask("nvmlDeviceGetMaxClockInfo", _MEMORY))
 
     def sample(self) -> GpuSample:
         """Clocks, power, temperature and throttle reasons, now."""
@@ -138,7 +135,7 @@ class Gpu:
 
     def power_limit_w(self) -> float | None:
         """The limit in force, which an administrator may have lowered."""
-        value = _positive(self._ask("nvmlDeviceGetEnforcedPowerLimit"))
+        value = _as_positive(self._ask("nvmlDeviceGetEnforcedPowerLimit"))
         return None if value is None else value / 1e3
 
     def other_processes(self) -> tuple[int, ...] | None:
@@ -146,31 +143,31 @@ class Gpu:
 
         In a container the library may tell ids of the host, among which ours is not found.
         """
-        found: set[int] = set()
+        pids: set[int] = set()
         for query in ("Compute", "Graphics"):
             running = self._ask(f"nvmlDeviceGet{query}RunningProcesses")
             if running is None:
                 return None
-            found |= {p.pid for p in running}
-        return tuple(sorted(found - {os.getpid()}))
+            pids |= {p.pid for p in running}
+        return tuple(sorted(pids - {os.getpid()}))
 
     def bandwidth_gbps(self) -> float | None:
         """Peak of the memory: bus width x highest clock, two transfers a clock."""
-        bits = _positive(self._ask("nvmlDeviceGetMemoryBusWidth"))
+        bits = _as_positive(self._ask("nvmlDeviceGetMemoryBusWidth"))
         if bits is None or self.max_mem_mhz is None:
             return None
         return bits / 8 * self.max_mem_mhz * 2 / 1e3
 
     def capability(self) -> tuple[int, int] | None:
         """Compute capability, e.g. (8, 0)."""
-        found = self._ask("nvmlDeviceGetCudaComputeCapability")
-        if not (isinstance(found, list | tuple) and len(found) == 2):
+        version = self._ask("nvmlDeviceGetCudaComputeCapability")
+        if not (isinstance(version, list | tuple) and len(version) == 2):
             return None
-        return (int(found[0]), int(found[1]))
+        return (int(version[0]), int(version[1]))
 
     def sms(self) -> int | None:
         """Streaming multiprocessors: CUDA cores over those of one."""
-        cores, capability = _positive(self._ask("nvmlDeviceGetNumGpuCores")), self.capability()
+        cores, capability = _as_positive(self._ask("nvmlDeviceGetNumGpuCores")), self.capability()
         if cores is None or capability is None or capability < (7, 0):
             return None
         return int(cores) // _CORES_PER_SM.get(capability, 128) or None
@@ -203,15 +200,15 @@ def open_gpu(index: int = 0, *, uuid: str | None = None, nvml: Any = None) -> Gp
         uuid: of the GPU instead, as torch tells it; sure where CUDA counts in another order.
         nvml: stands for the `pynvml` module.
     """
-    library = _library(nvml)
+    library = _load_library(nvml)
     if isinstance(library, Unavailable):
         return library
-    count = _count(library)
+    count = _count_gpus(library)
     if isinstance(count, Unavailable):
         return count
     if uuid is not None:
         wanted = uuid.lower().removeprefix("gpu-")
-        for gpu in _each(library, count):
+        for gpu in _open_each(library, count):
             if gpu.uuid is not None and gpu.uuid.lower().removeprefix("gpu-") == wanted:
                 return gpu
         if count > 1:  # of one GPU it can only be that: slices have UUIDs of their own
@@ -225,21 +222,21 @@ def open_gpu(index: int = 0, *, uuid: str | None = None, nvml: Any = None) -> Gp
     return Gpu(library, handle, index)
 
 
-def gpus(*, nvml: Any = None) -> list[Gpu]:
+def list_gpus(*, nvml: Any = None) -> list[Gpu]:
     """Every GPU that opens; none where there is no driver."""
-    library = _library(nvml)
-    count = library if isinstance(library, Unavailable) else _count(library)
-    return [] if isinstance(count, Unavailable) else list(_each(library, count))
+    library = _load_library(nvml)
+    count = library if isinstance(library, Unavailable) else _count_gpus(library)
+    return [] if isinstance(count, Unavailable) else list(_open_each(library, count))
 
 
-def _each(library: Any, count: int) -> Iterator[Gpu]:
+def _open_each(library: Any, count: int) -> Iterator[Gpu]:
     for index in range(count):
         handle = _call(library, "nvmlDeviceGetHandleByIndex", index)
         if handle is not None:
             yield Gpu(library, handle, index)
 
 
-def _library(nvml: Any) -> Any:
+def _load_library(nvml: Any) -> Any:
     """The library, initialised, or `Unavailable`."""
     if nvml is None:
         try:
@@ -249,11 +246,13 @@ def _library(nvml: Any) -> Any:
     try:
         nvml.nvmlInit()
     except Exception as error:  # of whatever kind: without it nothing can be asked
-        return Unavailable(f"NVML does not start ({_words(error)}). Install the NVIDIA driver.")
+        return Unavailable(
+            f"NVML does not start ({_describe_error(error)}). Install the NVIDIA driver."
+        )
     return nvml
 
 
-def _count(library: Any) -> int | Unavailable:
+def _count_gpus(library: Any) -> int | Unavailable:
     count = _call(library, "nvmlDeviceGetCount")
     if count is None:
         return Unavailable("NVML does not say how many GPUs there are. Reload the NVIDIA driver.")
@@ -272,7 +271,7 @@ def _call(
         return None
 
 
-def _text(value: Any) -> str | None:
+def _as_text(value: Any) -> str | None:
     if isinstance(value, bytes):  # of old versions of the library
         value = value.decode("utf-8", "replace")
     return value if isinstance(value, str) and value else None
@@ -282,9 +281,9 @@ def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
-def _positive(value: Any) -> float | None:
+def _as_positive(value: Any) -> float | None:
     return float(value) if _is_number(value) and value > 0 else None
 
 
-def _words(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return str(error) or type(error).__name__

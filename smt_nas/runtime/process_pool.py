@@ -111,28 +111,28 @@ class ProcessPool:
 
     def _answers(self, lost: Callable[[str], _Answer], timeout: float | None) -> dict[int, _Answer]:
         """Wait; then the answers that are there, and those that will never be, by number."""
-        found: dict[int, _Answer] = {}
+        answers: dict[int, _Answer] = {}
         for ready in wait(list(self._busy), self._patience(timeout)):
             assert isinstance(ready, Connection)
             number = self._busy[ready]
             try:
                 answer: _Answer = ready.recv()
             except (EOFError, ConnectionResetError):
-                found[number] = lost(_death(self._stop(ready, _DYING_S)))
+                answers[number] = lost(_death(self._stop(ready, _DYING_S)))
                 continue
             if ready in self._began:
-                found[number] = answer
+                answers[number] = answer
                 del self._busy[ready], self._began[ready]
             else:
                 self._began[ready] = time.monotonic()  # that was the answer to `_prepare`
         if timeout is not None:
             start = time.monotonic() - timeout
             for late in [c for c, began in self._began.items() if began < start]:
-                found[self._busy[late]] = lost(
+                answers[self._busy[late]] = lost(
                     f"took more than {timeout:g} s; --timeout allows more"
                 )
                 self._stop(late)
-        return found
+        return answers
 
     def _patience(self, timeout: float | None) -> float | None:
         """Seconds until a worker is late."""

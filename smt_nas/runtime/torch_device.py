@@ -38,9 +38,9 @@ def open_device(device: str) -> torch.device:
     if named is None:
         raise MeasurementError(f"device: must be cpu, cuda or cuda:N (got {device!r}).")
     _check_driver(device)
-    found, wanted = torch.cuda.device_count(), int(named[1] or 0)
-    if wanted >= found:
-        known = ", ".join(f"cuda:{i}" for i in range(found)) or "none"
+    count, wanted = torch.cuda.device_count(), int(named[1] or 0)
+    if wanted >= count:
+        known = ", ".join(f"cuda:{i}" for i in range(count)) or "none"
         raise MeasurementError(f"{device}: this machine has no such GPU. It has {known}.")
     name = torch.cuda.get_device_name(wanted)
     if "MIG" in name.split():
@@ -73,12 +73,12 @@ def check(conditions: Conditions, device: torch.device) -> None:
     Raises:
         MeasurementError: with the reason.
     """
-    reason = _mode(conditions, device) or refusal(conditions.precision, device)
+    reason = _refuse_mode(conditions, device) or refusal(conditions.precision, device)
     if reason:
         raise MeasurementError(f"{conditions} on {device}: cannot be measured: {reason}")
 
 
-def _mode(conditions: Conditions, device: torch.device) -> str | None:
+def _refuse_mode(conditions: Conditions, device: torch.device) -> str | None:
     if conditions.mode == "graph":
         if device.type == "cpu":
             return "a CUDA graph needs a GPU. Use --mode eager or compile."
@@ -96,7 +96,7 @@ def refusal(precision: Precision, device: torch.device) -> str | None:
     if device.type == "cpu":
         if precision == "tf32":
             return "TF32 is a format of NVIDIA GPUs from Ampere on. Use fp32 or bf16."
-        return _refused_by_torch(precision, device)
+        return _try_in_torch(precision, device)
     capability = torch.cuda.get_device_capability(device)
     if precision in ("tf32", "bf16", "amp-bf16") and capability < _AMPERE:
         word = precision.removeprefix("amp-").upper()
@@ -105,7 +105,7 @@ def refusal(precision: Precision, device: torch.device) -> str | None:
     return None
 
 
-def _refused_by_torch(precision: Precision, device: torch.device) -> str | None:
+def _try_in_torch(precision: Precision, device: torch.device) -> str | None:
     """Try what every network is made of in that type; None where torch computes it."""
     dtype, amp = DTYPES[precision], precision.startswith("amp")
     with keep_random_state(device):

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.files import locked, make_folder, write_atomic
-from smt_nas.runtime.environment import environment
+from smt_nas.runtime.environment import read_environment
 from smt_nas.train.recipe import Recipe
 from smt_nas.train.train_config import TrainConfig
 from smt_nas.yaml import read_yaml, to_yaml, validated
@@ -106,7 +106,7 @@ def create_directory(path: Path, config: TrainConfig, device: str) -> None:
     content = {
         "schema": 1,
         "settings": config.model_dump(mode="json"),
-        "environment": environment(device),
+        "environment": read_environment(device),
     }
     write_atomic(path / FILE, to_yaml(content))
     config.arch.save(path / "arch.yaml")

@@ -10,11 +10,11 @@ from smt_nas.devices import doctor
 from smt_nas.devices.doctor import Check
 from smt_nas.devices.registry import all_sheets, load_sheet
 from smt_nas.report.devices import (
-    all_devices,
-    describe,
     devices_table,
     doctor_table,
     examine,
+    find_device,
+    list_devices,
     sheet_table,
 )
 from tests.fakes.terminal import invoke, printed
@@ -39,7 +39,7 @@ def test_the_list():
 
 
 def test_the_list_fits_80_columns():
-    text = printed(devices_table(all_devices()))
+    text = printed(devices_table(list_devices()))
     assert all(load_sheet(name).short in text for name in NAMES)
 
 
@@ -47,13 +47,13 @@ def test_tables_that_were_measured_are_listed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles/t4.space-of-mine.csv").write_text("")
-    assert {d["key"]: d["tables"] for d in all_devices()}["t4"] == ["space-of-mine"]
+    assert {d.sheet.key: d.tables for d in list_devices()}["t4"] == ("space-of-mine",)
     assert "Measured for space-of-mine." in invoke("devices", "show", "t4").stdout
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_sheet_fits_80_columns(name):
-    text = printed(sheet_table(describe(name)))
+    text = printed(sheet_table(find_device(name)))
     assert "peak FP32 TFLOPS" in text
 
 

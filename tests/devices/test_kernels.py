@@ -4,7 +4,7 @@ import pytest
 
 from smt_nas.conditions import Conditions
 from smt_nas.costs.ops import Op
-from smt_nas.devices.kernels import KINDS, kernels
+from smt_nas.devices.kernels import KINDS, build_kernels
 
 COMPILED = Conditions(mode="compile", precision="fp16")
 
@@ -38,7 +38,7 @@ def traffic(found):
 
 @pytest.mark.parametrize(("precision", "size"), [("fp32", 4), ("tf32", 4), ("bf16", 2)])
 def test_without_autocast_all_have_one_size_and_nothing_is_cast(precision, size):
-    found = kernels(CHAIN, Conditions(precision=precision))
+    found = build_kernels(CHAIN, Conditions(precision=precision))
     assert kinds(found) == ["linear", "elementwise", "norm", "linear"]
     assert traffic(found) == [
         (100 * size, 100 * size, w * size) for w in (110, 0, 20, 110)
@@ -47,7 +47,7 @@ def test_without_autocast_all_have_one_size_and_nothing_is_cast(precision, size)
 
 
 def test_autocast_keeps_norms_wide_and_casts():
-    found = kernels(CHAIN, Conditions(precision="amp-fp16"))
+    found = build_kernels(CHAIN, Conditions(precision="amp-fp16"))
     assert kinds(found) == ["linear", "elementwise", "norm", "cast", "linear"]
     assert traffic(found) == [
         (400, 200, 220),  # from outside comes fp32
@@ -59,24 +59,24 @@ def test_autocast_keeps_norms_wide_and_casts():
 
 
 def test_a_compiler_merges_what_lies_between_products():
-    found = kernels(CHAIN, COMPILED)
+    found = build_kernels(CHAIN, COMPILED)
     assert kinds(found) == ["linear", "norm", "linear"]
     assert list(found.merged) == [1, 2, 1]
     assert traffic(found)[1] == (200, 200, 40)  # the middle is neither written nor read
-    amp = kernels(CHAIN, Conditions(mode="compile", precision="amp-fp16"))
+    amp = build_kernels(CHAIN, Conditions(mode="compile", precision="amp-fp16"))
     assert list(amp.merged) == [1, 3, 1] and traffic(amp)[1] == (200, 200, 80)
 
 
 def test_what_others_read_is_still_written():
     ops = [op("elementwise", (0, 100)), op("elementwise", (1, 100)), linear((2, 100), (1, 100))]
-    found = kernels(ops, COMPILED)
+    found = build_kernels(ops, COMPILED)
     assert list(found.merged) == [2, 1]
     assert traffic(found)[0] == (200, 400, 0)
 
 
 def test_a_source_read_twice_is_read_once():
     ops = [linear((0, 100)), op("elementwise", (1, 100)), op("elementwise", (1, 100), (2, 100))]
-    assert traffic(kernels(ops, COMPILED))[1] == (200, 200, 0)
+    assert traffic(build_kernels(ops, COMPILED))[1] == (200, 200, 0)
 
 
 def test_other_numbers_of_elements_are_other_kernels():
@@ -85,7 +85,7 @@ def test_other_numbers_of_elements_are_other_kernels():
         op("reduce", (1, 100), written=10),
         op("copy", (1, 10), written=10),
     ]
-    assert list(kernels(ops, COMPILED).merged) == [2, 1]
+    assert list(build_kernels(ops, COMPILED).merged) == [2, 1]
 
 
 def test_no_kernel_waits_for_itself():
@@ -95,25 +95,25 @@ def test_no_kernel_waits_for_itself():
         op("elementwise", (2, 100)),  # would join the first, which is before the product
         op("elementwise", (1, 100), (2, 100)),  # may not: the product needs the first
     ]
-    found = kernels(ops, COMPILED)
+    found = build_kernels(ops, COMPILED)
     assert list(found.merged) == [2, 1, 1]
 
 
 def test_a_long_sum_takes_a_kernel_of_its_own_end():
     n = 100_000
     ops = [op("reduce", (0, n), written=1), op("norm", (1, 1), (0, n), written=n)]
-    assert list(kernels(ops, COMPILED).merged) == [1, 1]
+    assert list(build_kernels(ops, COMPILED).merged) == [1, 1]
 
 
 def test_pooling_does_not_join_what_it_reads():
     ops = [op("elementwise", (0, 100)), op("reduce", (1, 100), name="avg_pool2d")]
-    assert list(kernels(ops, COMPILED).merged) == [1, 1]
+    assert list(build_kernels(ops, COMPILED).merged) == [1, 1]
 
 
 def test_what_only_a_cat_reads_is_computed_in_it():
     parts = [op("elementwise", (0, 50), written=50), op("elementwise", (0, 50), written=50)]
     ops = [*parts, op("copy", (1, 50), (2, 50), name="cat"), linear((1, 100))]
-    found = kernels(ops, COMPILED)
+    found = build_kernels(ops, COMPILED)
     assert list(found.merged) == [3, 1]
     assert traffic(found)[0] == (100, 200, 0)
 
@@ -131,16 +131,16 @@ def test_what_only_a_cat_reads_is_computed_in_it():
 def test_a_convolutions_bias_is_added_apart(kind, channels_last, mode, apart):
     conv = op(kind, (0, 100), n=4, k=9, groups=2, weights=80, channels_last=channels_last)
     ops = [conv, linear((1, 100))]
-    found = kernels(ops, Conditions(mode=mode, precision="fp16"))
+    found = build_kernels(ops, Conditions(mode=mode, precision="fp16"))
     assert kinds(found) == [kind, *["elementwise"] * apart, "linear"]
     assert list(found.owner) == [0, *[0] * apart, 1]
-    assert len(kernels(ops, Conditions(mode=mode), gpu=False)) == 2
+    assert len(build_kernels(ops, Conditions(mode=mode), gpu=False)) == 2
     bare = op(kind, (0, 100), n=4, k=9, groups=2, weights=72, channels_last=channels_last)
-    assert len(kernels([bare, linear((1, 100))], Conditions(mode=mode))) == 2
+    assert len(build_kernels([bare, linear((1, 100))], Conditions(mode=mode))) == 2
 
 
 def test_between_two_batches_and_beyond():
-    two = kernels([linear((0, 200), written=200, weights=110)], Conditions())
-    three = kernels([linear((0, 300), written=300, weights=110)], Conditions())
+    two = build_kernels([linear((0, 200), written=200, weights=110)], Conditions())
+    three = build_kernels([linear((0, 300), written=300, weights=110)], Conditions())
     ten = two.at(three, 8)
     assert (ten.read[0], ten.weights[0], ten.kind[0]) == (4000, 440, two.kind[0])

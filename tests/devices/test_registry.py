@@ -6,7 +6,7 @@ import pytest
 
 from smt_nas.devices.registry import (
     all_sheets,
-    cuda_gpus,
+    list_cuda_gpus,
     load_sheet,
     local_sheet,
     local_sheets,
@@ -52,7 +52,7 @@ def test_the_second_gpu():
 def test_cuda_may_hide_and_order(monkeypatch, visible, found):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     nvml = FakeNvml(GpuState(name="NVIDIA L4"), GpuState(name="Tesla T4", uuid="GPU-b"))
-    assert {device: gpu.name for device, gpu in cuda_gpus(nvml=nvml).items()} == found
+    assert {device: gpu.name for device, gpu in list_cuda_gpus(nvml=nvml).items()} == found
     assert locate(load_sheet("t4"), nvml=nvml) == ("cuda:0" if found else None)
     if not found:
         with pytest.raises(MeasurementError, match="CUDA_VISIBLE_DEVICES hides it"):

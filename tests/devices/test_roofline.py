@@ -8,7 +8,7 @@ import pytest
 
 from smt_nas.conditions import Conditions
 from smt_nas.costs.ops import Op
-from smt_nas.devices.kernels import kernels
+from smt_nas.devices.kernels import build_kernels
 from smt_nas.devices.roofline import Hardware, host_ms, kernel_times, load_efficiency
 
 C = dict(load_efficiency("gpu").coefficients)
@@ -24,7 +24,7 @@ def product(m, n, k, kind="linear", groups=1):
 
 
 def ms(op, c=EXACT, hw=HW, compiled=False):
-    return kernel_times(kernels([op], Conditions(precision="fp16")), hw, c, compiled).total[0]
+    return kernel_times(build_kernels([op], Conditions(precision="fp16")), hw, c, compiled).total[0]
 
 
 def test_a_large_product_nears_its_share_of_the_peak():
@@ -71,7 +71,7 @@ def test_what_fits_the_cache_moves_faster():
 def test_faster_hardware_is_faster():
     ops = [product(4096, 512, 512), product(64, 49, 32, "attention", 800)]
     ops.append(Op("", "", "norm", 0, 10**7, 10**7, sources=((0, 10**7),)))
-    found = kernels(ops, Conditions(precision="fp16"))
+    found = build_kernels(ops, Conditions(precision="fp16"))
     slow = kernel_times(found, HW, C, False).total
     fast = HW._replace(product_tflops=600, vector_tflops=40, bandwidth_gbps=4000)
     assert (kernel_times(found, fast, C, False).total < slow).all()
@@ -88,7 +88,7 @@ def test_depthwise_computes_outside_the_tensor_cores():
 
 
 def test_launching_costs_most_in_eager_mode():
-    found = kernels([product(64, 64, 64), Op("", "", "copy", 0, 9, 9)], Conditions())
+    found = build_kernels([product(64, 64, 64), Op("", "", "copy", 0, 9, 9)], Conditions())
     eager, compiled, graph = (host_ms(found, C, m).sum() for m in ("eager", "compile", "graph"))
     assert eager > compiled > graph > 0
     assert isinstance(host_ms(found, C, "eager"), np.ndarray)

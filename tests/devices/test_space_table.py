@@ -44,5 +44,5 @@ def test_parts_of_the_sheet_add_up_to_the_whole_trace(conditions, rel):
 def test_a_space_is_traced_once(monkeypatch):
     device = load_device("a100")
     first = device.predict(SPACE, GENES, Conditions())
-    monkeypatch.setattr("smt_nas.devices.device.table_of", None)  # a second call would fail
+    monkeypatch.setattr("smt_nas.devices.device.find_block_table", None)  # a second call would fail
     assert np.array_equal(device.predict(SPACE, GENES, Conditions()).ms, first.ms)

@@ -25,17 +25,17 @@ NAMES = list(PUBLISHED_TOP1)
 
 @pytest.fixture(scope="module")
 def rows():
-    return law.Rows.load()
+    return law.PublishedNetworks.load()
 
 
 @pytest.fixture(scope="module")
 def hybrids(rows):
-    return rows.only(rows.hybrid)
+    return rows.select(rows.hybrid)
 
 
 @pytest.fixture(scope="module")
 def errors(hybrids):
-    return law.leave_family_out_errors(hybrids, law.LAW)
+    return law.leave_family_out(hybrids)
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +83,11 @@ def test_what_is_unusual_at_its_macs_counts_for_nothing_and_is_doubted():
 def test_usual_is_what_members_of_families_have(hybrids):
     found = [costs.of(arch) for arch in PRESETS.values()]
     known = np.array([[f.macs / 1e9, f.params / 1e6, f.activations / 1e6] for f in found])
-    usual = law.Usual.of(hybrids, known)
+    usual = law.UsualCosts.of(hybrids, known)
     assert usual.excess(known).max() == pytest.approx(0, abs=1e-12)
     assert usual.excess(known * [1, 4, 1])[:, 0].min() > 0.5
     assert (usual.excess(known * [0.25, 1, 1]) > 0.2).all()
-    np.testing.assert_allclose(usual.excess(usual.capped(known * [1, 9, 9])), 0, atol=1e-12)
+    np.testing.assert_allclose(usual.excess(usual.cap(known * [1, 9, 9])), 0, atol=1e-12)
 
 
 def test_it_levels_off(sample):
@@ -123,7 +123,7 @@ def test_the_interval_widens_outside_the_published_range():
     small = capacity(*(np.array([at_t.macs, at_t.params, at_t.activations]) / math.e))
 
     def width(found):  # on the scale of the law
-        return float(law.logit(found.high[0]) - law.logit(found.low[0]))
+        return float(law.LAW.scale(found.high[0]) - law.LAW.scale(found.low[0]))
 
     np.testing.assert_allclose([width(k) for k in known], width(known[0]))
     np.testing.assert_allclose(width(small), 2 * width(known[0]))
@@ -142,15 +142,15 @@ def test_error_of_a_family_left_out(errors):
 
 def test_left_out_means_left_out(hybrids):
     """Another top-1 of a family changes no score that its prediction rests on."""
-    changed = law.Rows(hybrids.family, hybrids.hybrid, hybrids.costs, hybrids.top1.copy())
+    changed = law.PublishedNetworks(
+        hybrids.family, hybrids.hybrid, hybrids.costs, hybrids.top1.copy()
+    )
     own = hybrids.family == "fastvit"
     changed.top1[own] += np.linspace(0, 1, own.sum())
     at = hybrids.costs[own]
 
     def of_family(rows):
-        return next(
-            s for mask, s in law.leave_each_family_out(rows, law.LAW) if (mask == own).all()
-        )(at)
+        return next(s for mask, s in law.leave_out_families(rows) if (mask == own).all())(at)
 
     np.testing.assert_array_equal(of_family(hybrids), of_family(changed))
     assert not np.allclose(law.LAW.fit(hybrids)(at), law.LAW.fit(changed)(at))
@@ -161,29 +161,29 @@ def test_the_interval_holds_what_it_says(errors):
     held = []
     for family in np.unique(errors.family):
         own = errors.family == family
-        share = errors.only(own).coverage(errors.only(~own).half_width(SHARE))
+        share = errors.select(own).coverage(errors.select(~own).half_width(SHARE))
         held.append((share, errors.weight[own].sum()))
     shares, weights = zip(*held, strict=True)
     assert 0.72 < np.average(shares, weights=weights) < 0.88
     far = errors.extrapolation > 0.7
     half = errors.half_width(0.8)
     np.testing.assert_allclose(errors.coverage(half), 0.8, atol=0.01)
-    assert 0.7 < errors.only(far).coverage(half) < 0.95
-    assert errors.only(far).coverage(half / 2) < 0.7
+    assert 0.7 < errors.select(far).coverage(half) < 0.95
+    assert errors.select(far).coverage(half / 2) < 0.7
 
 
 def test_a_network_counts_once_however_often_it_is_predicted(errors, hybrids):
     families, sizes = np.unique(hybrids.family, return_counts=True)
     for family, size in zip(families, sizes, strict=True):
         weight = errors.weight[errors.family == family].sum()
-        np.testing.assert_allclose(weight, size if size > law.KNOWN else 0)
+        np.testing.assert_allclose(weight, size if size > law.KNOWN_MEMBERS else 0)
 
 
 def test_a_line_is_as_steep_as_four_networks_say_and_the_prior_lets_it():
     score = np.array([-1.0, -0.5, 0, 0.5])
-    flat = law.percent(1 + 0.4 * score)
+    flat = law.LAW.percent(1 + 0.4 * score)
     for prior, low, high in ((1e-9, 0.3999, 0.4001), (0.05, 0.41, 0.45), (1e9, 0.999, 1.001)):
-        line = law.Law(law.LAW.fit, law.logit, law.percent, prior).line(score, flat)
+        line = law.ScalingLaw(prior).line(score, flat)
         assert low < line.steepness < high
         np.testing.assert_allclose(line.at(score).mean(), 1 + 0.4 * score.mean())
     assert law.LAW.line(score, flat[::-1] ** 1.0).steepness == 0  # never negative

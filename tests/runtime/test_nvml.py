@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from smt_nas.runtime.nvml import REASONS, Gpu, Unavailable, gpus, open_gpu
+from smt_nas.runtime.nvml import REASONS, Gpu, Unavailable, list_gpus, open_gpu
 from tests.fakes import nvml as fakes
 from tests.fakes.nvml import FakeNvml, GpuState, NVMLError
 
@@ -105,7 +105,7 @@ def test_where_there_is_none(nvml, reason):
     absent = open_gpu(nvml=nvml)
     assert isinstance(absent, Unavailable)
     assert re.search(reason, absent.reason)
-    assert gpus(nvml=nvml) == []
+    assert list_gpus(nvml=nvml) == []
 
 
 def test_a_slice_is_told():
@@ -115,7 +115,7 @@ def test_a_slice_is_told():
 
 def test_two_gpus():
     nvml = FakeNvml(GpuState(), GpuState(name="Tesla T4", uuid="GPU-b"))
-    assert [g.name for g in gpus(nvml=nvml)] == ["NVIDIA A100-SXM4-80GB", "Tesla T4"]
+    assert [g.name for g in list_gpus(nvml=nvml)] == ["NVIDIA A100-SXM4-80GB", "Tesla T4"]
     assert opened(nvml, index=1).name == "Tesla T4"
     assert opened(nvml, uuid="B").index == 1  # as torch tells it: without "GPU-"
     absent = open_gpu(2, nvml=nvml)
@@ -126,7 +126,7 @@ def test_two_gpus():
 
 def test_one_lost_of_two():
     nvml = FakeNvml(GpuState(dies_after=0), GpuState(uuid="GPU-b"))
-    assert [g.index for g in gpus(nvml=nvml)] == [1]
+    assert [g.index for g in list_gpus(nvml=nvml)] == [1]
     assert "fallen off" in open_gpu(0, nvml=nvml).reason
 
 

@@ -73,7 +73,7 @@ def test_a_measure_that_fails(tmp_path, monkeypatch):
         return true(arch)
 
     monkeypatch.setattr(zero_cost, "measure", measure)
-    few = settings(evaluator="zero-cost").model_copy(update={"n": 4})
+    few = Settings(**settings().model_dump() | {"n": 4, "evaluator": "zero-cost"})
     outcome = create_search(few, tmp_path / "run").run()
     reasons = [t.evaluation.failure for t in outcome.trials]
     assert reasons == [None, "RuntimeError: cannot be built", None, None]

@@ -5,7 +5,7 @@ import pytest
 
 from smt_nas.conditions import Conditions
 from smt_nas.costs.ops import Op
-from smt_nas.devices.kernels import kernels
+from smt_nas.devices.kernels import build_kernels
 from smt_nas.devices.roofline import Hardware
 from tools.roofline_fit import GUESSES, HOST, Sample, concatenate, fit_roofline
 
@@ -30,7 +30,7 @@ def network(rng):
         )  # fmt: skip
         size = int(rng.integers(10**6, 10**8))
         ops.append(Op("", "", "elementwise", 0, size, size, sources=((0, size),)))
-    return kernels(ops, Conditions(precision="fp16"))
+    return build_kernels(ops, Conditions(precision="fp16"))
 
 
 def sample(device, factor, seed):
@@ -73,7 +73,7 @@ def test_equal_kernels_of_a_network_are_counted_once():
     table, count, index = concatenate([one, one])
     assert len(table) == 24 and set(count) == {1.0} and list(np.unique(index)) == [0, 1]
     ops = [Op("", "", "copy", 0, 8, 8)] * 3
-    _, count, _ = concatenate([kernels(ops, Conditions())])
+    _, count, _ = concatenate([build_kernels(ops, Conditions())])
     assert list(count) == [3]
 
 

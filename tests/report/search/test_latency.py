@@ -1,0 +1,78 @@
+"""Notes on a front's latencies."""
+
+import pytest
+
+from smt_nas.report.search.latency import latency_notes
+from smt_nas.search.study_notes import Timing, Verification
+from tests.fakes import devices as fakes
+from tests.fakes.searches import make_outcome, make_problem, make_trials, sample
+
+
+@pytest.fixture(autouse=True)
+def devices(monkeypatch):
+    return fakes.install(monkeypatch)
+
+
+def verified(problem, trials, verifications):
+    front = make_outcome(problem, trials).front
+    pairs = zip(front, verifications, strict=False)
+    members = [r.with_verification(problem, v) for r, v in pairs]
+    return make_outcome(problem, trials, front=[*members, *front[len(members) :]])
+
+
+def timed(problem, latency_ms, status="ok"):
+    (target,) = problem.local_targets
+    timing = Timing(latency_ms=latency_ms, spread_ms=0.1, samples=9, status=status)
+    return Verification({}, None, {str(target): timing})
+
+
+def test_a_prediction_says_from_what_and_that_nothing_was_measured():
+    problem = make_problem("5ms@a100", objectives=("score", "macs"))
+    notes = latency_notes(make_outcome(problem, make_trials(problem, sample(20))))
+    assert notes[0] == (
+        "latency_ms on a100 (b1 fp32): predicted from its data sheet (Fake GPU fake_a100), with an "
+        "80 % interval in front.csv; no a100 is here, so it is not measured."
+    )
+    assert "is held by prediction, not by measurement: 0 of " in notes[-1]
+
+
+def test_measurements_are_told_with_their_quality_and_what_breaks_the_budget():
+    problem = make_problem("5ms", objectives=("score", "latency"))
+    trials = make_trials(problem, sample(30))
+    outcome = verified(problem, trials, [timed(problem, 4.0), timed(problem, 6.0, "noisy")])
+    notes = latency_notes(outcome)
+    assert any(
+        "latency_ms measured: on this machine, cpu (b1 fp32), 1 CPU thread, median" in note
+        and "(of 2: 1 noisy)" in note
+        for note in notes
+    )
+    assert (
+        "! 1 of 2 networks do not meet the budget by measurement: at most 5.00 latency_ms on cpu "
+        "(b1 fp32)."
+    ) in notes
+    assert any(
+        note.startswith("Predicted against measured latency_ms, 2 networks") for note in notes
+    )
+
+
+def test_what_could_not_be_timed_and_what_is_by_formula():
+    problem = make_problem("2GB@cpu:b8", objectives=("score", "latency"))
+    targets = {str(t): "no memory." for t in problem.local_targets}
+    trials = make_trials(problem, sample(20))
+    notes = latency_notes(verified(problem, trials, [Verification({}, None, {}, targets)]))
+    assert "1 networks could not be timed, e.g. no memory." in notes
+    assert any(note.startswith("peak MB on cpu (b8 fp32): by formula") for note in notes)
+
+
+def test_presets_predicted_otherwise_are_named(devices):
+    devices["cpu"].basis = "table"
+    problem = make_problem("5ms", objectives=("score", "macs"))
+    notes = latency_notes(make_outcome(problem, make_trials(problem, sample(20))))
+    assert (
+        "smt_t, smt_s, smt_b, smt_l: outside the space, so predicted from its data sheet." in notes
+    )
+
+
+def test_formulas_alone_need_no_note():
+    problem = make_problem(objectives=("macs", "params"))
+    assert latency_notes(make_outcome(problem, make_trials(problem, sample(20)))) == []

@@ -1,0 +1,54 @@
+"""The words of a survey."""
+
+import pytest
+
+from smt_nas.report.search.survey import survey_lines
+from smt_nas.search.survey import describe
+from tests.fakes import devices as fakes
+from tests.fakes.searches import make_problem
+
+
+@pytest.fixture(autouse=True)
+def devices(monkeypatch):
+    return fakes.install(monkeypatch)
+
+
+def lines(*budgets, **more):
+    return survey_lines(describe(make_problem(*budgets, **more)))
+
+
+def test_a_space_alone():
+    space, macs, params = lines(objectives=("macs", "params"))
+    assert space == "Space smt_micro: 1.64e+10 networks at 32 px."
+    assert macs.startswith("  GMACs: 0.002 min, ") and macs.endswith(" max")
+    assert params.startswith("  Mparams: ")
+
+
+def test_what_is_predicted_says_so_and_from_what(devices):
+    text = lines("5ms@a100:b8:fp16")
+    assert any(
+        x.startswith("  latency_ms on a100 (b8 fp16): ")
+        and x.endswith("max, predicted for 20000 networks")
+        for x in text
+    )
+    a100 = "(Fake GPU fake_a100; not here, so not measured)"
+    assert f"Latency on a100 (b8 fp16) is predicted from its data sheet {a100}." in text
+    assert "Must hold: at most 5.00 latency_ms on a100 (b8 fp16)." in text
+    devices["cpu"].basis = "table"
+    cpu = "(Fake CPU fake_cpu; the front is measured on it)"
+    assert f"Latency on cpu (b1 fp32) is predicted from blocks measured on it {cpu}." in lines(
+        "5ms"
+    )
+
+
+def test_a_macs_budget_is_explained_by_the_smallest_preset():
+    text = lines("20MMACs", objectives=("macs", "params"))
+    (explained,) = [x for x in text if "GFLOPs here are" in x]
+    assert explained.startswith("0.02 GFLOPs here are 20.00 MMACs (40.00 MFLOP at 2 FLOPs per MAC)")
+    assert explained.endswith("it does not fit.")
+    assert lines("60MMACs")[-3].endswith("it fits.")
+
+
+def test_the_share_that_fits_is_never_told_as_zero():
+    assert lines("20MMACs")[-1] == "Share of the space that fits: 92.8%."
+    assert lines("2.1MMACs")[-1] == "Share of the space that fits: less than 0.1%."

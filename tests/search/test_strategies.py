@@ -1,0 +1,70 @@
+"""What each strategy does beside its contract (tests/contracts/test_strategy_contract.py)."""
+
+import numpy as np
+import pytest
+
+from smt_nas.errors import UnknownName
+from smt_nas.search import screen as screening
+from smt_nas.search import strategies
+from smt_nas.search.strategies import History, Prior, make_strategy
+from smt_nas.space.baselines import baselines
+from tests.fakes.searches import make_problem, sample
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(screening, "POPULATION", 40)
+
+
+def empty(problem):
+    return History(np.empty((0, len(problem.space.genes)), dtype=np.int64), [])
+
+
+def propose(problem, history, n=16, prior=None, name="nsga2"):
+    strategy = make_strategy(name, problem, prior)
+    return strategy.propose(history, n, np.random.default_rng(0))
+
+
+def test_a_history_drops_what_failed():
+    genes = sample(3)
+    tried, values = History(genes, [1.0, None, 3.0]).complete
+    assert (tried == genes[[0, 2]]).all() and values.tolist() == [1.0, 3.0]
+
+
+def test_the_first_round_spreads_over_the_macs():
+    problem = make_problem()
+    macs = problem.costs(propose(problem, empty(problem)))["macs"]
+    everywhere = problem.costs(sample(2_000))["macs"]
+    assert macs.min() < np.quantile(everywhere, 0.02)
+    assert macs.max() > np.quantile(everywhere, 0.98)
+
+
+def test_the_first_round_tries_the_presets_that_lie_in_the_space(monkeypatch):
+    problem = make_problem()
+    inside = problem.space.decode(sample(1, seed=5))[0]
+    monkeypatch.setattr(strategies, "baselines", lambda space: baselines(space) | {"smt_t": inside})
+    assert problem.space.decode(propose(problem, empty(problem)))[0].key == inside.key
+
+
+def test_a_final_prior_is_screened_at_once_and_nothing_is_drawn_at_random():
+    problem = make_problem(objectives=("score", "macs"))
+
+    def predict(genes):
+        return np.log(problem.costs(genes)["params"])
+
+    genes = propose(problem, empty(problem), prior=Prior(predict, is_final=True))
+    points = problem.objective_matrix(problem.values(genes) | {"score": predict(genes)})
+    worse = [(points <= p).all(axis=1) & (points < p).any(axis=1) for p in points]
+    assert len(genes) == 16 and not np.any(worse)
+
+
+def test_a_network_that_was_tried_is_not_proposed_again():
+    problem = make_problem(objectives=("macs", "params"))
+    first = propose(problem, empty(problem))
+    second = propose(problem, History(first, [None] * len(first)))
+    assert not {r.tobytes() for r in first} & {r.tobytes() for r in second}
+
+
+def test_an_unknown_strategy_is_told_with_what_was_meant():
+    with pytest.raises(UnknownName, match="Did you mean 'nsga2'"):
+        make_strategy("nsga3", make_problem())

@@ -1,0 +1,99 @@
+"""Verification, with counters and clocks that are told what to say."""
+
+import pytest
+
+from smt_nas.errors import MeasurementError
+from smt_nas.profilers import counters
+from smt_nas.runtime.engine import make_engine
+from smt_nas.search import verify
+from smt_nas.search.listener import NullSearchProgress
+from smt_nas.search.results import select_front
+from smt_nas.search.study import Study
+from smt_nas.search.study_notes import Timing
+from smt_nas.search.verify import verify_networks
+from tests.fakes import devices as fakes
+from tests.fakes.searches import make_baselines, make_problem, make_trials, sample
+
+OK = counters.CountCheck({"torch": 1, "fvcore": 1, "thop": 1}, None)
+
+
+class Steps(NullSearchProgress):
+    """Keeps the last step of each phase."""
+
+    def __init__(self):
+        self.last = {}
+
+    def step(self, phase, done, total):
+        self.last[phase] = (done, total)
+
+
+@pytest.fixture
+def problem(monkeypatch):
+    fakes.install(monkeypatch)
+    return make_problem(objectives=("macs", "latency"))
+
+
+@pytest.fixture
+def study(problem, tmp_path):
+    return Study.create_file(problem, tmp_path / "study.db", "s", {})
+
+
+@pytest.fixture
+def members(problem):
+    return select_front(problem, make_trials(problem, sample(8)))
+
+
+@pytest.fixture
+def rig(monkeypatch):
+    """What is counted and timed, by key; `broken` cannot be counted, `large` cannot be timed."""
+    seen = {"counted": [], "timed": [], "broken": set(), "large": set()}
+
+    def check_counts(arch):
+        seen["counted"].append(arch.key)
+        return counters.CountCheck({}, "broke") if arch.key in seen["broken"] else OK
+
+    def measure_group(group, reference, target):
+        assert reference.name == "smt_t"
+        if seen["large"] & {r.arch.key for r in group}:
+            raise MeasurementError("too large.")
+        seen["timed"] += [r.arch.key for r in group]
+        return [Timing(latency_ms=1.0, spread_ms=0.1, samples=9, status="ok") for _ in group]
+
+    monkeypatch.setattr(counters, "check_counts", check_counts)
+    monkeypatch.setattr(verify, "measure_group", measure_group)
+    return seen
+
+
+def run(study, members):
+    listener = Steps()
+    with make_engine(1) as engine:
+        verify_networks(study, members, make_baselines(study.problem), listener, engine)
+    return listener.last, study.read_notes()
+
+
+def test_members_and_presets_are_counted_and_timed_once(study, members, rig):
+    everyone = {r.arch.key for r in (*members, *make_baselines(study.problem))}
+    steps, notes = run(study, members)
+    assert steps == {"count": (len(everyone),) * 2, "time": (len(everyone),) * 2}
+    assert set(rig["counted"]) == set(rig["timed"]) == everyone
+    targets = study.problem.local_targets
+    assert all(notes.read_verification(key, targets).is_complete(targets) for key in everyone)
+    steps, _ = run(study, members)
+    assert steps == {"count": (0, 0), "time": (0, 0)}
+    assert len(rig["counted"]) == len(rig["timed"]) == len(everyone)
+
+
+def test_a_network_that_fails_is_not_timed(study, members, rig):
+    rig["broken"].add(members[0].arch.key)
+    _, notes = run(study, members)
+    assert notes.failed_keys == {members[0].arch.key}
+    assert members[0].arch.key not in rig["timed"]
+
+
+def test_one_that_cannot_be_timed_spares_its_group(study, members, rig):
+    rig["large"].add(members[0].arch.key)
+    _, notes = run(study, members)
+    targets = study.problem.local_targets
+    (reason,) = notes.read_verification(members[0].arch.key, targets).timing_failures.values()
+    assert reason == "too large."
+    assert {r.arch.key for r in members[1:]} <= set(rig["timed"])
