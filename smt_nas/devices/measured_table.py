@@ -12,7 +12,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from smt_nas.files import folders, write_atomic
 from smt_nas.fingerprint import fingerprint
 from smt_nas.space import SearchSpace
 from smt_nas.yaml import validated
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 FOLDER = "profiles"
 COLUMNS = (
@@ -191,6 +194,31 @@ class MeasuredTable:
                 return make_block_table(self.index, calibration, times)
         return None
 
+    def frame(self) -> DataFrame:
+        """One row per part and conditions, with the columns of the CSV."""
+        import pandas as pd
+
+        pairs = zip(self.evidence.calibrations, self.times, strict=True)
+        frames = [self._frame(calibration.conditions, times) for calibration, times in pairs]
+        return pd.concat(frames, ignore_index=True)
+
+    def _frame(self, conditions: Conditions, times: PartTimes) -> DataFrame:
+        import pandas as pd
+
+        columns = {
+            "batch": conditions.batch,
+            "precision": conditions.precision,
+            "mode": conditions.mode,
+            "threads": pd.NA if conditions.threads is None else conditions.threads,
+            "part": [str(part) for part in self.index.parts],
+            "ms": times.ms,
+            "host_ms": np.full(times.ms.shape, np.nan) if times.host_ms is None else times.host_ms,
+            "origin": np.where(times.measured, *ORIGINS),
+            "spread": times.spread,
+            "samples": times.samples,
+        }
+        return pd.DataFrame(columns, columns=list(COLUMNS)).astype({"threads": "Int64"})
+
 
 def make_block_table(index: PartIndex, calibration: Calibration, times: PartTimes) -> BlockTable:
     """Predict from times and the additivity that was found.
@@ -230,7 +258,7 @@ def write_table(path: Path, table: MeasuredTable) -> Evidence:
     Raises:
         StoreError: it cannot be written; what was there before is kept.
     """
-    text = _as_csv(table)
+    text = table.frame().to_csv(index=False, float_format=f"%.{_DIGITS}g", lineterminator="\n")
     evidence = table.evidence.model_copy(update={"table": _digest(text)})
     write_atomic(path, text)
     write_atomic(
@@ -277,25 +305,6 @@ def load_table(path: Path, space: SearchSpace) -> MeasuredTable:
             f"{path}: must be as its evidence was taken on it (got a change). {_AGAIN}"
         )
     return MeasuredTable(index, evidence, times)
-
-
-def _as_csv(table: MeasuredTable) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for calibration, times in zip(table.evidence.calibrations, table.times, strict=True):
-        key = _key(calibration.conditions)
-        for i, part in enumerate(table.index.parts):
-            writer.writerow((*key, str(part), *_cells(times, i)))
-    return out.getvalue()
-
-
-def _cells(times: PartTimes, i: int) -> tuple[str, ...]:
-    """The part of a row that was measured or fitted."""
-    host = "" if times.host_ms is None else f"{times.host_ms[i]:.{_DIGITS}g}"
-    origin = ORIGINS[0] if times.measured[i] else ORIGINS[1]
-    ms, spread = f"{times.ms[i]:.{_DIGITS}g}", f"{times.spread[i]:.{_DIGITS}g}"
-    return ms, host, origin, spread, str(times.samples[i])
 
 
 def _key(conditions: Conditions) -> tuple[str, ...]:

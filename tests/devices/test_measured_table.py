@@ -9,6 +9,8 @@ from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import PartIndex
 from smt_nas.devices.device import Device
 from smt_nas.devices.measured_table import (
+    COLUMNS,
+    ORIGINS,
     Calibration,
     Evidence,
     Load,
@@ -22,6 +24,7 @@ from smt_nas.devices.measured_table import (
 )
 from smt_nas.devices.roofline import load_efficiency
 from smt_nas.errors import ConfigError, StoreError
+from smt_nas.files import folders
 from smt_nas.space import SearchSpace
 from tests.fakes.part_timer import SHEET, SMALL
 
@@ -199,3 +202,22 @@ def test_evidence_is_json_for_everybody(path):
 def test_the_interval_is_also_of_other_days():
     found = table().block_table(EAGER)  # the calibration's own hours gave 0.03, on a GPU
     assert (found.low, found.high) == pytest.approx((-0.05, 0.05))  # with 0.04 between days
+
+
+def test_a_frame_holds_what_the_csv_holds(path):
+    frame = load_table(path, SMALL).frame()
+    assert tuple(frame.columns) == COLUMNS and len(frame) == 2 * P
+    lines = path.read_text().splitlines()
+    assert lines[0] == ",".join(COLUMNS) and len(lines) == len(frame) + 1
+    graph = frame[frame["mode"] == "graph"]
+    assert graph["threads"].isna().all() and set(frame["origin"]) <= set(ORIGINS)
+
+
+@pytest.mark.parametrize("name", ["smt", "smt_micro"])
+def test_the_shipped_tables_are_written_as_they_lie_there(tmp_path, name):
+    space, shipped = SearchSpace.load(name), folders("profiles")[1]
+    path = table_path(shipped, "epyc_zen3_2cpu", space)
+    write_table(tmp_path / path.name, load_table(path, space))
+    for suffix in (".csv", ".json"):
+        copy = (tmp_path / path.name).with_suffix(suffix)
+        assert copy.read_bytes() == path.with_suffix(suffix).read_bytes()
