@@ -1,7 +1,5 @@
 """The front is exactly the non-dominated feasible trials; what screening promises."""
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -27,7 +25,7 @@ def rated_trials(seed, n, figures=None):
     failed = rng.random(n) < 0.15
     keys = [arch.key for arch in SPACE.decode(genes)]
     return [
-        Trial(i, g, key, Evaluation(None, "function", reason="broke"))
+        Trial(i, g, key, Evaluation(None, "function", failure="broke"))
         if bad
         else Trial(i, g, key, Evaluation(float(f), "function"))
         for i, (g, key, f, bad) in enumerate(zip(genes, keys, figures, failed, strict=True))
@@ -35,7 +33,7 @@ def rated_trials(seed, n, figures=None):
 
 
 def brute_force(trials):
-    good = [t for t in trials if t.evaluation.reason is None]
+    good = [t for t in trials if t.evaluation.failure is None]
     good = [t for t in good if PROBLEM.feasible(t.genes[None])[0]]
     points = {}
     for t in good:
@@ -93,7 +91,7 @@ def test_what_optuna_is_told(tmp_path):
         assert frozen.user_attrs["costs"] == costs
         assert frozen.user_attrs["architecture"]["stages"]
         assert frozen.user_attrs["evaluation"]["provenance"] == "function"
-        failed = t.evaluation.reason is not None
+        failed = t.evaluation.failure is not None
         assert frozen.state == (TrialState.FAIL if failed else TrialState.COMPLETE)
         if not failed:
             assert frozen.values == [t.evaluation.value, costs["macs"], costs["params"]]
@@ -111,17 +109,18 @@ def test_screening_judges_many_and_returns_a_front(space):
     problem = Problem.of(loaded, [f"{median / 1e6:.0f}MMACs"], ["macs", "params", "activations"])
     inner, judged = make_formula_objective(problem), []
 
-    def judge(genes, values):
+    def objective(genes, values):
         judged.append(len(genes))
         return inner(genes, values)
 
-    start = time.perf_counter()
     found = screen(
-        problem, judge, np.random.default_rng(0), loaded.sample(np.random.default_rng(1), 5), 110
+        problem,
+        objective,
+        np.random.default_rng(0),
+        loaded.sample(np.random.default_rng(1), 5),
+        110,
     )
-    seconds = time.perf_counter() - start
     assert sum(judged) >= 20_000
-    assert seconds < 60  # < 5 s on a quiet core; this only catches a loop over networks
     assert problem.feasible(found).all()
     points = problem.objective_matrix(problem.costs(found))
     worse = [(points <= p).all(axis=1) & (points < p).any(axis=1) for p in points]

@@ -50,7 +50,7 @@ def test_what_fails_is_a_trial_with_its_reason(tmp_path):
     outcome = search.create_search(
         settings, tmp_path / "r", evaluator=FunctionEvaluator(moody)
     ).run()
-    reasons = [t.evaluation.reason for t in outcome.trials]
+    reasons = [t.evaluation.failure for t in outcome.trials]
     assert len(reasons) == 12 and reasons[0] == "RuntimeError: cannot be built"
     assert "must be a finite number" in reasons[1] and reasons[2] is None
     assert outcome.finished and outcome.front
