@@ -205,7 +205,9 @@ def main() -> None:
     sample = np.stack([cost.macs, cost.params, cost.activations], axis=-1) / UNITS
     for name, law in LAWS.items():
         print(f"{name:34} {row(law, rows, sample)}")
-    print(f"\nthe first, one level for all, on what it is fitted to: MAE {pooled(hybrids):.2f}")
+    print(
+        f"\nthe first, one level for all, on what it is fitted to: MAE {pooled_error(hybrids):.2f}"
+    )
 
 
 def row(law: ScalingLaw, rows: PublishedNetworks, sample: Floats) -> str:
@@ -283,7 +285,7 @@ def falls(predicted: Callable[[Floats], Floats], sample: Floats) -> float:
     return float(worse.any(axis=0).mean())
 
 
-def pooled(rows: PublishedNetworks) -> float:
+def pooled_error(rows: PublishedNetworks) -> float:
     """MAE of the quadratic in log MACs and log params, without families, in sample."""
     x = np.column_stack([np.ones(len(rows.top1)), quadratic(2)(rows.costs)])
     slopes = np.linalg.lstsq(x, rows.top1, rcond=None)[0]

@@ -58,7 +58,7 @@ def main() -> None:
         "torch FlopCounterMode, smt_t": lambda: count(arch, tools=("torch",)),
     }
     for label, call in tools.items():
-        times = [1e3 * t for t in repeated(call, 3 if quick else 11)]
+        times = [1e3 * t for t in time_calls(call, 3 if quick else 11)]
         row(label, statistics.median(times), min(times), max(times), "ms", 3)
 
 
@@ -66,8 +66,17 @@ def rates(name: str, n: int, repeats: int) -> None:
     """Print architectures a second for batches of n."""
     space = SearchSpace.load(name)
     genes = space.sample(np.random.default_rng(0), n)
-    found = [n / t for t in repeated(lambda: costs.estimate(space, genes).as_dict(), repeats)]
-    row(f"{name}, batch of {n:,}", statistics.median(found), min(found), max(found), "/s", 0)
+    per_second = [
+        n / t for t in time_calls(lambda: costs.estimate(space, genes).as_dict(), repeats)
+    ]
+    row(
+        f"{name}, batch of {n:,}",
+        statistics.median(per_second),
+        min(per_second),
+        max(per_second),
+        "/s",
+        0,
+    )
 
 
 def latencies(name: str, n: int, repeats: int) -> None:
@@ -77,20 +86,20 @@ def latencies(name: str, n: int, repeats: int) -> None:
     ms = np.ones(len(index.parts))
     table = BlockTable(index, Conditions(), ms, host_ms=ms)
     genes = space.sample(np.random.default_rng(0), n)
-    found = [n / t for t in repeated(lambda: table.predict(genes), repeats)]
+    per_second = [n / t for t in time_calls(lambda: table.predict(genes), repeats)]
     label = f"latency, {name}, batch of {n:,}"
-    row(label, statistics.median(found), min(found), max(found), "/s", 0)
+    row(label, statistics.median(per_second), min(per_second), max(per_second), "/s", 0)
 
 
-def repeated(call: Callable[[], object], repeats: int) -> list[float]:
+def time_calls(call: Callable[[], object], repeats: int) -> list[float]:
     """Seconds of each call after one that warms up."""
     call()
-    found = []
+    seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
         call()
-        found.append(time.perf_counter() - start)
-    return found
+        seconds.append(time.perf_counter() - start)
+    return seconds
 
 
 def row(label: str, median: float, low: float, high: float, unit: str, digits: int) -> None:

@@ -39,8 +39,8 @@ def main() -> None:
     samples = [_sample(space) for space in SPACES]
     unseen = []
     for i, space in enumerate(SPACES):
-        found = fit_roofline([s for j, s in enumerate(samples) if j != i], guesses=CPU_GUESSES)
-        logs = np.log(found.predict(samples[i]) / samples[i].truth_ms)
+        fit = fit_roofline([s for j, s in enumerate(samples) if j != i], guesses=CPU_GUESSES)
+        logs = np.log(fit.predict(samples[i]) / samples[i].truth_ms)
         unseen.append(np.abs(logs))
         print(
             f"parts of {space}, fitted on the other: n {len(logs)}, MAPE {mape(logs):.1f} %, "
@@ -61,8 +61,10 @@ def _sample(name: str) -> Sample:
         rows = [r for r in csv.DictReader(file) if r["origin"] == "measured"]
     rows = [r for r in rows if (r["batch"], r["precision"], r["threads"]) == ("1", "fp32", "1")]
     conditions = Conditions(threads=1)
-    found = [build_kernels(trace_part(index[r["part"]]), conditions, gpu=False) for r in rows]
-    table, count, network = concatenate(found)
+    kernel_lists = [
+        build_kernels(trace_part(index[r["part"]]), conditions, gpu=False) for r in rows
+    ]
+    table, count, network = concatenate(kernel_lists)
     return Sample(
         device=DEVICE,
         mode="eager",
@@ -79,17 +81,17 @@ def _sample(name: str) -> Sample:
 def _write(samples: list[Sample], half: float) -> None:
     path = PROFILES / "efficiency.json"
     file = json.loads(path.read_text(encoding="utf-8"))
-    found = fit_roofline(samples, guesses=CPU_GUESSES)
+    fit = fit_roofline(samples, guesses=CPU_GUESSES)
     host = dict.fromkeys(HOST, 0.0)  # a CPU has nothing to launch
     ends = {m: [-round(half, 3), round(half, 3)] for m in ("eager", "compile", "graph")}
-    coefficients = found.coefficients | host
+    coefficients = fit.coefficients | host
     file["cpu"] |= {
         "coefficients": {k: float(f"{v:.4g}") for k, v in coefficients.items()},
         "provenance": (
             f"benchmarks/cpu.py --write: parts of {' and '.join(SPACES)} measured on {DEVICE}, "
             "batch 1, FP32, one thread. compile: not measured"
         ),
-        "typical": {"eager": round(float(np.exp(found.modes["eager"])), 4)},
+        "typical": {"eager": round(float(np.exp(fit.modes["eager"])), 4)},
         "factors": {},
         "intervals": ends,
         "own_intervals": ends,

@@ -77,7 +77,7 @@ def place(group: ProcessGroup) -> str:
 def train(args: argparse.Namespace, seed: int, group: ProcessGroup) -> Trained:
     """One training, from where its folder is."""
     run = args.out / f"{args.network}-seed{seed}"
-    asked = TrainRequest(
+    request = TrainRequest(
         args.network,
         f"fashion-mnist:{args.data}",
         recipe=args.recipe,
@@ -88,7 +88,7 @@ def train(args: argparse.Namespace, seed: int, group: ProcessGroup) -> Trained:
     record, began = run / MINUTES, run.exists()
     begin = time.monotonic()
     finished = start_training(
-        asked, RunOptions(device=args.device), run, True, group, EpochPrinter()
+        request, RunOptions(device=args.device), run, True, group, EpochPrinter()
     )
     minutes = (time.monotonic() - begin) / 60
     if record.exists():
@@ -104,12 +104,12 @@ def table(trained: list[Trained], group: ProcessGroup) -> None:
         f"{'seed':>4} {'epochs':>6} {'best':>4} {'val top-1':>9} {'test top-1 (95 %)':>21} "
         f"{'minutes':>8} {'img/s':>6} {'waiting':>8}"
     )
-    found = []
+    top1 = []
     for one in trained:
         score = evaluate_weights(
             EvalRequest(weights=one.finished.run, split="test"), group, NullProgress()
         ).score
-        found.append(100 * score.top1)
+        top1.append(100 * score.top1)
         best, rate, waited = (
             one.finished.best,
             one.finished.images_per_s,
@@ -120,13 +120,13 @@ def table(trained: list[Trained], group: ProcessGroup) -> None:
         interval = f"({100 * score.top1_low:.2f} .. {100 * score.top1_high:.2f})"
         print(
             f"{one.seed:4} {one.finished.epochs:6} {best.epoch:4} "
-            f"{100 * best.val_top1:9.2f} {found[-1]:5.2f} {interval} "
+            f"{100 * best.val_top1:9.2f} {top1[-1]:5.2f} {interval} "
             f"{one.minutes:7.1f}{' ' if one.whole else '+'} {rate:6.0f} {100 * waited:6.1f} %"
         )
     if not all(one.whole for one in trained):
         print("+: was cut off once; the minutes are of its last start alone")
-    spread = f" +- {statistics.stdev(found):.2f}" if len(found) > 1 else ""
-    print(f"test top-1 of {len(found)} seeds: {statistics.mean(found):.2f}{spread} %")
+    spread = f" +- {statistics.stdev(top1):.2f}" if len(top1) > 1 else ""
+    print(f"test top-1 of {len(top1)} seeds: {statistics.mean(top1):.2f}{spread} %")
 
 
 def arguments() -> argparse.Namespace:

@@ -75,26 +75,26 @@ def batches(
     )
 
 
-def rate(found: Iterator[tuple[Tensor, Tensor]], skipped: int) -> float:
+def rate(batches: Iterator[tuple[Tensor, Tensor]], skipped: int) -> float:
     """Images per second, after the batches in which workers start and read ahead."""
     for _ in range(skipped):
-        next(found)
+        next(batches)
     start = time.perf_counter()
-    images = sum(len(x) for x, _ in found)
+    images = sum(len(x) for x, _ in batches)
     return images / (time.perf_counter() - start)
 
 
 def waiting(
-    found: Iterator[tuple[Tensor, Tensor]], step: Update, device: torch.device
+    batches: Iterator[tuple[Tensor, Tensor]], step: Update, device: torch.device
 ) -> tuple[float, float]:
     """Images per second of a step that is fed, and the share of the time in which it waits."""
-    next(found)  # workers have started
+    next(batches)  # workers have started
     waited, images, start = 0.0, 0, time.perf_counter()
-    asked = start
-    for x, y in found:
-        waited += time.perf_counter() - asked
+    since = start
+    for x, y in batches:
+        waited += time.perf_counter() - since
         step(x.to(device, non_blocking=True), y.to(device, non_blocking=True))
         images += len(x)
-        asked = time.perf_counter()
+        since = time.perf_counter()
     total = time.perf_counter() - start
     return images / total, waited / total

@@ -42,14 +42,14 @@ def without(device: str, group: int | None = None) -> RooflineFit:
             [*samples, *op_samples().values()], start, 30 if start is None else 8
         )
 
-    return _kept(f"{device}.{group}", make)
+    return _load_or_fit(f"{device}.{group}", make)
 
 
 @functools.cache
 def ops_without(device: str) -> RooflineFit:
     """Fitted on single operators of all other devices."""
     samples = [s for (_, d), s in op_samples().items() if d != device]
-    return _kept(f"ops.{device}", lambda: roofline_fit.fit_roofline(samples))
+    return _load_or_fit(f"ops.{device}", lambda: roofline_fit.fit_roofline(samples))
 
 
 @functools.cache
@@ -57,13 +57,15 @@ def without_chips(prefixes: tuple[str, ...]) -> RooflineFit:
     """Fitted on all networks, and on operators of devices whose name starts otherwise."""
     samples = [s for (_, d), s in op_samples().items() if not d.startswith(prefixes)]
     name = f"chips.{'-'.join(prefixes)}"
-    return _kept(name, lambda: roofline_fit.fit_roofline([*network_samples().values(), *samples]))
+    return _load_or_fit(
+        name, lambda: roofline_fit.fit_roofline([*network_samples().values(), *samples])
+    )
 
 
 @functools.cache
 def of_all() -> RooflineFit:
     """Fitted on everything: what is shipped."""
-    return _kept(
+    return _load_or_fit(
         "all",
         lambda: roofline_fit.fit_roofline([*network_samples().values(), *op_samples().values()]),
     )
@@ -75,12 +77,12 @@ def logs(fitted: RooflineFit, sample: Sample, known: bool = False) -> Floats:
 
 
 def half_width(
-    found: Mapping[str, Floats], networks: Mapping[str, Sample], devices: set[str]
+    logs_by_column: Mapping[str, Floats], networks: Mapping[str, Sample], devices: set[str]
 ) -> float:
     """The 80 % quantile of |log| over some devices, which count alike."""
     values, weights = [], []
     for device in devices:
-        own = np.concatenate([r for c, r in found.items() if networks[c].device == device])
+        own = np.concatenate([r for c, r in logs_by_column.items() if networks[c].device == device])
         values.append(np.abs(own))
         weights.append(np.full(len(own), 1 / len(own)))
     value, weight = np.concatenate(values), np.concatenate(weights)
@@ -88,13 +90,13 @@ def half_width(
     return float(np.interp(0.8, np.cumsum(weight[order]) / weight.sum(), value[order]))
 
 
-def _kept(name: str, make: Callable[[], RooflineFit]) -> RooflineFit:
+def _load_or_fit(name: str, make: Callable[[], RooflineFit]) -> RooflineFit:
     path = CACHE.parent / "fits" / f"{name}.{_digest()}.pkl"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(pickle.dumps(make()))
-    found: RooflineFit = pickle.loads(path.read_bytes())
-    return found
+    fit: RooflineFit = pickle.loads(path.read_bytes())
+    return fit
 
 
 @functools.cache

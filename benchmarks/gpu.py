@@ -45,17 +45,17 @@ def main() -> None:
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--space", default="smt")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/gpu"))
-    asked = parser.parse_args()
-    start, total = time.monotonic(), asked.minutes * 60
+    args = parser.parse_args()
+    start, total = time.monotonic(), args.minutes * 60
 
-    sheet = resolve(asked.device).require_sheet()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    journal = asked.out / f"{sheet.key}.jsonl"
-    speed_table(journal, asked.device, start + SHARES[0] * total)
+    sheet = resolve(args.device).require_sheet()
+    args.out.mkdir(parents=True, exist_ok=True)
+    journal = args.out / f"{sheet.key}.jsonl"
+    speed_table(journal, args.device, start + SHARES[0] * total)
     print(markdown(journal), flush=True)
 
-    minutes = SHARES[1] * asked.minutes
-    command = ["-m", "smt_nas", "calibrate", "--device", asked.device, "--space", asked.space]
+    minutes = SHARES[1] * args.minutes
+    command = ["-m", "smt_nas", "calibrate", "--device", args.device, "--space", args.space]
     subprocess.run([sys.executable, *command, "--minutes", f"{minutes:.1f}"], check=False)
     subprocess.run([sys.executable, "-m", "pytest", "-m", "gpu", "-rs"], check=False)
 
@@ -92,21 +92,23 @@ def speed_table(journal: Path, device: str, deadline: float) -> None:
 
 def lines(journal: Path) -> list[dict[str, Any]]:
     """What a journal holds; a last line that was cut off is left out."""
-    found = []
+    entries = []
     text = journal.read_text(encoding="utf-8") if journal.exists() else ""
     for line in text.splitlines(keepends=True):
         if line.endswith("\n"):
-            found.append(json.loads(line))
-    return found
+            entries.append(json.loads(line))
+    return entries
 
 
 def markdown(journal: Path) -> str:
     """Wall milliseconds (median) and images per second of what was reached, a row a batch."""
-    found = {(e["network"], e["conditions"]): e for e in lines(journal)}
+    entries = {(e["network"], e["conditions"]): e for e in lines(journal)}
     cells = {
-        (name, asked.batch, f"{asked.precision} {asked.mode}"): _cell(entry, asked.batch)
-        for name, asked in cases()
-        if (entry := found.get((name, str(asked)))) is not None
+        (name, conditions.batch, f"{conditions.precision} {conditions.mode}"): _cell(
+            entry, conditions.batch
+        )
+        for name, conditions in cases()
+        if (entry := entries.get((name, str(conditions)))) is not None
     }
     names = [f"{p} {m}" for p, m in itertools.product(PRECISIONS, MODES)]
     columns = [c for c in names if any(column == c for *_, column in cells)]

@@ -75,9 +75,9 @@ EVENTS_MS = 0.03  # what timing one operator by events adds: the least times of 
 
 def family(name: str) -> str:
     """The family of a timm network: its first word."""
-    found = re.match(r"[a-z]+(v\d)?", name)
-    assert found is not None
-    return found.group(0)
+    match = re.match(r"[a-z]+(v\d)?", name)
+    assert match is not None
+    return match.group(0)
 
 
 @functools.cache
@@ -87,10 +87,10 @@ def network_samples() -> dict[str, Sample]:
     text = b"".join((ROOT / "smt_nas" / f).read_bytes() for f in files)
     path = CACHE.parent / f"samples.{fingerprint(text)}.pkl"
     if not path.exists():
-        made = {name: _column(name, column) for name, column in COLUMNS.items()}
-        path.write_bytes(pickle.dumps(made))
-    found: dict[str, Sample] = pickle.loads(path.read_bytes())
-    return found
+        samples = {name: _column(name, column) for name, column in COLUMNS.items()}
+        path.write_bytes(pickle.dumps(samples))
+    kept: dict[str, Sample] = pickle.loads(path.read_bytes())
+    return kept
 
 
 def timm_rows() -> list[Row]:
@@ -102,7 +102,7 @@ def timm_rows() -> list[Row]:
 def _column(name: str, column: Column) -> Sample:
     rows = [r for r in timm_rows() if r[name]]
     batches = np.array([float(r[f"{name}_bs"]) for r in rows])
-    found = [
+    kernel_lists = [
         network_kernels(
             r["model"], int(r["img_size"]), batch, "amp-fp16", column.mode, *column[2:4]
         )
@@ -114,7 +114,7 @@ def _column(name: str, column: Column) -> Sample:
         column.device,
         conditions,
         [f"{r['model']}.{r['img_size']}" for r in rows],
-        found,
+        kernel_lists,
         1e3 * batches / ips,
         column.weight,
     )

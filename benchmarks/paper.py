@@ -76,7 +76,7 @@ class Difference:
         return _UNDECIDED
 
 
-def trained(bench: Bench, axis: str, better: str, other: str) -> Floats:
+def trained_differences(bench: Bench, axis: str, better: str, other: str) -> Floats:
     """Differences of trained top-1 between two variants, in points, one a base that has both."""
     space = SearchSpace.load(bench.card.space)
     pairs = [ablation_variants(space, base)[axis] for base in ablation_bases()]
@@ -123,7 +123,7 @@ def _enlarged(small: Architecture, preset: str) -> Architecture:
     return published.model_copy(update={"stages": tuple(stages)})
 
 
-def predicted(bench: Bench, networks: list[dict[str, dict[str, Architecture]]]) -> Predicted:
+def predict_variants(bench: Bench, networks: list[dict[str, dict[str, Architecture]]]) -> Predicted:
     """What the predictor's Gaussian process expects of every variant, and how sure it is."""
     data = TrainingSet.of(bench)
     rows = {
@@ -165,9 +165,9 @@ class Predicted:
         return Difference(value, value - half, value + half)
 
 
-def overall(found: Sequence[Difference | None]) -> str:
+def overall(differences: Sequence[Difference | None]) -> str:
     """The verdict on a finding by all its comparisons."""
-    verdicts = [_UNDECIDED if d is None else d.verdict for d in found]
+    verdicts = [_UNDECIDED if d is None else d.verdict for d in differences]
     if "disagrees" in verdicts:
         return "disagrees"
     return "agrees" if set(verdicts) == {"agrees"} else _UNDECIDED
@@ -176,7 +176,7 @@ def overall(found: Sequence[Difference | None]) -> str:
 def main() -> None:
     """Print a row a comparison, then the verdict on each finding."""
     bench = load_bench(sys.argv[1] if len(sys.argv) > 1 else BENCH)
-    ahead = predicted(bench, full_size(SearchSpace.load(bench.card.space)))
+    ahead = predict_variants(bench, full_size(SearchSpace.load(bench.card.space)))
     each = Table(show_edge=False, pad_edge=False, collapse_padding=True)
     for heading in ("the paper", "against", "of"):
         each.add_column(heading, no_wrap=True)
@@ -190,7 +190,7 @@ def main() -> None:
     for finding, claims in _FINDINGS.items():
         by_source: list[list[Difference | None]] = [[] for _ in (None, *_PRESETS)]
         for claim in claims:
-            differences = trained(bench, *claim)
+            differences = trained_differences(bench, *claim)
             by_source[0].append(interval(differences))
             cells = _cells(by_source[0][-1])
             each.add_row(*_words(*claim), "trained", str(len(differences)), *cells)
@@ -213,10 +213,14 @@ def _words(axis: str, better: str, other: str) -> tuple[str, str]:
     return _MIXERS[better], _MIXERS[other]
 
 
-def _cells(found: Difference | None, missing: str = _UNDECIDED) -> tuple[str, str, str]:
-    if found is None:
+def _cells(difference: Difference | None, missing: str = _UNDECIDED) -> tuple[str, str, str]:
+    if difference is None:
         return DASH, DASH, missing
-    return f"{found.value:+.2f}", f"{found.low:+.2f} to {found.high:+.2f}", found.verdict
+    return (
+        f"{difference.value:+.2f}",
+        f"{difference.low:+.2f} to {difference.high:+.2f}",
+        difference.verdict,
+    )
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def main() -> None:
     """Fit, predict, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="write profiles/efficiency.json")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     networks, ops = network_samples(), op_samples()
 
     held = [Held(name, s, -fits.logs(fits.without(s.device), s)) for name, s in networks.items()]
@@ -97,9 +97,9 @@ def main() -> None:
     for h in held:
         print(row(h, half_width(held, h), apart[h.name], networks))
     print(coverage(held))
-    print(published())
+    print(predict_published())
     print(op_table(ops))
-    if asked.write:
+    if args.write:
         write(held)
 
 
@@ -109,7 +109,7 @@ def row(h: Held, half: float, apart: float, networks: dict[str, Sample]) -> str:
     per_image = 1e3 / speeds(h.name)
     rho = float(spearmanr(per_image, per_image / np.exp(h.logs)).statistic)
     bias = float(np.exp(-np.median(h.logs))) - 1
-    few = "".join(f"{anchored(h, k):10.1f}" for k in (3, 5))
+    few = "".join(f"{anchored_error(h, k):10.1f}" for k in (3, 5))
     covered = float(np.mean(np.abs(h.logs) <= half))
     return (
         f"{h.name:18}{mape:6.1f}{within:4.0f}%{bias:+6.0%}{rho:9.3f}{apart:7.1f}"
@@ -127,13 +127,13 @@ def errors(logs: Floats) -> tuple[float, float]:
     return mape(-logs), within(-logs)
 
 
-def anchored(h: Held, k: int) -> float:
+def anchored_error(h: Held, k: int) -> float:
     """Mean MAPE on the others where k networks at random scale the prediction (median ratio)."""
-    rng, found = np.random.default_rng(0), []
+    rng, errors_left = np.random.default_rng(0), []
     for _ in range(REPEATS):
         order = rng.permutation(len(h.logs))
-        found.append(errors(h.logs[order[k:]] - np.median(h.logs[order[:k]]))[0])
-    return float(np.mean(found))
+        errors_left.append(errors(h.logs[order[k:]] - np.median(h.logs[order[:k]]))[0])
+    return float(np.mean(errors_left))
 
 
 def half_width(held: Sequence[Held], of: Held | None = None) -> float:
@@ -179,18 +179,18 @@ def macs_law(h: Held, networks: dict[str, Sample]) -> float:
 
 def families(networks: dict[str, Sample]) -> dict[str, float]:
     """MAPE of each column where the network's family is in no fit either, in groups of families."""
-    found = {}
+    mape_by_column = {}
     for name, s in networks.items():
         groups = np.array([fits.group_of(family(n)) for n in s.names])
         logs = np.zeros(len(s.names))
         for g in range(fits.GROUPS):
             own = groups == g
             logs[own] = -fits.logs(fits.without(s.device, g), s)[own]
-        found[name] = errors(logs)[0]
-    return found
+        mape_by_column[name] = errors(logs)[0]
+    return mape_by_column
 
 
-def published() -> str:
+def predict_published() -> str:
     """Networks of READMEs; the A100's name no precision, so both are told.
 
     By torch's defaults of their day convolutions ran in TF32 and matrix products in FP32.
@@ -201,12 +201,12 @@ def published() -> str:
     for key, word, precision in CARDS:
         own = [r for r in rows if r["gpu"].startswith(word)]
         names = [PUBLISHED[r["model"]] for r in own]
-        found = [
+        kernel_lists = [
             network_kernels(name, int(r["img"]), float(r["batch"]), precision, "eager")
             for name, r in zip(names, own, strict=True)
         ]
         truth = np.array([1e3 * float(r["batch"]) / float(r["throughput_img_s"]) for r in own])
-        s = readme_sample(key, Conditions(precision=precision), names, found, truth)
+        s = readme_sample(key, Conditions(precision=precision), names, kernel_lists, truth)
         logs = -fits.logs(fits.without_chips(("v100", "a100")), s)
         lines.append(
             f"{key:12} as {precision}: {len(own)} networks, MAPE {errors(logs)[0]:.1f}, bias "
@@ -234,13 +234,13 @@ def op_table(ops: dict[tuple[str, str], Sample]) -> str:
 
 def write(held: Sequence[Held]) -> None:
     """Write what predictions use: coefficients fitted on everything, factors, intervals."""
-    found = fits.of_all()
+    fit = fits.of_all()
     path = PROFILES / "efficiency.json"
     file = json.loads(path.read_text(encoding="utf-8"))
     factors: dict[str, dict[str, float]] = {}
-    for (device, mode), log in found.devices.items():
+    for (device, mode), log in fit.devices.items():
         if mode != "op":
-            value = float(np.exp(log + found.modes[mode]))
+            value = float(np.exp(log + fit.modes[mode]))
             factors.setdefault(device, {})[mode] = round(value, 4)
     half = half_width(held)
     own = {
@@ -250,12 +250,12 @@ def write(held: Sequence[Held]) -> None:
         for mode in MODES
     }
     file["gpu"] |= {
-        "coefficients": {k: float(f"{v:.4g}") for k, v in found.coefficients.items()},
+        "coefficients": {k: float(f"{v:.4g}") for k, v in fit.coefficients.items()},
         "provenance": (
             "benchmarks/predict.py --write: timm's results (aa4b585; RTX 3090, 4090, 5090, AMP "
             "FP16) and single operators of NeuSight (6945927; FP32, six GPUs)"
         ),
-        "typical": {m: round(float(np.exp(found.modes[m])), 4) for m in MODES},
+        "typical": {m: round(float(np.exp(fit.modes[m])), 4) for m in MODES},
         "factors": factors,
         "intervals": {m: [-round(half, 3), round(half, 3)] for m in MODES},
         "own_intervals": {m: [-round(own[m], 3), round(own[m], 3)] for m in MODES},

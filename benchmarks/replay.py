@@ -3,7 +3,7 @@
 python -m benchmarks.replay [BENCH]
 
 The problem: of the bench's networks that its space holds, find those worth having by trained top-1
-and MACs. Each algorithm sees only what it asked for; the rest is looked up (`Bench.replay`). Shown
+and MACs. Each algorithm sees only what it asked for; the rest is looked up. Shown
 is the share of the whole table's hypervolume after so many trainings, mean over seeds.
 """
 
@@ -34,29 +34,29 @@ _SEEDS = 20
 
 
 def at_random(
-    problem: Problem, asked: Genes, figures: Floats, rest: Genes, rng: np.random.Generator
+    problem: Problem, trained: Genes, figures: Floats, rest: Genes, rng: np.random.Generator
 ) -> int:
     """Any."""
     return int(rng.integers(len(rest)))
 
 
 def by_surrogate(
-    problem: Problem, asked: Genes, figures: Floats, rest: Genes, rng: np.random.Generator
+    problem: Problem, trained: Genes, figures: Floats, rest: Genes, rng: np.random.Generator
 ) -> int:
     """The one expected to add most hypervolume, by the surrogate of a search."""
-    expected = Surrogate(problem, asked, figures).predict(rest, problem.costs(rest))
-    here = points(problem, asked, figures)
+    expected = Surrogate(problem, trained, figures).predict(rest, problem.costs(rest))
+    here = points(problem, trained, figures)
     gains = [_volume(np.vstack([here, point[None]])) for point in points(problem, rest, expected)]
     return int(np.argmax(gains))
 
 
 def by_params(
-    problem: Problem, asked: Genes, figures: Floats, rest: Genes, rng: np.random.Generator
+    problem: Problem, trained: Genes, figures: Floats, rest: Genes, rng: np.random.Generator
 ) -> int:
     """As by the surrogate, were top-1 linear in the logarithm of params."""
-    logs = [np.log(problem.costs(genes)["params"]) for genes in (asked, rest)]
+    logs = [np.log(problem.costs(genes)["params"]) for genes in (trained, rest)]
     expected = np.asarray(np.polyval(np.polyfit(logs[0], figures, 1), logs[1]), dtype=np.float64)
-    here = points(problem, asked, figures)
+    here = points(problem, trained, figures)
     gains = [_volume(np.vstack([here, point[None]])) for point in points(problem, rest, expected)]
     return int(np.argmax(gains))
 
@@ -73,9 +73,9 @@ def points(problem: Problem, genes: Genes, figures: Floats) -> Floats:
     return np.column_stack([-figures, np.log(problem.costs(genes)["macs"])])
 
 
-def _volume(found: Floats) -> float:
+def _volume(values: Floats) -> float:
     """Hypervolume against a network of no accuracy at 60 MMACs."""
-    return float(moocore.hypervolume(found, ref=[-0.8, np.log(60e6)]))
+    return float(moocore.hypervolume(values, ref=[-0.8, np.log(60e6)]))
 
 
 def course(
@@ -84,13 +84,13 @@ def course(
     """Hypervolumes after each training from the first round on."""
     rng = np.random.default_rng([seed, 0])
     left = list(rng.permutation(len(pool)))
-    asked = [left.pop() for _ in range(_FIRST)]
+    trained = [left.pop() for _ in range(_FIRST)]
     truth = np.array([e.value for e in evaluator.evaluate(problem.space.decode(pool))])
-    volumes = [_volume(points(problem, pool[asked], truth[asked]))]
-    while len(asked) < _LAST:
-        at = choose(problem, pool[asked], truth[asked], pool[left], rng)
-        asked.append(left.pop(at))
-        volumes.append(_volume(points(problem, pool[asked], truth[asked])))
+    volumes = [_volume(points(problem, pool[trained], truth[trained]))]
+    while len(trained) < _LAST:
+        at = choose(problem, pool[trained], truth[trained], pool[left], rng)
+        trained.append(left.pop(at))
+        volumes.append(_volume(points(problem, pool[trained], truth[trained])))
     return volumes
 
 

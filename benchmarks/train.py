@@ -104,10 +104,10 @@ def check(arch: Architecture, device: torch.device) -> str:
             step = Step(model, device)
             step.bf16 = False
             losses.append(float(step.backward(images, labels)))
-    found = gradients(ours)
+    own = gradients(ours)
     wanted = {n: p.grad.cpu() for n, p in plain.named_parameters() if p.grad is not None}
     total = float(torch.cat([g.flatten() for g in wanted.values()]).norm())
-    apart = {n: float((found[n] - g).norm()) for n, g in wanted.items()}
+    apart = {n: float((own[n] - g).norm()) for n, g in wanted.items()}
     worst = max(apart[n] / (float(g.norm()) + 1e-3 * total) for n, g in wanted.items())
     assert abs(losses[0] - losses[1]) < 1e-4 and worst < 1e-3, (losses, worst)
     return f"losses {losses[1]:.5f} and {losses[0]:.5f}, gradients within {worst:.0e} of their norm"
@@ -119,9 +119,9 @@ def on_cpu(arch: Architecture, batch: int, threads: int, rounds: int) -> str:
     cpu = torch.device("cpu")
     images, labels = batch_of(batch, cpu, arch.num_classes)
     ours, plain = (Step(m, cpu) for m in models(arch))
-    found = compare(lambda x: ours(x, labels), lambda x: plain(x, labels), images, rounds)
-    memory = [resident(name, batch, threads) for name in ("plain", "ours")]
-    return row("cpu", "eager", batch, str(threads), found, memory)
+    timings = compare(lambda x: ours(x, labels), lambda x: plain(x, labels), images, rounds)
+    memory = [measure_resident(name, batch, threads) for name in ("plain", "ours")]
+    return row("cpu", "eager", batch, str(threads), timings, memory)
 
 
 def row(
@@ -129,12 +129,12 @@ def row(
     mode: str,
     batch: int,
     threads: str,
-    found: dict[str, float],
+    timings: dict[str, float],
     memory: Sequence[float | None],
 ) -> str:
     """A line of the table; `memory` of the plain one, then of ours, MB."""
-    plain, ours = (batch * 1e3 / found[f"{name}_ms"] for name in ("plain", "ours"))
-    interval = f"{found['ratio']:.2f} ({found['low']:.2f} .. {found['high']:.2f})"
+    plain, ours = (batch * 1e3 / timings[f"{name}_ms"] for name in ("plain", "ours"))
+    interval = f"{timings['ratio']:.2f} ({timings['low']:.2f} .. {timings['high']:.2f})"
     cells = " ".join(f"{'-' if mb is None else f'{mb:.0f}':>8}" for mb in memory)
     return (
         f"{device:6} {mode:8} {batch:5} {threads:>7} {plain:11.2f} {ours:10.2f} {interval:21} "
@@ -142,18 +142,18 @@ def row(
     )
 
 
-def resident(name: str, batch: int, threads: int) -> float | None:
+def measure_resident(name: str, batch: int, threads: int) -> float | None:
     """By how much the resident memory of a process grows in a step, at its highest, MB."""
     command = [sys.executable, __file__, "--alone", name, "--batch", str(batch)]
-    done = subprocess.run(
+    process = subprocess.run(
         [*command, "--threads", str(threads)], capture_output=True, text=True, check=True
     )
-    text = done.stdout.strip()
+    text = process.stdout.strip()
     return float(text) if text else None
 
 
 def alone(arch: Architecture, name: str, batch: int, threads: int) -> float | None:
-    """What `resident` asks another process for; None where Linux does not tell."""
+    """What `measure_resident` asks another process for; None where Linux does not tell."""
     torch.set_num_threads(threads)
     ours, plain = models(arch)
     step = Step(ours if name == "ours" else plain, torch.device("cpu"))
@@ -196,14 +196,14 @@ def on_gpu(arch: Architecture, batch: int, compiled: bool, rounds: int) -> str:
     images, labels = batch_of(batch, device, arch.num_classes)
     ours, plain = (Step(m, device, compiled) for m in models(arch))
     try:
-        found = compare(lambda x: ours(x, labels), lambda x: plain(x, labels), images, rounds)
-        memory = [allocated(step, images, labels) for step in (plain, ours)]
+        timings = compare(lambda x: ours(x, labels), lambda x: plain(x, labels), images, rounds)
+        memory = [measure_allocated(step, images, labels) for step in (plain, ours)]
     except torch.OutOfMemoryError:
         return f"{'gpu':6} {mode:8} {batch:5} does not fit"
-    return row("gpu", mode, batch, "-", found, memory)
+    return row("gpu", mode, batch, "-", timings, memory)
 
 
-def allocated(step: Step, images: Tensor, labels: Tensor) -> float:
+def measure_allocated(step: Step, images: Tensor, labels: Tensor) -> float:
     """What torch's allocator hands out for a step at most, beyond what it held before, MB."""
     step.optimizer.zero_grad(set_to_none=True)
     torch.cuda.reset_peak_memory_stats()

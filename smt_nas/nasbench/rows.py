@@ -41,7 +41,7 @@ class BenchRow:
 
     Attributes:
         arch: the network.
-        group: why it was trained; see `plan.Planned`.
+        group: why it was trained; see `plan.PlannedNetwork`.
         seed: of the training.
         figures: of FIGURES, those that are there; accuracies are shares in 0..1, the seconds are
             of the training alone.
