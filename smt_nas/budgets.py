@@ -157,7 +157,7 @@ def parse_budget(text: str) -> Budget:
     try:
         if len(text) > MAX_TEXT:
             raise ConfigError(f"is too long (got {len(text)} characters). Write e.g. 2.4GFLOPs.")
-        return _parse(" ".join(text.split()))
+        return _read_budget(" ".join(text.split()))
     except ConfigError as error:
         raise ConfigError(f"budget {shown!r}: {error}") from None
 
@@ -189,7 +189,7 @@ def describe_macs(macs: float, attention_macs: float | None = None) -> str:
     return text + ")"
 
 
-def _parse(text: str) -> Budget:
+def _read_budget(text: str) -> Budget:
     """Read a text on one line; complaints do not name it yet."""
     if not text:
         raise ConfigError("is empty. Write e.g. 2.4GFLOPs, 12Mparams or 0.9*smt_s.")
@@ -202,11 +202,11 @@ def _parse(text: str) -> Budget:
     body = body.strip()
     parsed = _AMOUNTS.fullmatch(body)
     if "*" in body or parsed is None:
-        metric, amounts, preset = _relative(body)
+        metric, amounts, preset = _read_relative(body)
         unit = None
     else:
-        amounts = _amounts(*parsed.groups())
-        unit = _unit(parsed[3], body)
+        amounts = _read_amounts(*parsed.groups())
+        unit = _read_unit(parsed[3], body)
         metric, preset = _UNITS[unit][0], None
     if at and metric not in _ON_DEVICE:
         raise ConfigError(f"{metric} is the same on every device. Drop '@{target}'.")
@@ -214,7 +214,7 @@ def _parse(text: str) -> Budget:
     return Budget(metric, amounts, unit, preset, device, batch, precision)
 
 
-def _relative(body: str) -> tuple[str, tuple[Decimal, ...], str]:
+def _read_relative(body: str) -> tuple[str, tuple[Decimal, ...], str]:
     """Read `0.8..0.9*smt_t.latency`: metric, shares, preset."""
     share, star, figure = body.rpartition("*")
     name, dot, word = (part.strip().casefold() for part in figure.partition("."))
@@ -223,7 +223,7 @@ def _relative(body: str) -> tuple[str, tuple[Decimal, ...], str]:
         parsed = _AMOUNTS.fullmatch(share.strip())
         if parsed is None or parsed[3]:
             raise ConfigError(f"the share must be a number (got {share!r}). Write 0.9*smt_s.")
-        amounts = _amounts(parsed[1], parsed[2], f"*{figure}")
+        amounts = _read_amounts(parsed[1], parsed[2], f"*{figure}")
     if name not in PRESETS:
         what = f"unknown preset {name!r}" if star else f"{body!r} is neither an amount nor a preset"
         known = ", ".join(sorted(PRESETS))
@@ -234,17 +234,17 @@ def _relative(body: str) -> tuple[str, tuple[Decimal, ...], str]:
     return _FIGURES[word or "macs"], amounts, name
 
 
-def _amounts(first: str, second: str | None, rest: str) -> tuple[Decimal, ...]:
+def _read_amounts(first: str, second: str | None, rest: str) -> tuple[Decimal, ...]:
     """Read one amount or the two ends of a range; `rest` is what follows."""
     if second is None:
-        return (_amount(first),)
-    low, high = _amount(first), _amount(second)
+        return (_read_amount(first),)
+    low, high = _read_amount(first), _read_amount(second)
     if low > high:
         raise ConfigError(f"a range goes from low to high. Did you mean '{second}..{first}{rest}'?")
     return low, high
 
 
-def _amount(text: str) -> Decimal:
+def _read_amount(text: str) -> Decimal:
     """Read a number that can be a limit."""
     try:
         amount = Decimal(text)
@@ -259,7 +259,7 @@ def _amount(text: str) -> Decimal:
     return amount
 
 
-def _unit(text: str, body: str) -> str:
+def _read_unit(text: str, body: str) -> str:
     """Look up the canonical unit of what stands after the amounts."""
     amount = body[: len(body) - len(text)].strip()
     if text.casefold() in _SPELLINGS:

@@ -16,12 +16,19 @@ from typing import Any, Literal
 
 from smt_nas.devices.registry import list_cuda_gpus, local_sheet, local_sheets, tables_of
 from smt_nas.errors import MeasurementError
-from smt_nas.runtime.host import ROOT, foreign_share, open_rapl, read_host, sample_host, steal_share
+from smt_nas.runtime.host import (
+    MAX_FOREIGN,
+    ROOT,
+    foreign_share,
+    open_rapl,
+    read_host,
+    sample_host,
+    steal_share,
+)
 from smt_nas.runtime.nvml import Gpu, GpuSample, Unavailable, open_gpu
 
 State = Literal["ok", "missing", "unknown"]
 
-MAX_FOREIGN = 0.05  # share of the CPUs that others may use while something is timed
 _WATCH_S = 0.5
 _MIN_FREE_GB = 1.0
 _PACKAGES = {  # distribution -> what it is for, how it comes

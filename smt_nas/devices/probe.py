@@ -44,7 +44,7 @@ def probe_cpu(host: Host) -> Sheet:
     clock = _TOLD if host.mhz else f"assumed: this machine does not tell, {_FALLBACK_GHZ} GHz"
     none = "this machine does not tell"
     return Sheet(
-        key=_key(host.name or host.family or "cpu", f"{host.threads}cpu"),
+        key=_make_key(host.name or host.family or "cpu", f"{host.threads}cpu"),
         name=host.name or host.family or "this CPU",
         kind="cpu",
         reported=host.names,
@@ -87,11 +87,11 @@ def probe_gpu(gpu: Gpu) -> Sheet:
     ghz, memory = gpu.max_sm_mhz / 1e3, gpu.memory_mb()
     fp32_per_clk = 128 if capability in _NARROW else 256
     tensor = _tensor_per_clk(capability, gpu.name or "")
-    peaks = _peaks(capability, sms * ghz / 1e3, fp32_per_clk, tensor)
+    peaks = _compute_peaks(capability, sms * ghz / 1e3, fp32_per_clk, tensor)
     warnings = ["probed: its tensor peaks are assumed from its compute capability."]
     warnings += ["cut into slices (MIG): the figures are of the whole GPU."] if gpu.mig else []
     return Sheet(
-        key=_key(gpu.name or "gpu", "mig" if gpu.mig else ""),
+        key=_make_key(gpu.name or "gpu", "mig" if gpu.mig else ""),
         name=gpu.name or "this GPU",
         kind="gpu",
         reported=(gpu.name,) if gpu.name and not gpu.mig else (),  # a slice is not that device
@@ -105,12 +105,12 @@ def probe_gpu(gpu: Gpu) -> Sheet:
         bandwidth_gbps=bandwidth,
         tdp_w=gpu.power_limit_w(),
         warnings=tuple(warnings),
-        sources=_gpu_sources(),
+        sources=_list_gpu_sources(),
         probed=True,
     )
 
 
-def _gpu_sources() -> dict[str, str]:
+def _list_gpu_sources() -> dict[str, str]:
     assumed = ("fp32_flops_per_clk", "tensor_flops_per_clk_per_sm")
     return {
         **dict.fromkeys(("architecture", "sms", "boost_ghz", "memory_gb", "tdp_w"), _TOLD),
@@ -121,7 +121,7 @@ def _gpu_sources() -> dict[str, str]:
     }
 
 
-def _key(*words: str) -> str:
+def _make_key(*words: str) -> str:
     """A name that can stand in a budget and in a file's name."""
     return re.sub(r"[^a-z0-9]+", "-", " ".join(words).casefold()).strip("-")[:40].rstrip("-")
 
@@ -133,7 +133,7 @@ def _tensor_per_clk(capability: tuple[int, int], name: str) -> int | None:
     return rate // 2 if rate and halved else rate
 
 
-def _peaks(
+def _compute_peaks(
     capability: tuple[int, int], tera_sm_clocks: float, fp32: int, tensor: int | None
 ) -> dict[Peak, float]:
     peaks: dict[Peak, float] = {"fp32": tera_sm_clocks * fp32}

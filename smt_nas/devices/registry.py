@@ -155,14 +155,14 @@ def list_cuda_gpus(*, nvml: Any = None) -> dict[str, Gpu]:
         return {f"cuda:{gpu.index}": gpu for gpu in every}
     visible = list[Gpu]()
     for word in map(str.strip, wanted.split(",")):
-        named = [g for g in every if word == str(g.index) or (word and _begins(g.uuid, word))]
+        named = [g for g in every if word == str(g.index) or (word and _uuid_begins(g.uuid, word))]
         if not named:  # CUDA heeds nothing behind one it does not know
             break
         visible.append(named[0])
     return {f"cuda:{i}": gpu for i, gpu in enumerate(visible)}
 
 
-def _begins(uuid: str | None, word: str) -> bool:
+def _uuid_begins(uuid: str | None, word: str) -> bool:
     return uuid is not None and uuid.startswith(word)
 
 
@@ -250,4 +250,4 @@ def _read(path: Path) -> Sheet:
 def _parse_file(path: Path, mtime_ns: int) -> Sheet:
     """Read a sheet once; an edited file is another key."""
     written = validated(SheetFile, read_yaml(path), str(path))
-    return validated(Sheet, written.plain(path.stem), str(path))
+    return validated(Sheet, written.unwrap(path.stem), str(path))

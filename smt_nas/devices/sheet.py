@@ -194,7 +194,7 @@ class SheetFile(BaseModel):
             elif value is not None:
                 yield field, value
 
-    def plain(self, key: str) -> dict[str, Any]:
+    def unwrap(self, key: str) -> dict[str, Any]:
         """The fields of its `Sheet`: values without their cells, sources spelt out."""
         peaks = {p: getattr(self.peak_tflops, p).value for p in PEAKS}
         fields = {f: getattr(self, f) for f in FIGURES if f != "peak_tflops"}

@@ -15,10 +15,15 @@ import psutil
 import torch
 
 from smt_nas.profilers.measurement import Concern, WatchReport
-from smt_nas.runtime.host import HostSample, foreign_share, sample_host, steal_share
+from smt_nas.runtime.host import (
+    MAX_FOREIGN,
+    HostSample,
+    foreign_share,
+    sample_host,
+    steal_share,
+)
 from smt_nas.runtime.nvml import Gpu, GpuSample, Unavailable, open_gpu
 
-MAX_FOREIGN = 0.05  # share of the machine's CPU time that others may use
 MAX_THROTTLED = 0.05  # share of readings in which the clocks may be held back
 LOW_CLOCK = 0.75  # of the highest: below it a GPU is held back, whatever it says of reasons
 _PERIOD_S = 0.03  # between readings of a GPU

@@ -38,18 +38,18 @@ def read_environment(device: str, conditions: Conditions | None = None) -> Stamp
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "smt_nas": __version__,
-        "commit": _commit(),
+        "commit": _read_commit(),
         "device": device,
         "conditions": None if conditions is None else str(conditions),
-        **_software(),
-        **_cpu(conditions),
-        **_gpu(device),
-        **_switches(device, conditions),
+        **_read_software(),
+        **_read_cpu(conditions),
+        **_read_gpu(device),
+        **_read_switches(device, conditions),
         "batchnorm_folded": False,
     }
 
 
-def _software() -> Stamp:
+def _read_software() -> Stamp:
     cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     return {
         "python": platform.python_version(),
@@ -60,24 +60,24 @@ def _software() -> Stamp:
     }
 
 
-def _cpu(conditions: Conditions | None) -> Stamp:
+def _read_cpu(conditions: Conditions | None) -> Stamp:
     this, threads = read_host(), None if conditions is None else conditions.threads
     return {
         "cpu": this.name or this.family,
         "cpu_threads": this.threads,
         "torch_threads": threads or available_cores(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "mkldnn": _mkldnn(),
+        "mkldnn": _uses_mkldnn(),
         "load": sample_host().load1,
     }
 
 
-def _mkldnn() -> bool:
+def _uses_mkldnn() -> bool:
     library = torch.backends.mkldnn
     return bool(library.is_available() and library.enabled)  # type: ignore[no-untyped-call]
 
 
-def _gpu(device: str) -> Stamp:
+def _read_gpu(device: str) -> Stamp:
     gpu = None if device == "cpu" else _open_gpu_of(torch.device(device))
     others = None if gpu is None else gpu.other_processes()
     return {
@@ -96,7 +96,7 @@ def _open_gpu_of(device: torch.device) -> Gpu | None:
     return None if isinstance(gpu, Unavailable) else gpu
 
 
-def _switches(device: str, conditions: Conditions | None) -> Stamp:
+def _read_switches(device: str, conditions: Conditions | None) -> Stamp:
     """torch's switches as they stand during a call."""
     cuda, cudnn = torch.backends.cuda, torch.backends.cudnn
     kernels: dict[str, Callable[[], bool]] = {
@@ -121,7 +121,7 @@ def _switches(device: str, conditions: Conditions | None) -> Stamp:
     }
 
 
-def _commit() -> str | None:
+def _read_commit() -> str | None:
     """The commit of the checkout this runs from, `-dirty` where files differ from it."""
     if not (_CHECKOUT / ".git").exists():
         return None

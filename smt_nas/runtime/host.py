@@ -17,6 +17,7 @@ import psutil
 from smt_nas.runtime.nvml import Unavailable
 
 ROOT = Path("/")
+MAX_FOREIGN = 0.05  # share of the CPU time that others may use while something is timed
 _T = TypeVar("_T")
 
 

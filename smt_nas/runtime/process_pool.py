@@ -102,7 +102,7 @@ class ProcessPool:
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=_STDERR,
-            env=_environment(),
+            env=_child_environment(),
             process_group=0,  # so that what it starts can be ended with it
         )
         theirs.close()
@@ -118,7 +118,7 @@ class ProcessPool:
             try:
                 answer: _Answer = ready.recv()
             except (EOFError, ConnectionResetError):
-                answers[number] = lost(_death(self._stop(ready, _DYING_S)))
+                answers[number] = lost(_explain_death(self._stop(ready, _DYING_S)))
                 continue
             if ready in self._began:
                 answers[number] = answer
@@ -154,14 +154,14 @@ class ProcessPool:
         return child.wait()
 
 
-def _death(code: int) -> str:
+def _explain_death(code: int) -> str:
     if code >= 0:
         return f"its worker process ended (exit {code})"
     guess = "; out of memory?" if -code == signal.SIGKILL else ""
     return f"its worker process died ({signal.Signals(-code).name}){guess}"
 
 
-def _environment() -> dict[str, str]:
+def _child_environment() -> dict[str, str]:
     """One thread a worker, and the package found where this process found it."""
     paths = os.pathsep.join(path for path in sys.path if path)
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
