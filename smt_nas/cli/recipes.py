@@ -18,13 +18,14 @@ def _list(context: typer.Context, as_json: console.AsJson = False) -> None:
     """List the shipped training recipes."""
     if context.invoked_subcommand is not None:
         return
-    from smt_nas.report.recipes import all_recipes, recipes_table
+    from smt_nas.report.recipes import recipes_document, recipes_table
+    from smt_nas.train.recipe import load_recipe, recipe_names
 
-    rows = all_recipes()
+    shipped = {name: load_recipe(name) for name in recipe_names()}
     if as_json:
-        console.show_json({"schema": 1, "recipes": rows})
+        console.show_json(recipes_document(shipped))
     else:
-        console.show(recipes_table(rows))
+        console.show(recipes_table(shipped))
 
 
 @recipes.command("show")
@@ -42,8 +43,8 @@ def show(
     """
     from smt_nas.train.recipe import load_recipe
 
-    found = load_recipe(recipe, change or ())
+    values = load_recipe(recipe, change or ())
     if as_json:
-        console.show_json({"schema": 1, "name": recipe, "recipe": found.model_dump(mode="json")})
+        console.show_json({"schema": 1, "name": recipe, "recipe": values.model_dump(mode="json")})
     else:
-        console.show_text(found.to_yaml())
+        console.show_text(values.to_yaml())

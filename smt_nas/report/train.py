@@ -15,8 +15,8 @@ from rich.text import Text
 from smt_nas.metrics import METRICS
 from smt_nas.report.shares import DASH, format_digits, interval, percent
 from smt_nas.runtime.progress import EpochMetrics
+from smt_nas.train.evaluation import wilson_interval
 from smt_nas.train.front_training import ComparedNetwork, TrainingComparison
-from smt_nas.train.score import wilson_interval
 from smt_nas.train.training_state import TrainResult
 
 _NAMED = 3  # unreadable images that are listed

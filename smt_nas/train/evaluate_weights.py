@@ -23,11 +23,10 @@ from smt_nas.train.data.reader_processes import explain_reader_failures
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.data.split_choice import EvalImages, SplitChoice, SplitName, choose_split
 from smt_nas.train.data.transforms import create_evaluation_transform
-from smt_nas.train.evaluation import Tta, evaluate
+from smt_nas.train.evaluation import Score, Tta, evaluate
 from smt_nas.train.learner import Batch
 from smt_nas.train.process_group import ProcessGroup
 from smt_nas.train.recipe import EvalTransform, Precision
-from smt_nas.train.score import Score
 from smt_nas.train.weights.card import Card
 from smt_nas.train.weights.weights import (
     LoadedWeights,

@@ -18,10 +18,10 @@ from smt_nas.runtime.progress import EpochMetrics, EvalWarning, TrainingListener
 from smt_nas.runtime.torch_settings import apply_torch_settings
 from smt_nas.train.data.examples import Source
 from smt_nas.train.data.reader_processes import explain_reader_failures
+from smt_nas.train.evaluation import Score
 from smt_nas.train.learner import Batch
 from smt_nas.train.process_group import ProcessGroup
 from smt_nas.train.randomness import UPDATE, preserve_generators, seed_all
-from smt_nas.train.score import Score
 from smt_nas.train.session import TrainingInputs, TrainingSession, open_session
 from smt_nas.train.train_config import RunOptions, TrainConfig
 from smt_nas.train.training_context import (
@@ -31,7 +31,6 @@ from smt_nas.train.training_context import (
     use_deterministic_algorithms,
 )
 from smt_nas.train.training_state import TrainResult
-from smt_nas.train.weights.checkpoint import save_checkpoint, save_weights
 from smt_nas.train.weights.weights import BEST
 
 
@@ -100,7 +99,7 @@ class _TrainingLoop:
             stop = session.group.any(self.interrupts.stop_requested)
             inside = state.epoch.images > 0  # at an epoch's end it is saved, with its score
             if inside and (stop or self._is_save_due(time.monotonic() - saved_at)):
-                self._save(None)
+                session.save(self.folder, None)
                 saved_at = time.monotonic()
             if stop:
                 break
@@ -150,12 +149,10 @@ class _TrainingLoop:
             session.unreadable.names.update(names)
         metrics = self._epoch_metrics(number, score)
         is_better = state.close_epoch(metrics)
-        if session.group.is_main:
-            if is_better:
-                weights = session.learner.eval_model.state_dict()
-                save_weights(self.folder / BEST, session.make_card(score), weights)
-            session.write_metrics(metrics)
-        self._save(score)
+        if is_better:
+            session.save_best(self.folder, score)
+        session.write_metrics(metrics)
+        session.save(self.folder, score)
         self.listener.epoch(metrics)
 
     def _check_diverged(self, number: int) -> None:
@@ -199,26 +196,6 @@ class _TrainingLoop:
         options, update = self.session.options, self.session.state.update
         by_count = options.save_updates is not None and update % options.save_updates == 0
         return by_count or seconds > 60 * options.save_minutes
-
-    def _save(self, score: Score | None) -> None:
-        """Write a checkpoint; the first process does."""
-        session, learner = self.session, self.session.learner
-        if not session.group.is_main:
-            return
-        save_checkpoint(
-            self.folder,
-            session.state.update,
-            session.make_card(score),
-            learner.model.state_dict(),
-            None if learner.ema is None else learner.ema.module.state_dict(),
-            {
-                "learner": learner.state_dict(),
-                "progress": session.state.to_dict(),
-                "images": session.sampler.n,
-                "unreadable": session.unreadable.names,
-            },
-            session.options.keep,
-        )
 
     def _result(self, stop_requested: bool) -> TrainResult:
         session, state, best = self.session, self.session.state, self.folder / BEST

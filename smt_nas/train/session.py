@@ -28,17 +28,22 @@ from smt_nas.train.data.sampler import BatchSampler
 from smt_nas.train.data.sources import Splits, make_splits
 from smt_nas.train.data.transforms import create_evaluation_transform, create_training_transform
 from smt_nas.train.distill import load_teacher
-from smt_nas.train.evaluation import evaluate
+from smt_nas.train.evaluation import Score, evaluate
 from smt_nas.train.learner import Batch, Learner, build_learner, check_recipe
 from smt_nas.train.process_group import ProcessGroup
 from smt_nas.train.randomness import WEIGHTS, make_generator
-from smt_nas.train.score import Score
 from smt_nas.train.train_config import RunOptions, TrainConfig
 from smt_nas.train.training_state import TrainingState
 from smt_nas.train.weights.card import Card, HeldOutSplit
-from smt_nas.train.weights.checkpoint import FOLDER, Checkpoint, find_latest
+from smt_nas.train.weights.checkpoint import (
+    FOLDER,
+    Checkpoint,
+    find_latest,
+    save_checkpoint,
+    save_weights,
+)
 from smt_nas.train.weights.initialise import initialise_model
-from smt_nas.train.weights.weights import read_weights
+from smt_nas.train.weights.weights import BEST, read_weights
 from smt_nas.train.writers import MetricsWriter, open_writers
 
 _MOST_WORKERS = 16  # for one process; more have nothing to do
@@ -210,6 +215,31 @@ class TrainingSession:
             split=self._held_out_split(),
             versions={"smt_nas": __version__, "torch": torch.__version__},
         )
+
+    def save(self, run: Path, score: Score | None) -> None:
+        """Write a checkpoint; the first process does. See `_load_checkpoint`."""
+        learner = self.learner
+        if not self.group.is_main:
+            return
+        save_checkpoint(
+            run,
+            self.state.update,
+            self.make_card(score),
+            learner.model.state_dict(),
+            None if learner.ema is None else learner.ema.module.state_dict(),
+            {
+                "learner": learner.state_dict(),
+                "progress": self.state.to_dict(),
+                "images": self.sampler.n,
+                "unreadable": self.unreadable.names,
+            },
+            self.options.keep,
+        )
+
+    def save_best(self, run: Path, score: Score | None) -> None:
+        """Replace the best weights by those of now; the first process does."""
+        if self.group.is_main:
+            save_weights(run / BEST, self.make_card(score), self.learner.eval_model.state_dict())
 
     def write_metrics(self, metrics: EpochMetrics) -> None:
         """Tell the writers of an epoch that ended."""

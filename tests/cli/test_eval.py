@@ -1,10 +1,6 @@
 """`smt-nas eval`: figures, what they are of, overrides, and refusals in one line."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,7 +18,6 @@ from tests.fakes.terminal import invoke, printed
 from tests.fakes.trainings import ALONE
 from tests.fakes.weights import TINY, card
 
-ROOT = Path(__file__).resolve().parents[2]
 DIGITS = tuple("0123456789")
 
 
@@ -223,24 +218,3 @@ def test_refusals_are_one_line(bad, words, told):
     result = invoke("eval", *(bad.get(w, w) for w in words), code=1)
     assert told in " ".join(result.stderr.split())
     assert len(result.stderr.strip().splitlines()) == 1 and result.stdout == ""
-
-
-@pytest.mark.slow
-def test_two_processes_find_what_one_finds(weights):
-    """torchrun for real: 355 images are no multiple of two."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTHONWARN")}
-    env |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [sys.executable, *torchrun, "-m", "smt_nas", "eval", str(weights), "--json"],
-        capture_output=True,
-        text=True,
-        env=env,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    two, one = json.loads(done.stdout), document(weights)
-    assert two["processes"] == 2
-    for found in (one, two):
-        found["score"]["loss"] = round(found["score"]["loss"], 5)
-    assert two["score"] == one["score"]

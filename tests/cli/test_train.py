@@ -9,9 +9,9 @@ from tests.fakes.terminal import invoke
 
 @pytest.mark.slow
 def test_the_first_command_of_the_readme_trains_well(tmp_path, monkeypatch):
-    """At least 90 % on the digits' test split."""
+    """At least 90 % on the digits' test split, after a third of the recipe's epochs already."""
     monkeypatch.chdir(tmp_path)
-    invoke("train", "smt_micro", "--data", "digits")
+    invoke("train", "smt_micro", "--data", "digits", "--epochs", "4")
     told = json.loads(invoke("eval", "runs/train-smt_micro-digits", "--json").stdout)
     assert told["split"] == "test"
     assert told["score"]["top1"] >= 0.9

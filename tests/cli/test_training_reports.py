@@ -20,8 +20,8 @@ from smt_nas.report.train import (
 )
 from smt_nas.runtime.progress import EpochMetrics, TrainingStatus
 from smt_nas.train.dry_run import DryRun
+from smt_nas.train.evaluation import wilson_interval
 from smt_nas.train.front_training import ComparedNetwork, TrainingComparison
-from smt_nas.train.score import wilson_interval
 from tests.fakes.terminal import printed
 from tests.fakes.trainings import result
 

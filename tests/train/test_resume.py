@@ -1,11 +1,7 @@
 """A training that was killed and resumed ends with the weights of one that was not, bit for bit."""
 
-import os
 import random
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,8 +18,6 @@ from tests.fakes.trainings import (
     start,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
-WATCHDOG_S = 600
 MIXED = replace(
     SHORT,
     epochs=2,
@@ -114,48 +108,3 @@ def test_gradients_that_stay_infinite_end_it_and_keep_the_checkpoint(tmp_path):
     with pytest.raises(TrainingError, match="gradients must be finite"):
         start(wild, tmp_path / "run", save_updates=1)
     assert last_checkpoint(tmp_path / "run")
-
-
-COMMAND = ["train", "smt_micro", "--data", "digits", "--epochs", "1", "--save-updates", "1"]
-COMMAND += ["--set", "images=240", "--set", "batch_size=20", "--set", "ema.decay=0.9"]
-COMMAND += ["--set", "augment.mixup=0.2", "--resume", "auto"]  # six updates of two processes
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-DIES = """
-import os, signal
-rename = os.rename
-
-def rename_and_die(source, target):
-    rename(source, target)
-    if os.environ["RANK"] == "0" and str(target).endswith("update-0000003"):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-os.rename = rename_and_die
-from smt_nas.cli import main
-main()
-"""
-
-
-def launch(program, run):
-    """A training by two processes."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTHONWARN")}
-    return subprocess.run(
-        [sys.executable, *TORCHRUN, *program, *COMMAND, "--out", str(run)],
-        env=env | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=WATCHDOG_S,
-    )
-
-
-@pytest.mark.slow
-def test_sigkill_of_one_of_two_processes_ends_both_and_costs_no_bit(tmp_path):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    (tmp_path / "dies.py").write_text(DIES)
-    killed = launch([str(tmp_path / "dies.py")], broken)  # the process that writes
-    assert killed.returncode not in (0, None), killed.stdout
-    assert sorted(p.name for p in (broken / "checkpoints").glob("update-*"))[-1].endswith("3")
-    for run in (whole, broken):
-        ended = launch(["-m", "smt_nas"], run)
-        assert ended.returncode == 0, ended.stdout
-    assert_same_tensors(last_checkpoint(whole), last_checkpoint(broken))

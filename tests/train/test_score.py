@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smt_nas.runtime.progress import EvalWarning
-from smt_nas.train.score import ClassScore, Counts, score_from_counts, wilson_interval
+from smt_nas.train.evaluation import ClassScore, Counts, score_from_counts, wilson_interval
 
 
 def counts(images, first, among5, loss=0.0, nonfinite=0, confusion=None):

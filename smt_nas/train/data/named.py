@@ -125,6 +125,9 @@ def _find_file(folder: Path, name: str) -> Path | None:
 def read_idx(path: Path, dimensions: int) -> ByteArray:
     """Read an IDX file of bytes: two zeros, type 8, the number of dimensions, sizes, values.
 
+    torchvision's reader opens no gzip, checks nothing of the head but by `assert`, and takes a file
+    that is too long.
+
     Args:
         path: ends in `.gz` where it is compressed.
         dimensions: that it must have.

@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from smt_nas.errors import TrainingError, UnknownName
 from smt_nas.train.data.archives import load_tar
-from smt_nas.train.data.examples import Examples, Source, Subset
+from smt_nas.train.data.examples import Examples, IntArray, Source, Subset
 from smt_nas.train.data.folders import load_folder
 from smt_nas.train.data.hub import load_hub
 from smt_nas.train.data.named import NAMED, load_digits, load_named
-from smt_nas.train.data.split import hold_out
+from smt_nas.train.randomness import SPLIT
 
 _LOADERS: Mapping[str, Callable[[str, str], Source]] = {
     "hf": load_hub,
@@ -85,6 +87,47 @@ def make_splits(source: Source, fraction: float, seed: int, images: int | None =
         return Splits(_sample(source.train, images, seed), source.validation)
     kept, held = hold_out(source.train.labels, fraction, seed)
     return Splits(_sample(Subset(source.train, kept), images, seed), Subset(source.train, held))
+
+
+def hold_out(labels: IntArray, fraction: float, seed: int) -> tuple[IntArray, IntArray]:
+    """Divide images into those to train on and those held out; depends on the arguments alone.
+
+    Of a class of n >= 2 images, `fraction * n` are held out, rounded, but at least one and at
+    most n - 1; they are the first of a permutation drawn from (seed, SPLIT, class). So with the
+    same seed a smaller fraction holds out some of what a larger one does. The one image of a class
+    is trained on.
+
+    Args:
+        labels: (n,).
+        fraction: between 0 and 1.
+        seed: of the split.
+
+    Returns: indices of the two parts, each ascending; together all.
+
+    Raises:
+        TrainingError: the fraction is out of its range, or no class has two images.
+    """
+    if not 0 < fraction < 1:
+        raise TrainingError(
+            f"validation: the share held out must be between 0 and 1 (got {fraction:g}). "
+            "Use e.g. 0.1, or data with a validation split of its own."
+        )
+    out = np.zeros(len(labels), bool)
+    by_class = np.argsort(labels, kind="stable")
+    classes, starts = np.unique(labels[by_class], return_index=True)
+    for label, members in zip(classes, np.split(by_class, starts[1:]), strict=True):
+        n = len(members)
+        if n < 2:
+            continue
+        held = min(max(int(fraction * n + 0.5), 1), n - 1)
+        order = np.random.default_rng([seed, SPLIT, int(label)]).permutation(n)
+        out[members[order[:held]]] = True
+    if not out.any():
+        raise TrainingError(
+            f"validation: a class needs two images or more, so that one can be held out (got "
+            f"{len(labels)} images of {len(classes)} classes). Add images."
+        )
+    return np.flatnonzero(~out), np.flatnonzero(out)
 
 
 def _sample(examples: Examples, images: int | None, seed: int) -> Examples:

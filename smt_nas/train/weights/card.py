@@ -21,12 +21,12 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Value(BaseModel):
+class _CardValue(BaseModel):
     # a loss may be infinite; JSON has no word for it
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
-class HeldOutSplit(_Value):
+class HeldOutSplit(_CardValue):
     """How the validation split was carved from the training images.
 
     Attributes:
@@ -38,7 +38,7 @@ class HeldOutSplit(_Value):
     seed: int
 
 
-class Card(_Value):
+class Card(_CardValue):
     """What a file of weights says of itself.
 
     Attributes:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smt_nas.errors import TrainingError
-from smt_nas.train.data.split import hold_out
+from smt_nas.train.data.sources import hold_out
 
 labels = st.lists(st.integers(0, 5), min_size=2, max_size=60).map(np.array)
 fractions = st.floats(0.01, 0.99)
