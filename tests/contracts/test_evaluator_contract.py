@@ -195,12 +195,12 @@ class TestShortTrain(EntryContract):
         return dataclasses.replace(super().make(archs), workers=1)
 
     def break_it(self, archs, monkeypatch):
-        true = short.trained
+        true = short.train_job
 
         def trained(job):
             return "diverged" if job.arch == archs[1] else true(job)
 
-        monkeypatch.setattr(short, "trained", trained)
+        monkeypatch.setattr(short, "train_job", trained)
         return self.make(archs)
 
 
