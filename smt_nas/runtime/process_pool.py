@@ -60,15 +60,9 @@ class ProcessPool:
         timeout: float | None = None,
         prepare: Callable[[], object] | None = None,
     ) -> Iterator[_Answer]:
-        """Answers in the order of `arguments`, each as soon as it and those before it are there.
+        """Answers in order: `Engine.map`.
 
-        Args:
-            function: importable by name (or a `functools.partial` of such), and pure.
-            arguments: picklable.
-            lost: turns the reason into the answer where a worker died or took too long.
-            timeout: seconds for one argument; `math.inf`: any, yet never in this process, which
-                the function might end; None: the function is trusted.
-            prepare: what a worker does before, off the clock, e.g. a slow import.
+        With one worker, a function that is trusted to end runs in this process.
         """
         if timeout is None and min(self._count, len(arguments)) <= 1:
             yield from map(function, arguments)

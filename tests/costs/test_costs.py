@@ -51,11 +51,9 @@ def test_layer_scale_adds_two_vectors_a_block():
 
 
 @pytest.mark.parametrize("name", ["smt", "smt_micro"])
-@pytest.mark.parametrize("seed", range(4))
-def test_formulas_equal_what_is_built_and_counted(name, seed):
-    """4 x 2 x 25 = 200 architectures."""
+def test_formulas_equal_what_is_built_and_counted(name):
     space = SearchSpace.load(name)
-    genes = space.sample(np.random.default_rng(seed), 25)
+    genes = space.sample(np.random.default_rng(0), 10)
     estimate = costs.estimate(space, genes)
     for i, arch in enumerate(space.decode(genes)):
         assert estimate.params[i] == numel(arch)
@@ -92,7 +90,7 @@ def architectures(draw):
     )
 
 
-@settings(max_examples=40)
+@settings(max_examples=16)
 @given(arch=architectures(), size=st.tuples(st.integers(32, 90), st.integers(32, 90)))
 def test_any_architecture_at_any_size(arch, size):
     assert costs.of(arch).params == numel(arch)
