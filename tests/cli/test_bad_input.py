@@ -37,7 +37,10 @@ def the_line(result):
         (["--budget", "900GFLOPs..901GFLOPs"], "budget"),
         (["--budget", "90..91GFLOPs"], "The nearest that can be met: at least 20.423 GMACs"),
         (["--budget", "2.0..2.4GFLOPs", "--budget", "1Mparams"], "The nearest that can be met"),
-        ([*MICRO, "--budget", "39..39.8MMACs", "--budget", "0.07Mparams"], "The nearest network has"),
+        (
+            [*MICRO, "--budget", "39..39.8MMACs", "--budget", "0.07Mparams"],
+            "The nearest network has",
+        ),
         (["--budget", "0GFLOPs"], "must be above 0"),
         (["--budget", "-1GFLOPs"], "must be above 0"),
         (["--budget", "nanGFLOPs"], "must be above 0"),
