@@ -26,9 +26,9 @@ from smt_nas.arch import PRESETS
 from smt_nas.conditions import Conditions
 from smt_nas.devices.resolve import resolve
 from smt_nas.errors import MeasurementError
+from smt_nas.profilers.latency.prepare import prepare
+from smt_nas.profilers.latency.sampling import Limits, measure
 from smt_nas.profilers.network_loader import load_network
-from smt_nas.profilers.prepare import prepare
-from smt_nas.profilers.sampling import Limits, measure
 from smt_nas.runtime.environment import read_environment
 
 MODES = ("eager", "graph", "compile")  # compiling takes longest: last, so that a cap hits it

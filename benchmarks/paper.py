@@ -24,10 +24,10 @@ from scipy.stats import t as student
 
 from smt_nas.arch import PRESETS, Architecture
 from smt_nas.cli import console
-from smt_nas.evaluators import features
-from smt_nas.evaluators.gaussian_process import fit_gaussian_process
+from smt_nas.evaluators.predictors import features
+from smt_nas.evaluators.predictors.gaussian_process import fit_gaussian_process
+from smt_nas.evaluators.predictors.training_set import TrainingSet
 from smt_nas.evaluators.published_agreement import BENCH
-from smt_nas.evaluators.training_set import TrainingSet
 from smt_nas.nasbench.plan import ablation_bases, ablation_variants
 from smt_nas.nasbench.table import Bench, load_bench
 from smt_nas.report.shares import DASH

@@ -19,9 +19,9 @@ from rich.table import Table
 
 from benchmarks.regressors import REGRESSORS, fit_regressor
 from smt_nas.cli import console
-from smt_nas.evaluators import features
+from smt_nas.evaluators.predictors import features
+from smt_nas.evaluators.predictors.training_set import TrainingSet, split_folds
 from smt_nas.evaluators.published_agreement import BENCH
-from smt_nas.evaluators.training_set import TrainingSet, split_folds
 from smt_nas.evaluators.validation.agreement import Agreement, measure_agreement
 from smt_nas.evaluators.zero_cost import measure
 from smt_nas.nasbench.table import load_bench

@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from smt_nas.evaluators.gaussian_process import fit_gaussian_process
+from smt_nas.evaluators.predictors.gaussian_process import fit_gaussian_process
 
 Floats = NDArray[np.float64]
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from smt_nas.cli import console
 from smt_nas.evaluators import default_evaluator, make_evaluator, standalone_evaluators
-from smt_nas.evaluators.features import NAMES, ranges
-from smt_nas.evaluators.joint import JointEvaluator
+from smt_nas.evaluators.predictors.features import NAMES, ranges
+from smt_nas.evaluators.predictors.joint import JointEvaluator
 from smt_nas.evaluators.published_agreement import BENCH
 from smt_nas.evaluators.validation.noise_ceiling import simulate_best
 from smt_nas.evaluators.validation.validate import Validation, compare_scores, validate

@@ -17,9 +17,9 @@ from smt_nas.cli.app import INTERRUPTED, app
 if TYPE_CHECKING:
     from smt_nas.conditions import Conditions
     from smt_nas.profilers.breakdown import Breakdown
+    from smt_nas.profilers.latency.sampling import Limits
     from smt_nas.profilers.network_loader import Network
     from smt_nas.profilers.profile import Profile
-    from smt_nas.profilers.sampling import Limits
 
 
 class By(StrEnum):
@@ -189,7 +189,7 @@ def _threads(text: str) -> list[int | None]:
 
 def _limits(seconds: float) -> Limits:
     from smt_nas.errors import ConfigError
-    from smt_nas.profilers.sampling import Limits
+    from smt_nas.profilers.latency.sampling import Limits
 
     if not 0.1 <= seconds <= 3600:
         raise ConfigError(f"--seconds: must be from 0.1 to 3600 (got {seconds:g}). 10 is usual.")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from smt_nas.arch import Architecture
 from smt_nas.errors import one_line
 from smt_nas.evaluators.evidence import AnyEvidence
-from smt_nas.evaluators.training_set import TrainingSet
+from smt_nas.evaluators.predictors.training_set import TrainingSet
 from smt_nas.metrics import Metric, Provenance
 from smt_nas.runtime.progress import ProgressListener
 from smt_nas.space import Genes, SearchSpace

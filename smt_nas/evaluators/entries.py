@@ -61,13 +61,13 @@ class EvaluatorEntry:
 
 
 def _make_joint(config: None) -> Evaluator:
-    from smt_nas.evaluators.joint import JointEvaluator
+    from smt_nas.evaluators.predictors.joint import JointEvaluator
 
     return JointEvaluator()
 
 
 def _make_predictor(config: TrainedNetworks | None) -> Evaluator:
-    from smt_nas.evaluators.predictor import PredictorEvaluator
+    from smt_nas.evaluators.predictors.predictor import PredictorEvaluator
 
     own = None if config is None else config.bench
     return PredictorEvaluator() if own is None else PredictorEvaluator.of_bench(own)

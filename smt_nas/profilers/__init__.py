@@ -2,9 +2,9 @@
 
 from smt_nas.profilers.compare import Verdict, interleave, verdict
 from smt_nas.profilers.counters import Count, count, count_by_module, runs_finite
-from smt_nas.profilers.measurement import Measurement
-from smt_nas.profilers.sampling import Limits, measure
-from smt_nas.profilers.stats import Summary, summarise
+from smt_nas.profilers.latency.measurement import Measurement
+from smt_nas.profilers.latency.sampling import Limits, measure
+from smt_nas.profilers.latency.stats import Summary, summarise
 from smt_nas.runtime.environment import read_environment
 
 __all__ = [

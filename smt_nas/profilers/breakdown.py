@@ -24,8 +24,8 @@ from smt_nas.metrics import Provenance
 from smt_nas.models import build
 from smt_nas.models.operators import kind_of
 from smt_nas.models.trace import NOTHING, module_paths, trace
+from smt_nas.profilers.latency.prepare import prepare
 from smt_nas.profilers.network_loader import Network
-from smt_nas.profilers.prepare import prepare
 
 By = Literal["stage", "block", "op"]
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd

@@ -10,9 +10,9 @@ import numpy as np
 
 from smt_nas.devices.block_table import DAY_TO_DAY
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.clock import Clock, Runnable, SystemClock
-from smt_nas.profilers.measurement import Measurement, Status
-from smt_nas.profilers.sampling import (
+from smt_nas.profilers.latency.clock import Clock, Runnable, SystemClock
+from smt_nas.profilers.latency.measurement import Measurement, Status
+from smt_nas.profilers.latency.sampling import (
     MARGINS,
     MIN_ROUNDS,
     Limits,
@@ -20,8 +20,8 @@ from smt_nas.profilers.sampling import (
     measure_in_rounds,
     round_medians,
 )
-from smt_nas.profilers.stats import ratio_interval
-from smt_nas.profilers.watch import Watcher, watcher_of
+from smt_nas.profilers.latency.stats import ratio_interval
+from smt_nas.profilers.latency.watch import Watcher, watcher_of
 
 Word = Literal["FASTER", "SLOWER", "SAME", "UNCLEAR"]
 

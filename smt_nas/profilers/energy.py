@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from smt_nas.errors import one_line
-from smt_nas.profilers.clock import Clock, Runnable, SystemClock, run_for
+from smt_nas.profilers.latency.clock import Clock, Runnable, SystemClock, run_for
+from smt_nas.profilers.latency.watch import open_gpu_of
 from smt_nas.profilers.reading import Reading, unknown
-from smt_nas.profilers.watch import open_gpu_of
 from smt_nas.runtime.host import Rapl, open_rapl
 from smt_nas.runtime.nvml import Gpu, Unavailable
 

@@ -19,9 +19,9 @@ import torch
 
 from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError, one_line
-from smt_nas.profilers.clock import Runnable
+from smt_nas.profilers.latency.clock import Runnable
+from smt_nas.profilers.latency.prepare import prepare
 from smt_nas.profilers.network_loader import Network
-from smt_nas.profilers.prepare import prepare
 from smt_nas.profilers.reading import Reading, unknown
 
 PROC = Path("/proc/self")

@@ -7,7 +7,7 @@ from typing import Any
 
 from smt_nas.devices.block_table import Latency
 from smt_nas.metrics import Provenance
-from smt_nas.profilers.measurement import Measurement, Status
+from smt_nas.profilers.latency.measurement import Measurement, Status
 
 
 @dataclass(frozen=True)

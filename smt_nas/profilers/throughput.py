@@ -15,13 +15,13 @@ import torch
 from smt_nas.budgets import MAX_BATCH
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError, MeasurementError, one_line
-from smt_nas.profilers.clock import Clock, Runnable, SystemClock, run_for
+from smt_nas.profilers.latency.clock import Clock, Runnable, SystemClock, run_for
+from smt_nas.profilers.latency.prepare import prepare
+from smt_nas.profilers.latency.watch import Watcher, watcher_of
 from smt_nas.profilers.memory_estimate import MAX_SHARE, DoesNotFit, available_mb
 from smt_nas.profilers.network_loader import Network
 from smt_nas.profilers.peak_memory import measure_peak_memory
-from smt_nas.profilers.prepare import prepare
 from smt_nas.profilers.reading import Reading, unknown
-from smt_nas.profilers.watch import Watcher, watcher_of
 from smt_nas.runtime.torch_device import open_device
 
 KNEE = 0.95  # of the best throughput

@@ -11,7 +11,7 @@ from rich.table import Table
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError
 from smt_nas.profilers.compare import Verdict, verdict
-from smt_nas.profilers.measurement import Measurement
+from smt_nas.profilers.latency.measurement import Measurement
 from smt_nas.profilers.profile import Profile, ProfileRow
 from smt_nas.report.costs import NetworkCounts
 from smt_nas.report.document import Saved

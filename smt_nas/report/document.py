@@ -11,7 +11,7 @@ from typing import Any
 from smt_nas import costs
 from smt_nas.errors import ConfigError
 from smt_nas.profilers.breakdown import Breakdown
-from smt_nas.profilers.measurement import Measurement
+from smt_nas.profilers.latency.measurement import Measurement
 from smt_nas.profilers.profile import Profile, ProfileRow
 from smt_nas.report.costs import NetworkCounts
 

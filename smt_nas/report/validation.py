@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Group
 from rich.table import Table
 
-from smt_nas.evaluators.training_set import FOLDS
+from smt_nas.evaluators.predictors.training_set import FOLDS
 from smt_nas.evaluators.validation.agreement import BAND, TOP, Taus
 from smt_nas.evaluators.validation.bootstrap import BootstrapEstimate
 from smt_nas.evaluators.validation.validate import BASELINES, REFERENCE, EvaluatorScore, Validation

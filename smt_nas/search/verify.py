@@ -112,9 +112,9 @@ def measure_group(
         MeasurementError: a network cannot be run on the target.
     """
     from smt_nas.profilers.compare import interleave
+    from smt_nas.profilers.latency.prepare import prepare
+    from smt_nas.profilers.latency.sampling import Limits
     from smt_nas.profilers.network_loader import network_of
-    from smt_nas.profilers.prepare import prepare
-    from smt_nas.profilers.sampling import Limits
 
     archs = {r.arch.key: r.arch for r in (*group, reference)}
     assert target.place.here is not None

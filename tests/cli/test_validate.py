@@ -5,7 +5,7 @@ import json
 import pytest
 
 from smt_nas.evaluators import FunctionEvaluator
-from smt_nas.evaluators.predictor import PredictorEvaluator
+from smt_nas.evaluators.predictors.predictor import PredictorEvaluator
 from smt_nas.evaluators.validation.validate import validate
 from smt_nas.report.scatter import draw_scatter
 from smt_nas.report.validation import validation_document, validation_notes, validation_table

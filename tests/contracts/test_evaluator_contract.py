@@ -171,7 +171,7 @@ class BatchContract(EntryContract):
 
 class TestPredictor(BatchContract):
     entry = "predictor"
-    module, part = "smt_nas.evaluators.features", "of_archs"
+    module, part = "smt_nas.evaluators.predictors.features", "of_archs"
 
 
 class TestCapacity(BatchContract):
@@ -181,7 +181,7 @@ class TestCapacity(BatchContract):
 
 class TestJoint(BatchContract):
     entry = "joint"
-    module, part = "smt_nas.evaluators.features", "of_archs"
+    module, part = "smt_nas.evaluators.predictors.features", "of_archs"
 
 
 class TestShortTrain(EntryContract):

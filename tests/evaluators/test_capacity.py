@@ -8,7 +8,6 @@ import pytest
 
 from smt_nas import PRESETS, SearchSpace, costs
 from smt_nas.arch import SMALL_PRESETS
-from smt_nas.evaluators import reference
 from smt_nas.evaluators import scaling_law as law
 from smt_nas.evaluators.capacity import (
     PUBLISHED_TOP1,
@@ -18,6 +17,7 @@ from smt_nas.evaluators.capacity import (
     of_arch,
     of_genes,
 )
+from smt_nas.evaluators.predictors import reference
 from smt_nas.report.evidence import describe_evidence
 
 NAMES = list(PUBLISHED_TOP1)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from smt_nas.conditions import Conditions
-from smt_nas.profilers.measurement import WatchReport
+from smt_nas.profilers.latency.measurement import WatchReport
 
 
 class FakeClock:

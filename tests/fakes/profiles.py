@@ -10,7 +10,7 @@ from smt_nas.devices.device import Device, load_device
 from smt_nas.profilers.breakdown import Breakdown, Piece
 from smt_nas.profilers.compare import verdict
 from smt_nas.profilers.counters import Count
-from smt_nas.profilers.measurement import Measurement
+from smt_nas.profilers.latency.measurement import Measurement
 from smt_nas.profilers.network_loader import Network
 from smt_nas.profilers.profile import Comparison, Profile, ProfileRow
 from smt_nas.profilers.reading import Reading, latency_as_measured, throughput_of, unknown

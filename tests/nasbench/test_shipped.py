@@ -14,8 +14,8 @@ from smt_nas.evaluators import (
     published_agreement,
     standalone_evaluators,
 )
-from smt_nas.evaluators.features import NAMES, ranges
-from smt_nas.evaluators.training_set import TrainingSet
+from smt_nas.evaluators.predictors.features import NAMES, ranges
+from smt_nas.evaluators.predictors.training_set import TrainingSet
 from smt_nas.evaluators.validation.validate import validate
 from smt_nas.files import folders, shipped
 from smt_nas.nasbench.plan import plan_networks

@@ -9,7 +9,7 @@ import pytest
 from smt_nas import costs
 from smt_nas.errors import ConfigError, StoreError, UnknownName
 from smt_nas.evaluators.function import ReplayEvaluator
-from smt_nas.evaluators.training_set import TrainingSet
+from smt_nas.evaluators.predictors.training_set import TrainingSet
 from smt_nas.files import shipped
 from smt_nas.nasbench.encoding import decode_arch, encode_arch
 from smt_nas.nasbench.plan import plan_networks

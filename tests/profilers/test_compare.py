@@ -9,7 +9,7 @@ import torch
 
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.compare import interleave, verdict
-from smt_nas.profilers.sampling import Limits, measure
+from smt_nas.profilers.latency.sampling import Limits, measure
 from tests.fakes.clock import FakeClock, FakeRunnable, FakeWatcher, Noise, Quiet
 
 MACHINES = {  # device, milliseconds a call, noise

@@ -12,9 +12,9 @@ from smt_nas import PRESETS, costs
 from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers import peak_memory as peak_memory_module
+from smt_nas.profilers.latency.prepare import prepare
 from smt_nas.profilers.network_loader import Network, load_network
 from smt_nas.profilers.peak_memory import measure_peak_memory, resident_mb
-from smt_nas.profilers.prepare import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {"peak_memory_mb", "reserved_memory_mb"}

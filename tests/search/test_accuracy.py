@@ -9,12 +9,13 @@ import yaml
 
 from smt_nas import search
 from smt_nas.errors import ConfigError
-from smt_nas.evaluators import features, published_agreement
-from smt_nas.evaluators.predictor import PredictorEvaluator, fit_predictor
-from smt_nas.evaluators.training_set import TrainingSet
+from smt_nas.evaluators import published_agreement
+from smt_nas.evaluators.predictors import features
+from smt_nas.evaluators.predictors.predictor import PredictorEvaluator, fit_predictor
+from smt_nas.evaluators.predictors.training_set import TrainingSet
 from smt_nas.report.evidence import describe_evidence
+from smt_nas.report.search.extrapolation import edge_notes
 from smt_nas.report.search.front import as_document, front_notes, front_table
-from smt_nas.report.search.outside import edge_notes
 from smt_nas.search.strategies import History, Prior, SurrogateNSGA2
 from tests.fakes.benches import MICRO, bench
 from tests.fakes.recipes import quick
@@ -140,7 +141,7 @@ class TestShortTraining:
     @pytest.fixture(autouse=True)
     def guess(self, rater, monkeypatch):
         monkeypatch.setattr(
-            "smt_nas.evaluators.predictor.shipped_predictor", lambda: rater.predictor
+            "smt_nas.evaluators.predictors.predictor.shipped_predictor", lambda: rater.predictor
         )
 
     def test_from_the_command_line(self, recipe, tmp_path):

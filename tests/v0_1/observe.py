@@ -24,7 +24,7 @@ from smt_nas.devices.device import load_device
 from smt_nas.devices.measured_table import find_table, load_table
 from smt_nas.devices.registry import load_sheet, sheet_names
 from smt_nas.evaluators import make_evaluator
-from smt_nas.evaluators.training_set import TrainingSet, split_folds
+from smt_nas.evaluators.predictors.training_set import TrainingSet, split_folds
 from smt_nas.nasbench.build import labels_digest
 from smt_nas.nasbench.plan import plan_networks
 from smt_nas.nasbench.table import load_bench

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from smt_nas.arch import Architecture
 from smt_nas.evaluators.base import Composite, Evaluation, Evaluator, Fittable
-from smt_nas.evaluators.training_set import TrainingSet, split_folds
+from smt_nas.evaluators.predictors.training_set import TrainingSet, split_folds
 from smt_nas.evaluators.validation.agreement import (
     FEWEST,
     RESAMPLES,

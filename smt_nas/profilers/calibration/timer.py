@@ -28,9 +28,9 @@ from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import Part
 from smt_nas.models.part_modules import build_part
-from smt_nas.profilers.clock import Runnable
+from smt_nas.profilers.latency.clock import Runnable
+from smt_nas.profilers.latency.prepare import prepare
 from smt_nas.profilers.network_loader import Network, fill_weights, network_of
-from smt_nas.profilers.prepare import prepare
 from smt_nas.runtime.torch_device import open_device
 
 Floats = NDArray[np.float64]

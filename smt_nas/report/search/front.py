@@ -13,8 +13,8 @@ from rich.text import Text
 
 from smt_nas.report.evidence import describe_evidence
 from smt_nas.report.search.columns import Column, make_columns
+from smt_nas.report.search.extrapolation import edge_notes, outside_document, outside_notes
 from smt_nas.report.search.latency import latency_notes
-from smt_nas.report.search.outside import edge_notes, outside_document, outside_notes
 from smt_nas.search import Outcome, Result, Settings, Trial
 
 WIDTH = 80  # of a terminal: the table fits it

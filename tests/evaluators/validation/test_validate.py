@@ -8,8 +8,8 @@ import pytest
 from smt_nas import costs
 from smt_nas.errors import ConfigError
 from smt_nas.evaluators import FunctionEvaluator
-from smt_nas.evaluators.predictor import PredictorEvaluator
-from smt_nas.evaluators.training_set import FOLDS, TrainingSet, split_folds
+from smt_nas.evaluators.predictors.predictor import PredictorEvaluator
+from smt_nas.evaluators.predictors.training_set import FOLDS, TrainingSet, split_folds
 from smt_nas.evaluators.validation.validate import BASELINES, validate
 from tests.fakes.benches import bench, by_size_and_kernels, planned
 

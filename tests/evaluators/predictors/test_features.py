@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from smt_nas.arch import PRESETS, SMALL_PRESETS, Stage
 from smt_nas.costs import of as costs_of
-from smt_nas.evaluators import features, reference
-from smt_nas.evaluators.features import NAMES, of_archs, of_genes
+from smt_nas.evaluators.predictors import features, reference
+from smt_nas.evaluators.predictors.features import NAMES, of_archs, of_genes
 from smt_nas.space import SearchSpace
 
 SMALL = reference.smallest(small=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from smt_nas.evaluators.extrapolation import ExtrapolatedFeature, find_extrapolated
+from smt_nas.evaluators.predictors.extrapolation import ExtrapolatedFeature, find_extrapolated
 from smt_nas.evaluators.published_agreement import BENCH
 from smt_nas.search import Result
 from smt_nas.space import SearchSpace

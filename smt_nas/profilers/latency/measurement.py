@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError
-from smt_nas.profilers.stats import DRIFT_SAMPLES, Summary, drifts, summarise
+from smt_nas.profilers.latency.stats import DRIFT_SAMPLES, Summary, drifts, summarise
 
 Status = Literal["ok", "drifting", "throttled", "loaded", "unknown"]
 """`ok`: nothing spoke against it. `drifting`: the last third is not like the first. `throttled`:

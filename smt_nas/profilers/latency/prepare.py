@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError, one_line
-from smt_nas.profilers.clock import Runnable
+from smt_nas.profilers.latency.clock import Runnable
 from smt_nas.profilers.memory_estimate import DoesNotFit, check_room, image_shape
 from smt_nas.profilers.network_loader import Network
 from smt_nas.runtime.torch_device import DTYPES, check, open_device

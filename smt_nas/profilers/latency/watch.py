@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import torch
 
-from smt_nas.profilers.measurement import Concern, WatchReport
+from smt_nas.profilers.latency.measurement import Concern, WatchReport
 from smt_nas.runtime.host import (
     MAX_FOREIGN,
     HostSample,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smt_nas.evaluators.gaussian_process import fit_gaussian_process
+from smt_nas.evaluators.predictors.gaussian_process import fit_gaussian_process
 
 
 def data(n=60, noise=0.3, seed=0):

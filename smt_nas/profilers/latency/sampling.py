@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from smt_nas.errors import MeasurementError, SmtNasError, one_line
-from smt_nas.profilers.clock import Clock, Runnable, SystemClock
-from smt_nas.profilers.measurement import Measurement, RunContext, Samples, assess_quality
-from smt_nas.profilers.stats import Floats, half_width, ratio_interval, thirds
-from smt_nas.profilers.watch import Watcher, watcher_of
+from smt_nas.profilers.latency.clock import Clock, Runnable, SystemClock
+from smt_nas.profilers.latency.measurement import Measurement, RunContext, Samples, assess_quality
+from smt_nas.profilers.latency.stats import Floats, half_width, ratio_interval, thirds
+from smt_nas.profilers.latency.watch import Watcher, watcher_of
 from smt_nas.runtime.host import available_cores
 
 GPU_PRECISION, CPU_PRECISION = 0.005, 0.01

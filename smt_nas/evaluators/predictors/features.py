@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from smt_nas import costs
 from smt_nas.arch import Architecture, Mixer, arrange_mixers
-from smt_nas.evaluators import reference
+from smt_nas.evaluators.predictors import reference
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.space.patterns import ORDER
 

@@ -7,7 +7,7 @@ import pytest
 
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError
-from smt_nas.profilers.measurement import Measurement
+from smt_nas.profilers.latency.measurement import Measurement
 
 
 def measurement(**values):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from smt_nas import costs
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError
-from smt_nas.evaluators import features
+from smt_nas.evaluators.predictors import features
 from smt_nas.nasbench.table import Bench
 
 Floats = NDArray[np.float64]

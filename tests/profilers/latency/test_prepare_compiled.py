@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from smt_nas.conditions import Conditions
+from smt_nas.profilers.latency.prepare import prepare
 from smt_nas.profilers.network_loader import Network
-from smt_nas.profilers.prepare import prepare
 
 pytestmark = [
     pytest.mark.slow,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smt_nas.profilers.stats import (
+from smt_nas.profilers.latency.stats import (
     drifts,
     half_width,
     median_interval,
@@ -97,7 +97,7 @@ def test_two_runs_need_not_be_of_one_length():
 def test_a_long_run_is_resampled_in_pieces(monkeypatch):
     a, b = times(300), times(300, 1)
     whole = ratio_interval(a, b, resamples=100)
-    monkeypatch.setattr("smt_nas.profilers.stats._CHUNK", 3000)
+    monkeypatch.setattr("smt_nas.profilers.latency.stats._CHUNK", 3000)
     assert ratio_interval(a, b, resamples=100) == pytest.approx(whole, rel=1e-3)
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from smt_nas.arch import PRESETS, SMALL_PRESETS
 from smt_nas.evaluators import published_agreement
-from smt_nas.evaluators.extrapolation import find_extrapolated
-from smt_nas.evaluators.features import NAMES, WORDS
+from smt_nas.evaluators.predictors.extrapolation import find_extrapolated
+from smt_nas.evaluators.predictors.features import NAMES, WORDS
 
 WIDE = {name: (-9.0, 9.0) for name in NAMES}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smt_nas.evaluators.training_set import TrainingSet, estimate_seed_noise
+from smt_nas.evaluators.predictors.training_set import TrainingSet, estimate_seed_noise
 from tests.fakes.benches import bench
 
 

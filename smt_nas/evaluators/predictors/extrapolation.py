@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from smt_nas.arch import Architecture
-from smt_nas.evaluators import features, published_agreement
+from smt_nas.evaluators import published_agreement
+from smt_nas.evaluators.predictors import features
 
 _LEAST = 0.02  # widths of the bench; less is rounding
 

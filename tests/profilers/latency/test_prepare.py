@@ -12,10 +12,10 @@ from smt_nas.arch import Architecture, Stage
 from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers import memory_estimate
-from smt_nas.profilers import prepare as prepare_module
+from smt_nas.profilers.latency import prepare as prepare_module
+from smt_nas.profilers.latency.prepare import count_input_sets, first_tensor, prepare
 from smt_nas.profilers.memory_estimate import DoesNotFit
 from smt_nas.profilers.network_loader import Network, network_of
-from smt_nas.profilers.prepare import count_input_sets, first_tensor, prepare
 from smt_nas.runtime.torch_settings import apply_torch_settings
 
 TINY = network_of(

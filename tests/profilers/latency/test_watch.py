@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from smt_nas.profilers.measurement import WatchReport
-from smt_nas.profilers.watch import GpuWatcher, HostWatcher, NullWatcher, watcher_of
+from smt_nas.profilers.latency.measurement import WatchReport
+from smt_nas.profilers.latency.watch import GpuWatcher, HostWatcher, NullWatcher, watcher_of
 from smt_nas.runtime.host import HostSample
 from smt_nas.runtime.nvml import open_gpu
 from tests.fakes import nvml as fakes

@@ -9,10 +9,10 @@ from scipy.stats import kendalltau
 
 from smt_nas.arch import SMALL_PRESETS
 from smt_nas.errors import ConfigError
-from smt_nas.evaluators import features, reference
-from smt_nas.evaluators.gaussian_process import fit_gaussian_process
-from smt_nas.evaluators.predictor import FEWEST, PredictorEvaluator, fit_predictor
-from smt_nas.evaluators.training_set import TrainingSet
+from smt_nas.evaluators.predictors import features, reference
+from smt_nas.evaluators.predictors.gaussian_process import fit_gaussian_process
+from smt_nas.evaluators.predictors.predictor import FEWEST, PredictorEvaluator, fit_predictor
+from smt_nas.evaluators.predictors.training_set import TrainingSet
 from smt_nas.space import SearchSpace
 from tests.fakes.benches import MICRO, bench, by_size_and_kernels
 
@@ -160,7 +160,7 @@ class Memory:
 class TestHeldOutSlope:
     @pytest.fixture
     def memory(self, monkeypatch):
-        monkeypatch.setattr("smt_nas.evaluators.predictor.fit_gaussian_process", Memory)
+        monkeypatch.setattr("smt_nas.evaluators.predictors.predictor.fit_gaussian_process", Memory)
 
     def test_a_topology_that_is_real_is_worth_itself(self, predictor):
         assert 0.8 < predictor.held_out_slope <= 1

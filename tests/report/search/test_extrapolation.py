@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from smt_nas.arch import Architecture, load_arch
-from smt_nas.report.search.outside import edge_notes, outside_document, outside_notes
+from smt_nas.report.search.extrapolation import edge_notes, outside_document, outside_notes
 from tests.fakes.searches import SPACE, sample
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.measurement import WatchReport
-from smt_nas.profilers.sampling import Limits, measure
+from smt_nas.profilers.latency.measurement import WatchReport
+from smt_nas.profilers.latency.sampling import Limits, measure
 from tests.fakes.clock import FakeClock, FakeRunnable, FakeWatcher, Noise
 
 
@@ -259,7 +259,7 @@ def test_samples_are_checked_ever_more_rarely(monkeypatch):
         checks.append(len(samples))
         return 1.0
 
-    monkeypatch.setattr("smt_nas.profilers.sampling.half_width", wide)
+    monkeypatch.setattr("smt_nas.profilers.latency.sampling.half_width", wide)
     run(FakeRunnable(FakeClock(), 20.0), Limits(seconds=60))
     assert checks[0] == 50
     assert len(checks) < 25  # of 3000 samples

@@ -1,0 +1,1 @@
+"""Evaluators that learn from networks that were trained: features, regression, what is known."""
