@@ -22,7 +22,7 @@ from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import PartIndex
 from smt_nas.devices.block_table import COVERAGE
 from smt_nas.devices.device import hardware_of
-from smt_nas.devices.kernels import build_kernels
+from smt_nas.devices.gpu_kernels import build_kernels
 from smt_nas.devices.registry import load_sheet
 from smt_nas.models.part_modules import trace_part
 from tools.roofline_fit import CPU_GUESSES, HOST, Sample, concatenate, fit_roofline

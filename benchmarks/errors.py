@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from smt_nas.devices.kernels import Floats
+from smt_nas.devices.gpu_kernels import Floats
 
 
 def mape(logs: Floats) -> float:

@@ -14,8 +14,8 @@ from benchmarks.measured import family, network_samples, op_samples
 from benchmarks.zoo import CACHE
 from smt_nas import conditions
 from smt_nas.costs import ops
-from smt_nas.devices import kernels, roofline
-from smt_nas.devices.kernels import Floats
+from smt_nas.devices import gpu_kernels, roofline
+from smt_nas.devices.gpu_kernels import Floats
 from smt_nas.fingerprint import fingerprint
 from tools import roofline_fit
 from tools.roofline_fit import RooflineFit, Sample
@@ -102,7 +102,9 @@ def _load_or_fit(name: str, make: Callable[[], RooflineFit]) -> RooflineFit:
 @functools.cache
 def _digest() -> str:
     """Of the code that a fit depends on."""
-    files = [str(m.__file__) for m in (conditions, roofline_fit, kernels, kernels, ops, roofline)]
+    files = [
+        str(m.__file__) for m in (conditions, roofline_fit, gpu_kernels, gpu_kernels, ops, roofline)
+    ]
     files += [str(Path(__file__).parent / f"{name}.py") for name in ("measured", "zoo")]
     text = b"".join(Path(f).read_bytes() for f in files)
     return fingerprint(text)

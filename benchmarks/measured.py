@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.zoo import BATCHES, CACHE, traces
 from smt_nas.conditions import Conditions, Precision
 from smt_nas.devices.device import hardware_of
-from smt_nas.devices.kernels import CODE, Floats, Kernels, build_kernels
+from smt_nas.devices.gpu_kernels import CODE, Floats, Kernels, build_kernels
 from smt_nas.devices.registry import load_sheet
 from smt_nas.fingerprint import fingerprint
 from tools.roofline_fit import Sample, concatenate
@@ -83,7 +83,7 @@ def family(name: str) -> str:
 @functools.cache
 def network_samples() -> dict[str, Sample]:
     """A sample for each column of timm's table, AMP FP16; kept on disk, as it takes a minute."""
-    files = ("devices/fusion.py", "devices/kernels.py", "models/trace.py", "models/operators.py")
+    files = ("devices/gpu_kernels.py", "models/trace.py", "models/operators.py")
     text = b"".join((ROOT / "smt_nas" / f).read_bytes() for f in files)
     path = CACHE.parent / f"samples.{fingerprint(text)}.pkl"
     if not path.exists():

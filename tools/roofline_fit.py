@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from smt_nas.devices.kernels import Floats, Ints, Kernels
+from smt_nas.devices.gpu_kernels import Floats, Ints, Kernels
 from smt_nas.devices.roofline import Hardware, kernel_times
 
 Mask = NDArray[np.bool_]

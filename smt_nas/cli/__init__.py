@@ -4,7 +4,7 @@ from smt_nas.cli import (  # noqa: F401  # they register commands
     bench,
     calibrate,
     devices,
-    evaluate,
+    eval,
     export,
     profile,
     recipes,

@@ -84,9 +84,9 @@ def _evaluate_in_pool(
     choices: Mapping[str, EvaluatorChoice], timeout: float | None, workers: int | None
 ) -> Evaluate:
     """Ask evaluators on all cores, with a bar."""
+    from smt_nas.evaluators.runner import EvaluationRunner
     from smt_nas.runtime.engine import make_engine
     from smt_nas.runtime.process_pool import default_workers
-    from smt_nas.search.evaluate import EvaluationRunner
 
     def evaluate(evaluator: Evaluator, archs: Sequence[Architecture]) -> list[Evaluation]:
         evaluations = []

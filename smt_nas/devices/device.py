@@ -14,7 +14,7 @@ from smt_nas.conditions import Conditions, Mode
 from smt_nas.costs.ops import Op
 from smt_nas.costs.parts import PartIndex
 from smt_nas.devices.block_table import BlockTable, Latency
-from smt_nas.devices.kernels import Floats, Kernels, build_kernels
+from smt_nas.devices.gpu_kernels import Floats, Kernels, build_kernels
 from smt_nas.devices.measured_table import find_table
 from smt_nas.devices.resolve import DeviceRef, resolve
 from smt_nas.devices.roofline import (

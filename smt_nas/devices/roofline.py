@@ -25,7 +25,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from smt_nas.conditions import Mode
-from smt_nas.devices.kernels import CODE, KINDS, PRODUCTS, Floats, Kernels
+from smt_nas.devices.gpu_kernels import CODE, KINDS, PRODUCTS, Floats, Kernels
 from smt_nas.devices.sheet import Kind
 from smt_nas.errors import ConfigError
 from smt_nas.files import folders

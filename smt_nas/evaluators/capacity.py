@@ -32,10 +32,10 @@ from numpy.typing import ArrayLike
 from smt_nas import costs
 from smt_nas.arch import PRESETS, Architecture
 from smt_nas.evaluators.base import NORMAL_80, Estimate, Evaluation, call_guarded
+from smt_nas.evaluators.evaluator_fingerprint import fingerprint_by_probes
 from smt_nas.evaluators.evidence import PublishedEvidence
 from smt_nas.evaluators.predictors import reference
 from smt_nas.evaluators.predictors.reference import Given
-from smt_nas.evaluators.probes import fingerprint_by_probes
 from smt_nas.evaluators.published_agreement import bench_agreement
 from smt_nas.evaluators.scaling_law import (
     KNOWN_MEMBERS,

@@ -1,7 +1,8 @@
-"""EVALUATORS: what `--evaluator` offers. An evaluator is added by a row here, and nowhere else.
+"""EVALUATORS: what `--evaluator` offers. An evaluator is added by a row here.
 
-Help, errors, the usual number of networks, the options that apply and where it runs follow from the
-row. Rows import what they need when they are used: looking at the table loads no torch.
+Help, errors, the usual number of networks, which options apply and where it runs follow from the
+row; an option that no evaluator had before is a parameter of `smt-nas search` too. Rows import what
+they need when they are used: looking at the table loads no torch.
 """
 
 from __future__ import annotations

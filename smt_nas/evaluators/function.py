@@ -16,8 +16,8 @@ from typing import Self
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError
 from smt_nas.evaluators.base import Evaluation, Figures, call_guarded, read_figures
+from smt_nas.evaluators.evaluator_fingerprint import fingerprint_of_values
 from smt_nas.evaluators.evidence import AnyEvidence, FunctionEvidence, TableEvidence
-from smt_nas.evaluators.probes import fingerprint_of_values
 from smt_nas.fingerprint import fingerprint
 from smt_nas.metrics import Provenance, metric
 from smt_nas.nasbench.table import Bench

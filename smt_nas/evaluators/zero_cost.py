@@ -33,8 +33,8 @@ from torch.nn import functional as F
 
 from smt_nas.arch import Architecture
 from smt_nas.evaluators.base import Evaluation, call_guarded, read_figures
+from smt_nas.evaluators.evaluator_fingerprint import fingerprint_of_values
 from smt_nas.evaluators.evidence import ProxyEvidence
-from smt_nas.evaluators.probes import fingerprint_of_values
 from smt_nas.evaluators.published_agreement import bench_agreement, rank_agreement
 from smt_nas.files import shipped
 from smt_nas.metrics import METRICS

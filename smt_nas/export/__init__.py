@@ -6,7 +6,7 @@ from pathlib import Path
 
 from smt_nas.arch import Architecture
 from smt_nas.errors import UnknownName
-from smt_nas.export.contract import ExporterEntry, ExportOptions, Manifest
+from smt_nas.export.exporter import ExporterEntry, ExportOptions, Manifest
 from smt_nas.export.model_config import export_model_config, read_model_config
 from smt_nas.export.official_config import export_official_config, read_official_config
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from smt_nas.arch import Architecture, load_arch
-from smt_nas.export.contract import ExportOptions, Manifest
+from smt_nas.export.exporter import ExportOptions, Manifest
 
 
 def export_model_config(arch: Architecture, folder: Path, options: ExportOptions) -> Manifest:

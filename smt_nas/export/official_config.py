@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from smt_nas.arch import Architecture, Mixer, Stage, Stem
 from smt_nas.errors import ExportError
-from smt_nas.export.contract import ExportOptions, Manifest
+from smt_nas.export.exporter import ExportOptions, Manifest
 from smt_nas.files import write_atomic
 from smt_nas.fingerprint import added_fields
 from smt_nas.yaml import read_yaml, to_yaml, validated

@@ -1,8 +1,7 @@
-"""Comparing networks: measured in turns in one run, and a verdict with its interval."""
+"""Comparing two networks by what was measured of them: a verdict with its interval."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,18 +9,13 @@ import numpy as np
 
 from smt_nas.devices.block_table import DAY_TO_DAY
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.latency.clock import Clock, Runnable, SystemClock
 from smt_nas.profilers.latency.measurement import Measurement, Status
 from smt_nas.profilers.latency.sampling import (
     MARGINS,
     MIN_ROUNDS,
-    Limits,
-    OnRound,
-    measure_in_rounds,
     round_medians,
 )
 from smt_nas.profilers.latency.stats import ratio_interval
-from smt_nas.profilers.latency.watch import Watcher, watcher_of
 
 Word = Literal["FASTER", "SLOWER", "SAME", "UNCLEAR"]
 
@@ -51,41 +45,6 @@ class Verdict:
     word: Word
     margin: float
     reason: str = ""
-
-
-def interleave(
-    runnables: Sequence[Runnable],
-    limits: Limits = Limits(),  # noqa: B008 - frozen
-    on_round: OnRound | None = None,
-    *,
-    clock: Clock | None = None,
-    watcher: Watcher | None = None,
-) -> list[Measurement]:
-    """Measure networks in turns, A, B, B, A, so that a slow moment falls on all of them.
-
-    Args:
-        runnables: networks made ready, all on one device; all stay in memory at the same time.
-        limits: when to stop; the seconds are those of each network.
-        on_round: told after each round: rounds done, rounds that the time cap leaves room for.
-        clock: the system's, or one that a test moves.
-        watcher: watches the machine meanwhile; the one of their device where None.
-
-    Returns:
-        One measurement each, in their order. A network that fails midway leaves the others alone.
-
-    Raises:
-        MeasurementError: a call failed before it gave a sample, or networks are on two devices.
-    """
-    if not runnables:
-        return []
-    devices = sorted({runnable.device for runnable in runnables})
-    if len(devices) > 1:
-        raise MeasurementError(
-            f"comparison: all networks must be on one device (got {', '.join(devices)}). "
-            "Measure each device by itself."
-        )
-    watcher = watcher or watcher_of(devices[0])
-    return measure_in_rounds(runnables, limits, clock or SystemClock(), watcher, on_round)
 
 
 def verdict(a: Measurement, b: Measurement, rng: np.random.Generator | None = None) -> Verdict:

@@ -26,12 +26,12 @@ from smt_nas.errors import ConfigError, MeasurementError, SmtNasError
 from smt_nas.files import names
 from smt_nas.profilers.anchors import correct_with_anchors, read_anchors
 from smt_nas.profilers.breakdown import trace_operators
-from smt_nas.profilers.compare import Verdict, interleave, verdict
+from smt_nas.profilers.compare import Verdict, verdict
 from smt_nas.profilers.energy import measure_energy
 from smt_nas.profilers.latency.clock import Runnable
 from smt_nas.profilers.latency.measurement import Measurement
 from smt_nas.profilers.latency.prepare import prepare
-from smt_nas.profilers.latency.sampling import Limits
+from smt_nas.profilers.latency.sampling import Limits, interleave
 from smt_nas.profilers.network_loader import Network
 from smt_nas.profilers.peak_memory import measure_peak_memory
 from smt_nas.profilers.reading import (

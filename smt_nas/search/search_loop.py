@@ -16,8 +16,8 @@ import numpy as np
 
 from smt_nas.evaluators import BatchEvaluator, Evaluator, TrainingEvaluator
 from smt_nas.evaluators.evidence import AnyEvidence
+from smt_nas.evaluators.runner import EvaluationRunner
 from smt_nas.runtime.engine import Engine, make_engine
-from smt_nas.search.evaluate import EvaluationRunner
 from smt_nas.search.listener import NullSearchProgress, SearchListener
 from smt_nas.search.objectives import Floats
 from smt_nas.search.problem import Problem

@@ -111,9 +111,8 @@ def measure_group(
     Raises:
         MeasurementError: a network cannot be run on the target.
     """
-    from smt_nas.profilers.compare import interleave
     from smt_nas.profilers.latency.prepare import prepare
-    from smt_nas.profilers.latency.sampling import Limits
+    from smt_nas.profilers.latency.sampling import Limits, interleave
     from smt_nas.profilers.network_loader import network_of
 
     archs = {r.arch.key: r.arch for r in (*group, reference)}

@@ -5,8 +5,8 @@ has no SAM block, the heads of one that has no MSA block, two ways to write the 
 are set to their first option by `canonical`, so equal networks have equal genes.
 """
 
-from smt_nas.space.genes import Gene, SearchSpace
-from smt_nas.space.options import SpaceConfig, StageOptions, StemOptions
 from smt_nas.space.patterns import Genes
+from smt_nas.space.search_space import Gene, SearchSpace
+from smt_nas.space.space_config import SpaceConfig, StageOptions, StemOptions
 
 __all__ = ["Gene", "Genes", "SearchSpace", "SpaceConfig", "StageOptions", "StemOptions"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas.arch import ONLY_IN, Mixer, arrange_mixers
-from smt_nas.space.options import StageOptions
+from smt_nas.space.space_config import StageOptions
 
 Genes = NDArray[np.int64]  # (n, G), or one column (n,)
 Order = tuple[Mixer, ...]

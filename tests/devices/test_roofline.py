@@ -8,7 +8,7 @@ import pytest
 
 from smt_nas.conditions import Conditions
 from smt_nas.costs.ops import Op
-from smt_nas.devices.kernels import build_kernels
+from smt_nas.devices.gpu_kernels import build_kernels
 from smt_nas.devices.roofline import Hardware, host_ms, kernel_times, load_efficiency
 
 C = dict(load_efficiency("gpu").coefficients)

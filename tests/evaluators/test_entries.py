@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from smt_nas.errors import ConfigError, UnknownName
-from smt_nas.evaluators import EVALUATORS, EvaluatorChoice, choose_evaluator, make_evaluator, probes
+from smt_nas.evaluators import (
+    EVALUATORS,
+    EvaluatorChoice,
+    choose_evaluator,
+    evaluator_fingerprint,
+    make_evaluator,
+)
 from smt_nas.search import Settings
 from smt_nas.space import SearchSpace
 
@@ -154,7 +160,7 @@ class TestProbes:
     """Fingerprints are of 200 networks that must stay the same ones."""
 
     def test_the_networks_are_those_of_the_first_day(self):
-        spaces = {space.name: genes for space, genes in probes.probe_networks()}
+        spaces = {space.name: genes for space, genes in evaluator_fingerprint.probe_networks()}
         assert {name: len(genes) for name, genes in spaces.items()} == {
             "smt": 100,
             "smt_micro": 100,
@@ -175,6 +181,6 @@ class TestProbes:
 
                 return Estimate(genes.sum(axis=1) * (1.0 + self.extra))
 
-        one, other = (probes.fingerprint_by_probes(Linear(e)) for e in (0.0, change))
+        one, other = (evaluator_fingerprint.fingerprint_by_probes(Linear(e)) for e in (0.0, change))
         assert (one == other) == same
         assert np.all([c in "0123456789abcdef" for c in one])

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers.compare import interleave, verdict
-from smt_nas.profilers.latency.sampling import Limits, measure
+from smt_nas.profilers.compare import verdict
+from smt_nas.profilers.latency.sampling import Limits, interleave, measure
 from tests.fakes.clock import FakeClock, FakeRunnable, FakeWatcher, Noise, Quiet
 
 MACHINES = {  # device, milliseconds a call, noise

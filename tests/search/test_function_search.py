@@ -13,9 +13,9 @@ import pytest
 
 from smt_nas.errors import ConfigError
 from smt_nas.evaluators import Evaluation, choose_evaluator, make_evaluator
+from smt_nas.evaluators.runner import FIRST, EvaluationRunner
 from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.search import Settings, resume_search
-from smt_nas.search.evaluate import FIRST, EvaluationRunner
 from tests.fakes.terminal import invoke
 from tests.search.test_resume_search import alive, command, front, wait_until
 

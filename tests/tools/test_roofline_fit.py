@@ -5,7 +5,7 @@ import pytest
 
 from smt_nas.conditions import Conditions
 from smt_nas.costs.ops import Op
-from smt_nas.devices.kernels import build_kernels
+from smt_nas.devices.gpu_kernels import build_kernels
 from smt_nas.devices.roofline import Hardware
 from tools.roofline_fit import GUESSES, HOST, Sample, concatenate, fit_roofline
 

@@ -26,11 +26,11 @@ from smt_nas.arch import Architecture
 from smt_nas.evaluators import capacity
 from smt_nas.evaluators.base import NORMAL_80, Estimate, Evaluation, call_guarded
 from smt_nas.evaluators.capacity import Capacity
+from smt_nas.evaluators.evaluator_fingerprint import fingerprint_by_probes
 from smt_nas.evaluators.evidence import CombinedEvidence
 from smt_nas.evaluators.predictors import features, reference
 from smt_nas.evaluators.predictors.predictor import Predictor, fit_predictor, shipped_predictor
 from smt_nas.evaluators.predictors.training_set import TrainingSet
-from smt_nas.evaluators.probes import fingerprint_by_probes
 from smt_nas.evaluators.published_agreement import bench_agreement, rank_agreement
 from smt_nas.metrics import METRICS
 from smt_nas.space import Genes, SearchSpace

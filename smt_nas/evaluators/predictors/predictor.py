@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError
 from smt_nas.evaluators.base import NORMAL_80, Estimate, Evaluation, call_guarded
+from smt_nas.evaluators.evaluator_fingerprint import fingerprint_by_probes
 from smt_nas.evaluators.evidence import BenchEvidence
 from smt_nas.evaluators.predictors import features, reference
 from smt_nas.evaluators.predictors.gaussian_process import GaussianProcess, fit_gaussian_process
 from smt_nas.evaluators.predictors.training_set import TrainingSet, split_folds
-from smt_nas.evaluators.probes import fingerprint_by_probes
 from smt_nas.evaluators.published_agreement import BENCH, bench_agreement
 from smt_nas.metrics import METRICS
 from smt_nas.nasbench.encoding import Input

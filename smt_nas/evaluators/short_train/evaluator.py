@@ -19,9 +19,9 @@ import torch
 from smt_nas.arch import Architecture
 from smt_nas.evaluators.base import Estimate, Evaluation
 from smt_nas.evaluators.configs import ShortTraining
+from smt_nas.evaluators.evaluator_fingerprint import fingerprint_of_values
 from smt_nas.evaluators.evidence import TrainingEvidence
 from smt_nas.evaluators.predictors.predictor import PredictorEvaluator
-from smt_nas.evaluators.probes import fingerprint_of_values
 from smt_nas.evaluators.published_agreement import bench_agreement
 from smt_nas.evaluators.short_train.decisions import read_decisions, write_decisions
 from smt_nas.evaluators.short_train.ranking import rungs

@@ -1,4 +1,4 @@
-"""Time one network, or several in turns: `measure`, and the rounds that comparing shares.
+"""Time one network (`measure`), or several in turns (`interleave`).
 
 After a first call that stands apart and a warm-up until times are steady, networks take turns,
 forwards and backwards (A, B, B, A), until enough is known or the time is up. What is slow for a
@@ -105,29 +105,42 @@ def measure(
     Raises:
         MeasurementError: the call failed before it gave a sample.
     """
-    watcher = watcher or watcher_of(runnable.device)
-    return measure_in_rounds([runnable], limits, clock or SystemClock(), watcher)[0]
+    [measurement] = interleave([runnable], limits, clock=clock, watcher=watcher)
+    return measurement
 
 
-def measure_in_rounds(
+def interleave(
     runnables: Sequence[Runnable],
-    limits: Limits,
-    clock: Clock,
-    watcher: Watcher,
+    limits: Limits = Limits(),
     on_round: OnRound | None = None,
+    *,
+    clock: Clock | None = None,
+    watcher: Watcher | None = None,
 ) -> list[Measurement]:
-    """Measure networks in turns.
+    """Measure networks in turns, A, B, B, A, so that a slow moment falls on all of them.
 
     Args:
-        runnables: networks made ready, all on one device.
-        limits: when to stop.
-        clock: what times them.
-        watcher: watches the machine meanwhile.
-        on_round: told after each round.
+        runnables: networks made ready, all on one device; all stay in memory at the same time.
+        limits: when to stop; the seconds are those of each network.
+        on_round: told after each round: rounds done, rounds that the time cap leaves room for.
+        clock: the system's, or one that a test moves.
+        watcher: watches the machine meanwhile; the one of their device where None.
+
+    Returns:
+        One measurement each, in their order. A network that fails midway leaves the others alone.
 
     Raises:
-        MeasurementError: a call failed before it gave a sample.
+        MeasurementError: a call failed before it gave a sample, or networks are on two devices.
     """
+    if not runnables:
+        return []
+    devices = sorted({runnable.device for runnable in runnables})
+    if len(devices) > 1:
+        raise MeasurementError(
+            f"comparison: all networks must be on one device (got {', '.join(devices)}). "
+            "Measure each device by itself."
+        )
+    watcher, clock = watcher or watcher_of(devices[0]), clock or SystemClock()
     collectors = [SampleCollector(runnable, clock) for runnable in runnables]
     started = clock.date()
     with _restore_threads():

@@ -14,8 +14,8 @@ from smt_nas.evaluators import (
     choose_evaluator,
     make_evaluator,
 )
+from smt_nas.evaluators.runner import FIRST, EvaluationRunner
 from smt_nas.runtime.process_pool import ProcessPool
-from smt_nas.search.evaluate import FIRST, EvaluationRunner
 from tests.fakes.benches import rows, written
 
 ARCHS = [PRESETS["smt_t"]] * (FIRST + 2)

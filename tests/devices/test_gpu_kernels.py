@@ -4,7 +4,7 @@ import pytest
 
 from smt_nas.conditions import Conditions
 from smt_nas.costs.ops import Op
-from smt_nas.devices.kernels import KINDS, build_kernels
+from smt_nas.devices.gpu_kernels import KINDS, build_kernels
 
 COMPILED = Conditions(mode="compile", precision="fp16")
 

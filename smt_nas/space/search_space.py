@@ -25,8 +25,8 @@ from smt_nas.arch import (
 from smt_nas.errors import SpaceError
 from smt_nas.files import find_yaml
 from smt_nas.fingerprint import added_fields, fingerprint
-from smt_nas.space.options import SpaceConfig, StageOptions
 from smt_nas.space.patterns import ORDER, Genes, Patterns
+from smt_nas.space.space_config import SpaceConfig, StageOptions
 from smt_nas.yaml import read_yaml, validated
 
 
