@@ -62,7 +62,7 @@ def test_a_stage_of_many_combinations_is_soon_done():
     }
     small = {"dim": 64, "depth": 1}
     config = SpaceConfig.model_validate({"stages": [small, stage, small, small]})  # 491,520
-    start = time.perf_counter()
+    start = time.process_time()
     found = costs.bounds(SearchSpace(config))
-    assert time.perf_counter() - start < 30  # about 2 s on a quiet machine
+    assert time.process_time() - start < 30  # about 2 s on a quiet machine
     assert found["params"].low < found["params"].high

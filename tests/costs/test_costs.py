@@ -158,8 +158,8 @@ def test_estimate_does_not_loop_over_architectures():
     genes = space.sample(np.random.default_rng(0), 20_000)
 
     def seconds(rows):
-        start = time.perf_counter()
+        start = time.process_time()
         costs.estimate(space, rows)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     assert min(seconds(genes) for _ in range(5)) < 800 * min(seconds(genes[:5]) for _ in range(5))

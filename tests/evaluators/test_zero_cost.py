@@ -71,7 +71,7 @@ def test_one_network_is_quick():
     score(PRESETS["smt_t"])
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         score(PRESETS["smt_t"])
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert min(seconds) < 5  # under 0.5 s on a quiet core

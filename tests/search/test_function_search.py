@@ -17,7 +17,8 @@ from smt_nas.evaluators.runner import FIRST, EvaluationRunner
 from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.search import Settings, resume_search
 from tests.fakes.terminal import invoke
-from tests.search.test_resume_search import alive, command, front, wait_until
+from tests.fakes.waiting import WATCHDOG_S, wait_until
+from tests.search.test_resume_search import alive, command, front
 
 OWN = """
 import os, sys, time
@@ -74,7 +75,7 @@ def module(tmp_path, monkeypatch):
 def test_whatever_it_does_costs_one_evaluation():
     words = ["--evaluator", "own:awkward", "--timeout", 1, "--n", 9, "--workers", 1, "--json"]
     child = command(*SEARCH, *words, "--out", "run")
-    out, err = child.communicate(timeout=120)
+    out, err = child.communicate(timeout=WATCHDOG_S)
     assert child.returncode == 0, err
     assert json.loads(out)["trials"] == 9
     assert err.count("noise") > 9 and "Traceback" not in err
@@ -112,7 +113,7 @@ def test_one_that_always_fails_stops_the_search(n, workers):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self").exists(), failure="looks into /proc")
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
 def test_killed_and_interrupted_amid_a_hanging_function(tmp_path):
     def hangs(calls):
         return lambda: Path("calls").is_file() and len(Path("calls").read_text()) == calls
@@ -126,7 +127,7 @@ def test_killed_and_interrupted_amid_a_hanging_function(tmp_path):
         child = command(*arguments, mark=tmp_path)
         wait_until(hangs(calls))
         child.send_signal(sent)
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=WATCHDOG_S)
         assert "Traceback" not in err
         wait_until(lambda: not alive(str(tmp_path).encode()))
     assert child.returncode == 130
@@ -230,7 +231,7 @@ class TestWorkers:
         assert "took more" in late
         grandchild = int((tmp_path / "pid").read_text())
         with pytest.raises(ProcessLookupError):
-            wait_until(partial(os.kill, grandchild, 0), 5)
+            wait_until(partial(os.kill, grandchild, 0))
 
     def test_a_map_that_was_given_up_leaves_no_answers(self):
         with ProcessPool(2) as workers:

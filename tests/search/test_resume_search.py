@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.search import Settings, create_search, resume_search
+from tests.fakes.waiting import WATCHDOG_S, wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SETTINGS = {
@@ -109,18 +109,10 @@ def alive(pattern):
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes()
-            if b"search.workers" in words and pattern in (process / "environ").read_bytes():
+            if b"runtime.process_pool" in words and pattern in (process / "environ").read_bytes():
                 found.append(process.name)
         except OSError:
             continue
-    return found
-
-
-def wait_until(condition, seconds=90):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
     return found
 
 
@@ -128,7 +120,7 @@ def wait_until(condition, seconds=90):
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
 def test_sigkill_leaves_no_worker_and_resume_gives_the_same(tmp_path):
     reference = command("search", *SMALL, "--n", 9, "--workers", 1, "--out", tmp_path / "one")
-    reference.communicate(timeout=120)
+    reference.communicate(timeout=WATCHDOG_S)
     assert reference.returncode == 0
     mark = str(tmp_path).encode()
     killed = tmp_path / "killed"
@@ -141,7 +133,7 @@ def test_sigkill_leaves_no_worker_and_resume_gives_the_same(tmp_path):
         wait_until(lambda: not alive(mark))
         words = ["resume", killed, "--workers", 2]
     done = command(*words, mark=tmp_path)
-    done.communicate(timeout=120)
+    done.communicate(timeout=WATCHDOG_S)
     assert done.returncode == 0
     assert front(killed) == front(tmp_path / "one")
 
@@ -165,7 +157,7 @@ def test_signals_leave_a_run_that_goes_on(tmp_path, sent, code):
     wait_until(lambda: stored(path) >= 3)
     child.send_signal(sent)
     try:
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=WATCHDOG_S)
     finally:
         child.kill()
     assert child.returncode == code
@@ -175,7 +167,7 @@ def test_signals_leave_a_run_that_goes_on(tmp_path, sent, code):
         assert f"Next: smt-nas resume {path}" in out
         assert len(front(path)) > 4
     shown = command("front", path)
-    assert "not finished" in shown.communicate(timeout=60)[0]
+    assert "not finished" in shown.communicate(timeout=WATCHDOG_S)[0]
     before = stored(path)
     resumed = command("resume", path, "--n", before + 1, "--json")
-    assert f'"trials": {before + 1}' in resumed.communicate(timeout=60)[0]
+    assert f'"trials": {before + 1}' in resumed.communicate(timeout=WATCHDOG_S)[0]

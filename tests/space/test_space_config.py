@@ -119,9 +119,9 @@ def test_absurdly_many_combinations_are_refused_at_once():
         "heads": list(range(1, 65)),
     }
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ValueError, match=r"at most 500,000 combinations.*got 1,065,151,889,408"):
         space_of(**many)
-    seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+    seconds, (_, peak) = time.process_time() - start, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert seconds < 5 and peak < 20e6

@@ -25,8 +25,9 @@ from smt_nas.train import train_job
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.learner import Learner
 from smt_nas.yaml import validated
+from tests.fakes.waiting import WATCHDOG_S
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SPACE = SearchSpace.load("smt_micro")
 POOL = SPACE.sample(np.random.default_rng(3), 200)
 CHEAP = SPACE.decode(POOL[np.argsort(costs.estimate(SPACE, POOL).macs)[[0, 1, 3, 5]]])
@@ -274,7 +275,7 @@ def test_a_folder_is_of_one_kind_of_training(found, trainings, tmp_path):
 
 SCRIPT = """
 from pathlib import Path
-from tests.train.short.test_evaluator import CHEAP, TINY, ShortTrainEvaluator
+from tests.evaluators.short_train.test_evaluator import CHEAP, TINY, ShortTrainEvaluator
 ShortTrainEvaluator(TINY, Path({folder!r}), 2).evaluate(CHEAP)
 """
 
@@ -284,7 +285,7 @@ def test_sigkill_of_the_leader_leaves_no_one_behind(found, tmp_path):
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     script = SCRIPT.format(folder=str(tmp_path))
     leader = subprocess.Popen([sys.executable, "-c", script], env=env)
-    end = time.monotonic() + 120
+    end = time.monotonic() + WATCHDOG_S
     while not list(tmp_path.glob("*/checkpoints/update-*")):
         assert leader.poll() is None and time.monotonic() < end
         time.sleep(0.02)
