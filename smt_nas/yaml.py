@@ -85,8 +85,8 @@ def validated(model: type[_Model], data: Any, where: str) -> _Model:
 def _complaint(error: ValidationError, model: type[BaseModel]) -> str:
     """One line for the first of pydantic's complaints, with the number of others."""
     # a misspelt field is missing under its own name too: the misspelling is what to tell
-    found = error.errors(include_url=False)
-    first, *others = sorted(found, key=lambda e: e["type"] != "extra_forbidden")
+    complaints = error.errors(include_url=False)
+    first, *others = sorted(complaints, key=lambda e: e["type"] != "extra_forbidden")
     field = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"]).lstrip(".")
     if first["type"] == "extra_forbidden":
         word = str(first["loc"][-1])

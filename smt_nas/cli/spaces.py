@@ -35,10 +35,12 @@ def show(
     """Show genes, size, and the range of costs of a space."""
     from smt_nas.report.spaces import costs_table, describe, genes_table
 
-    found = describe(space)
+    space_info = describe(space)
     if as_json:
-        console.show_json({"schema": 1, **found})
+        console.show_json({"schema": 1, **space_info})
         return
-    console.show_text(f"Space {found['name']}: {found['size']:.3e} networks. {found['about']}")
-    console.show(genes_table(found))
-    console.show(costs_table(found))
+    console.show_text(
+        f"Space {space_info['name']}: {space_info['size']:.3e} networks. {space_info['about']}"
+    )
+    console.show(genes_table(space_info))
+    console.show(costs_table(space_info))

@@ -69,25 +69,25 @@ def describe(name_or_path: str | Path) -> dict[str, Any]:
     }
 
 
-def genes_table(found: dict[str, Any]) -> Table:
+def genes_table(space_info: dict[str, Any]) -> Table:
     """A row a gene."""
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("gene")
     table.add_column("options", justify="right")
     table.add_column("values")
-    for gene in found["genes"]:
+    for gene in space_info["genes"]:
         options = gene["options"]
         text = "  ".join(",".join(map(str, o)) if isinstance(o, list) else str(o) for o in options)
         table.add_row(gene["name"], str(len(options)), text)
     return table
 
 
-def costs_table(found: dict[str, Any]) -> Table:
+def costs_table(space_info: dict[str, Any]) -> Table:
     """Min / median / max of each cost."""
     table = Table(show_edge=False, pad_edge=False)
     for heading in ("cost", "min", "median", "max"):
         table.add_column(heading, justify="left" if heading == "cost" else "right")
-    for name, span in found["costs"].items():
+    for name, span in space_info["costs"].items():
         m = METRICS[name]
         table.add_row(m.heading, *(m.show(span[k]) for k in ("min", "median", "max")))
     return table

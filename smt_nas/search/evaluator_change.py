@@ -103,6 +103,8 @@ def _create_successor(
     identity = study.read_notes().identity | {FINGERPRINT: fingerprint, _SUPERSEDES: study.name}
     if not Study.exists(directory.storage, name):
         Study.create(problem, directory.storage, name, identity)
-    successor = Study.load(problem, directory.storage, name, {FINGERPRINT: fingerprint})
+    successor = Study.load(problem, directory.storage, name, {})
+    if not successor.read_notes().identity:  # killed before `create` could write it
+        successor.read_notes().write_identity(identity)
     study.read_notes().copy_verifications(successor.read_notes())
     return name

@@ -147,13 +147,13 @@ class RunDirectory:
         """
         if settings.storage is not None:
             check_url(settings.storage)
-        path = _made(settings, path)
+        path = _make_folder(settings, path)
         study = path.resolve().name
         directory = cls(path, settings, space, study, targets, evidence, fingerprint)
         with directory.lock():
             occupied = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
             if _FILE in occupied:
-                raise StoreError(_taken(path, settings))
+                raise StoreError(_explain_taken(path, settings))
             if occupied:
                 raise StoreError(
                     f"{path}: must be empty or new (got {occupied[0]}). Choose another --out."
@@ -161,7 +161,7 @@ class RunDirectory:
             content = {
                 "schema": 1,
                 "study": directory.study_name,
-                "settings": _masked(settings),
+                "settings": _mask_password(settings),
                 "space": space.config.model_dump(mode="json"),
                 "versions": _versions(),
                 "device": device(),
@@ -212,8 +212,9 @@ class RunDirectory:
         """Write down which evaluator the trials are of, and in which study. Raises StoreError."""
         values = read_yaml(self.path / _FILE) | {"evaluator_fingerprint": fingerprint}
         self.fingerprint = fingerprint
-        if study is not None and evidence is not None:
-            values |= {"study": study, "evidence": evidence.model_dump(mode="json")}
+        if study is not None:
+            written = None if evidence is None else evidence.model_dump(mode="json")
+            values |= {"study": study, "evidence": written}
             self.study_name, self.evidence = study, evidence
         write_atomic(self.path / _FILE, to_yaml(values))
 
@@ -264,7 +265,7 @@ def device() -> str:
     return f"{cpu or platform.processor() or platform.machine()} ({os.cpu_count()} cores)"
 
 
-def _masked(settings: Settings) -> dict[str, Any]:
+def _mask_password(settings: Settings) -> dict[str, Any]:
     """Settings as plain values; the password of a storage URL is not written to disk."""
     values = settings.model_dump(mode="json")
     if settings.storage is not None:
@@ -285,7 +286,7 @@ def _read(path: Path) -> _RunFile:
         raise StoreError(f"{error} Restore that file, or search with another --out.") from error
 
 
-def _made(settings: Settings, path: Path | None) -> Path:
+def _make_folder(settings: Settings, path: Path | None) -> Path:
     """Make the folder; of two searches that start at once, each gets its own default name."""
     while True:
         folder = _free_name(settings) if path is None else path
@@ -312,8 +313,8 @@ def _free_name(settings: Settings) -> Path:
     return path
 
 
-def _taken(path: Path, settings: Settings) -> str:
-    there, asked = (_masked(s) for s in (_read(path).settings, settings))
+def _explain_taken(path: Path, settings: Settings) -> str:
+    there, asked = (_mask_password(s) for s in (_read(path).settings, settings))
     if there == asked:
         return f"{path}: holds this very search already. Use `smt-nas resume {path}`."
     field, old, new = next((f, there[f], asked[f]) for f in asked if there[f] != asked[f])
@@ -324,10 +325,10 @@ def _taken(path: Path, settings: Settings) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in _VERSIONS:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions

@@ -110,9 +110,9 @@ def resume_search(
         directory.settings = validated(
             Settings, {**directory.settings.model_dump(), "n": n}, f"resume {path}"
         )
-    problem = _recorded(directory) if read_only else _again(directory)
+    problem = _read_problem(directory) if read_only else _predict_again(directory)
     evaluator = None if read_only else _recorded_evaluator(directory, problem, evaluator)
-    if directory.settings.storage is None and not _filled(directory.database):
+    if directory.settings.storage is None and not _holds_data(directory.database):
         if read_only:
             raise StoreError(f"{path}: holds no trials yet. Use `smt-nas resume {path}`.")
         _create(problem, directory)  # killed between run.yaml and the study
@@ -153,7 +153,7 @@ def _search(
 _WITHOUT_EVALUATOR = [n for n, m in METRICS.items() if m.formula or n in FROM_LATENCY]
 
 
-def _recorded(directory: RunDirectory) -> Problem:
+def _read_problem(directory: RunDirectory) -> Problem:
     """The problem as run.yaml has it; no device is looked at."""
     settings, targets = directory.settings, directory.targets
     return Problem.of(
@@ -161,7 +161,7 @@ def _recorded(directory: RunDirectory) -> Problem:
     )
 
 
-def _again(directory: RunDirectory) -> Problem:
+def _predict_again(directory: RunDirectory) -> Problem:
     """The problem with its devices, which must be predicted as they were.
 
     Raises:
@@ -169,7 +169,7 @@ def _again(directory: RunDirectory) -> Problem:
     """
     settings, path = directory.settings, directory.path
     if settings.device is None:  # begun before searches knew devices
-        return _recorded(directory)
+        return _read_problem(directory)
     try:
         problem = Problem.of(
             directory.space, settings.budgets, settings.objectives, settings.device
@@ -284,6 +284,6 @@ def _create(problem: Problem, directory: RunDirectory) -> Study:
         return Study.create_file(problem, directory.database, name, identity)
 
 
-def _filled(file: Path) -> bool:
+def _holds_data(file: Path) -> bool:
     """Whether a file holds anything: a full disk leaves empty ones."""
     return file.is_file() and file.stat().st_size > 0

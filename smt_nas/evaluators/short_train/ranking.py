@@ -24,19 +24,19 @@ def rungs(epochs: int, eta: int) -> tuple[int, ...]:
 
     9 epochs at eta 3 make 1, 3, 9; what cannot be divided is rounded down: 10 make 1, 3, 10.
     """
-    found = []
+    ends = []
     while epochs:
-        found.append(epochs)
+        ends.append(epochs)
         epochs //= eta
-    return tuple(reversed(found))
+    return tuple(reversed(ends))
 
 
-def kept(n: int, eta: int) -> int:
+def count_kept(n: int, eta: int) -> int:
     """How many of n go on: one in eta, rounded up, so that one always does."""
     return -(-n // eta)
 
 
-def ranked(top1: Sequence[float], macs: Sequence[float]) -> list[int]:
+def rank(top1: Sequence[float], macs: Sequence[float]) -> list[int]:
     """Indices of networks, the first to go on first.
 
     Front by front. Within a front the most accurate comes first, then the one of fewest MACs, then

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from smt_nas import costs
 from smt_nas.errors import StoreError
 from smt_nas.evaluators.base import Evaluation
-from smt_nas.evaluators.short_train.ranking import dominators, kept, ranked
+from smt_nas.evaluators.short_train.ranking import count_kept, dominators, rank
 from smt_nas.runtime.progress import EpochMetrics, ProgressListener
 from smt_nas.train.train_job import JobResult, TrainJob
 from smt_nas.train.training_state import TrainResult
@@ -67,15 +67,17 @@ class Race:
             StoreError: a folder cannot be written; what was trained is kept.
             KeyboardInterrupt: a training was told to stop; it has saved.
         """
-        found = self._once(jobs)
-        stopped = [job for job in jobs if found[job.arch.key].stopped]
-        if stopped and all(e.value is None for e in found.values()):
-            found |= self.run(stopped)  # up to where they were stopped they are trained already
-        return found
+        evaluations = self._once(jobs)
+        stopped = [job for job in jobs if evaluations[job.arch.key].stopped]
+        if stopped and all(e.value is None for e in evaluations.values()):
+            evaluations |= self.run(
+                stopped
+            )  # up to where they were stopped they are trained already
+        return evaluations
 
     def _once(self, jobs: Sequence[TrainJob]) -> dict[str, Evaluation]:
         """From the first rung to the last; the next best takes the place of one that fails."""
-        found: dict[str, Evaluation] = {}
+        evaluations: dict[str, Evaluation] = {}
         here, waiting, wanted, last = list[Arrived](), list(jobs), len(jobs), 0
         for epoch in self.rungs:
             there = list[Arrived]()
@@ -86,12 +88,14 @@ class Race:
                     if isinstance(answer, Arrived):
                         there.append(answer)
                     else:
-                        found[job.arch.key] = Evaluation(None, "trained", failure=answer)
+                        evaluations[job.arch.key] = Evaluation(None, "trained", failure=answer)
             stopped = range(len(here) - len(waiting), len(here))  # the last of their rung
-            found |= {here[i].job.arch.key: self._stopped(i, here, last) for i in stopped}
+            evaluations |= {
+                here[i].job.arch.key: self._explain_stop(i, here, last) for i in stopped
+            }
             here, last = _best_first(there), epoch
-            waiting, wanted = [a.job for a in here], kept(len(here), self.eta)
-        return found | {a.job.arch.key: _evaluation(a) for a in here}
+            waiting, wanted = [a.job for a in here], count_kept(len(here), self.eta)
+        return evaluations | {a.job.arch.key: _evaluation(a) for a in here}
 
     def _arrivals(
         self, jobs: Sequence[TrainJob], epoch: int
@@ -109,13 +113,13 @@ class Race:
             elif answer.stop_requested:
                 raise KeyboardInterrupt
             else:
-                yield job, _arrived(job, epoch, answer)
+                yield job, _note_arrival(job, epoch, answer)
 
-    def _stopped(self, i: int, rung: Sequence[Arrived], epoch: int) -> Evaluation:
+    def _explain_stop(self, i: int, rung: Sequence[Arrived], epoch: int) -> Evaluation:
         """The i-th best of a rung, which did not go on, and why."""
         own, n = rung[i], len(rung)
         better = dominators(i, [a.top1 for a in rung], [a.macs for a in rung])
-        why = f"not dominated, but only {kept(n, self.eta)} of {n} had a place"
+        why = f"not dominated, but only {count_kept(n, self.eta)} of {n} had a place"
         if better:
             by = rung[better[0]]  # the best of them
             why = f"dominated by {by.job.arch.key} ({_figures(by)})"
@@ -130,7 +134,7 @@ class Race:
 
 
 def _best_first(rung: Sequence[Arrived]) -> list[Arrived]:
-    order = ranked([a.top1 for a in rung], [a.macs for a in rung])
+    order = rank([a.top1 for a in rung], [a.macs for a in rung])
     return [rung[i] for i in order]
 
 
@@ -154,7 +158,7 @@ def _networks(n: int) -> str:
     return f"{n} network{'s' * (n != 1)}"
 
 
-def _arrived(job: TrainJob, epoch: int, finished: TrainResult) -> Arrived | str:
+def _note_arrival(job: TrainJob, epoch: int, finished: TrainResult) -> Arrived | str:
     """A training at a rung, or why it cannot be compared there."""
     rows = finished.history[:epoch]
     top1 = rows[-1].val_top1
