@@ -70,9 +70,8 @@ class Race:
         evaluations = self._once(jobs)
         stopped = [job for job in jobs if evaluations[job.arch.key].stopped]
         if stopped and all(e.value is None for e in evaluations.values()):
-            evaluations |= self.run(
-                stopped
-            )  # up to where they were stopped they are trained already
+            # up to where they were stopped they are trained already
+            evaluations |= self.run(stopped)
         return evaluations
 
     def _once(self, jobs: Sequence[TrainJob]) -> dict[str, Evaluation]:
