@@ -24,6 +24,20 @@ from smt_nas.devices.resolve import CPU, DeviceRef, parse_device, resolve
 from smt_nas.errors import ConfigError
 from smt_nas.metrics import METRICS, Direction, Metric, metric
 
+Floats = NDArray[np.float64]
+Interval = tuple[Any, Any, Any]
+"""Value, low and high end; floats, or arrays (n,)."""
+FROM_LATENCY = ("latency_ms", "throughput_ips")
+_BYTES: dict[Precision, tuple[int, int]] = {  # a weight's, an activation's
+    "fp32": (4, 4),
+    "tf32": (4, 4),
+    "fp16": (2, 2),
+    "bf16": (2, 2),
+    "amp-fp16": (4, 4),  # what autocast leaves in fp32 decides the peak
+    "amp-bf16": (4, 4),
+}
+
+
 _BATCH = {"throughput_ips": {"gpu": 64, "cpu": 1}}  # by metric and kind; 1 elsewhere
 
 
@@ -129,20 +143,6 @@ def _parse_default(text: str) -> tuple[str | None, int | None, str | None]:
         return parse_device(text)
     except ConfigError as error:
         raise ConfigError(f"--device {text}: {error}") from None
-
-
-Floats = NDArray[np.float64]
-Interval = tuple[Any, Any, Any]
-"""Value, low and high end; floats, or arrays (n,)."""
-FROM_LATENCY = ("latency_ms", "throughput_ips")
-_BYTES: dict[Precision, tuple[int, int]] = {  # a weight's, an activation's
-    "fp32": (4, 4),
-    "tf32": (4, 4),
-    "fp16": (2, 2),
-    "bf16": (2, 2),
-    "amp-fp16": (4, 4),  # what autocast leaves in fp32 decides the peak
-    "amp-bf16": (4, 4),
-}
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class Settings(BaseModel):
         rest = {name: value for name, value in values.items() if name != "training"}
         if values["training"] is None:
             return rest
-        return rest | {"evaluator": {"name": rest["evaluator"], "config": values["training"]}}
+        return rest | {"evaluator": {"name": rest.get("evaluator"), "config": values["training"]}}
 
 
 class _RunFile(BaseModel):

@@ -30,11 +30,12 @@ WORDS = {  # as typed -> key of the sheet, and where it is on this machine
     "RTX 4090": ("rtx4090", None),
     "rtx4090": ("rtx4090", None),
     "NVIDIA H100 80GB HBM3": ("h100_sxm", None),
+    "jetson orin nano": ("orin_nano_8gb", None),
     "mine.yaml": ("mine", None),
 }
 UNKNOWN = {
     "rtx 4091": ("rtx4090", "rtx3090", "rtx5090"),
-    "jetson orin nano": ("orin_agx64",),
+    "jetson orin nx": ("orin_nano_8gb", "orin_agx64"),
     "cuda:x": (),
 }
 

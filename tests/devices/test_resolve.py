@@ -38,9 +38,11 @@ SPELLINGS = {
     "A10G 24GB": "a10g",
     "jetson agx orin 64gb": "orin_agx64",
     "Orin AGX": "orin_agx64",
+    "jetson orin nano": "orin_nano_8gb",
+    "Jetson Orin Nano 8GB": "orin_nano_8gb",
 }
 OTHER_DEVICES = [  # near to one that is known, and not it
-    "jetson orin nano",
+    "jetson orin nano 4gb",
     "jetson orin nx",
     "jetson agx orin 32gb",
     "RTX 4090 Laptop GPU",

@@ -35,6 +35,7 @@ ASKED_FOR = {  # by the names people use
     "h200": "h200_sxm",
     "b200": "b200_sxm",
     "orin": "orin_agx64",
+    "orin-nano": "orin_nano_8gb",
     "epyc": "epyc_zen3_2cpu",
 }
 TENSOR_RATES = {  # dense FP16 FLOPs of one SM a clock
@@ -173,7 +174,7 @@ def test_others_do_not_invent_one():
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("a1000", "a100"), ("rtx4900", "rtx4090"), ("h10", "h100"), ("jetson-orin-nano", "orin")],
+    [("a1000", "a100"), ("rtx4900", "rtx4090"), ("h10", "h100"), ("jetson-orin-nx", "orin")],
 )
 def test_an_unknown_name_gets_the_nearest(name, hint):
     with pytest.raises(UnknownName, match=rf"Did you mean .*{hint}.*, .*, .*\?"):
