@@ -16,6 +16,7 @@ from smt_nas.budgets import (
     Limit,
     describe_macs,
     parse_budget,
+    parse_target,
     resolve_budget,
 )
 from smt_nas.errors import ConfigError, SmtNasError
