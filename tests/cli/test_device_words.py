@@ -35,7 +35,7 @@ WORDS = {  # as typed -> key of the sheet, and where it is on this machine
 }
 UNKNOWN = {
     "rtx 4091": ("rtx4090", "rtx3090", "rtx5090"),
-    "jetson orin nx": ("orin_nano_8gb", "orin_agx64"),
+    "jetson orin nx": ("orin_agx64", "orin_nano_8gb"),
     "cuda:x": (),
 }
 
