@@ -20,13 +20,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def small(tmp_path, monkeypatch):
-    """A folder with a small space, and a machine that is simulated."""
+def here(tmp_path, monkeypatch):
+    """A working directory with a small space."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small.yaml").write_text(to_yaml(SMALL.config.model_dump(mode="json")))
+    return tmp_path
+
+
+@pytest.fixture
+def small(here, monkeypatch):
+    """A folder with a small space, and a machine that is simulated."""
     monkeypatch.setattr(calibrate, "TorchPartTimer", lambda device: FakePartTimer())
     monkeypatch.setitem(calibrate.VISITS, "cpu", 6)
-    return tmp_path
+    return here
 
 
 def invoke(*words):
@@ -92,22 +98,22 @@ def test_a_second_process_is_refused(small, monkeypatch):
 
 
 @pytest.mark.slow
-def test_killed_it_goes_on(small):
-    """A real process, SIGKILL, and the same command again."""
+def test_killed_it_goes_on(here):
+    """A real process, SIGKILL, and the same command again, in this process."""
     command = [sys.executable, ROOT / "cli.py", "calibrate", "--space", "small.yaml"]
     first = subprocess.Popen([*command, "--minutes", "5"], stderr=subprocess.DEVNULL)
-    work = wait_for_lines(small / "profiles", 12)
+    work = wait_for_lines(here / "profiles", 12)
     first.send_signal(signal.SIGKILL)
     first.wait()
     kept = work.read_bytes().splitlines()
-    assert len(kept) >= 12 and not list((small / "profiles").glob("*.csv"))
+    assert len(kept) >= 12 and not list((here / "profiles").glob("*.csv"))
     spent = json.loads(kept[-1] if kept[-1].endswith(b"}") else kept[-2])["t"]
     minutes = str((spent + 0.2) / 60)
-    again = subprocess.run([*command, "--minutes", minutes, "--json"], capture_output=True)
-    assert again.returncode == 0, again.stderr.decode()
+    again = invoke("--minutes", minutes, "--json")
+    assert again.exit_code == 0, again.stderr
     document = json.loads(again.stdout)
     assert document["seconds"] > spent and not document["complete"]
-    assert [p.suffix for p in sorted((small / "profiles").iterdir())] == [".csv", ".json"]
+    assert [p.suffix for p in sorted((here / "profiles").iterdir())] == [".csv", ".json"]
 
 
 def wait_for_lines(folder, n):

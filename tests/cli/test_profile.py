@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import textwrap
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from smt_nas import SearchSpace
 from smt_nas.errors import MeasurementError
 from smt_nas.metrics import METRICS
 from smt_nas.profilers import profile as profiling
+from smt_nas.profilers.latency import sampling
 from smt_nas.profilers.reading import Reading
 from smt_nas.profilers.throughput import Point, Sweep
 from tests.fakes.terminal import invoke, printed
+from tests.fakes.weights import TINY as TINY_SMT
 
 TINY = """
 import torch
@@ -52,12 +55,14 @@ def too_large():
             return self.conv(x)
     return Net()
 """
-QUICK = ("--seconds", "0.2", "--threads", "1")
+QUICK = ("--seconds", "0.1", "--threads", "1")
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A working directory with networks of its own."""
+    """A working directory with networks of its own, which are not warmed up for long."""
+    monkeypatch.setattr(sampling, "Limits", partial(sampling.Limits, warmup_s=0, min_s=0))
+    TINY_SMT.save(tmp_path / "tiny.yaml")
     (tmp_path / "tiny_nets.py").write_text(textwrap.dedent(TINY))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -68,10 +73,10 @@ def complaint(*words):
     return next(line for line in lines if line.startswith("error: "))
 
 
-def test_an_absent_device_is_predicted_and_labelled():
-    text = invoke("profile", "smt_micro", "--gpu", "a100", "--batch", "1,64").stdout
+def test_an_absent_device_is_predicted_and_labelled(here):
+    text = invoke("profile", "tiny.yaml", "--gpu", "a100", "--batch", "1,64").stdout
     assert "not measured" in text and "predicted, " in text and "80 % interval" in text
-    found = json.loads(invoke("profile", "smt_micro", "--gpu", "a100", "--json").stdout)
+    found = json.loads(invoke("profile", "tiny.yaml", "--gpu", "a100", "--json").stdout)
     assert found["schema"] == 2 and found["device"]["where"] is None
     assert found["device"]["key"] == "a100_80_sxm"
     (row,) = found["rows"]
@@ -82,9 +87,9 @@ def test_an_absent_device_is_predicted_and_labelled():
     assert row["figures"]["energy_mj"]["value"] is None
 
 
-def test_predicted_batches_are_a_curve_with_a_knee():
+def test_predicted_batches_are_a_curve_with_a_knee(here):
     found = json.loads(
-        invoke("profile", "smt_micro", "--gpu", "h100", "--batch", "auto", "--json").stdout
+        invoke("profile", "tiny.yaml", "--gpu", "h100", "--batch", "auto", "--json").stdout
     )
     batches = [row["conditions"]["batch"] for row in found["rows"]]
     speeds = [row["figures"]["throughput_ips"]["value"] for row in found["rows"]]
@@ -123,7 +128,7 @@ def test_several_networks_are_compared_interleaved(here):
     assert {c["word"] for c in found["comparisons"]} <= {"FASTER", "SLOWER", "SAME", "UNCLEAR"}
     starts = {row["measurement"]["started"] for row in found["rows"]}
     assert len(starts) == 1  # one run
-    text = invoke(*words).stdout
+    text = invoke(*words[:3], *QUICK).stdout
     assert "verdict" in text and "1.00x" in text
 
 
@@ -170,15 +175,15 @@ def test_what_cannot_be_compared_is_one_line(tmp_path, content, rule):
 
 
 def test_the_page_is_whole_and_offline(here):
-    invoke("profile", "smt_micro", "--gpu", "a100", "--batch", "1,8", "--html", "page.html")
+    invoke("profile", "tiny.yaml", "--gpu", "a100", "--batch", "1,8", "--html", "page.html")
     text = (here / "page.html").read_text()
-    assert "Roofline of smt_micro" in text and "Batch curve" in text and "Plotly.newPlot" in text
+    assert "Roofline of tiny" in text and "Batch curve" in text and "Plotly.newPlot" in text
     assert "<script src=" not in text and "</html>" in text
 
 
 @pytest.mark.parametrize("by", ["stage", "block", "op"])
-def test_the_breakdown_adds_up(by):
-    words = ("profile", "smt_micro", "--gpu", "a100", "--batch", "64", "--by", by, "--json")
+def test_the_breakdown_adds_up(here, by):
+    words = ("profile", "tiny.yaml", "--gpu", "a100", "--batch", "64", "--by", by, "--json")
     found = json.loads(invoke(*words).stdout)
     (b,) = found["breakdowns"]
     assert sum(p["ms"] for p in b["pieces"]) == pytest.approx(
@@ -189,7 +194,7 @@ def test_the_breakdown_adds_up(by):
 
 
 def test_operators_measured_here_are_most_of_the_latency(here):
-    words = ("profile", "smt_micro", "--image-size", "64", *QUICK, "--by", "op", "--json")
+    words = ("profile", "tiny.yaml", *QUICK, "--by", "op", "--json")
     found = json.loads(invoke(*words).stdout)
     (b,) = found["breakdowns"]
     assert b["provenance"] == "measured"
@@ -201,24 +206,24 @@ def test_operators_measured_here_are_most_of_the_latency(here):
 @pytest.mark.parametrize(
     ("words", "rule"),
     [
-        (("smt_micro", "--gpu", "a1000"), "Did you mean a100_80_sxm, "),
-        (("smt_micro", "--batch", "0"), "--batch"),
-        (("smt_micro", "--batch", "x"), "--batch"),
-        (("smt_micro", "--image-size", "7"), "pixels"),
+        (("tiny.yaml", "--gpu", "a1000"), "Did you mean a100_80_sxm, "),
+        (("tiny.yaml", "--batch", "0"), "--batch"),
+        (("tiny.yaml", "--batch", "x"), "--batch"),
+        (("tiny.yaml", "--image-size", "7"), "pixels"),
         (("smt_x",), "No preset named 'smt_x'"),
-        (("smt_micro", "smt_micro"), "must be named once"),
-        (("smt_micro", "--precision", "fp23"), "precision"),
-        (("smt_micro", "--mode", "fast"), "mode"),
-        (("smt_micro", "--threads", "0"), "--threads"),
-        (("smt_micro", "--threads", "99999"), "--threads"),
-        (("smt_micro", "--seconds", "0"), "--seconds"),
-        (("smt_micro", "--seconds", "nan"), "--seconds"),
-        (("smt_micro", "--html", "/nowhere/page.html"), "--html"),
-        (("smt_micro", "--csv", "."), "--csv"),
-        (("smt_micro", "--precision", "tf32"), "TF32"),
-        (("smt_micro", "--mode", "graph"), "graph"),
-        (("smt_micro", "--gpu", "v100", "--precision", "bf16"), "bf16"),
-        (("smt_micro", "--gpu", "a100", "--train"), "training"),
+        (("tiny.yaml", "tiny.yaml"), "must be named once"),
+        (("tiny.yaml", "--precision", "fp23"), "precision"),
+        (("tiny.yaml", "--mode", "fast"), "mode"),
+        (("tiny.yaml", "--threads", "0"), "--threads"),
+        (("tiny.yaml", "--threads", "99999"), "--threads"),
+        (("tiny.yaml", "--seconds", "0"), "--seconds"),
+        (("tiny.yaml", "--seconds", "nan"), "--seconds"),
+        (("tiny.yaml", "--html", "/nowhere/page.html"), "--html"),
+        (("tiny.yaml", "--csv", "."), "--csv"),
+        (("tiny.yaml", "--precision", "tf32"), "TF32"),
+        (("tiny.yaml", "--mode", "graph"), "graph"),
+        (("tiny.yaml", "--gpu", "v100", "--precision", "bf16"), "bf16"),
+        (("tiny.yaml", "--gpu", "a100", "--train"), "training"),
         (("tiny_nets:breaks",), "no weights"),
         (("tiny_nets:no_module",), "nn.Module"),
         (("tiny_nets:absent",), "tiny_nets:absent"),

@@ -53,7 +53,7 @@ class Alive(TorchDispatchMode):
 
 def measured(arch, size=None):
     """Peak elements of one eager inference forward on the CPU, and those left after it."""
-    model = build(arch).eval()
+    model = build(arch, device="meta").to_empty(device="cpu").eval()  # its numbers do not count
     height, width = size or (arch.image_size, arch.image_size)
     image = torch.zeros(1, arch.in_channels, height, width)
     with torch.no_grad(), Alive([*model.parameters(), *model.buffers()]) as alive:
@@ -72,13 +72,14 @@ def test_presets(name):
     assert predicted(PRESETS[name]) == measured(PRESETS[name])
 
 
-@pytest.mark.parametrize(("name", "n"), [("smt", 16), ("smt_micro", 40)])
-def test_members_of_the_spaces(name, n):
+@pytest.mark.parametrize(("name", "n_run"), [("smt", 4), ("smt_micro", 20)])
+def test_members_of_the_spaces(name, n_run):
     space = SearchSpace.load(name)
-    genes = space.sample(np.random.default_rng(7), n)
+    genes = space.sample(np.random.default_rng(7), 40)
     peaks = costs.estimate(space, genes).peak_activation_mb * 1e6 / costs.BYTES_FP32
-    for arch, peak in zip(space.decode(genes), peaks, strict=True):
-        assert round(float(peak)) == predicted(arch) == measured(arch)
+    for i, (arch, peak) in enumerate(zip(space.decode(genes), peaks, strict=True)):
+        assert round(float(peak)) == predicted(arch)
+        assert i >= n_run or predicted(arch) == measured(arch)
 
 
 STAGES = st.builds(
