@@ -184,11 +184,14 @@ class TestJoint(BatchContract):
     module, part = "smt_nas.evaluators.predictors.features", "of_archs"
 
 
+CHANGES = ("images=40", "batch_size=20", "validation=0.1")
+
+
 class TestShortTrain(EntryContract):
     """One epoch is one rung: nothing is stopped, so that figures do not depend on the others."""
 
     entry = "short-train"
-    options: ClassVar = {"data": "digits", "epochs": 1, "changes": ("images=120", "batch_size=40")}
+    options: ClassVar = {"data": "digits", "epochs": 1, "changes": CHANGES}
     provenance = "trained"
 
     def make(self, archs):

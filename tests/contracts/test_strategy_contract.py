@@ -6,7 +6,7 @@ import pytest
 from smt_nas.search.problem import Problem
 from smt_nas.search.strategies import STRATEGIES, History, make_strategy
 from smt_nas.space import SearchSpace
-from tests.fakes import devices
+from tests.fakes import devices, screening
 
 N = 24
 
@@ -29,6 +29,11 @@ class StrategyContract:
     """Subclass it and name the entry of STRATEGIES."""
 
     entry = None
+
+    @pytest.fixture(autouse=True)
+    def short(self, monkeypatch):
+        """What is promised holds however long candidates evolve."""
+        screening.shorten(monkeypatch)
 
     @pytest.fixture(params=["score, macs, params", "macs, params", "score, latency, params"])
     def problem(self, request, monkeypatch):

@@ -16,15 +16,17 @@ from smt_nas.report.search.front import as_document
 from smt_nas.search import Settings, create_search, resume_search
 from smt_nas.space.baselines import baselines
 from tests.fakes.benches import rows, written
+from tests.fakes.screening import short_screening  # noqa: F401
 from tests.fakes.terminal import invoke
 
+pytestmark = pytest.mark.usefixtures("short_screening")
 SETTINGS = {
     "space": "smt_micro",
     "budgets": ("10MMACs",),
     "objectives": ("score", "macs", "params"),
     "verify": False,
 }
-N = 40  # more than a round
+N = 34  # more than a round
 
 
 class Stop(BaseException):
@@ -61,6 +63,29 @@ def go_on(path, function=widths, version="2", fail_at=None, **more):
     return resume_search(path, evaluator=own, accept_changed_evaluator=True, **more).run()
 
 
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A run by the first evaluator; tests change copies of it."""
+    path = tmp_path_factory.mktemp("ran") / "run"
+    run(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def changed(ran, tmp_path_factory):
+    """The same by the second."""
+    path = tmp_path_factory.mktemp("changed") / "run"
+    shutil.copytree(ran, path)
+    go_on(path)
+    return path
+
+
+@pytest.fixture
+def copy(ran, tmp_path):
+    """A copy of `ran`, to be changed."""
+    return shutil.copytree(ran, tmp_path / "run")
+
+
 def front(path):
     with (path / "front.csv").open(newline="") as file:
         return list(csv.DictReader(file))
@@ -76,41 +101,38 @@ def test_it_is_refused_in_one_line_with_the_way_out(tmp_path):
     assert len(resume_search(tmp_path / "run", read_only=True).outcome().trials) == 4
 
 
-def test_accepted_all_is_as_if_the_new_one_had_been_asked_of_the_same_networks(tmp_path):
-    before = run(tmp_path / "run")
-    after = go_on(tmp_path / "run")
+def test_accepted_all_is_as_if_the_new_one_had_been_asked_of_the_same_networks(copy):
+    before = resume_search(copy, read_only=True).outcome()
+    after = go_on(copy)
     assert after.finished and [t.key for t in after.trials] == [t.key for t in before.trials]
     archs = after.problem.space.decode([t.genes for t in after.trials])
     assert [t.evaluation.value for t in after.trials] == [widths(a)["score"] for a in archs]
     assert all(r.evaluation.components["first"] == r.arch.stages[0].dim for r in after.front)
     assert all("score" in b.values and b.values["score"] < 0 for b in after.baselines)
-    again = resume_search(tmp_path / "run", evaluator=evaluator(widths, "2"))  # no complaint
+    again = resume_search(copy, evaluator=evaluator(widths, "2"))  # no complaint
     assert as_document(again.outcome()) == as_document(after)
 
 
 def test_more_networks_are_proposed_by_the_new_one_alone(tmp_path):
     run(tmp_path / "run", n=32)
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
-    go_on(tmp_path / "run", n=64)
+    go_on(tmp_path / "run", n=40)
     go_on(tmp_path / "copy")  # in two steps
-    resume_search(tmp_path / "copy", n=64, evaluator=evaluator(widths, "2")).run()
+    resume_search(tmp_path / "copy", n=40, evaluator=evaluator(widths, "2")).run()
     assert front(tmp_path / "run") == front(tmp_path / "copy")
     resumed = resume_search(tmp_path / "run", read_only=True).outcome()
-    assert len(resumed.trials) == 64 and len({t.key for t in resumed.trials}) == 64
+    assert len(resumed.trials) == 40 and len({t.key for t in resumed.trials}) == 40
 
 
-@pytest.mark.parametrize("fail_at", [1, 7, 36])
-def test_killed_amid_it_goes_on_to_the_same(tmp_path, fail_at):
-    run(tmp_path / "run")
-    shutil.copytree(tmp_path / "run", tmp_path / "whole")
-    go_on(tmp_path / "whole")
+@pytest.mark.parametrize("fail_at", [1, 7, 33])
+def test_killed_amid_it_goes_on_to_the_same(copy, changed, fail_at):
     with pytest.raises(Stop):
-        go_on(tmp_path / "run", fail_at=fail_at)
-    halfway = resume_search(tmp_path / "run", read_only=True).outcome()
+        go_on(copy, fail_at=fail_at)
+    halfway = resume_search(copy, read_only=True).outcome()
     assert not halfway.finished and len(halfway.trials) == fail_at - 1
     own = evaluator(widths, "2")
-    outcome = resume_search(tmp_path / "run", evaluator=own).run()  # accepted already
-    assert outcome.finished and front(tmp_path / "run") == front(tmp_path / "whole")
+    outcome = resume_search(copy, evaluator=own).run()  # accepted already
+    assert outcome.finished and front(copy) == front(changed)
 
 
 def test_killed_before_run_yaml_names_the_new_study(tmp_path, monkeypatch):
@@ -129,11 +151,11 @@ def test_killed_before_run_yaml_names_the_new_study(tmp_path, monkeypatch):
     assert go_on(tmp_path / "run").finished
 
 
-def test_changed_again_amid_a_change_every_network_is_evaluated_by_the_last(tmp_path):
-    before = run(tmp_path / "run")
+def test_changed_again_amid_a_change_every_network_is_evaluated_by_the_last(copy):
+    before = resume_search(copy, read_only=True).outcome()
     with pytest.raises(Stop):
-        go_on(tmp_path / "run", fail_at=7)
-    after = go_on(tmp_path / "run", depths, "3")
+        go_on(copy, fail_at=7)
+    after = go_on(copy, depths, "3")
     assert [t.key for t in after.trials] == [t.key for t in before.trials]
     assert [t.evaluation.value for t in after.trials] == [t.evaluation.value for t in before.trials]
 
@@ -150,7 +172,7 @@ def test_the_study_of_optuna_that_counts_holds_the_new_figures_alone(tmp_path):
 def test_what_was_verified_stays_so(tmp_path):
     settings = {**SETTINGS, "verify": True, "device": "a100"}
     own = evaluator(depths, "1")
-    create_search(Settings(**settings, n=3), tmp_path / "run", evaluator=own).run()
+    create_search(Settings(**settings, n=1), tmp_path / "run", evaluator=own).run()
     search = resume_search(
         tmp_path / "run", evaluator=evaluator(widths, "2"), accept_changed_evaluator=True
     )

@@ -9,8 +9,10 @@ from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.report.search.front import front_notes
 from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.search import Settings, create_search, resume_search
+from tests.fakes.screening import short_screening  # noqa: F401
 
-N = 40
+pytestmark = pytest.mark.usefixtures("short_screening")
+N = 34  # more than a round
 
 
 def settings(**more):

@@ -11,7 +11,12 @@ import pytest
 
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.search import Settings, create_search, resume_search
+from tests.fakes.screening import short_screening  # noqa: F401
+from tests.fakes.terminal import invoke
 from tests.fakes.waiting import WATCHDOG_S, wait_until
+
+pytestmark = pytest.mark.usefixtures("short_screening")
+
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SETTINGS = {
@@ -119,9 +124,7 @@ def alive(pattern):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks into /proc")
 def test_sigkill_leaves_no_worker_and_resume_gives_the_same(tmp_path):
-    reference = command("search", *SMALL, "--n", 9, "--workers", 1, "--out", tmp_path / "one")
-    reference.communicate(timeout=WATCHDOG_S)
-    assert reference.returncode == 0
+    invoke("search", *SMALL, "--n", 9, "--workers", 1, "--out", tmp_path / "one")
     mark = str(tmp_path).encode()
     killed = tmp_path / "killed"
     words = ["search", *SMALL, "--n", 9, "--workers", 2, "--out", killed]
@@ -132,9 +135,7 @@ def test_sigkill_leaves_no_worker_and_resume_gives_the_same(tmp_path):
         child.communicate()
         wait_until(lambda: not alive(mark))
         words = ["resume", killed, "--workers", 2]
-    done = command(*words, mark=tmp_path)
-    done.communicate(timeout=WATCHDOG_S)
-    assert done.returncode == 0
+    invoke("resume", killed, "--workers", 1)
     assert front(killed) == front(tmp_path / "one")
 
 
@@ -166,8 +167,7 @@ def test_signals_leave_a_run_that_goes_on(tmp_path, sent, code):
         assert "Front of" in out
         assert f"Next: smt-nas resume {path}" in out
         assert len(front(path)) > 4
-    shown = command("front", path)
-    assert "not finished" in shown.communicate(timeout=WATCHDOG_S)[0]
+    assert "not finished" in invoke("front", path).stdout
     before = stored(path)
-    resumed = command("resume", path, "--n", before + 1, "--json")
-    assert f'"trials": {before + 1}' in resumed.communicate(timeout=WATCHDOG_S)[0]
+    resumed = invoke("resume", path, "--n", before + 1, "--workers", 1, "--json")
+    assert f'"trials": {before + 1}' in resumed.stdout

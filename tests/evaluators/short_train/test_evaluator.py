@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,7 +32,8 @@ ROOT = Path(__file__).resolve().parents[3]
 SPACE = SearchSpace.load("smt_micro")
 POOL = SPACE.sample(np.random.default_rng(3), 200)
 CHEAP = SPACE.decode(POOL[np.argsort(costs.estimate(SPACE, POOL).macs)[[0, 1, 3, 5]]])
-TINY = ShortTraining(data="digits", epochs=3, changes=("images=150", "batch_size=50"))
+CHANGES = ("images=90", "batch_size=30", "validation=0.1")
+TINY = ShortTraining(data="digits", epochs=3, changes=CHANGES)
 UPDATES = 3  # an epoch
 
 
@@ -49,17 +51,47 @@ def found(trainings):
     return ShortTrainEvaluator(TINY, trainings, 1).evaluate(CHEAP)
 
 
-@pytest.fixture
-def updates(monkeypatch):
-    """The numbers of the updates that are made."""
+def record_updates(patch):
+    """The numbers of the updates that are made from now on."""
     made, true = [], Learner.update
 
     def update(self, number, batches):
         made.append(number)
         return true(self, number, batches)
 
-    monkeypatch.setattr(Learner, "update", update)
+    patch.setattr(Learner, "update", update)
     return made
+
+
+@pytest.fixture
+def updates(monkeypatch):
+    return record_updates(monkeypatch)
+
+
+class Killer(NullProgress):
+    """Dies as the second rung begins."""
+
+    def say(self, text):
+        if "to epoch 3" in text:
+            raise Died
+
+
+@pytest.fixture(scope="module")
+def one_rung(tmp_path_factory):
+    """What a leader leaves that was killed between the rungs; tests go on in copies."""
+    folder = tmp_path_factory.mktemp("one_rung") / "trainings"
+    with pytest.MonkeyPatch.context() as patch:
+        made = record_updates(patch)
+        with pytest.raises(Died):
+            ShortTrainEvaluator(TINY, folder, 1, Killer()).evaluate(CHEAP)
+    assert made == [*range(UPDATES)] * 4
+    return folder
+
+
+@pytest.fixture
+def begun(one_rung, tmp_path):
+    """A copy of `one_rung`."""
+    return shutil.copytree(one_rung, tmp_path / "begun")
 
 
 def figures(evaluations):
@@ -105,20 +137,8 @@ def test_workers_do_not_matter(found, tmp_path):
     assert figures(several) == figures(found)
 
 
-class Killer(NullProgress):
-    """Dies as the second rung begins."""
-
-    def say(self, text):
-        if "to epoch 3" in text:
-            raise Died
-
-
-def test_killed_between_rungs_it_trains_only_what_is_missing(found, tmp_path, updates):
-    evaluator = ShortTrainEvaluator(TINY, tmp_path, 1)
-    with pytest.raises(Died):
-        ShortTrainEvaluator(TINY, tmp_path, 1, Killer()).evaluate(CHEAP)
-    assert updates == [*range(UPDATES)] * 4
-    updates.clear()
+def test_killed_between_rungs_it_trains_only_what_is_missing(found, begun, updates):
+    evaluator = ShortTrainEvaluator(TINY, begun, 1)
     assert figures(evaluator.evaluate(CHEAP)) == figures(found)
     assert updates == [*range(UPDATES, 3 * UPDATES)] * 2
 
@@ -126,50 +146,49 @@ def test_killed_between_rungs_it_trains_only_what_is_missing(found, tmp_path, up
 @pytest.mark.parametrize(
     ("death", "at"), [("kill", 2), ("signal", 2), ("signal", 2 * UPDATES)], ids=str
 )
-def test_killed_in_a_training_it_goes_on(found, tmp_path, monkeypatch, death, at):
+def test_killed_in_a_training_it_goes_on(found, begun, monkeypatch, death, at):
     true, made = Learner.update, []
 
     def update(self, number, batches):
         made.append(number)
-        if len(made) == 4 * UPDATES + at:  # in the second rung
+        if len(made) == at:
             if death == "kill":
                 raise Died
             os.kill(os.getpid(), signal.SIGTERM)
         return true(self, number, batches)
 
-    evaluator = ShortTrainEvaluator(TINY, tmp_path, 1)
+    evaluator = ShortTrainEvaluator(TINY, begun, 1)
     with monkeypatch.context() as patch:
         patch.setattr(Learner, "update", update)
         with pytest.raises(Died if death == "kill" else KeyboardInterrupt):
             evaluator.evaluate(CHEAP)
-    assert not (tmp_path / "evaluations.json").exists()
+    assert not (begun / "evaluations.json").exists()
     assert figures(evaluator.evaluate(CHEAP)) == figures(found)
 
 
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory"), "OutOfMemoryError: CUDA out of memory"),
-        (ConfigError("optimizer: is not good"), "optimizer: is not good"),
-    ],
-)
-def test_a_failure_is_recorded_and_spares_the_others(
-    found, tmp_path, monkeypatch, updates, error, reason
-):
+def test_failures_are_recorded_and_spare_the_others(found, begun, monkeypatch, updates):
     true = train_job.start_training
-    broken = next(a for a, e in zip(CHEAP, found, strict=True) if e.value is not None)
+    first, second = (a for a, e in zip(CHEAP, found, strict=True) if e.value is not None)
+    errors = {
+        first.key: torch.OutOfMemoryError("CUDA out of memory"),
+        second.key: ConfigError("optimizer: is not good"),
+    }
 
     def start(asked, how, *others):
-        if asked.name == broken.key and how.until_epoch == 3:
-            raise error
+        if asked.name in errors and how.until_epoch == 3:
+            raise errors[asked.name]
         return true(asked, how, *others)
 
     monkeypatch.setattr(train_job, "start_training", start)
-    evaluator = ShortTrainEvaluator(TINY, tmp_path, 1)
+    evaluator = ShortTrainEvaluator(TINY, begun, 1)
     now = evaluator.evaluate(CHEAP)
-    failed = now[CHEAP.index(broken)]
-    assert (failed.value, failed.failure) == (None, reason)
-    assert sum(e.value is not None for e in now) == 2  # another took its place
+    failed = [now[CHEAP.index(arch)] for arch in (first, second)]
+    assert [e.value for e in failed] == [None, None]
+    assert [e.failure for e in failed] == [
+        "OutOfMemoryError: CUDA out of memory",
+        "optimizer: is not good",
+    ]
+    assert sum(e.value is not None for e in now) == 2  # others took their places
     updates.clear()
     assert evaluator.evaluate(CHEAP) == now and not updates
 
@@ -217,7 +236,7 @@ def test_the_recipe_is_shortened_in_proportion():
 
 def test_evidence():
     assert describe_evidence(ShortTrainEvaluator(TINY).evidence) == (
-        "short-train: val top-1 after 3 epochs on digits (150 images), successive halving by "
+        "short-train: val top-1 after 3 epochs on digits (90 images), successive halving by "
         "accuracy and MACs at epochs 1, 3; trained, but short: the order may change in a full "
         "training. The predictor chooses the first networks (SMT-Bench-mini: "
         "held-out Kendall tau 0.71, 0.60 at equal MACs (#params 0.55, 0.37))."

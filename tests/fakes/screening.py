@@ -1,0 +1,21 @@
+"""Short screening, for tests that hold whatever it finds."""
+
+from functools import partial
+
+import pytest
+
+from smt_nas.search import strategies
+from smt_nas.search.screen import screen
+
+
+def shorten(monkeypatch, generations=4):
+    """Strategies of this process screen for so few generations."""
+    monkeypatch.setattr(strategies, "screen", partial(screen, generations=generations))
+
+
+@pytest.fixture(scope="module")
+def short_screening():
+    """`shorten` for a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        shorten(patch)
+        yield
