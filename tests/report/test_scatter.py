@@ -20,7 +20,7 @@ def test_a_page_holds_every_network_and_its_colours(validation, tmp_path):
     draw_scatter(validation, tmp_path / "plot.html")
     page = (tmp_path / "plot.html").read_text()
     assert "Predicted against trained, made-up" in page and "oracle: tau " in page
-    assert all(arch.key in page for arch in validation.known.archs)
+    assert all(arch.key in page for arch in validation.training_set.archs)
     assert "#params" not in page  # baselines have no panel
 
 
