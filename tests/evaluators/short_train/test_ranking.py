@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smt_nas.evaluators.short_train.ranking import dominators, kept, ranked, rungs
+from smt_nas.evaluators.short_train.ranking import count_kept, dominators, rank, rungs
 
 POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=1, max_size=25)
 
@@ -36,7 +36,7 @@ def test_rungs_grow_by_eta_at_least(epochs, eta):
 
 
 def test_one_always_goes_on():
-    assert [kept(n, 3) for n in (0, 1, 2, 3, 4, 12)] == [0, 1, 1, 1, 2, 4]
+    assert [count_kept(n, 3) for n in (0, 1, 2, 3, 4, 12)] == [0, 1, 1, 1, 2, 4]
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,13 @@ def test_one_always_goes_on():
     ],
 )
 def test_ranked(top1, macs, expected):
-    assert ranked(top1, macs) == expected
+    assert rank(top1, macs) == expected
 
 
 @given(POINTS)
 def test_none_goes_before_one_that_dominates_it(points):
     top1, macs = zip(*points, strict=True)
-    order = ranked(top1, macs)
+    order = rank(top1, macs)
     assert sorted(order) == list(range(len(points)))
     for place, i in enumerate(order):
         assert set(dominators(i, top1, macs)) <= set(order[:place])
@@ -69,6 +69,6 @@ def test_none_goes_before_one_that_dominates_it(points):
 
 def test_a_cut_front_keeps_its_ends_and_an_even_spread():
     macs = [1, 2, 3, 50, 51, 52, 98, 99, 100]
-    order = ranked([m / 100 for m in macs], macs)
+    order = rank([m / 100 for m in macs], macs)
     assert {macs[i] for i in order[:2]} == {1, 100}
     assert macs[order[2]] in (50, 51, 52)
