@@ -24,7 +24,7 @@ from benchmarks.model import cpu_model
 from smt_nas.files import write_atomic
 from smt_nas.runtime.progress import EpochMetrics, NullProgress
 from smt_nas.train.evaluate_weights import EvalRequest, evaluate_weights
-from smt_nas.train.process_group import ProcessGroup, join_process_group
+from smt_nas.train.processes.process_group import ProcessGroup, join_process_group
 from smt_nas.train.run import start_training
 from smt_nas.train.train_config import RunOptions, TrainRequest
 from smt_nas.train.training_state import TrainResult

@@ -56,7 +56,11 @@ def calibrate(
     Example: smt-nas calibrate --device cpu --space smt_micro --minutes 10
     """
     from smt_nas.profilers.calibration.calibrate import calibrate as measure
-    from smt_nas.report.calibrate import calibration_document, calibration_notes, calibration_table
+    from smt_nas.report.profile.calibrate import (
+        calibration_document,
+        calibration_notes,
+        calibration_table,
+    )
     from smt_nas.space import SearchSpace
 
     conditions = _conditions(device, batch, precision, mode, threads)

@@ -205,13 +205,13 @@ class TrainingTalk:
 
     def warn(self, warning: EvalWarning) -> None:
         """One line."""
-        from smt_nas.report.evaluation import warning_line
+        from smt_nas.report.train.evaluation import warning_line
 
         self.say(warning_line(warning))
 
     def epoch(self, metrics: EpochMetrics) -> None:
         """One line."""
-        from smt_nas.report.train import epoch_line
+        from smt_nas.report.train.results import epoch_line
 
         self._hide_evaluation()
         self.say(epoch_line(metrics, self._epochs))

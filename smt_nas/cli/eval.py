@@ -78,7 +78,7 @@ def evaluate(
     Example: smt-nas eval runs/train-smt_micro-digits
     """
     from smt_nas.train.evaluate_weights import EvalRequest, evaluate_weights
-    from smt_nas.train.process_group import join_process_group
+    from smt_nas.train.processes.process_group import join_process_group
     from smt_nas.yaml import validated
 
     given = context.params  # by name: a dozen in a row would be mixed up one day
@@ -91,7 +91,7 @@ def evaluate(
 
 
 def _show(result: EvalResult, per_class: bool | None, as_json: bool) -> None:
-    from smt_nas.report.evaluation import (
+    from smt_nas.report.train.evaluation import (
         class_table,
         score_document,
         score_notes,

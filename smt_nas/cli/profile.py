@@ -113,8 +113,8 @@ def compare(a: Document, b: Document, as_json: console.AsJson = False) -> None:
 
     Example: smt-nas compare before.json after.json
     """
-    from smt_nas.report.compare import match_pairs, pairs_document, pairs_notes, pairs_table
-    from smt_nas.report.document import read
+    from smt_nas.report.profile.compare import match_pairs, pairs_document, pairs_notes, pairs_table
+    from smt_nas.report.profile.document import read
 
     saved = read(a), read(b)
     pairs = match_pairs(*saved)
@@ -205,9 +205,9 @@ class _Output:
 
     def show(self, by: By | None, as_json: bool, details: bool) -> None:
         """Tables, or one JSON document."""
-        from smt_nas.report.costs import count_network
-        from smt_nas.report.document import document
-        from smt_nas.report.profile import tables
+        from smt_nas.report.profile.costs import count_network
+        from smt_nas.report.profile.document import document
+        from smt_nas.report.profile.tables import tables
 
         part = by.value if by else "stage"
         counts = [count_network(n, "block" if by == By.block else "stage") for n in self._networks]
@@ -233,8 +233,8 @@ class _Output:
     def write(self, csv: Path | None, html: Path | None) -> None:
         """The files a user wants."""
         from smt_nas.files import write_atomic
-        from smt_nas.report.document import as_csv
-        from smt_nas.report.html import page
+        from smt_nas.report.profile.document import as_csv
+        from smt_nas.report.profile.html import page
 
         if csv is not None:
             write_atomic(csv, as_csv(self._profile))

@@ -18,7 +18,7 @@ def _list(context: typer.Context, as_json: console.AsJson = False) -> None:
     """List the shipped training recipes."""
     if context.invoked_subcommand is not None:
         return
-    from smt_nas.report.recipes import recipes_document, recipes_table
+    from smt_nas.report.train.recipes import recipes_document, recipes_table
     from smt_nas.train.recipe import load_recipe, recipe_names
 
     shipped = {name: load_recipe(name) for name in recipe_names()}

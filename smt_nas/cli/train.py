@@ -206,7 +206,7 @@ class _Arguments:
 
 def _train_one(arguments: _Arguments, out: Path | None, dry: bool, as_json: bool) -> None:
     from smt_nas.train.dry_run import dry_run
-    from smt_nas.train.process_group import join_process_group
+    from smt_nas.train.processes.process_group import join_process_group
     from smt_nas.train.run import resume_training, start_training
 
     options, resumes_folder = arguments.to_options(), arguments.resumes_folder()
@@ -227,7 +227,7 @@ def _train_one(arguments: _Arguments, out: Path | None, dry: bool, as_json: bool
 
 
 def _show_plan(plan: Plan, as_json: bool) -> None:
-    from smt_nas.report.plan import plan_document, plan_notes, plan_view
+    from smt_nas.report.train.dry_run import plan_document, plan_notes, plan_view
 
     if as_json:
         console.show_json(plan_document(plan))
@@ -237,7 +237,7 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
 
 
 def _show_result(result: TrainResult, as_json: bool) -> None:
-    from smt_nas.report.train import result_document, result_notes, result_table
+    from smt_nas.report.train.results import result_document, result_notes, result_table
 
     if as_json:
         console.show_json(result_document(result))
@@ -251,9 +251,9 @@ def _show_result(result: TrainResult, as_json: bool) -> None:
 def _train_front(
     arguments: _Arguments, top: int, seeds: int, out: Path | None, as_json: bool
 ) -> None:
-    from smt_nas.report.train import comparison_document, comparison_notes, comparison_table
+    from smt_nas.report.train.results import comparison_document, comparison_notes, comparison_table
     from smt_nas.train.front_training import train_front
-    from smt_nas.train.process_group import join_process_group
+    from smt_nas.train.processes.process_group import join_process_group
 
     options = arguments.to_options()
     with join_process_group(options.device) as group, console.training(group.is_main) as talk:

@@ -88,7 +88,7 @@ def _prune_width(table: CostTable, stage: int, width: int) -> list[_Kept]:
     rows = _enumerate_stage(table.index.space, stage, width)
     sums = table.body(rows, stage)
     if stage == 0:
-        sums = add_up((table.embed(rows, stage), sums)).add_held(table.held(rows, stage))
+        sums = add_up((table.embed(rows, stage), sums)).add_alive(table.count_alive(rows, stage))
     kept = []
     for metric, sign in _CASES:
         pairs = _stack_pairs(sums, metric)
@@ -155,10 +155,10 @@ def _extend_chains(
     joined = []
     for before, chain in enumerate(best):
         widths = _choose_widths(table.index.space, stage, before, width)
-        held = table.held(widths, stage)
+        alive = table.count_alive(widths, stage)
         pairs = own.pairs.copy()
-        pairs[:, 1] += int(held[0]) * (metric == "peak_memory_mb")
-        embed = _stack_pairs(table.embed(widths, stage).add_held(held), metric)
+        pairs[:, 1] += int(alive[0]) * (metric == "peak_memory_mb")
+        embed = _stack_pairs(table.embed(widths, stage).add_alive(alive), metric)
         both = _join_pairs(_join_pairs(chain.pairs, embed)[:, None], pairs).reshape(-1, 2)
         i, j = np.divmod(_select_unbeaten(both, sign), len(pairs))
         joined.append(_Kept(both[i * len(pairs) + j], chain.rows[i] + own.rows[j]))

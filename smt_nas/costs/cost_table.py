@@ -33,9 +33,9 @@ class Sums:
         """One of `ADDED_UP`, (n,)."""
         return np.asarray(self.added[ADDED_UP.index(name)])
 
-    def add_held(self, held: Ints | int) -> Sums:
+    def add_alive(self, alive: Ints | int) -> Sums:
         """The same while (n,) other elements stay alive."""
-        return Sums(self.added, self.peak + held)
+        return Sums(self.added, self.peak + alive)
 
 
 def add_up(sums: Sequence[Sums]) -> Sums:
@@ -73,24 +73,24 @@ class CostTable:
     def network(self, genes: Genes) -> Sums:
         """Costs of whole networks, from canonical genes (n, G)."""
         stages = [
-            self._sums(genes, stage, (*EMBED, *BODY)).add_held(self.held(genes, stage))
+            self._sums(genes, stage, (*EMBED, *BODY)).add_alive(self.count_alive(genes, stage))
             for stage in range(4)
         ]
         return add_up((*stages, self.head(genes)))
 
     def body(self, genes: Genes, stage: int) -> Sums:
-        """Costs of a stage's blocks and norm; the peak is without what `held` says."""
+        """Costs of a stage's blocks and norm; the peak is without what `count_alive` says."""
         return self._sums(genes, stage, BODY)
 
     def embed(self, genes: Genes, stage: int) -> Sums:
-        """Costs of the stem or of a downsampling; the peak is without what `held` says."""
+        """Costs of the stem or of a downsampling; the peak is without what `count_alive` says."""
         return self._sums(genes, stage, EMBED)
 
     def head(self, genes: Genes) -> Sums:
         """Costs of the head, the image being alive."""
-        return self._sums(genes, 3, ("head",)).add_held(self.image)
+        return self._sums(genes, 3, ("head",)).add_alive(self.image)
 
-    def held(self, genes: Genes, stage: int) -> Ints:
+    def count_alive(self, genes: Genes, stage: int) -> Ints:
         """Elements alive all through a stage, (n,): the image and, later, the map before."""
         if stage == 0:
             return np.full(len(genes), self.image)

@@ -120,14 +120,14 @@ def _list_parts(
     parts = decompose(arch, image_size)
     image = input_elements(parts.stages[0].embed)
     for i, stage in enumerate(parts.stages):
-        held = image + (input_elements(stage.embed) if i else 0)
+        alive = image + (input_elements(stage.embed) if i else 0)
         kind = "downsample" if i else "stem"
-        yield f"stages.{i}.embed", kind, _add_held(complexity(stage.embed), held)
+        yield f"stages.{i}.embed", kind, _add_alive(complexity(stage.embed), alive)
         for j, (mixer, ffn) in enumerate(stage.blocks):
             block = _add_up((complexity(mixer), complexity(ffn)))
-            yield f"stages.{i}.blocks.{j}", mixer.kind, _add_held(block, held)
-        yield f"stages.{i}.norm", "norm", _add_held(complexity(stage.norm), held)
-    yield "head", "head", _add_held(complexity(parts.head), image)
+            yield f"stages.{i}.blocks.{j}", mixer.kind, _add_alive(block, alive)
+        yield f"stages.{i}.norm", "norm", _add_alive(complexity(stage.norm), alive)
+    yield "head", "head", _add_alive(complexity(parts.head), image)
 
 
 def _add_up(parts: Iterable[Complexity]) -> Complexity:
@@ -136,9 +136,9 @@ def _add_up(parts: Iterable[Complexity]) -> Complexity:
     return Complexity(sum(params), sum(macs), sum(attention), sum(activations), max(peaks))
 
 
-def _add_held(part: Complexity, held: int) -> Complexity:
+def _add_alive(part: Complexity, alive: int) -> Complexity:
     """The same while other elements stay alive."""
-    return part._replace(peak=part.peak + held)
+    return part._replace(peak=part.peak + alive)
 
 
 def _name_costs(name: str, kind: str, part: Complexity) -> PartCosts:

@@ -32,7 +32,7 @@ from smt_nas.space import SearchSpace
 from smt_nas.train.data.examples import Source
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.evaluate_weights import EvalRequest, evaluate_weights
-from smt_nas.train.process_group import ProcessGroup, join_process_group
+from smt_nas.train.processes.process_group import ProcessGroup, join_process_group
 from smt_nas.train.recipe import load_recipe
 from smt_nas.train.train_config import RunOptions, TrainRequest
 from smt_nas.train.train_job import TrainJob, reader_count, single_process, train_job

@@ -111,8 +111,8 @@ def _beside_params(agreement: BenchAgreement) -> str:
 
 def _agreement(a: RankAgreement) -> str:
     """`held-out Kendall tau 0.74, 0.48 at equal MACs`."""
-    held = "held-out " if a.held_out else ""
-    return f"{held}Kendall tau {_two(a.tau)}, {_two(a.in_band)} at equal MACs"
+    prefix = "held-out " if a.held_out else ""
+    return f"{prefix}Kendall tau {_two(a.tau)}, {_two(a.in_band)} at equal MACs"
 
 
 def _two(value: float | None) -> str:

@@ -47,8 +47,8 @@ def draw_scatter(validation: Validation, path: Path) -> None:
 def _make_title(row: EvaluatorScore) -> str:
     tau, band = row.agreement.kendall.value, row.agreement.in_band.value
     words = [f"{t:.2f}" if t is not None else "-" for t in (tau, band)]
-    held = ", held out" if row.held_out else ""
-    return f"{row.name}{held}: tau {words[0]}, at equal MACs {words[1]}"
+    suffix = ", held out" if row.held_out else ""
+    return f"{row.name}{suffix}: tau {words[0]}, at equal MACs {words[1]}"
 
 
 def _draw_page(validation: Validation, rows: Sequence[EvaluatorScore]) -> str:

@@ -15,7 +15,7 @@ from smt_nas.train.data.examples import Source
 from smt_nas.train.data.sampler import BatchSampler
 from smt_nas.train.data.sources import load_source, make_splits
 from smt_nas.train.learner import check_optimizer, create_scheduler
-from smt_nas.train.process_group import ProcessGroup
+from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.recipe import Recipe
 from smt_nas.train.train_config import RunOptions, TrainConfig, TrainRequest
 

@@ -25,7 +25,7 @@ from smt_nas.train.data.split_choice import EvalImages, SplitChoice, SplitName, 
 from smt_nas.train.data.transforms import create_evaluation_transform
 from smt_nas.train.evaluation import Score, Tta, evaluate
 from smt_nas.train.learner import Batch
-from smt_nas.train.process_group import ProcessGroup
+from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.recipe import EvalTransform, Precision
 from smt_nas.train.weights.card import Card
 from smt_nas.train.weights.weights import (

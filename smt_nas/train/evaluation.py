@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from smt_nas.errors import TrainingError
 from smt_nas.runtime.progress import EvalWarning, TrainingListener
 from smt_nas.train.learner import Batch, autocast
-from smt_nas.train.process_group import ProcessGroup
+from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.recipe import Precision
 
 Floats = NDArray[np.float64]

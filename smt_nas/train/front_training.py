@@ -11,7 +11,7 @@ from smt_nas import costs
 from smt_nas.arch import PRESETS, Architecture, load_arch
 from smt_nas.errors import TrainingError
 from smt_nas.runtime.progress import TrainingListener
-from smt_nas.train.process_group import ProcessGroup
+from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.run import start_training
 from smt_nas.train.train_config import RunOptions, TrainRequest, default_recipe
 from smt_nas.train.training_state import TrainResult

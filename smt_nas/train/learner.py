@@ -21,7 +21,7 @@ from smt_nas.models import SMT
 from smt_nas.runtime.torch_device import DTYPES, refusal
 from smt_nas.runtime.torchvision_ops import import_timm
 from smt_nas.train.distill import DistillLoss
-from smt_nas.train.process_group import ProcessGroup
+from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.recipe import Augment, Recipe
 from smt_nas.train.train_config import RunOptions, TrainConfig
 

@@ -20,16 +20,16 @@ from smt_nas.train.data.examples import Source
 from smt_nas.train.data.reader_processes import explain_reader_failures
 from smt_nas.train.evaluation import Score
 from smt_nas.train.learner import Batch
-from smt_nas.train.process_group import ProcessGroup
-from smt_nas.train.randomness import UPDATE, preserve_generators, seed_all
-from smt_nas.train.session import TrainingInputs, TrainingSession, open_session
-from smt_nas.train.train_config import RunOptions, TrainConfig
-from smt_nas.train.training_context import (
+from smt_nas.train.processes.process_group import ProcessGroup
+from smt_nas.train.processes.randomness import UPDATE, preserve_generators, seed_all
+from smt_nas.train.processes.training_context import (
     Interrupts,
     catch_interrupts,
     explain_out_of_memory,
     use_deterministic_algorithms,
 )
+from smt_nas.train.session import TrainingInputs, TrainingSession, open_session
+from smt_nas.train.train_config import RunOptions, TrainConfig
 from smt_nas.train.training_state import TrainResult
 from smt_nas.train.weights.weights import BEST
 

@@ -11,7 +11,7 @@ from smt_nas.runtime.progress import TrainingListener
 from smt_nas.train.data.examples import Source
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.loop import train_network
-from smt_nas.train.process_group import ProcessGroup
+from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.session import prepare_inputs
 from smt_nas.train.train_config import RunOptions, TrainConfig, TrainRequest
 from smt_nas.train.training_directory import (

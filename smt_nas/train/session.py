@@ -30,8 +30,8 @@ from smt_nas.train.data.transforms import create_evaluation_transform, create_tr
 from smt_nas.train.distill import load_teacher
 from smt_nas.train.evaluation import Score, evaluate
 from smt_nas.train.learner import Batch, Learner, build_learner, check_recipe
-from smt_nas.train.process_group import ProcessGroup
-from smt_nas.train.randomness import WEIGHTS, make_generator
+from smt_nas.train.processes.process_group import ProcessGroup
+from smt_nas.train.processes.randomness import WEIGHTS, make_generator
 from smt_nas.train.train_config import RunOptions, TrainConfig
 from smt_nas.train.training_state import TrainingState
 from smt_nas.train.weights.card import Card, HeldOutSplit

@@ -15,7 +15,7 @@ from smt_nas.errors import SmtNasError, StoreError, one_line
 from smt_nas.runtime.host import available_cores
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.runtime.torch_settings import apply_torch_settings
-from smt_nas.train.process_group import ProcessGroup, join_process_group
+from smt_nas.train.processes.process_group import ProcessGroup, join_process_group
 from smt_nas.train.run import start_training
 from smt_nas.train.train_config import RunOptions, TrainRequest
 from smt_nas.train.training_state import TrainResult

@@ -14,7 +14,7 @@ from smt_nas.files import folders
 from smt_nas.profilers import profile
 from smt_nas.profilers.calibration import calibrate
 from smt_nas.search import objectives
-from smt_nas.train import process_group
+from smt_nas.train.processes import process_group
 from tests.fakes.devices import FakeDevice
 from tests.fakes.nvml import FakeNvml, GpuState
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from smt_nas.models import build, to_official
-from smt_nas.report.evaluation import class_table, score_table
+from smt_nas.report.train.evaluation import class_table, score_table
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.evaluate_weights import EvalRequest, evaluate_weights

@@ -15,7 +15,7 @@ from smt_nas.arch import PRESETS
 from smt_nas.cli import console
 from smt_nas.cli.app import app
 from smt_nas.metrics import METRICS
-from smt_nas.report.costs import cost_rows, costs_table
+from smt_nas.report.profile.costs import cost_rows, costs_table
 from smt_nas.report.search.front import front_table
 from smt_nas.search import resume_search
 from tests.fakes.terminal import invoke, printed

@@ -283,7 +283,7 @@ def test_a_gpu_lost_midway_is_a_row_with_its_reason(here, monkeypatch):
 def test_figures_fit_80_columns(here, monkeypatch):
     from smt_nas.profilers.latency.sampling import Limits
     from smt_nas.profilers.network_loader import load_network
-    from smt_nas.report.readings import reading_table
+    from smt_nas.report.profile.readings import reading_table
 
     device, where = profiling.resolve_target("cpu")
     cases = tuple(profiling.Conditions(batch=b, threads=t) for b, t in ((1, 1), (1, None), (8, 1)))

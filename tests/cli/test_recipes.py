@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from smt_nas.report.recipes import recipes_table
+from smt_nas.report.train.recipes import recipes_table
 from smt_nas.train.recipe import load_recipe, recipe_names
 from tests.fakes.terminal import invoke, printed
 

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from smt_nas.cli import console
-from smt_nas.report.plan import marks_of, plan_document, plan_notes, plan_view, sparkline
-from smt_nas.report.train import (
+from smt_nas.report.train.dry_run import marks_of, plan_document, plan_notes, plan_view, sparkline
+from smt_nas.report.train.results import (
     comparison_document,
     comparison_notes,
     comparison_table,

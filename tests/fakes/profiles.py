@@ -14,7 +14,7 @@ from smt_nas.profilers.latency.measurement import Measurement
 from smt_nas.profilers.network_loader import Network
 from smt_nas.profilers.profile import Comparison, Profile, ProfileRow
 from smt_nas.profilers.reading import Reading, latency_as_measured, throughput_of, unknown
-from smt_nas.report.costs import NetworkCounts
+from smt_nas.report.profile.costs import NetworkCounts
 from tests.fakes.part_timer import SHEET
 
 ONE_THREAD = Conditions(threads=1)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from smt_nas.runtime.progress import NullProgress
-from smt_nas.train.process_group import ProcessGroup
+from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.run import resume_training, start_training
 from smt_nas.train.train_config import RunOptions, TrainRequest
 from smt_nas.train.training_state import TrainResult

@@ -12,7 +12,7 @@ from smt_nas.errors import TrainingError
 from smt_nas.models import build
 from smt_nas.runtime.progress import EvalWarning, NullProgress
 from smt_nas.train.evaluation import evaluate, move_batches
-from smt_nas.train.process_group import ProcessGroup
+from smt_nas.train.processes.process_group import ProcessGroup
 from tests.fakes.trainings import ALONE
 from tests.fakes.weights import TINY
 

@@ -35,7 +35,7 @@ from smt_nas.search import Settings, create_search
 from smt_nas.search.run_directory import RunDirectory
 from smt_nas.space import SpaceConfig
 from smt_nas.train.data.sources import load_source
-from smt_nas.train.randomness import make_generator, seed_cpu
+from smt_nas.train.processes.randomness import make_generator, seed_cpu
 from smt_nas.train.weights.weights import read_weights
 
 SPACES = ("smt", "smt_micro")

@@ -21,7 +21,7 @@ from smt_nas.train.data.examples import Examples, IntArray
 from smt_nas.train.data.reader_processes import explain_reader_failures, ignore_signals
 from smt_nas.train.data.sampler import BatchSampler, ImageKey
 from smt_nas.train.data.transforms import Transform
-from smt_nas.train.randomness import IMAGE, seed_cpu
+from smt_nas.train.processes.randomness import IMAGE, seed_cpu
 
 
 class UnreadableImages:

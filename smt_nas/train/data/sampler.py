@@ -10,7 +10,7 @@ import numpy as np
 
 from smt_nas.errors import TrainingError
 from smt_nas.train.data.examples import IntArray
-from smt_nas.train.randomness import ORDER
+from smt_nas.train.processes.randomness import ORDER
 
 ImageKey = tuple[int, int]  # epoch, index: what an image's augmentation depends on, with the seed
 

@@ -24,7 +24,7 @@ from smt_nas.train.data.examples import Examples, IntArray, Source, Subset
 from smt_nas.train.data.folders import load_folder
 from smt_nas.train.data.hub import load_hub
 from smt_nas.train.data.named import NAMED, load_digits, load_named
-from smt_nas.train.randomness import SPLIT
+from smt_nas.train.processes.randomness import SPLIT
 
 _LOADERS: Mapping[str, Callable[[str, str], Source]] = {
     "hf": load_hub,
@@ -119,9 +119,9 @@ def hold_out(labels: IntArray, fraction: float, seed: int) -> tuple[IntArray, In
         n = len(members)
         if n < 2:
             continue
-        held = min(max(int(fraction * n + 0.5), 1), n - 1)
+        n_validation = min(max(int(fraction * n + 0.5), 1), n - 1)
         order = np.random.default_rng([seed, SPLIT, int(label)]).permutation(n)
-        out[members[order[:held]]] = True
+        out[members[order[:n_validation]]] = True
     if not out.any():
         raise TrainingError(
             f"validation: a class needs two images or more, so that one can be held out (got "

@@ -59,8 +59,8 @@ def choose_split(source: Source, wanted: SplitChoice, card: Card | None) -> Eval
         return EvalImages("validation", (source.validation,))
     carved = None if card is None else card.split
     if wanted == "validation" and carved is not None and source.train is not None:
-        held = make_splits(source, carved.fraction, carved.seed).validation
-        return EvalImages("validation", (held,), carved=True)
+        validation = make_splits(source, carved.fraction, carved.seed).validation
+        return EvalImages("validation", (validation,), carved=True)
     if wanted == "train" and source.train is not None:
         if own and carved is not None and source.validation is None:
             kept = make_splits(source, carved.fraction, carved.seed).train

@@ -20,7 +20,7 @@ from smt_nas.train.data.loader import (
 from smt_nas.train.data.sampler import BatchSampler
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.data.transforms import create_evaluation_transform, create_training_transform
-from smt_nas.train.randomness import preserve_generators
+from smt_nas.train.processes.randomness import preserve_generators
 from smt_nas.train.recipe import Augment, EvalTransform, Recipe
 from tests.fakes.images import Patchy, array, folder
 

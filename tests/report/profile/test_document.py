@@ -7,7 +7,7 @@ import pytest
 
 from smt_nas.arch import SMALL_PRESETS
 from smt_nas.errors import ConfigError
-from smt_nas.report.document import as_csv, document, read
+from smt_nas.report.profile.document import as_csv, document, read
 from tests.fakes.profiles import (
     ENVIRONMENT,
     breakdown,

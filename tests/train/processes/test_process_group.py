@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from smt_nas.errors import TrainingError
-from smt_nas.train.process_group import ProcessGroup, choose_device, join_process_group
+from smt_nas.train.processes.process_group import ProcessGroup, choose_device, join_process_group
 
 
 @pytest.fixture

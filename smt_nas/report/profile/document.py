@@ -13,7 +13,7 @@ from smt_nas.errors import ConfigError
 from smt_nas.profilers.breakdown import Breakdown
 from smt_nas.profilers.latency.measurement import Measurement
 from smt_nas.profilers.profile import Profile, ProfileRow
-from smt_nas.report.costs import NetworkCounts
+from smt_nas.report.profile.costs import NetworkCounts
 
 SCHEMA = 2
 MAX_BYTES = 200_000_000

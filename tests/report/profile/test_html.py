@@ -4,7 +4,7 @@ import pytest
 
 from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError
-from smt_nas.report.html import page
+from smt_nas.report.profile.html import page
 from tests.fakes.profiles import ENVIRONMENT, breakdown, failed_row, measured_profile, row
 
 

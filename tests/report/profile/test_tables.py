@@ -3,8 +3,8 @@
 from rich.console import Console
 
 from smt_nas.arch import SMALL_PRESETS
-from smt_nas.report.costs import NetworkCounts, cost_rows
-from smt_nas.report.profile import tables
+from smt_nas.report.profile.costs import NetworkCounts, cost_rows
+from smt_nas.report.profile.tables import tables
 from tests.fakes.profiles import breakdown, counts, measured_profile, row
 
 

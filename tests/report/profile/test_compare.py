@@ -4,14 +4,14 @@ import pytest
 
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError
-from smt_nas.report.compare import (
+from smt_nas.report.profile.compare import (
     comparison_table,
     match_pairs,
     pairs_document,
     pairs_notes,
     pairs_table,
 )
-from smt_nas.report.document import Saved
+from smt_nas.report.profile.document import Saved
 from tests.fakes.profiles import (
     ENVIRONMENT,
     ONE_THREAD,

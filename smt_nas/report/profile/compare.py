@@ -13,9 +13,9 @@ from smt_nas.errors import ConfigError
 from smt_nas.profilers.compare import Verdict, verdict
 from smt_nas.profilers.latency.measurement import Measurement
 from smt_nas.profilers.profile import Profile, ProfileRow
-from smt_nas.report.costs import NetworkCounts
-from smt_nas.report.document import Saved
-from smt_nas.report.readings import DASH, as_ms, as_number, half_width
+from smt_nas.report.profile.costs import NetworkCounts
+from smt_nas.report.profile.document import Saved
+from smt_nas.report.profile.readings import DASH, as_ms, as_number, half_width
 
 
 def comparison_table(

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from smt_nas.train.randomness import make_generator, preserve_generators, seed_all, seed_cpu
+from smt_nas.train.processes.randomness import (
+    make_generator,
+    preserve_generators,
+    seed_all,
+    seed_cpu,
+)
 
 
 def drawn():

@@ -5,7 +5,14 @@ import pytest
 from smt_nas.conditions import Conditions
 from smt_nas.profilers.reading import Reading
 from smt_nas.profilers.throughput import Sweep
-from smt_nas.report.readings import as_ms, as_number, half_width, notes, reading_table, title
+from smt_nas.report.profile.readings import (
+    as_ms,
+    as_number,
+    half_width,
+    notes,
+    reading_table,
+    title,
+)
 from tests.fakes.profiles import (
     failed_row,
     measured_profile,

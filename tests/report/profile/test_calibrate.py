@@ -6,7 +6,11 @@ import pytest
 
 from smt_nas.conditions import Conditions
 from smt_nas.devices.measured_table import Calibration, Evidence, Load
-from smt_nas.report.calibrate import calibration_document, calibration_notes, calibration_table
+from smt_nas.report.profile.calibrate import (
+    calibration_document,
+    calibration_notes,
+    calibration_table,
+)
 from tests.fakes.terminal import cells
 
 

@@ -9,10 +9,10 @@ from rich.text import Text
 
 from smt_nas.profilers.breakdown import Breakdown
 from smt_nas.profilers.profile import Profile
-from smt_nas.report.breakdown import breakdown_notes, breakdown_table
-from smt_nas.report.compare import comparison_table
-from smt_nas.report.costs import NetworkCounts, costs_table, counter_notes, counter_table
-from smt_nas.report.readings import notes, reading_table, title
+from smt_nas.report.profile.breakdown import breakdown_notes, breakdown_table
+from smt_nas.report.profile.compare import comparison_table
+from smt_nas.report.profile.costs import NetworkCounts, costs_table, counter_notes, counter_table
+from smt_nas.report.profile.readings import notes, reading_table, title
 
 
 def tables(

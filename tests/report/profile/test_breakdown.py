@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from smt_nas.report.breakdown import breakdown_notes, breakdown_table
+from smt_nas.report.profile.breakdown import breakdown_notes, breakdown_table
 from tests.fakes.profiles import breakdown
 from tests.fakes.terminal import cells, printed
 

@@ -15,7 +15,7 @@ from smt_nas.metrics import METRICS
 from smt_nas.profilers.breakdown import Breakdown
 from smt_nas.profilers.profile import Profile, ProfileRow
 from smt_nas.profilers.reading import Reading
-from smt_nas.report.readings import notes, title
+from smt_nas.report.profile.readings import notes, title
 from smt_nas.runtime.imports import import_optional
 
 _STYLE = """

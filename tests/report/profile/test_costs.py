@@ -2,7 +2,7 @@
 
 from smt_nas import costs
 from smt_nas.arch import SMALL_PRESETS
-from smt_nas.report.costs import cost_rows, costs_table, counter_notes, counter_table
+from smt_nas.report.profile.costs import cost_rows, costs_table, counter_notes, counter_table
 from tests.fakes.profiles import counts
 from tests.fakes.terminal import cells, printed
 

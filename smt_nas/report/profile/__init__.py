@@ -1,0 +1,1 @@
+"""A profile shown: costs, counters, readings, comparisons, where the time goes."""

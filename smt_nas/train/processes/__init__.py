@@ -1,0 +1,1 @@
+"""The processes of a training: their group, signals, determinism, randomness by key."""
