@@ -62,7 +62,6 @@ _NUMBER = r"[+-]?(?:(?:\d+(?:\.\d+)?|\.\d+)(?:e[+-]?\d+)?|nan|inf(?:inity)?)"
 _AMOUNTS = re.compile(
     rf"({_NUMBER})(?:\s*\.\.\s*({_NUMBER}))?\s*(.*)", re.ASCII | re.IGNORECASE | re.DOTALL
 )
-_DEVICES_LIKE_A_BATCH = ("b200",)  # a device where no other is named: `5ms@b200:b8`, `5ms@b200`
 _PRECISION_LIKE = re.compile(r"(amp-?)?(fp|bf|tf|int)[0-9]*")
 _DEVICE = re.compile(r"(?!b[0-9]+$)(?:[a-z0-9][a-z0-9._()+-]{0,79}|cuda:[0-9]+)")
 _LEAST, _MOST, _DIGITS = Decimal("1e-9"), Decimal("1e18"), 20
@@ -278,16 +277,18 @@ def _read_unit(text: str, body: str) -> str:
 def parse_target(text: str) -> tuple[str | None, int | None, str | None]:
     """Read `a100:b1:fp16`, in any order: device, batch, precision; None where left open.
 
-    The device is any word that could be one: `devices.resolve` knows which there are.
+    The device is any word that could be one: `devices.resolve` knows which there are. Of two words
+    such as `b200:b8` the first is the device.
 
     Raises:
         ConfigError: a part that is none of the three, or one of them twice.
     """
     device, batch, precision = None, None, None
     for part in _split_target(text):
-        if part in _DEVICES_LIKE_A_BATCH and device is None and _has_other_batch(text, part):
-            device = part
-        elif re.fullmatch(r"b[0-9]+", part) and batch is None:
+        is_batch = re.fullmatch(r"b[0-9]+", part) is not None
+        if is_batch and batch is not None and device is None:
+            device, batch = f"b{batch}", None
+        if is_batch and batch is None:
             batch = int(part[1:])
             if not 1 <= batch <= MAX_BATCH:
                 raise ConfigError(f"the batch must be from 1 to {MAX_BATCH} (got {batch}).")
@@ -301,13 +302,7 @@ def parse_target(text: str) -> tuple[str | None, int | None, str | None]:
         else:
             rule = "a target is a device, a batch and a precision, each once"
             raise ConfigError(f"{rule} (got {part!r}). Write e.g. a100:b1:fp16.")
-    if device is None and f"b{batch}" in _DEVICES_LIKE_A_BATCH:
-        return f"b{batch}", None, precision
     return device, batch, precision
-
-
-def _has_other_batch(text: str, word: str) -> bool:
-    return any(p != word and re.fullmatch(r"b[0-9]+", p) for p in _split_target(text))
 
 
 def spell_device(text: str) -> str:

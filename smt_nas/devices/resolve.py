@@ -119,10 +119,16 @@ def parse_device(text: str) -> tuple[str | None, int | None, str | None]:
     Raises:
         ConfigError: a part that is none of the three, or one of them twice.
     """
-    word = spell_device(text)
-    if re.fullmatch(r"b[0-9]+", word) and any(word in s.names for s in all_sheets()):
-        return word, None, None  # `b200` alone is the GPU; after a device it is a batch
-    return parse_target(text)
+    device, batch, precision = parse_target(text)
+    return *split_batch(device, batch), precision
+
+
+def split_batch(device: str | None, batch: int | None) -> tuple[str | None, int | None]:
+    """Device and batch of a target: `b200` alone is the GPU; after a device it is a batch."""
+    word = f"b{batch}"
+    if device is None and batch is not None and any(word in s.names for s in all_sheets()):
+        return word, None
+    return device, batch
 
 
 def _resolve_own(label: str, device: str) -> DeviceRef:

@@ -20,7 +20,7 @@ from smt_nas.budgets import Budget, Limit, parse_budget, resolve_budget
 from smt_nas.conditions import Conditions, Precision
 from smt_nas.devices.block_table import Latency
 from smt_nas.devices.device import Device, load_device
-from smt_nas.devices.resolve import CPU, DeviceRef, parse_device, resolve
+from smt_nas.devices.resolve import CPU, DeviceRef, parse_device, resolve, split_batch
 from smt_nas.errors import ConfigError
 from smt_nas.metrics import METRICS, Direction, Metric, metric
 
@@ -247,7 +247,8 @@ def make_constraint(
 
 
 def _find_target(budget: Budget, default: DefaultTarget, find: FindDevice) -> LatencyTarget:
-    if budget.device is not None:
-        return make_target(find(budget.device), budget.metric, budget.batch, budget.precision)
+    device, batch = split_batch(budget.device, budget.batch)
+    if device is not None:
+        return make_target(find(device), budget.metric, batch, budget.precision)
     batch, precision = budget.batch or default.batch, budget.precision or default.precision
     return make_target(default.place, budget.metric, batch, precision)

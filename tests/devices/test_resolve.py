@@ -174,3 +174,18 @@ def test_what_is_kept_in_run_yaml(gpus):
     assert list(kept) == ["label", "device", "name", "kind", "here", "precisions"]
     again = DeviceRef.model_validate(kept)
     assert again.sheet is None and again.model_dump() == ref.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("b200", ("b200", None, None)),
+        ("b200:fp16", ("b200", None, "fp16")),
+        ("b200:b8", ("b200", 8, None)),
+        ("a100:b200", ("a100", 200, None)),
+        ("b8", (None, 8, None)),
+        ("cuda:1:b8:fp16", ("cuda:1", 8, "fp16")),
+    ],
+)
+def test_a_device_whose_name_reads_as_a_batch(text, expected):
+    assert parse_device(text) == expected

@@ -65,6 +65,17 @@ def test_a_metric_of_the_search_s_own_target_bears_its_plain_name(find, default)
         read_budget("5ms@nowhere", default, find)
 
 
+def test_a_device_whose_name_reads_as_a_batch_is_the_device():
+    """`5ms@b200` is of a B200, not of a batch of 200 on the default device."""
+    find = Devices()
+    default = DefaultTarget.read("a100:b4:fp16", find)
+    _, alone = read_budget("5ms@b200", default, find)
+    _, with_batch = read_budget("5ms@b200:b8:fp16", default, find)
+    assert (str(alone.target), str(with_batch.target)) == ("b200:b1:fp32", "b200:b8:fp16")
+    _, batch = read_budget("5ms@b16", default, find)
+    assert str(batch.target) == "a100:b16:fp16"
+
+
 def test_throughput_is_the_batch_per_second_and_its_interval_is_turned_round(default, find):
     _, metric = read_budget("10img/s@a100:b8:fp16", default, find)
     ms = np.array([4.0, 8.0])
