@@ -12,6 +12,10 @@ import pytest
 
 from smt_nas import SearchSpace
 from tests.fakes.recipes import quick
+from tests.fakes.screening import short_screening  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("short_screening")
+
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -22,7 +26,8 @@ SET_UP = ("python3 -m venv", ".venv/bin/")  # what `make` does too, and CI with 
 # machine; tests/search holds it).
 CHEAPER = {
     "smt-nas search --budget 2.4GFLOPs --seed 0": (
-        "smt-nas search --budget 10MMACs --seed 0 --space smt_micro --n 4 --no-verify"
+        "smt-nas search --budget 10MMACs --seed 0 --space smt_micro --n 4 --no-verify "
+        "--device epyc_zen3_2cpu"
     ),
     "smt-nas search --budget 20MMACs --space smt_micro --strategy random --n 16 --out runs/demo": (
         "smt-nas search --budget 20MMACs --space smt_micro --strategy random --n 4 --no-verify "
@@ -30,13 +35,13 @@ CHEAPER = {
     ),
     "smt-nas resume runs/demo --n 20": "smt-nas resume runs/demo --n 6",
     "smt-nas profile smt_t --by block": (
-        "smt-nas profile smt_t --by block --threads 1 --seconds 0.2"
+        "smt-nas profile smt_micro --by block --threads 1 --seconds 0.1"
     ),
     "smt-nas profile smt_t smt_s timm:swin_tiny_patch4_window7_224 --batch 1,8": (
-        "smt-nas profile smt_t timm:resnet18 --batch 1 --threads 1 --seconds 0.2"
+        "smt-nas profile smt_micro timm:resnet18 --batch 1 --threads 1 --seconds 0.1"
     ),
     "smt-nas profile smt_t --by op --html profile.html": (
-        "smt-nas profile smt_t --by op --html profile.html --threads 1 --seconds 0.2"
+        "smt-nas profile smt_micro --by op --html profile.html --threads 1 --seconds 0.1"
     ),
     "smt-nas train smt_micro --data digits": "smt-nas train smt_micro --data digits --epochs 1",
     "smt-nas train --top 2 runs/demo --data digits": (
@@ -49,11 +54,11 @@ CHEAPER = {
         "smt-nas validate capacity --plot zero-cost.html"
     ),
     "smt-nas search --space smt_micro --data digits --evaluator short-train --n 12": (
-        "smt-nas search --space smt_micro --data digits --evaluator short-train --n 3 --epochs 1 "
+        "smt-nas search --space smt_micro --data digits --evaluator short-train --n 2 --epochs 1 "
         "--no-verify --recipe quick.yaml"
     ),
     "smt-nas calibrate --device cpu --space smt_micro --minutes 10": (
-        "smt-nas calibrate --device cpu --space smt_micro --minutes 0.1"
+        "smt-nas calibrate --device cpu --space smt_micro --minutes 0.02"
     ),
 }
 TRAINED = "runs/train-"  # in code that uses what the commands trained

@@ -18,7 +18,11 @@ from smt_nas.metrics import METRICS
 from smt_nas.report.profile.costs import cost_rows, costs_table
 from smt_nas.report.search.front import front_table
 from smt_nas.search import resume_search
+from tests.fakes.screening import short_screening  # noqa: F401
 from tests.fakes.terminal import invoke, printed
+
+pytestmark = pytest.mark.usefixtures("short_screening")
+
 
 ROOT = Path(__file__).resolve().parents[2]
 SEARCH = ["search", "--space", "smt_micro", "--no-verify", "--workers", "1"]

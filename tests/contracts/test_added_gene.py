@@ -17,7 +17,11 @@ from smt_nas.models import build
 from smt_nas.profilers import count
 from smt_nas.space import SpaceConfig
 from smt_nas.yaml import to_yaml, validated
+from tests.fakes.screening import short_screening  # noqa: F401
 from tests.fakes.terminal import invoke
+
+pytestmark = pytest.mark.usefixtures("short_screening")
+
 
 STAGES = [
     {"dim": [16, 32], "depth": 1, "kernels": [3], "ffn_kernel": [3, 5]},

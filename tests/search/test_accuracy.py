@@ -19,7 +19,11 @@ from smt_nas.report.search.front import as_document, front_notes, front_table
 from smt_nas.search.strategies import History, Prior, SurrogateNSGA2
 from tests.fakes.benches import MICRO, bench
 from tests.fakes.recipes import quick
+from tests.fakes.screening import short_screening  # noqa: F401
 from tests.fakes.terminal import invoke, printed
+
+pytestmark = pytest.mark.usefixtures("short_screening")
+
 
 ASKED = {"space": "smt_micro", "budgets": ("15MMACs",), "verify": False}
 

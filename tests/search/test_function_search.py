@@ -16,9 +16,13 @@ from smt_nas.evaluators import Evaluation, choose_evaluator, make_evaluator
 from smt_nas.evaluators.runner import FIRST, EvaluationRunner
 from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.search import Settings, resume_search
+from tests.fakes.screening import short_screening  # noqa: F401
 from tests.fakes.terminal import invoke
 from tests.fakes.waiting import WATCHDOG_S, wait_until
 from tests.search.test_resume_search import alive, command, front
+
+pytestmark = pytest.mark.usefixtures("short_screening")
+
 
 OWN = """
 import os, sys, time

@@ -17,6 +17,10 @@ from smt_nas.search import Problem, Settings, create_search, resume_search, veri
 from smt_nas.search.study_notes import Timing
 from smt_nas.space import SearchSpace, baselines
 from tests.fakes import devices as fakes
+from tests.fakes.screening import short_screening  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("short_screening")
+
 
 SPACE = SearchSpace.load("smt_micro")
 GENES = SPACE.sample(np.random.default_rng(1), 300)

@@ -15,6 +15,10 @@ from smt_nas.search import Settings, create_search, resume_search
 from smt_nas.search.run_directory import RunDirectory
 from smt_nas.search.study import hide_password
 from smt_nas.space import SearchSpace
+from tests.fakes.screening import short_screening  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("short_screening")
+
 
 RATER = FunctionEvaluator(lambda arch: float(arch.stages[2].dim))
 SPACE = SearchSpace.load("smt_micro")

@@ -9,6 +9,10 @@ from smt_nas import costs, search
 from smt_nas.errors import StoreError
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.search.setup import resume_search
+from tests.fakes.screening import short_screening  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("short_screening")
+
 
 BUDGET = ("12MMACs",)
 

@@ -9,6 +9,10 @@ from smt_nas.search.listener import NullSearchProgress
 from smt_nas.search.results import make_frame
 from smt_nas.search.study_notes import Timing
 from tests.fakes import devices as fakes
+from tests.fakes.screening import short_screening  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("short_screening")
+
 
 EVALUATOR = FunctionEvaluator(lambda arch: float(arch.stages[2].dim + arch.stages[0].depth))
 

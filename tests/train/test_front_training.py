@@ -12,8 +12,12 @@ from smt_nas.train.front_training import train_front
 from smt_nas.train.train_config import RunOptions
 from smt_nas.train.training_directory import read_config
 from tests.fakes.images import few_digits
+from tests.fakes.screening import short_screening  # noqa: F401
 from tests.fakes.trainings import ALONE, SHORT
 from tests.fakes.weights import TINY
+
+pytestmark = pytest.mark.usefixtures("short_screening")
+
 
 STATED = TINY.model_copy(update={"num_classes": 10})
 
