@@ -308,7 +308,8 @@ def parse_target(text: str) -> tuple[str | None, int | None, str | None]:
 def spell_device(text: str) -> str:
     """A device in one word, `rtx-4090` for `RTX 4090`; a path to a sheet stays as it is."""
     plain = text.strip()
-    return plain if looks_like_path(plain) else "-".join(plain.casefold().split())
+    word = plain if looks_like_path(plain) else "-".join(plain.casefold().split())
+    return re.sub(r"^cuda:0+(?=[0-9])", "cuda:", word)
 
 
 def _split_target(text: str) -> list[str]:
@@ -316,7 +317,7 @@ def _split_target(text: str) -> list[str]:
     words: list[str] = []
     for word in map(spell_device, text.split(":")):
         if words and words[-1] == "cuda" and word.isdecimal():
-            words[-1] = f"cuda:{word}"
+            words[-1] = spell_device(f"cuda:{word}")
         else:
             words.append(word)
     return words

@@ -281,3 +281,8 @@ def test_of_two_words_like_a_batch_the_first_is_the_device():
     assert parse_target("fp16:b200:b8") == ("b200", 8, "fp16")
     assert parse_target("a100:b200") == ("a100", 200, None)
     assert parse_target("b200") == (None, 200, None)  # which devices there are, others know
+
+
+def test_an_index_of_a_gpu_has_one_spelling():
+    assert parse_target("cuda:01:b8") == parse_target("cuda:1:b8") == ("cuda:1", 8, None)
+    assert parse_target("cuda:0") == ("cuda:0", None, None)

@@ -151,6 +151,21 @@ def test_killed_before_run_yaml_names_the_new_study(tmp_path, monkeypatch):
     assert go_on(tmp_path / "run").finished
 
 
+def test_killed_before_the_new_study_says_what_it_depends_on(tmp_path, monkeypatch):
+    from smt_nas.search.study_notes import StudyNotes
+
+    run(tmp_path / "run", n=4)
+
+    def die(*arguments):
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StudyNotes, "write_identity", die)
+        with pytest.raises(Stop):
+            go_on(tmp_path / "run")
+    assert go_on(tmp_path / "run").finished
+
+
 def test_changed_again_amid_a_change_every_network_is_evaluated_by_the_last(copy):
     before = resume_search(copy, read_only=True).outcome()
     with pytest.raises(Stop):
