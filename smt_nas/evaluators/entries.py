@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from smt_nas.evaluators.base import Evaluator
 
 USUAL_N = 128  # networks that a search tries
+_LEARNABLE = 60  # of fewer, too few are left to learn from when some are held out
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class EvaluatorEntry:
             metrics of its first success, and to one success in its first calls.
         chosen_by: field of its config whose option means this evaluator where none is named.
         written: how users write it, where that is not its name.
+        learns_from: networks of a bench that it takes to validate it, some being held out; 0 for
+            one that learns from none.
         help: what a figure is, in a few words.
     """
 
@@ -48,6 +51,7 @@ class EvaluatorEntry:
     runs_user_code: bool = False
     chosen_by: str | None = None
     written: str = ""
+    learns_from: int = 0
     help: str = ""
 
     @property
@@ -102,6 +106,7 @@ EVALUATORS: dict[str, EvaluatorEntry] = {  # the first is the default
     "joint": EvaluatorEntry(
         _make_joint,
         default_n=32,
+        learns_from=_LEARNABLE,
         help="expected ImageNet-1K top-1, of costs and topology",
     ),
     "predictor": EvaluatorEntry(
@@ -109,6 +114,7 @@ EVALUATORS: dict[str, EvaluatorEntry] = {  # the first is the default
         config=TrainedNetworks,
         default_n=32,
         chosen_by="bench",
+        learns_from=_LEARNABLE,
         help="learnt from the networks of a bench",
     ),
     "capacity": EvaluatorEntry(

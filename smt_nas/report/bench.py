@@ -10,6 +10,7 @@ from rich.table import Table
 
 from smt_nas import costs
 from smt_nas.arch import Architecture
+from smt_nas.evaluators import EVALUATORS
 from smt_nas.files import names
 from smt_nas.nasbench.rows import BenchRow
 from smt_nas.nasbench.table import Bench
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from smt_nas.nasbench.build import BuildResult  # it needs torch
 
 _MIXERS = {"sam": "S", "msa": "A"}
-_LEARNABLE = 60  # networks; of fewer, too few are left to learn from when some are held out
 
 
 def bench_table(bench: Bench, top: int) -> Table:
@@ -122,7 +122,8 @@ def build_notes(built: BuildResult) -> list[str]:
         lines.append(f"{len(built.failed)} failed, e.g. {name}: {reason}")
     if built.trainings < built.planned:
         return [*lines, "Next: the same command again goes on with what is missing."]
-    figure = "predictor" if built.networks >= _LEARNABLE else "capacity"
+    able = {name: e for name, e in EVALUATORS.items() if e.learns_from <= built.networks}
+    figure = min(able, key=lambda name: not able[name].takes("bench"))  # first what a bench is for
     return [*lines, f"Next: smt-nas validate {figure} --on {built.table.parent}"]
 
 
