@@ -20,6 +20,7 @@ from smt_nas.errors import StoreError, UnknownName
 
 _PACKAGE = Path(str(resources.files("smt_nas")))
 _CHECKOUT = _PACKAGE.parent
+_ENDING_S = 3.0
 _ROOTS = (_PACKAGE / "data", *([_CHECKOUT] if (_CHECKOUT / "cli.py").is_file() else []))
 
 
@@ -122,6 +123,8 @@ def locked(folder: Path, way_out: str) -> Iterator[None]:
 def hold_lock(file: Path, where: Path, busy: str, way_out: str) -> Iterator[None]:
     """Hold a lock file, which keeps nobody out once its process has ended.
 
+    The workers of a process that was killed a moment ago are given time to end.
+
     Raises:
         StoreError: `busy`, where another process holds it; or `where` cannot be written.
     """
@@ -129,7 +132,7 @@ def hold_lock(file: Path, where: Path, busy: str, way_out: str) -> Iterator[None
 
     lock = filelock.FileLock(file)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_ENDING_S)
     except filelock.Timeout as error:
         raise StoreError(busy) from error
     except OSError as error:

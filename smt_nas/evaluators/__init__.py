@@ -1,18 +1,14 @@
 """How good a network is: the `Evaluator` protocol, and EVALUATORS, the registry of those there are.
 
 `base` is the contract, `entries` the registry, `choice` what settings say of one. Importing this
-loads no torch.
+loads the registry alone, as `--help` needs no more; the contract comes with its first use.
 """
 
-from smt_nas.evaluators.base import (
-    BatchEvaluator,
-    Estimate,
-    Evaluation,
-    Evaluator,
-    Figures,
-    Fittable,
-    TrainingEvaluator,
-)
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from smt_nas.evaluators.choice import (
     EvaluatorChoice,
     choose_evaluator,
@@ -26,7 +22,18 @@ from smt_nas.evaluators.entries import (
     default_evaluator,
     standalone_evaluators,
 )
-from smt_nas.evaluators.function import FunctionEvaluator, ReplayEvaluator
+
+if TYPE_CHECKING:
+    from smt_nas.evaluators.base import (
+        BatchEvaluator,
+        Estimate,
+        Evaluation,
+        Evaluator,
+        Figures,
+        Fittable,
+        TrainingEvaluator,
+    )
+    from smt_nas.evaluators.function import FunctionEvaluator, ReplayEvaluator
 
 __all__ = [
     "EVALUATORS",
@@ -48,3 +55,13 @@ __all__ = [
     "make_evaluator",
     "standalone_evaluators",
 ]
+
+_FUNCTIONS = ("FunctionEvaluator", "ReplayEvaluator")
+
+
+def __getattr__(name: str) -> Any:
+    """Import the contract, or a function's evaluator, on use."""
+    if name not in __all__:
+        raise AttributeError(f"module 'smt_nas.evaluators' has no attribute {name!r}")
+    module = "function" if name in _FUNCTIONS else "base"
+    return getattr(import_module(f"smt_nas.evaluators.{module}"), name)

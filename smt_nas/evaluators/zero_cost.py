@@ -51,7 +51,7 @@ _REFERENCE_FOLDER = shipped("reference")
 
 
 class ZeroCostEvaluator:
-    """Evaluates networks by training-free scores, on one CPU thread."""
+    """Evaluates networks by training-free scores."""
 
     name = "zero-cost"
     objective = METRICS["score"]
@@ -75,8 +75,7 @@ class ZeroCostEvaluator:
 
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
         """Score each network; one that fails, or whose score is not finite, says why."""
-        with _one_thread():
-            return [call_guarded(partial(_evaluate, arch), "proxy") for arch in archs]
+        return [call_guarded(partial(_evaluate, arch), "proxy") for arch in archs]
 
 
 def _evaluate(arch: Architecture) -> Evaluation:
@@ -112,13 +111,14 @@ def score(arch: Architecture) -> dict[str, float]:
 
 
 def measure(arch: Architecture) -> dict[str, float]:
-    """Mean logarithm of each measure over the initialisations."""
+    """Mean logarithm of each measure over the initialisations, on one CPU thread."""
     model = build(arch.model_copy(update={"drop_path": 0.0}), device="meta").to_empty(device="cpu")
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
             module.momentum = 0.0  # batch statistics are used, the running ones stay
-    logs = [_measure_once(model, arch, seed) for seed in range(INITIALISATIONS)]
+    with _one_thread():
+        logs = [_measure_once(model, arch, seed) for seed in range(INITIALISATIONS)]
     return {m: math.fsum(log[m] for log in logs) / len(logs) for m in MEASURES}
 
 

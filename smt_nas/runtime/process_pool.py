@@ -8,6 +8,7 @@ library) or takes too long costs one answer, not the search. What it prints goes
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ _Answer = TypeVar("_Answer")
 MOST = 8
 _STDERR = 2
 _NAP_S = 3600.0  # the longest wait in one go: the system's own limit is some days
+_LOOK_MS = 1000
 _DYING_S = 5.0  # from the end of a worker's socket to the end of its process
 
 
@@ -169,7 +171,7 @@ def _prepare(task: Callable[[], object] | None) -> None:
 def serve(handle: int) -> None:
     """Answer until the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that leads
-    Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+    Thread(target=_follow, args=(os.getppid(), handle), daemon=True).start()
     with Connection(handle) as connection:
         while True:
             try:
@@ -179,10 +181,16 @@ def serve(handle: int) -> None:
                 return
 
 
-def _follow(leader: int) -> None:
-    """End with the process that leads, also amid a function that would not end."""
-    while os.getppid() == leader:
-        time.sleep(1)
+def _follow(leader: int, handle: int) -> None:
+    """End with the process that leads, also amid a function that would not end.
+
+    The system tells at once that the other end of the socket is closed. Where a process that the
+    leader forked still holds that end, another parent tells it within a second.
+    """
+    watch = select.poll()
+    watch.register(handle, 0)  # asks for nothing: a hang-up is told anyway
+    while os.getppid() == leader and not watch.poll(_LOOK_MS):
+        pass
     with suppress(ProcessLookupError):
         os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from smt_nas.errors import ConfigError, StoreError
@@ -166,9 +168,11 @@ def test_a_build_that_is_stopped_goes_on_to_the_same_rows(built, recipe, tmp_pat
         time.sleep(0.05)
     before = table.read_text()
     assert len(lines(table)) >= 1
-    if process.poll() is None:  # or the machine was so busy that it is through
+    with suppress(psutil.NoSuchProcess):  # the machine was so busy that it is through
+        left = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, how)
         process.wait()
+        psutil.wait_procs(left)
     invoke(*words, "--workers", 1)
     assert table.read_text().startswith(before)
     first = lines(table)[0]["key"]

@@ -1,13 +1,11 @@
 """A network that fails is a failed trial with its reason; the search goes on."""
 
 import math
-import signal
 
 import pytest
 
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.report.search.front import front_notes
-from smt_nas.runtime.process_pool import ProcessPool
 from smt_nas.search import Settings, create_search, resume_search
 from tests.fakes.screening import short_screening  # noqa: F401
 
@@ -79,16 +77,3 @@ def test_a_measure_that_fails(tmp_path, monkeypatch):
     outcome = create_search(few, tmp_path / "run").run()
     reasons = [t.evaluation.failure for t in outcome.trials]
     assert reasons == [None, "RuntimeError: cannot be built", None, None]
-
-
-@pytest.mark.parametrize("count", [2, 3])
-def test_a_killed_worker_costs_one_answer(count):
-    """`signal.raise_signal` is what a worker can import; it stands for the kernel's OOM killer."""
-    with ProcessPool(count) as workers:
-        found = workers.map(_signal, [0, 0, signal.SIGKILL, 0, 0], str.upper)
-        answers = list(found)
-    assert answers[:2] + answers[3:] == [None] * 4
-    assert "SIGKILL" in answers[2]
-
-
-_signal = signal.raise_signal

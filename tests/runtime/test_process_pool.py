@@ -1,0 +1,41 @@
+"""Workers: a death costs one answer, and none outlives the process that leads."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from smt_nas.runtime.process_pool import ProcessPool
+
+_SLEEPERS = (
+    "import time\n"
+    "from smt_nas.runtime.process_pool import ProcessPool\n"
+    "with ProcessPool(2) as workers:\n"
+    "    list(workers.map(time.sleep, [0, 0, 6000, 6000], str))\n"
+)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_killed_worker_costs_one_answer(count):
+    """`signal.raise_signal` is what a worker can import; it stands for the kernel's OOM killer."""
+    with ProcessPool(count) as workers:
+        numbers = [0, 0, signal.SIGKILL, 0, 0]
+        answers = list(workers.map(signal.raise_signal, numbers, str.upper))
+    assert answers[:2] + answers[3:] == [None] * 4
+    assert "SIGKILL" in answers[2]
+
+
+def test_workers_end_with_a_leader_that_is_killed():
+    """Though both are amid a call."""
+    leader = subprocess.Popen([sys.executable, "-c", _SLEEPERS])
+    workers = []
+    while len(workers) < 2:
+        workers = psutil.Process(leader.pid).children()
+        time.sleep(0.05)
+    leader.kill()
+    leader.wait()
+    left = psutil.wait_procs(workers, timeout=600)[1]
+    assert not left
