@@ -35,10 +35,10 @@ main()
 GOES_ON = f"""
 import json, sys
 from pathlib import Path
-from smt_nas.report.evaluation import score_document
+from smt_nas.report.train.evaluation import score_document
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.train.evaluate_weights import EvalRequest, evaluate_weights
-from smt_nas.train.process_group import join_process_group
+from smt_nas.train.processes.process_group import join_process_group
 from smt_nas.train.run import start_training
 from smt_nas.train.train_config import RunOptions, TrainRequest
 
