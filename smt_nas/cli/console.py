@@ -42,14 +42,19 @@ DEVICE_WORDS = "cpu, gpu, cuda:N, or a name of `smt-nas devices` as people write
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
 
+def _make_console(stderr: bool = False, width: int | None = None) -> Console:
+    """A console to which no text is markup: users' names and paths hold brackets and colons."""
+    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+
 def show(item: RenderableType) -> None:
     """Print a result to stdout."""
     if sys.stdout.isatty():
-        Console(emoji=False).print(item, highlight=False)
+        _make_console().print(item)
         return
-    console = Console(width=_PLAIN_WIDTH, emoji=False)
+    console = _make_console(width=_PLAIN_WIDTH)
     with console.capture() as captured:
-        console.print(item, highlight=False)
+        console.print(item)
     show_text("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
@@ -89,14 +94,14 @@ def show_json(value: Any) -> None:
 
 def say(text: str) -> None:
     """Print one line of talk to stderr."""
-    Console(stderr=True, emoji=False).print(text, highlight=False, markup=False, soft_wrap=True)
+    _make_console(stderr=True).print(text, soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """Print one line of error to stderr."""
-    console = Console(stderr=True, emoji=False)
-    console.print("error:", style="bold red", end=" ", highlight=False)
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    console = _make_console(stderr=True)
+    console.print("error:", style="bold red", end=" ")
+    console.print(text, soft_wrap=True)
 
 
 _PHASES: dict[Phase, str] = {
@@ -117,7 +122,7 @@ class Talk:
 
     def say(self, text: str) -> None:
         """One line, above the bars."""
-        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._progress.console.print(text, soft_wrap=True)
 
     def surveyed(self, survey: Survey) -> None:
         """Lines on the space and the budgets."""
@@ -147,9 +152,9 @@ class Talk:
 @contextmanager
 def talk() -> Iterator[Talk]:
     """Progress bars on a terminal, plain lines elsewhere."""
-    console = Console(stderr=True, emoji=False)
+    console = _make_console(stderr=True)
     progress = Progress(
-        TextColumn("{task.description:<17}"),
+        TextColumn("{task.description:<17}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -172,7 +177,7 @@ class TrainingTalk:
 
     def say(self, text: str) -> None:
         """One line, above the bar."""
-        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._progress.console.print(text, soft_wrap=True)
 
     def update(self, status: TrainingStatus) -> None:
         """Move the bar."""
@@ -236,9 +241,9 @@ def training(shown: bool = True) -> Iterator[TrainingListener]:
 
         yield NullProgress()
         return
-    console = Console(stderr=True, emoji=False)
+    console = _make_console(stderr=True)
     progress = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=8),
         TaskProgressColumn(),
         TimeRemainingColumn(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +58,7 @@ def _draw_page(validation: Validation, rows: Sequence[EvaluatorScore]) -> str:
     trained = validation.training_set
     down, across = _arrange_panels(rows)
     figure = subplots.make_subplots(
-        rows=down, cols=across, subplot_titles=[_make_title(row) for row in rows]
+        rows=down, cols=across, subplot_titles=[html.escape(_make_title(row)) for row in rows]
     )
     mmacs = trained.macs / 1e6
     for i, row in enumerate(rows):
@@ -76,10 +77,10 @@ def _draw_page(validation: Validation, rows: Sequence[EvaluatorScore]) -> str:
         )
         at = {"row": i // across + 1, "col": i % across + 1}
         figure.add_trace(points, **at)
-        figure.update_xaxes(title_text=row.name, **at)
+        figure.update_xaxes(title_text=html.escape(row.name), **at)
         figure.update_yaxes(title_text="trained top-1 %", **at)
     figure.update_layout(
-        title=f"Predicted against trained, {validation.bench.name}",
+        title=html.escape(f"Predicted against trained, {validation.bench.name}"),
         height=120 + _PIXELS * down,
         width=140 + _PIXELS * across,
         showlegend=False,

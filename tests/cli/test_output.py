@@ -1,5 +1,6 @@
 """What commands write, where: results on stdout, talk on stderr, whole figures at 80 columns."""
 
+import ast
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Group
+from rich.table import Table
 from typer.testing import CliRunner
 
 from smt_nas.arch import PRESETS
@@ -130,8 +132,45 @@ def test_notes_end_between_words_on_a_terminal_but_commands_do_not(monkeypatch, 
     assert lines == ["  some words that", "  are longer than", "  that", notes[1]]
 
 
-def test_names_are_printed_as_they_are(capsys):
-    console.say("mymod:two [a] :fire: x")
-    console.show(Group("a:b:c"))
+MARKUP = ["[unknown]", "[red]", "[/red]", "[bold]x[/bold]", "a\\[b]", ":fire:", "[link=x]y"]
+"""What a library takes for its own markup: names that folders and classes have all the same."""
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("name", MARKUP)
+def test_names_are_printed_as_they_are(name, terminal, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    table = Table(title=name, caption=f"runs/{name}")
+    table.add_column(f"h{name}")
+    table.add_row(name)
+    console.show(Group(name, table))
+    console.say(f"say {name}")
+    console.complain(f"complain {name}")
+    with console.talk() as talk, console.training() as training:
+        talk.say(f"talk {name}")
+        training.say(f"training {name}")
     told = capsys.readouterr()
-    assert "mymod:two [a] :fire: x" in told.err and "a:b:c" in told.out
+    assert told.out.count(name) == 5
+    assert [line for line in told.err.splitlines() if line] == [
+        f"say {name}",
+        f"error: complain {name}",
+        f"talk {name}",
+        f"training {name}",
+    ]
+
+
+def test_nothing_that_prints_reads_markup():
+    calls = [
+        (path.name, ast.unparse(node))
+        for path in (ROOT / "smt_nas").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).rpartition(".")[2] in ("Console", "TextColumn")
+    ]
+    assert calls and [call for call in calls if "markup=False" not in call[1]] == []
+
+
+@pytest.mark.parametrize("name", ["[/red]", "a[/b] [red]"])
+def test_paths_with_brackets_are_named_in_errors(name, tmp_path):
+    for words in (["front", tmp_path / name], ["profile", f"{name}.yaml"]):
+        assert name in invoke(*words, code=1).stderr

@@ -15,7 +15,7 @@ def invoke(*words, code=0):
 
 def printed(table):
     """Its text at 80 columns, where nothing may be cut."""
-    console = Console(width=80, color_system=None)
+    console = Console(width=80, color_system=None, markup=False, emoji=False)
     with console.capture() as captured:
         console.print(table)
     text = captured.get()

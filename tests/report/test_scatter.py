@@ -1,6 +1,7 @@
 """Predicted against trained, drawn as a page or as a picture."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -22,6 +23,18 @@ def test_a_page_holds_every_network_and_its_colours(validation, tmp_path):
     assert "Predicted against trained, made-up" in page and "oracle: tau " in page
     assert all(arch.key in page for arch in validation.training_set.archs)
     assert "#params" not in page  # baselines have no panel
+
+
+def test_names_are_text_and_not_tags_of_a_page(validation, tmp_path):
+    named = replace(
+        validation,
+        bench=replace(validation.bench, name="<b>mine</b>"),
+        rows=[replace(row, name=row.name.replace("oracle", "<i>fn")) for row in validation.rows],
+    )
+    draw_scatter(named, tmp_path / "plot.html")
+    drawn = (tmp_path / "plot.html").read_text().rpartition("Plotly.newPlot")[2]
+    assert "&lt;b&gt;mine" in drawn and "&lt;i&gt;fn" in drawn
+    assert "\\u003cb\\u003e" not in drawn and "\\u003ci\\u003e" not in drawn
 
 
 def test_a_picture_is_a_png(validation, tmp_path):

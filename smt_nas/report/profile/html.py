@@ -127,7 +127,7 @@ def _draw_rooflines(
         ridge = peak * 1e3 / sheet.bandwidth_gbps
         ends = [min(*intensity, ridge) / 2, ridge, max(*intensity, ridge) * 2]
         roof = [min(peak, x * sheet.bandwidth_gbps / 1e3) for x in ends]
-        names = [f"{p.name} ({p.bound}, {p.ms:.3g} ms)" for p in pieces]
+        names = [html.escape(f"{p.name} ({p.bound}, {p.ms:.3g} ms)") for p in pieces]
         share = [p.ms or 0.0 for p in pieces]
         sizes = [8 + 32 * (s / max(share)) ** 0.5 for s in share]
         figure = plotly.Figure(
@@ -162,7 +162,8 @@ def _draw_curves(plotly: ModuleType, profile: Profile) -> Iterator[tuple[str, An
         )
         error = {"type": "data", "array": ends[0], "arrayminus": ends[1]}
         x, y = [batch for batch, _ in known], [f.value for _, f in known]
-        figure.add_trace(plotly.Scatter(x=x, y=y, error_y=error, name=name, mode="lines+markers"))
+        curve = {"name": html.escape(name), "mode": "lines+markers"}
+        figure.add_trace(plotly.Scatter(x=x, y=y, error_y=error, **curve))
     if points > 1:
         figure.update_xaxes(type="log", title="batch")
         figure.update_yaxes(title="images per second", rangemode="tozero")
@@ -179,7 +180,7 @@ def _draw_samples(plotly: ModuleType, profile: Profile) -> Iterator[tuple[str, A
     figure = plotly.Figure()
     for row in profile.rows:
         if row.measurement is not None:
-            name = f"{row.network} {row.conditions}"
+            name = html.escape(f"{row.network} {row.conditions}")
             figure.add_trace(plotly.Scatter(y=row.measurement.wall_ms, mode="markers", name=name))
     if figure.data:
         figure.update_xaxes(title="sample")

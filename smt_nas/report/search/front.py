@@ -49,7 +49,7 @@ def _make_table(
 
 
 def _measure_width(table: Table) -> int:
-    console = Console(width=2 * WIDTH)
+    console = Console(width=2 * WIDTH, markup=False, emoji=False)
     return console.measure(table).maximum
 
 

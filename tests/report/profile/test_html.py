@@ -22,6 +22,8 @@ def test_a_page_holds_figures_verdicts_charts_and_the_environment():
 def test_names_are_text_and_not_markup():
     text = page(measured_profile(row("<b>net</b>")), [], {"cpu": "<i>"})
     assert "<b>net</b>" not in text and "&lt;b&gt;net" in text and "&lt;i&gt;" in text
+    charts = text.rpartition("Plotly.newPlot")[2]  # plotly knows tags too
+    assert "lt;b" in charts and "\\u003cb\\u003e" not in charts
 
 
 def test_one_network_at_one_batch_has_no_curve_and_no_verdicts():
