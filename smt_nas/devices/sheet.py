@@ -39,11 +39,13 @@ FIGURES = (
     "l2_mb",
     "tdp_w",
     "sustained",
+    "host",
 )
 OF_KIND: dict[Kind, tuple[str, ...]] = {  # cells that only one kind has
     "gpu": ("sms", "tensor_flops_per_clk_per_sm", "memory_gb"),
     "cpu": ("threads",),
 }
+MAY_LACK: dict[Kind, tuple[str, ...]] = {"gpu": ("host",), "cpu": ()}  # those of older files do
 
 
 class Sheet(BaseModel):
@@ -67,6 +69,8 @@ class Sheet(BaseModel):
         l2_mb: last cache before the memory, MiB.
         tdp_w: power limit as sold.
         sustained: share of the FP32 peak that a long dense matrix product keeps; None: not known.
+        host: class of `profiles/hosts.yaml` of the machines it is usually found in; None of a CPU,
+            and where it is not known.
         warnings: what a reader of its predictions must know.
         sources: where each figure comes from, by field (`peak_tflops.fp16` for a peak).
         notes: what must be known of a figure, or why there is none, by field.
@@ -92,6 +96,7 @@ class Sheet(BaseModel):
     l2_mb: Annotated[float, Field(gt=0)] | None = None
     tdp_w: Annotated[float, Field(gt=0)] | None = None
     sustained: Annotated[float, Field(gt=0, le=1)] | None = None
+    host: str | None = None
     warnings: tuple[str, ...] = ()
     sources: Mapping[str, str] = Field(default_factory=dict, repr=False)
     notes: Mapping[str, str] = Field(default_factory=dict, repr=False)
@@ -118,7 +123,8 @@ class Sheet(BaseModel):
 
     def cells(self) -> Iterator[tuple[str, float | str | None]]:
         """Field and value of every figure that its kind has, peaks one by one."""
-        other = {f for kind, fields in OF_KIND.items() if kind != self.kind for f in fields}
+        cells = {kind: {*OF_KIND[kind], *MAY_LACK[kind]} for kind in OF_KIND}
+        other = {f for kind, fields in cells.items() if kind != self.kind for f in fields}
         for field in FIGURES:
             if field == "peak_tflops":
                 for peak in PEAKS:
@@ -170,6 +176,7 @@ class SheetFile(BaseModel):
     l2_mb: Cell
     tdp_w: Cell
     sustained: Cell
+    host: Cell | None = None
     warnings: tuple[str, ...] = ()
     sources: dict[str, str]
 

@@ -30,6 +30,7 @@ _HEADINGS = {  # field -> what the reader calls it, with its unit
     "l2_mb": "last cache MiB",
     "tdp_w": "power W",
     "sustained": "sustained share",
+    "host": "usual host",
 }
 _STYLES = {"ok": "green", "missing": "red", "unknown": "yellow"}
 

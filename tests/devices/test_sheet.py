@@ -4,8 +4,9 @@ import pytest
 import yaml
 
 from smt_nas.budgets import parse_budget
+from smt_nas.devices.dispatch import load_host
 from smt_nas.devices.registry import all_sheets, load_sheet, sheet_names
-from smt_nas.devices.sheet import PEAKS, Sheet
+from smt_nas.devices.sheet import PEAKS, Sheet, SheetFile
 from smt_nas.errors import ConfigError, UnknownName
 from smt_nas.files import folders
 
@@ -97,7 +98,7 @@ def test_formats_agree(sheet):
 @every_sheet
 def test_every_cell_has_its_source(sheet):
     cells = list(sheet.cells())
-    assert len(cells) == (14 if sheet.kind == "gpu" else 12)
+    assert len(cells) == (15 if sheet.kind == "gpu" else 12)
     for field, value in cells:
         assert len(sheet.sources[field]) > 10, field
         assert value or sheet.notes.get(field) or "no measurement" in sheet.source(field), field
@@ -227,3 +228,23 @@ def test_a_sheet_can_be_made_in_code():
     sheet = Sheet(key="x", name="x", kind="cpu", bandwidth_gbps=1.0, peak_tflops={"fp32": 1.0})
     assert [sheet.peak(p) for p in PEAKS] == [1.0, None, None, None]
     assert sheet.source("sms") == "no source given"
+
+
+@every_gpu
+def test_every_gpu_says_what_feeds_it(sheet):
+    assert sheet.host is not None and sheet.source("host")
+    assert load_host(sheet.host).half_width > 0
+
+
+def test_a_sheet_without_a_host_is_of_a_host_not_known():
+    path = next(f for f in folders("profiles") if f.is_dir()) / "a100_80_sxm.yaml"
+    written = yaml.safe_load(path.read_text())
+    del written["host"]
+    assert Sheet.model_validate(SheetFile.model_validate(written).unwrap("mine")).host is None
+    unknown = load_host(None)
+    assert unknown.half_width > max(load_host(g.host).half_width for g in GPUS)
+
+
+def test_an_unknown_class_of_hosts_names_those_there_are():
+    with pytest.raises(ConfigError, match=r"got 'dekstop'.* Did you mean 'desktop'"):
+        load_host("dekstop")
