@@ -37,12 +37,16 @@ class MeasuredValue:
         spread_ms: interquartile range of the latency.
         samples: how many.
         status: how far to trust it, as in `Measurement`.
+        preset: the preset of the nearest MACs that was measured too; None of presets themselves.
+        versus_preset: value over that preset's.
     """
 
     value: float
     spread_ms: float
     samples: int
     status: str
+    preset: str | None = None
+    versus_preset: float | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,22 @@ def make_result(
     return Result(name, arch, values, provenance, intervals, evaluation)
 
 
+def compare_with_presets(members: Sequence[Result], presets: Sequence[Result]) -> list[Result]:
+    """Members with what was measured of them over the preset of equal cost."""
+    return [_compare_with_preset(r, presets) for r in members]
+
+
+def _compare_with_preset(r: Result, presets: Sequence[Result]) -> Result:
+    measured = {}
+    for name, m in r.measured.items():
+        known = [p for p in presets if name in p.measured]
+        if known:
+            near = min(known, key=lambda p: abs(math.log(p.values["macs"] / r.values["macs"])))
+            ratio = m.value / near.measured[name].value
+            measured[name] = replace(m, preset=near.name, versus_preset=ratio)
+    return replace(r, measured=r.measured | measured)
+
+
 def select_front(problem: Problem, trials: Sequence[Trial]) -> list[Result]:
     """Non-dominated feasible trials, best first objective first. All of them, none thinned out."""
     good = [t for t in trials if t.evaluation.failure is None]
@@ -189,9 +209,9 @@ def make_frame(members: Sequence[Result], baselines: Sequence[Result]) -> pandas
 
     Columns: `name`, `kind` (front or baseline), `key`; of each metric X its value in the unit that
     its name says, `X_from` its provenance, `X_low` and `X_high` its interval; `X_measured`,
-    `X_iqr_ms` and `X_status` where an X that is predicted was measured too; `evaluator_Y`, what the
-    evaluator said beside its value; `macs_C`, the MACs by op counter C; `breaks`, the constraints
-    that are violated by measurement. What is not known is missing.
+    `X_iqr_ms`, `X_status`, `X_preset` and `X_vs_preset` where an X that is predicted was measured
+    too; `evaluator_Y`, what the evaluator said beside its value; `macs_C`, the MACs by op counter
+    C; `breaks`, the constraints that are violated by measurement. What is not known is missing.
     """
     import pandas
 
@@ -227,6 +247,10 @@ def _make_metric_columns(name: str, rows: Sequence[Result]) -> dict[str, pandas.
         columns[f"{name}_measured"] = _make_numbers(m.value if m else None for m in measured)
         columns[f"{name}_iqr_ms"] = _make_numbers(m.spread_ms if m else None for m in measured)
         columns[f"{name}_status"] = _make_words(m.status if m else None for m in measured)
+        columns[f"{name}_preset"] = _make_words(m.preset if m else None for m in measured)
+        columns[f"{name}_vs_preset"] = _make_numbers(
+            m.versus_preset if m else None for m in measured
+        )
     return columns
 
 

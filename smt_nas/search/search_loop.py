@@ -24,6 +24,7 @@ from smt_nas.search.problem import Problem
 from smt_nas.search.results import (
     PredictionError,
     Result,
+    compare_with_presets,
     make_frame,
     make_result,
     measure_prediction_errors,
@@ -141,6 +142,7 @@ class Search:
         )
         front = [self._add_verification(r, notes) for r in self._select_candidates(trials, notes)]
         baseline_rows = [self._add_verification(r, notes) for r in self._collect_baselines(notes)]
+        front = compare_with_presets(front, baseline_rows)
         verified = all(self._is_verified(r, notes) for r in (*front, *baseline_rows))
         enough = len(trials) >= settings.n or notes.exhausted
         enough = enough and len(trials) >= len(self.superseded)

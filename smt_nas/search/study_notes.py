@@ -20,6 +20,7 @@ _EXHAUSTED = "exhausted"
 _BASELINE = "baseline:"
 _COUNTS = "proof:"
 _TIMING = "latency:"
+_KEY = 12  # characters of a network's key
 
 
 class Timing(BaseModel):
@@ -30,7 +31,8 @@ class Timing(BaseModel):
         spread_ms: interquartile range.
         samples: how many.
         status: how far to trust it, as in `Measurement`; `unknown` in studies that do not say.
-        versus: the median as a share of that of the network it was timed in turns with.
+        versus: its time as a share of that of the network it was timed in turns with.
+        reference_ms: what that network took meanwhile; None in studies that do not say.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +42,15 @@ class Timing(BaseModel):
     samples: int
     status: str = "unknown"
     versus: float | None = None
+    reference_ms: float | None = None
+
+    def at_pace(self, reference_ms: float) -> Timing:
+        """The same where the network beside it takes `reference_ms`."""
+        if self.versus is None or self.reference_ms is None:
+            return self
+        spread_ms = self.spread_ms * reference_ms / self.reference_ms
+        scaled = {"latency_ms": self.versus * reference_ms, "spread_ms": spread_ms}
+        return self.model_copy(update=scaled)
 
 
 class TimingFailure(BaseModel):
@@ -128,6 +139,9 @@ class StudyNotes:
     ) -> Verification | None:
         """What verifying a network gave, with its timings on targets; None before it was counted.
 
+        Times are at the pace that the reference had when the machine was least busy, so that those
+        of all networks compare.
+
         Args:
             key: of the network.
             targets: those whose timings are wanted.
@@ -140,7 +154,8 @@ class StudyNotes:
         for target in targets:
             timing = self.read_timing(key, target)
             if isinstance(timing, Timing):
-                timings[str(target)] = timing
+                paces = self.read_paces(target)
+                timings[str(target)] = timing.at_pace(min(paces)) if paces else timing
             elif timing is not None:
                 failures[str(target)] = timing.reason
         return Verification(counts.op_counts, counts.failure, timings, failures)
@@ -159,6 +174,16 @@ class StudyNotes:
             return None
         kind = TimingFailure if "failed" in record else Timing
         return kind.model_validate(record)
+
+    def read_paces(self, target: LatencyTarget) -> list[float]:
+        """Milliseconds that the reference took beside each network timed on a target."""
+        where = _name_timing("", target).removeprefix(_TIMING)
+        records = [
+            value
+            for name, value in self._attributes.items()
+            if name.startswith(_TIMING) and name.removeprefix(_TIMING)[_KEY:] == where
+        ]
+        return [r["reference_ms"] for r in records if r.get("reference_ms") is not None]
 
     def write_timing(self, key: str, target: LatencyTarget, timing: Timing | TimingFailure) -> None:
         """Keep a network's timing on a target."""

@@ -1,5 +1,7 @@
 """Verification: each network of a front is built, counted by others, run, and timed if it can be.
 
+Networks are timed in turns with a reference, and count as shares of its time: so those that were
+timed while others used the machine can be compared with the rest (`StudyNotes.read_verification`).
 The presets go through the same code in the same run. What was found is kept in the study's notes,
 so a verification that was cut off goes on where it stopped. Only targets that are here are timed:
 what is predicted for another device stays a prediction.
@@ -21,7 +23,7 @@ from smt_nas.search.study_notes import StudyNotes, Timing, TimingFailure
 if TYPE_CHECKING:
     from smt_nas.profilers.counters import CountCheck
 
-GROUP = 12  # networks timed together, beside the reference: their weights are in memory together
+GROUP = 6  # networks timed together, beside the reference: the more, the later its turn comes
 REFERENCE = "smt_t"
 SAMPLES = 9  # of each network, the fewest that show a drift
 PRECISION = 0.5  # any: more samples would tell members apart better, but the search has to end
@@ -106,17 +108,22 @@ def _time_group(
 def measure_group(
     group: Sequence[Result], reference: Result, target: LatencyTarget
 ) -> list[Timing]:
-    """Measure a group in turns with the reference; each median as a share of its too.
+    """Measure a group in turns with the reference; each as a share of its time too.
 
     Raises:
         MeasurementError: a network cannot be run on the target.
     """
+    from smt_nas.profilers.board import check_board
     from smt_nas.profilers.latency.prepare import prepare
+    from smt_nas.profilers.latency.relative import compare_with_reference
     from smt_nas.profilers.latency.sampling import Limits, interleave
     from smt_nas.profilers.network_loader import network_of
+    from smt_nas.runtime.torch_device import open_device
 
     archs = {r.arch.key: r.arch for r in (*group, reference)}
     assert target.place.here is not None
+    if target.place.sheet is not None:
+        check_board(target.place.sheet, open_device(target.place.here))
     calls = []
     try:
         for key, arch in archs.items():
@@ -126,14 +133,17 @@ def measure_group(
     finally:
         for call in calls:
             call.close()
-    base = measurements[reference.arch.key].wall.median_ms
-    return [
-        Timing(
-            latency_ms=m.wall.median_ms,
-            spread_ms=m.wall.iqr_ms,
-            samples=m.wall.n,
-            status=m.status,
-            versus=m.wall.median_ms / base,
+    base, timings = measurements[reference.arch.key], []
+    for m in (measurements[r.arch.key] for r in group):
+        relative = compare_with_reference(m, base)
+        timings.append(
+            Timing(
+                latency_ms=relative.ms,
+                spread_ms=relative.spread * relative.reference_ms,
+                samples=m.wall.n,
+                status=m.status,
+                versus=relative.ratio,
+                reference_ms=relative.reference_ms,
+            )
         )
-        for m in (measurements[r.arch.key] for r in group)
-    ]
+    return timings

@@ -89,3 +89,31 @@ def test_verifications_go_to_another_study_and_nothing_of_the_evaluator_does(not
     notes.copy_verifications(other)
     assert set(taken) == {f"proof:{KEY}", f"latency:{KEY}@a100:b8:fp32"}
     assert other.read_verification(KEY, [TARGET]) == notes.read_verification(KEY, [TARGET])
+
+
+def test_times_of_a_busy_minute_compare_with_those_of_a_quiet_one(notes):
+    """Like networks took 176, 62 and 183 ms; the reference beside them 142, 50 and 148."""
+    keys = ("0" * 12, "1" * 12, "2" * 12)
+    for key, ms, beside in zip(keys, (176.0, 62.0, 183.0), (142.0, 50.0, 148.0), strict=True):
+        notes.write_op_counts(key, {"torch": 5}, None)
+        timing = Timing(
+            latency_ms=ms,
+            spread_ms=ms / 10,
+            samples=9,
+            status="loaded" if ms > 100 else "ok",
+            versus=ms / beside,
+            reference_ms=beside,
+        )
+        notes.write_timing(key, TARGET, timing)
+    timings = [notes.read_verification(k, [TARGET]).timings[str(TARGET)] for k in keys]
+    assert [t.latency_ms for t in timings] == pytest.approx([62.0] * 3, rel=0.003)
+    assert [t.spread_ms for t in timings] == pytest.approx([6.2] * 3, rel=0.003)
+    assert [t.status for t in timings] == ["loaded", "ok", "loaded"]
+    assert sorted(notes.read_paces(TARGET)) == [50.0, 142.0, 148.0]
+    assert notes.read_paces(BEFORE_DEVICES) == []
+
+
+def test_studies_that_do_not_say_the_pace_are_read_as_they_are(notes):
+    notes.write_op_counts(KEY, {"torch": 5}, None)
+    notes.write_timing(KEY, TARGET, TIMING)
+    assert notes.read_verification(KEY, [TARGET]).timings[str(TARGET)] == TIMING

@@ -30,6 +30,7 @@ from smt_nas.costs.parts import Part
 from smt_nas.models.part_modules import build_part
 from smt_nas.profilers.latency.clock import Runnable
 from smt_nas.profilers.latency.prepare import prepare
+from smt_nas.profilers.latency.stats import replace_interrupted
 from smt_nas.profilers.network_loader import Network, fill_weights, network_of
 from smt_nas.runtime.torch_device import open_device
 
@@ -39,8 +40,6 @@ _ENOUGH_S = 0.3  # a visit of slow networks ends after fewer
 _KEPT_BYTES = 1_000_000_000  # of weights of whole networks that stay in memory
 _HOLD_S, _MAX_HOLD_S = 0.02, 2.0  # how long a GPU is held up while a chain is launched
 _CYCLES_PER_S = 2e9  # of a GPU's clock, about
-_OFF_CPU = 1.02  # wall over CPU time of a call that was interrupted
-_CLOCKS_MS = 0.003  # between reading the one clock and the other
 _T = TypeVar("_T")
 
 
@@ -235,8 +234,7 @@ def _replace_interrupted(
     """Wall times, or CPU times where others had the CPU meanwhile, and where that was."""
     if conditions.threads != 1:
         return wall, np.zeros(wall.shape, dtype=bool)
-    flagged = wall > cpu * _OFF_CPU + _CLOCKS_MS
-    return np.where(flagged, cpu, wall), flagged
+    return replace_interrupted(wall, cpu)
 
 
 def _repeat(measure: Callable[[], _T]) -> list[_T]:

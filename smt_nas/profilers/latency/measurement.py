@@ -118,6 +118,8 @@ class Measurement:
         per_round: samples taken in a row before the next network had its turn.
         started: when, in UTC; networks measured interleaved share it to the microsecond, and only
             they can be compared round by round.
+        cpu_ms: CPU time of this process during each sample of `wall_ms`; None on a GPU, and in
+            files: it serves while networks are compared.
     """
 
     name: str
@@ -136,6 +138,7 @@ class Measurement:
     watched: Mapping[str, Any] = field(default_factory=dict)
     per_round: int = 1
     started: str = ""
+    cpu_ms: tuple[float, ...] | None = field(default=None, repr=False)
 
     @cached_property
     def wall(self) -> Summary:
@@ -156,7 +159,8 @@ class Measurement:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: every field, raw samples and all, and what is concluded from them."""
-        values = {f.name: _to_plain(getattr(self, f.name)) for f in fields(self)}
+        kept = [f.name for f in fields(self) if f.name != "cpu_ms"]
+        values = {name: _to_plain(getattr(self, name)) for name in kept}
         return values | {
             "conditions": self.conditions.model_dump(mode="json"),
             "wall": asdict(self.wall),
@@ -211,6 +215,7 @@ def assess_quality(samples: Samples, context: RunContext) -> Measurement:
         watched=watched,
         per_round=samples.per_turn,
         started=context.started,
+        cpu_ms=tuple(samples.cpu_ms) or None,
     )
 
 

@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 P90_SAMPLES, P99_SAMPLES = 64, 662  # fewest for an honest percentile (MLPerf LoadGen)
 DRIFT_SAMPLES = 9  # fewest that show a drift: three in each third
 _TAILS = (0.025, 0.975)
+_OFF_CPU = 1.02  # wall over CPU time of a call that was interrupted
+_CLOCKS_MS = 0.003  # between reading the one clock and the other
 _CHUNK = 2_000_000  # picks of the bootstrap held in memory at once
 
 
@@ -139,6 +141,18 @@ def drifts(samples: Sequence[float] | Floats, limit: float = 0.02) -> bool:
     spread = math.hypot(*(float(np.subtract(*np.percentile(x, (75, 25)))) for x in (first, last)))
     error = 0.93 * spread / math.sqrt(len(first))  # 1.253 sigma / sqrt(n), sigma = IQR / 1.349
     return difference > max(limit * float(np.median(first)), 3 * error)
+
+
+def replace_interrupted(wall_ms: Floats, cpu_ms: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Wall times of one thread, or its CPU times where others had the CPU meanwhile.
+
+    Args:
+        wall_ms, cpu_ms: of the same calls, of one shape.
+
+    Returns: the times, and where they are CPU times.
+    """
+    interrupted = wall_ms > cpu_ms * _OFF_CPU + _CLOCKS_MS
+    return np.where(interrupted, cpu_ms, wall_ms), interrupted
 
 
 def thirds(samples: Floats) -> tuple[Floats, Floats]:

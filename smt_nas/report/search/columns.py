@@ -11,6 +11,7 @@ from smt_nas.search import LatencyTarget, Outcome, Result, TargetMetric
 
 REFERENCE = "smt_t"
 BROKEN = "!"  # marks a measured value that breaks its budget
+POOR = "~"  # marks one that was measured while something spoke against it: a busy machine, a drift
 _TOPOLOGY = "topology"  # a component of figures
 _ALWAYS = ("score", "macs", "params", "peak_memory_mb")
 
@@ -43,6 +44,7 @@ def make_columns(outcome: Outcome) -> list[Column]:
             columns.append(_make_value_column(outcome, q, spare=q.name not in wanted))
         if any(q.name in r.measured for r in _list_rows(outcome)):
             columns.append(_make_measured_column(outcome, q))
+            columns.append(_make_preset_column(outcome, q))
         if q.is_evaluated:
             columns += _make_component_columns(outcome, q)
     return [*columns, _make_ratio_column(outcome)]
@@ -76,14 +78,33 @@ def _read_topology(r: Result) -> float | None:
 
 
 def _make_measured_column(outcome: Outcome, q: TargetMetric) -> Column:
-    marked = any(_is_violated(r, q) for r in _list_rows(outcome))
+    width = max(len(_mark(r, q)) for r in _list_rows(outcome))
 
     def cell(r: Result) -> str:
         measured = r.measured.get(q.name)
-        mark = (BROKEN if _is_violated(r, q) else " ") if marked else ""
-        return q.metric.show(None if measured is None else measured.value) + mark
+        value = q.metric.show(None if measured is None else measured.value)
+        return value + _mark(r, q).ljust(width)
 
     return Column(_make_heading(outcome, q, "measured"), cell)
+
+
+def _mark(r: Result, q: TargetMetric) -> str:
+    """What a reader must know of a measured value at first sight."""
+    measured = r.measured.get(q.name)
+    is_poor = measured is not None and measured.status != "ok"
+    return BROKEN * _is_violated(r, q) + POOR * is_poor
+
+
+def _make_preset_column(outcome: Outcome, q: TargetMetric) -> Column:
+    """A measured value over that of the preset of equal cost, and which that is."""
+
+    def cell(r: Result) -> str:
+        measured = r.measured.get(q.name)
+        if measured is None or measured.versus_preset is None:
+            return "-"
+        return f"{measured.versus_preset:.2f}x {measured.preset}"
+
+    return Column("vs like\npreset", cell, spare=True)
 
 
 def _is_violated(r: Result, q: TargetMetric) -> bool:

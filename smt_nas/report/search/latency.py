@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from smt_nas.report.search.columns import BROKEN
+from smt_nas.report.search.columns import BROKEN, POOR
 from smt_nas.search import Outcome, TargetMetric
 from smt_nas.search.forecast import LatencyPrediction
 
@@ -67,7 +67,8 @@ def _measurement_notes(outcome: Outcome, q: TargetMetric) -> list[str]:
         status = _describe_status(Counter(m.status for m in measured))
         lines.append(
             f"{q.metric.heading} measured: on this machine, {q.target.label}{thread}, median of "
-            f"runs in turns with smt_t{status}; compare rows, not machines."
+            f"runs in turns with smt_t, scaled by what smt_t took meanwhile{status}; compare rows, "
+            "not machines."
         )
     error = outcome.prediction_errors.get(q.name)
     if error is not None:
@@ -85,7 +86,7 @@ def _measurement_notes(outcome: Outcome, q: TargetMetric) -> list[str]:
 def _describe_status(counts: Counter[str]) -> str:
     poor = {word: n for word, n in counts.items() if word != "ok"}
     words = ", ".join(f"{n} {word}" for word, n in poor.items())
-    return f" (of {counts.total()}: {words})" if poor else ""
+    return f" (marked {POOR}, of {counts.total()}: {words})" if poor else ""
 
 
 def _constraint_notes(outcome: Outcome, q: TargetMetric) -> list[str]:

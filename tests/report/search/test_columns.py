@@ -4,6 +4,7 @@ import pytest
 
 from smt_nas.evaluators import Evaluation
 from smt_nas.report.search.columns import make_columns
+from smt_nas.search.results import compare_with_presets
 from smt_nas.search.study_notes import Timing, Verification
 from tests.fakes import devices as fakes
 from tests.fakes.searches import make_outcome, make_problem, make_trials, sample
@@ -18,8 +19,9 @@ def headings(outcome):
     return [c.heading.split("\n") for c in make_columns(outcome)]
 
 
-def verify(problem, members, ms):
-    timings = {str(t): Timing(latency_ms=ms, spread_ms=0, samples=9) for t in problem.local_targets}
+def verify(problem, members, ms, status="ok"):
+    timing = Timing(latency_ms=ms, spread_ms=0, samples=9, status=status)
+    timings = {str(t): timing for t in problem.local_targets}
     return [r.with_verification(problem, Verification({}, None, timings)) for r in members]
 
 
@@ -52,6 +54,26 @@ def test_a_measurement_that_breaks_its_budget_is_marked():
     (measured,) = [c for c in make_columns(outcome) if c.heading.endswith("measured")]
     assert [measured.cell(r).strip() for r in outcome.front] == ["4.00", "6.00!"]
     assert measured.cell(outcome.baselines[0]).strip() == "-"
+
+
+def test_a_measurement_says_its_status_and_its_ratio_to_the_preset_of_equal_cost():
+    problem = make_problem(objectives=("score", "latency"))
+    outcome = make_outcome(problem, make_trials(problem, sample(20)))
+    presets = verify(problem, outcome.baselines, 8.0, "ok")
+    quiet = verify(problem, outcome.front[:1], 4.0, "ok")
+    busy = verify(problem, outcome.front[1:2], 6.0, "loaded")
+    front = compare_with_presets([*quiet, *busy], presets)
+    outcome = make_outcome(problem, outcome.trials, front=front, baselines=presets)
+    columns = {c.heading: c for c in make_columns(outcome)}
+    measured = next(c for h, c in columns.items() if h.endswith("measured"))
+    assert [measured.cell(r).strip() for r in outcome.front] == ["4.00", "6.00~"]
+    ratio = columns["vs like\npreset"]
+    assert [ratio.cell(r) for r in outcome.front] == ["0.50x smt_t", "0.75x smt_t"]
+    assert ratio.cell(outcome.baselines[0]) == "-"
+    frame = outcome.frame()
+    assert list(frame.latency_ms_status[:3]) == ["ok", "loaded", "ok"]
+    assert list(frame.latency_ms_vs_preset[:2]) == [0.5, 0.75]
+    assert list(frame.latency_ms_preset[:2]) == ["smt_t"] * 2 and frame.latency_ms_preset[2] is None
 
 
 def test_what_of_the_score_is_of_the_topology_stands_beside_it():

@@ -43,7 +43,7 @@ def test_measurements_are_told_with_their_quality_and_what_breaks_the_budget():
     notes = latency_notes(outcome)
     assert any(
         "latency_ms measured: on this machine, cpu (b1 fp32), 1 CPU thread, median" in note
-        and "(of 2: 1 noisy)" in note
+        and "(marked ~, of 2: 1 noisy)" in note
         for note in notes
     )
     assert (
