@@ -74,7 +74,7 @@ Count = Annotated[
     int | None,
     typer.Option("--n", help="Networks to try. Default: as many as suit the evaluator."),
 ]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same search.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same search, for the same --device.")]
 Out = Annotated[Path | None, typer.Option(help="Run directory. Default: runs/SPACE-BUDGET.")]
 Storage = Annotated[
     str | None,

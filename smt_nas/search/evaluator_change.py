@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from smt_nas.errors import StoreError
 from smt_nas.evaluators import Evaluator
 from smt_nas.search.problem import Problem
-from smt_nas.search.run_directory import FINGERPRINT, TRAININGS, RunDirectory
+from smt_nas.search.run_directory import DEVICES, FINGERPRINT, TRAININGS, RunDirectory
 from smt_nas.search.study import Study
 from smt_nas.space import Genes
 
@@ -38,7 +38,8 @@ class OpenedStudy:
 
 def open_study(directory: RunDirectory, problem: Problem) -> OpenedStudy:
     """Open the study that run.yaml names. Raises StoreError."""
-    depends_on = {k: v for k, v in directory.identity.items() if k != FINGERPRINT}
+    told = (FINGERPRINT, DEVICES)
+    depends_on = {k: v for k, v in directory.identity.items() if k not in told}
     study = Study.load(problem, directory.storage, directory.study_name, depends_on)
     genes: list[Genes] = []
     older = study

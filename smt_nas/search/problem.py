@@ -113,6 +113,11 @@ class Problem:
         """Those that are predicted for a device."""
         return tuple(q for q in self.metrics if q.is_predicted)
 
+    @property
+    def predicted_targets(self) -> tuple[LatencyTarget, ...]:
+        """Targets whose predicted latency trials are judged by."""
+        return tuple({str(t): t for t in _list_targets(self.predicted_metrics)}.values())
+
     @cached_property
     def latency_predictions(self) -> Mapping[str, LatencyPrediction]:
         """Of the targets whose latency is predicted, by their text; the first look takes seconds.
@@ -122,10 +127,9 @@ class Problem:
         """
         if not self.devices:
             return self.stored_predictions
-        targets = {str(t): t for t in _list_targets(self.predicted_metrics)}
         return {
-            text: predict_latency(self.devices[t.place.label], t, self.space)
-            for text, t in targets.items()
+            str(t): predict_latency(self.devices[t.place.label], t, self.space)
+            for t in self.predicted_targets
         }
 
     @property

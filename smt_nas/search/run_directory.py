@@ -25,6 +25,7 @@ from smt_nas.errors import ConfigError, StoreError
 from smt_nas.evaluators import EvaluatorChoice, default_evaluator
 from smt_nas.evaluators.evidence import AnyEvidence
 from smt_nas.files import locked, write_atomic
+from smt_nas.runtime.host import read_host
 from smt_nas.search.forecast import TargetRecord
 from smt_nas.search.objectives import BEFORE_DEVICES
 from smt_nas.search.study import HIDDEN, check_url, file_url, hide_password
@@ -35,6 +36,7 @@ _VERSIONS = ("smt-nas", "torch", "numpy", "optuna", "pymoo", "scikit-learn", "fv
 _FILE = "run.yaml"
 TRAININGS = "trainings"
 FINGERPRINT = "fingerprint"  # of the evaluator, in what a study's trials depend on
+DEVICES = "devices"  # that latencies are predicted for; told, not compared: `predictions` are
 
 
 class Settings(BaseModel):
@@ -51,7 +53,7 @@ class Settings(BaseModel):
             `mypkg.mymod:fn`. None where the objectives are all formulas.
         timeout: seconds that evaluating one network may take; None for any.
         n: networks to try.
-        seed: the same seed gives the same search.
+        seed: the same seed gives the same search where latencies are predicted for the same device.
         storage: URL for Optuna; None for a SQLite file in the run directory.
         verify: build, count, run and time the front; `prove` in files of before.
     """
@@ -93,6 +95,7 @@ class _RunFile(BaseModel):
     space: SpaceConfig
     versions: dict[str, str]
     device: str
+    machine: str | None = None
     targets: tuple[TargetRecord, ...] = ()
     evidence: AnyEvidence | str | None = None
     evaluator_fingerprint: str | None = None
@@ -110,6 +113,7 @@ class RunDirectory:
         evidence: what its evaluator's figures rest on; a sentence in runs of before, None without
             one.
         fingerprint: of its evaluator; None without one, and in runs of before.
+        machine: that it was begun on, in words.
     """
 
     def __init__(
@@ -121,6 +125,7 @@ class RunDirectory:
         targets: Sequence[TargetRecord] = (),
         evidence: AnyEvidence | str | None = None,
         fingerprint: str | None = None,
+        machine: str | None = None,
     ) -> None:
         self.path = path
         self.settings = settings
@@ -129,6 +134,7 @@ class RunDirectory:
         self.targets = tuple(targets) or (TargetRecord(target=BEFORE_DEVICES),)
         self.evidence = evidence
         self.fingerprint = fingerprint
+        self.machine = machine or describe_machine()
 
     @classmethod
     def create(
@@ -165,6 +171,7 @@ class RunDirectory:
                 "space": space.config.model_dump(mode="json"),
                 "versions": _versions(),
                 "device": device(),
+                "machine": directory.machine,
                 "targets": [r.model_dump(mode="json") for r in targets],
                 "evidence": None if evidence is None else evidence.model_dump(mode="json"),
                 "evaluator_fingerprint": fingerprint,
@@ -204,6 +211,7 @@ class RunDirectory:
             file.targets,
             file.evidence,
             file.evaluator_fingerprint,
+            file.machine or file.device,
         )
 
     def adopt_evaluator(
@@ -238,6 +246,7 @@ class RunDirectory:
         forecasts = {str(r.target): r.forecast.digest for r in self.targets if r.forecast}
         if forecasts:
             identity["predictions"] = forecasts
+            identity[DEVICES] = {str(r.target): r.target.place.name for r in self.targets}
         if self.fingerprint is not None:
             identity[FINGERPRINT] = self.fingerprint
         return identity
@@ -263,6 +272,19 @@ def device() -> str:
             models = (line.partition(":")[2].strip() for line in file if "model name" in line)
             cpu = next(models, "")
     return f"{cpu or platform.processor() or platform.machine()} ({os.cpu_count()} cores)"
+
+
+def describe_machine() -> str:
+    """The same, told apart from others of its name: virtual machines all have an `AMD EPYC`."""
+    host = read_host()
+    words = [*dict.fromkeys(reversed(host.names)), f"{host.threads} threads"]
+    return ", ".join(words)
+
+
+def find_other_machine(directory: RunDirectory) -> str | None:
+    """This machine, where a run was begun on another one; None where it is the same."""
+    here = describe_machine()
+    return None if directory.machine in (here, device()) else here
 
 
 def _mask_password(settings: Settings) -> dict[str, Any]:

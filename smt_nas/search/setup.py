@@ -21,7 +21,7 @@ from smt_nas.search.evaluator_change import OpenedStudy, check_evaluator, open_s
 from smt_nas.search.listener import NullSearchProgress, SearchListener
 from smt_nas.search.objectives import FROM_LATENCY
 from smt_nas.search.problem import COST_OBJECTIVES, Problem
-from smt_nas.search.run_directory import RunDirectory, Settings
+from smt_nas.search.run_directory import RunDirectory, Settings, find_other_machine
 from smt_nas.search.search_loop import Search
 from smt_nas.search.strategies import make_strategy
 from smt_nas.search.study import Study
@@ -72,6 +72,13 @@ def create_search(
         out, settings, space, problem.target_records, evidence, fingerprint
     )
     listener.say(f"Run directory: {directory.path}")
+    own = [t.place for t in problem.predicted_targets if t.place.is_own]
+    if own:
+        listener.say(
+            f"Seed {settings.seed} gives this search again where {own[0].label} is a "
+            f"{own[0].name} too ({directory.machine}); --device NAME makes it of one device "
+            "everywhere."
+        )
     opened = OpenedStudy(_first_study(problem, directory))
     return _search(directory, problem, opened, evaluator, listener, workers)
 
@@ -106,6 +113,7 @@ def resume_search(
             predicted as it was, or its evaluator has changed.
     """
     directory = RunDirectory.open(path, storage)
+    listener = listener or NullSearchProgress()
     if n is not None:
         directory.settings = validated(
             Settings, {**directory.settings.model_dump(), "n": n}, f"resume {path}"
@@ -116,10 +124,16 @@ def resume_search(
         if read_only:
             raise StoreError(f"{path}: holds no trials yet. Use `smt-nas resume {path}`.")
         _create(problem, directory)  # killed between run.yaml and the study
+    other = None if read_only else find_other_machine(directory)
+    if other is not None:
+        listener.say(
+            f"{path}: was begun on another machine ({directory.machine}; this is {other}). Its "
+            "predictions are the same here; what is measured from now on is of this one."
+        )
     opened = open_study(directory, problem)
     if evaluator is not None:
         opened = check_evaluator(directory, problem, opened, evaluator, accept_changed_evaluator)
-    return _search(directory, problem, opened, evaluator, listener or NullSearchProgress(), workers)
+    return _search(directory, problem, opened, evaluator, listener, workers)
 
 
 def _search(
@@ -185,6 +199,13 @@ def _predict_again(directory: RunDirectory) -> Problem:
             )
         was, now_is = there.forecast, here.forecast
         if was and now_is and (was.digest, was.basis) != (now_is.digest, now_is.basis):
+            other = find_other_machine(directory) if there.target.place.is_own else None
+            if other is not None:
+                raise StoreError(
+                    f"{path}: {there.target.place.label} is another device here ({other}) than "
+                    f"where it was begun ({directory.machine}), and is predicted otherwise. Go on "
+                    "there, or search anew with another --out."
+                )
             raise StoreError(
                 f"{path}: what is predicted for {there.target.label} has changed since (digest "
                 f"{was.digest} of a {was.basis}, now {now_is.digest} of a {now_is.basis}). Restore "

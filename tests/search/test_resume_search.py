@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from smt_nas.errors import StoreError
 from smt_nas.evaluators import FunctionEvaluator
-from smt_nas.search import Settings, create_search, resume_search
+from smt_nas.search import Settings, create_search, resume_search, run_directory
+from smt_nas.search.listener import NullSearchProgress
+from tests.fakes import devices as fakes
 from tests.fakes.screening import short_screening  # noqa: F401
 from tests.fakes.terminal import invoke
 from tests.fakes.waiting import WATCHDOG_S, wait_until
@@ -171,3 +174,60 @@ def test_signals_leave_a_run_that_goes_on(tmp_path, sent, code):
     before = stored(path)
     resumed = invoke("resume", path, "--n", before + 1, "--workers", 1, "--json")
     assert f'"trials": {before + 1}' in resumed.stdout
+
+
+class Hears(NullSearchProgress):
+    """Keeps what is said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
+
+
+def resumed(path, **more):
+    hears = Hears()
+    return resume_search(path, evaluator=rater(), listener=hears, **more), hears.lines
+
+
+def test_another_machine_is_told_at_resume(tmp_path, monkeypatch):
+    run(tmp_path / "run", n=4)
+    _, lines = resumed(tmp_path / "run")
+    assert not any("another machine" in line for line in lines)
+    monkeypatch.setattr(run_directory, "describe_machine", lambda: "A CPU, 64 threads")
+    _, lines = resumed(tmp_path / "run")
+    (line,) = [line for line in lines if "another machine" in line]
+    assert "this is A CPU, 64 threads" in line
+
+
+def test_a_run_of_before_machines_were_told_apart_is_held_to_its_processor(tmp_path, monkeypatch):
+    run(tmp_path / "run", n=4)
+    file = tmp_path / "run" / "run.yaml"
+    lines = [x for x in file.read_text().splitlines() if not x.startswith("machine:")]
+    file.write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(run_directory, "describe_machine", lambda: "as it is told now")
+    _, said = resumed(tmp_path / "run")
+    assert not any("another machine" in line for line in said)
+
+
+def test_the_device_is_in_what_a_study_depends_on_and_is_said(tmp_path, monkeypatch):
+    fakes.install(monkeypatch)
+    hears = Hears()
+    asked = SETTINGS | {"objectives": ("score", "latency"), "n": 4}
+    search = create_search(Settings(**asked), tmp_path / "run", evaluator=rater(), listener=hears)
+    assert search.directory.identity["devices"] == {"cpu:b1:fp32": "Fake CPU fake_cpu"}
+    assert any("gives this search again where cpu is a Fake CPU" in x for x in hears.lines)
+    search.run()
+    monkeypatch.setattr(run_directory, "describe_machine", lambda: "A CPU, 64 threads")
+    fakes.install(monkeypatch)["cpu"].macs_per_ms *= 2
+    with pytest.raises(StoreError, match=r"cpu is another device here \(A CPU, 64 threads\)"):
+        resume_search(tmp_path / "run", evaluator=rater())
+
+
+def test_a_named_device_is_the_same_everywhere(tmp_path, monkeypatch):
+    fakes.install(monkeypatch)
+    hears = Hears()
+    asked = SETTINGS | {"objectives": ("score", "latency"), "n": 4, "device": "a100"}
+    create_search(Settings(**asked), tmp_path / "run", evaluator=rater(), listener=hears)
+    assert not any("gives this search again" in line for line in hears.lines)
