@@ -153,7 +153,7 @@ class _Options:
         from smt_nas.profilers.throughput import parse_batches
 
         batches, auto = parse_batches(self.batch)
-        device, where = resolve_target(gpu, anchors)
+        device, where = resolve_target(gpu, anchors, console.say)
         cases = [c for b in batches for c in self._conditions(b, where)]
         sweeps = self._conditions(1, where) if auto else []
         request = Request(tuple(cases), _limits(self.seconds), self.energy, tuple(sweeps))

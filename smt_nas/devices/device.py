@@ -155,7 +155,7 @@ class Device:
 
     def factor(self, conditions: Conditions) -> float:
         """Truth over roofline, as measurements of this device have it, else of a typical one."""
-        own = self.efficiency.factor(self.sheet.key, conditions.mode)
+        own = self.efficiency.factor(self.sheet.key, conditions.mode) or self.sheet.pace
         if own is None:
             own = self.efficiency.typical.get(_fitted_mode(conditions.mode), 1.0)
         corrected = self.corrections.get(conditions.mode)
@@ -267,14 +267,14 @@ def hardware_of(sheet: Sheet, conditions: Conditions) -> Hardware:
             f"{sheet.key}: cannot compute in {precision} (it can: {able}). Choose another one."
         )
     share = 1.0
-    if sheet.kind == "cpu" and conditions.threads and sheet.threads:
-        share = min(1.0, conditions.threads / sheet.threads)
+    if sheet.kind == "cpu" and conditions.threads:
+        share = min(1.0, conditions.threads / sheet.units)
     return Hardware(
         product_tflops=peak * share,
         vector_tflops=vector * share,
         bandwidth_gbps=sheet.bandwidth_gbps,
         l2_mb=sheet.l2_mb or 1.0,
-        sms=sheet.sms or max(1.0, (sheet.threads or 1) * share),
+        sms=sheet.sms or max(1.0, sheet.units * share),
         tensor=sheet.kind == "gpu" and precision != "fp32",
         half=precision not in ("fp32", "tf32"),
     )

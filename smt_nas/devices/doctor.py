@@ -14,7 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from smt_nas.devices.registry import list_cuda_gpus, local_sheet, local_sheets, tables_of
+from smt_nas.devices.registry import local_sheet, local_sheets, tables_of
+from smt_nas.devices.visible import VISIBLE, list_cuda_gpus, read_visible_slice
 from smt_nas.errors import MeasurementError
 from smt_nas.runtime.host import (
     MAX_FOREIGN,
@@ -31,6 +32,7 @@ State = Literal["ok", "missing", "unknown"]
 
 _WATCH_S = 0.5
 _MIN_FREE_GB = 1.0
+_WHOLE = "Measure on a whole GPU: others use the rest of it."
 _PACKAGES = {  # distribution -> what it is for, how it comes
     "timm": ("networks by timm:NAME", "pip install 'smt-nas[train]'"),
     "thop": ("op counter", "pip install 'thop>=0.1.1.post2209072238,<0.2'"),
@@ -138,8 +140,10 @@ def _check_gpus(nvml: Any) -> Iterator[Check]:
         yield Check("NVIDIA GPU", "missing", first.reason, way)
         return
     yield Check("NVIDIA driver", "ok" if first.driver else "unknown", first.driver or "not told")
-    visible = list_cuda_gpus(nvml=nvml)
-    if not visible:
+    visible, part = list_cuda_gpus(nvml=nvml), read_visible_slice()
+    if part is not None:
+        yield Check("NVIDIA GPU", "missing", f"{VISIBLE} shows a slice (MIG), {part}", _WHOLE)
+    elif not visible:
         yield Check("NVIDIA GPU", "missing", "none is visible", "Unset CUDA_VISIBLE_DEVICES.")
     for where, gpu in visible.items():
         yield from _check_gpu(where, gpu)
@@ -164,16 +168,17 @@ def _check_gpu(where: str, gpu: Gpu) -> Iterator[Check]:
 
 
 def _check_identity(where: str, gpu: Gpu) -> Check:
+    if gpu.mig:
+        return Check(where, "missing", f"{gpu.name} is cut into slices (MIG)", _WHOLE)
     try:
         sheet = local_sheet(where, nvml=gpu.library)
     except MeasurementError as error:
         return Check(where, "unknown", str(error))
-    if gpu.mig:
-        way = "Measure on a whole GPU: others use the rest of it."
-        return Check(where, "missing", f"{gpu.name} is cut into slices (MIG)", way)
     if sheet.probed:
         way = f"smt-nas calibrate --device {where} --space smt"
-        return Check(where, "unknown", f"{gpu.name}: no sheet is written for it", way)
+        doubt = next((w for w in sheet.warnings if w.startswith(f"{gpu.name}: ")), None)
+        finding = doubt or f"{gpu.name}: no sheet is written for it"
+        return Check(where, "unknown", finding.rstrip("."), way)
     return Check(where, "ok", f"{gpu.name}: sheet {sheet.short}")
 
 

@@ -3,6 +3,7 @@
     RTX 4090 · rtx4090 · NVIDIA GeForce RTX 4090              rtx 4090
     A100-SXM4-80GB · NVIDIA A100 SXM4 80 GB                   a100, form sxm4, 80 GB
     NVIDIA H100 80GB HBM3                                     h100, 80 GB, memory hbm3
+    GPU 0: NVIDIA L40S (UUID: GPU-…)                          l40s
 
 Makers' words do not tell devices apart and are dropped. Every other word counts: an RTX 4090 Laptop
 is no RTX 4090. The form, the size and the kind of memory tell variants of one model apart.
@@ -14,6 +15,9 @@ import re
 from dataclasses import dataclass
 
 _SIGNS = re.compile(r"\((?:r|tm|c)\)|[®™©]")
+_LISTED = re.compile(r"^\W*gpu\W+[0-9]+\W*:|\(\W*uuid\W*:[^)]*\)?\s*$")  # by `nvidia-smi -L`
+_ON_BUS = re.compile(r"^.*\bcorporation\b[^\[]*\[([^\]]+)\].*$")  # by `lspci`
+_KIT = re.compile(r"\b(?:engineering reference )?(?:developer kit|devkit)\b")
 _GLUED = (  # what some write as one word
     (re.compile(r"\brtx(?=pro|[0-9])"), "rtx "),
     (re.compile(r"\bpro(?=[0-9])"), "pro "),
@@ -21,7 +25,9 @@ _GLUED = (  # what some write as one word
     (re.compile(r"\bmax q\b"), "maxq"),
     (re.compile(r"\b([0-9]+) ?g(?:i?b)?\b"), r"\1gb"),
 )
-_EMPTY_WORDS = frozenset(("nvidia", "geforce", "tesla", "quadro", "gpu", "tensor", "core"))
+_EMPTY_WORDS = frozenset(
+    ("nvidia", "geforce", "tesla", "quadro", "gpu", "tensor", "core", "generation")
+)
 _FORM = re.compile(r"sxm[0-9]?|pcie")
 _MEMORY = re.compile(r"([0-9]+)gb")
 _MEMORY_KIND = re.compile(r"hbm[0-9]?e?|gddr[0-9]x?")
@@ -49,8 +55,9 @@ class DeviceName:
     @classmethod
     def parse(cls, text: str) -> DeviceName:
         """Take a name apart; any text has one."""
-        plain = " ".join(re.findall(r"[a-z0-9]+", _SIGNS.sub(" ", text.casefold())))
-        whole = _SLICE.sub("", f"{plain} ").strip()
+        bare = _ON_BUS.sub(r"\1", _LISTED.sub(" ", text.casefold()))
+        plain = " ".join(re.findall(r"[a-z0-9]+", _SIGNS.sub(" ", bare)))
+        whole = _KIT.sub("", _SLICE.sub("", f"{plain} ")).strip()
         for pattern, spelling in _GLUED:
             whole = pattern.sub(spelling, whole)
         form = memory_gb = memory_kind = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from smt_nas.devices.cpu_families import find_cpu_family
 from smt_nas.devices.sheet import PEAKS, Peak, Sheet
 from smt_nas.errors import MeasurementError
 from smt_nas.runtime.host import Host
@@ -36,7 +37,51 @@ _TENSOR_PER_CLK = {  # compute capability -> dense FP16 operations a clock of on
 
 
 def probe_cpu(host: Host) -> Sheet:
-    """The sheet of a CPU by its clock, its threads and its instruction sets."""
+    """The sheet of a CPU by its family, its clock, its threads and its instruction sets."""
+    family = find_cpu_family(host)
+    if family is None:
+        return _probe_unheard_cpu(host)
+    cores = max(1, host.threads // host.threads_per_core)
+    ghz = max(family.boost_ghz or 0.0, (host.mhz or 0.0) / 1e3) or _FALLBACK_GHZ
+    peaks: dict[Peak, float] = {"fp32": cores * family.fp32_flops_per_clk * ghz / 1e3}
+    has_amx = family.amx is not None and "amx_bf16" in host.flags
+    if family.amx is not None and has_amx:
+        peaks["bf16"] = cores * family.amx * ghz / 1e3
+    most = family.bandwidth_gbps or _GBPS_AT_MOST
+    told = f"{family.name}: {'; '.join(family.sources)}"
+    warnings = ["probed: its bandwidth is assumed. `smt-nas calibrate --device cpu` measures."]
+    warnings += ["AMX: its BF16 rate was never checked against a measurement."] if has_amx else []
+    sheet = _probe_unheard_cpu(host)
+    sources = {
+        "architecture": told,
+        "cores": _TOLD,
+        "boost_ghz": told if ghz == family.boost_ghz else sheet.sources["boost_ghz"],
+        "fp32_flops_per_clk": told,
+        "peak_tflops.fp32": "computed: cores x FLOPs per clock x clock",
+        "bandwidth_gbps": f"assumed: {_GBPS_PER_THREAD:g} GB/s a thread, at most {most:g}, of its "
+        f"memory channels ({told})",
+    }
+    if family.pace is not None:
+        sources["pace"] = told
+    if has_amx:
+        sources["peak_tflops.bf16"] = "computed: cores x AMX's FLOPs per clock x clock"
+    return sheet.model_copy(
+        update={
+            "architecture": f"{family.architecture}, {family.name}",
+            "cores": cores,
+            "boost_ghz": ghz,
+            "fp32_flops_per_clk": family.fp32_flops_per_clk,
+            "peak_tflops": peaks,
+            "bandwidth_gbps": min(_GBPS_PER_THREAD * host.threads, most),
+            "warnings": tuple(warnings),
+            "sources": {**sheet.sources, **sources},
+            "pace": family.pace,
+        }
+    )
+
+
+def _probe_unheard_cpu(host: Host) -> Sheet:
+    """The sheet of a CPU of a family that is not known."""
     ghz = host.mhz / 1e3 if host.mhz else _FALLBACK_GHZ
     name, per_clk = next((p for p in _FP32_PER_CLK if p[0] in host.flags), ("no vectors", 4))
     bandwidth = min(_GBPS_PER_THREAD * host.threads, _GBPS_AT_MOST)
@@ -72,8 +117,12 @@ def probe_cpu(host: Host) -> Sheet:
     )
 
 
-def probe_gpu(gpu: Gpu) -> Sheet:
-    """The sheet of a GPU by what NVML says of it.
+def probe_gpu(gpu: Gpu, contradiction: str = "") -> Sheet:
+    """The sheet of a whole GPU by what NVML says of it.
+
+    Args:
+        gpu: the GPU.
+        contradiction: why the sheets that bear its name are not its own; empty where none does.
 
     Raises:
         MeasurementError: NVML does not tell its memory bus, cores or clocks.
@@ -81,20 +130,20 @@ def probe_gpu(gpu: Gpu) -> Sheet:
     bandwidth, sms, capability = gpu.bandwidth_gbps(), gpu.sms(), gpu.capability()
     if bandwidth is None or sms is None or capability is None or gpu.max_sm_mhz is None:
         raise MeasurementError(
-            f"device cuda:{gpu.index}: no sheet is known, and NVML does not tell enough for one "
-            f"(got {gpu.name}). Write a sheet and pass its path."
+            f"device cuda:{gpu.index}: {contradiction or 'no sheet is known'}, and NVML does not "
+            f"tell enough for one (got {gpu.name}). Write a sheet and pass its path."
         )
     ghz, memory = gpu.max_sm_mhz / 1e3, gpu.memory_mb()
     fp32_per_clk = 128 if capability in _NARROW else 256
     tensor = _tensor_per_clk(capability, gpu.name or "")
     peaks = _compute_peaks(capability, sms * ghz / 1e3, fp32_per_clk, tensor)
     warnings = ["probed: its tensor peaks are assumed from its compute capability."]
-    warnings += ["cut into slices (MIG): the figures are of the whole GPU."] if gpu.mig else []
+    warnings += [f"{gpu.name}: {contradiction}."] if contradiction else []
     return Sheet(
-        key=_make_key(gpu.name or "gpu", "mig" if gpu.mig else ""),
+        key=_make_key(gpu.name or "gpu", f"{sms}sm" if contradiction else ""),
         name=gpu.name or "this GPU",
         kind="gpu",
-        reported=(gpu.name,) if gpu.name and not gpu.mig else (),  # a slice is not that device
+        reported=(gpu.name,) if gpu.name and not contradiction else (),
         architecture=f"compute capability {capability[0]}.{capability[1]}",
         sms=sms,
         boost_ghz=ghz,

@@ -10,24 +10,26 @@ import contextlib
 import difflib
 import functools
 import glob
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from smt_nas.devices.identity import BoardFacts, is_same_board, list_contradictions
 from smt_nas.devices.names import DeviceName, is_named
 from smt_nas.devices.probe import probe_cpu, probe_gpu
 from smt_nas.devices.sheet import Sheet, SheetFile
+from smt_nas.devices.visible import find_cuda_gpu, list_cuda_gpus
 from smt_nas.errors import ConfigError, MeasurementError, SmtNasError, UnknownName
 from smt_nas.files import folders, looks_like_path
-from smt_nas.runtime.host import ROOT, read_host
-from smt_nas.runtime.nvml import Gpu, Unavailable, list_gpus, open_gpu
+from smt_nas.runtime.host import ROOT, read_board, read_host
+from smt_nas.runtime.nvml import Gpu
 from smt_nas.yaml import read_yaml, validated
 
 FOLDER = "profiles"
 _SHEET = re.compile(r"^kind:", re.MULTILINE)
 _SUGGESTIONS = 3
+_APPLE = re.compile(r"mps|(?:apple-)?m[1-9](?:-(?:pro|max|ultra))?(?:-gpu)?")
 
 
 class UnknownDevice(UnknownName):
@@ -44,6 +46,17 @@ class UnknownDevice(UnknownName):
             f"device: must be one that is known, cpu, gpu or cuda:N (got {text!r}). Did you mean "
             f"{', '.join(nearest)}? `smt-nas devices` lists them; a path to your own .yaml works "
             "too.",
+        )
+
+
+class UnpredictedDevice(UnknownName):
+    """An Apple M-series chip: its figures could not be checked on one, so it has no sheet."""
+
+    def __init__(self, text: str) -> None:
+        SmtNasError.__init__(
+            self,
+            f"device: Apple's M-series has no sheet, as none could be checked on one (got {text!r})"
+            ". Measure on it: `smt-nas profile smt_t --device cpu`.",
         )
 
 
@@ -70,6 +83,8 @@ def load_sheet(name: str) -> Sheet:
             f"device: a share of a GPU is not predicted (got {name!r}), as others use the rest. "
             "Name the whole one."
         )
+    if _APPLE.fullmatch(_fold(name)):
+        raise UnpredictedDevice(name)
     known = [*all_sheets(), *(s for s in local_sheets().values() if s.probed)]
     meant = [s for s in known if is_named(wanted, _names_of(s), s.memory_gb)]
     if not meant:
@@ -125,13 +140,13 @@ def local_sheet(device: str = "cpu", *, root: Path = ROOT, nvml: Any = None) -> 
     """
     if device == "cpu":
         return _sheet_of_host(root) or probe_cpu(read_host(root))
-    gpu = list_cuda_gpus(nvml=nvml).get(device)
-    if gpu is None:
-        opened = open_gpu(int(device.removeprefix("cuda:")), nvml=nvml)
-        hidden = "CUDA_VISIBLE_DEVICES hides it."
-        reason = opened.reason if isinstance(opened, Unavailable) else hidden
-        raise MeasurementError(f"device {device}: {reason}")
-    return _sheet_of_gpu(gpu) or probe_gpu(gpu)
+    gpu = find_cuda_gpu(device, nvml=nvml)
+    named = [s for s in all_sheets() if s.kind == "gpu" and _reports(s, gpu.name)]
+    facts = BoardFacts.of_gpu(gpu)
+    agreeing = [s for s in named if not list_contradictions(s, facts)]
+    if not agreeing:
+        return probe_gpu(gpu, _describe_contradiction(named, facts))
+    return agreeing[0] if len(named) == 1 else _choose_by_board(agreeing, device, gpu, root)
 
 
 def locate(sheet: Sheet, *, root: Path = ROOT, nvml: Any = None) -> str | None:
@@ -139,31 +154,38 @@ def locate(sheet: Sheet, *, root: Path = ROOT, nvml: Any = None) -> str | None:
     reported = {DeviceName.parse(name).whole for name in sheet.reported}
     for device, local in local_sheets(root=root, nvml=nvml).items():
         names = {DeviceName.parse(name).whole for name in local.reported}
-        if local.key == sheet.key or (reported & names and local.threads == sheet.threads):
+        is_alike = local.threads == sheet.threads and is_same_board(sheet, local)
+        if local.key == sheet.key or (reported & names and is_alike):
             return device
     return None
 
 
-def list_cuda_gpus(*, nvml: Any = None) -> dict[str, Gpu]:
-    """GPUs by the name torch gives them: `CUDA_VISIBLE_DEVICES` hides some and orders the rest.
+def _describe_contradiction(named: list[Sheet], facts: BoardFacts) -> str:
+    """Why none of the sheets that bear a GPU's name is its own; empty where none bears it."""
+    words = [f"{s.key} ({', '.join(list_contradictions(s, facts))})" for s in named]
+    return f"it is not what its name says: unlike {' and '.join(words)}" if words else ""
 
-    CUDA puts unlike GPUs the fastest first unless `CUDA_DEVICE_ORDER=PCI_BUS_ID`; NVML always goes
-    by the bus, and so does this.
+
+def _choose_by_board(sheets: list[Sheet], device: str, gpu: Gpu, root: Path) -> Sheet:
+    """Of boards of one name, the one that the system's board model names, or the user's own sheet.
+
+    Raises:
+        MeasurementError: it names none of them, or several.
     """
-    every, wanted = list_gpus(nvml=nvml), os.environ.get("CUDA_VISIBLE_DEVICES")
-    if wanted is None:
-        return {f"cuda:{gpu.index}": gpu for gpu in every}
-    visible = list[Gpu]()
-    for word in map(str.strip, wanted.split(",")):
-        named = [g for g in every if word == str(g.index) or (word and _uuid_begins(g.uuid, word))]
-        if not named:  # CUDA heeds nothing behind one it does not know
-            break
-        visible.append(named[0])
-    return {f"cuda:{i}": gpu for i, gpu in enumerate(visible)}
-
-
-def _uuid_begins(uuid: str | None, word: str) -> bool:
-    return uuid is not None and uuid.startswith(word)
+    files, board = _files(), read_board(root)
+    own = [s for s in sheets if files[s.key].parent == Path(FOLDER)]
+    if 0 < len(own) < len(sheets):
+        return own[0]
+    if board is not None:
+        model = DeviceName.parse(board)
+        sheets = [s for s in sheets if is_named(model, _names_of(s), s.memory_gb)]
+    if len(sheets) == 1:
+        return sheets[0]
+    meant = " or ".join(s.key for s in sheets) or "none of those with a sheet"
+    raise MeasurementError(
+        f"device {device}: must be one device (got {gpu.name!r}{f', {board}' if board else ''}: "
+        f"{meant}). Name the one it is, e.g. --device orin-nx, or the path of a sheet."
+    )
 
 
 def _sheet_of_host(root: Path) -> Sheet | None:
@@ -173,12 +195,6 @@ def _sheet_of_host(root: Path) -> Sheet | None:
         if sheet.kind == "cpu" and known and sheet.threads == machine.threads:
             return sheet
     return None
-
-
-def _sheet_of_gpu(gpu: Gpu) -> Sheet | None:
-    if gpu.mig:  # a slice is not the device of the sheet
-        return None
-    return next((s for s in all_sheets() if s.kind == "gpu" and _reports(s, gpu.name)), None)
 
 
 def _reports(sheet: Sheet, name: str | None) -> bool:

@@ -30,6 +30,7 @@ FIGURES = (
     "architecture",
     "sms",
     "threads",
+    "cores",
     "boost_ghz",
     "fp32_flops_per_clk",
     "tensor_flops_per_clk_per_sm",
@@ -40,12 +41,17 @@ FIGURES = (
     "tdp_w",
     "sustained",
     "host",
+    "pace",
 )
 OF_KIND: dict[Kind, tuple[str, ...]] = {  # cells that only one kind has
     "gpu": ("sms", "tensor_flops_per_clk_per_sm", "memory_gb"),
     "cpu": ("threads",),
 }
-MAY_LACK: dict[Kind, tuple[str, ...]] = {"gpu": ("host",), "cpu": ()}  # those of older files do
+MAY_LACK: dict[Kind, tuple[str, ...]] = {  # those of older files do
+    "gpu": ("host",),
+    "cpu": ("cores", "pace"),
+}
+UNSAID = ("cores", "pace")  # not shown where a sheet does not say them
 
 
 class Sheet(BaseModel):
@@ -62,7 +68,8 @@ class Sheet(BaseModel):
         sms: streaming multiprocessors; None of a CPU.
         threads: hardware threads; None of a GPU.
         boost_ghz: the clock at which the peak of matrix products holds.
-        fp32_flops_per_clk: outside tensor cores, per SM of a GPU or per thread of a CPU.
+        cores: of a CPU, where threads share them; None: each thread has its own, or it is a GPU.
+        fp32_flops_per_clk: outside tensor cores, per SM of a GPU or per core of a CPU.
         tensor_flops_per_clk_per_sm: dense FP16 with FP32 accumulation; None of a CPU.
         peak_tflops: by number format; a format that is not there cannot be used.
         memory_gb: as sold (10^9 bytes); None of a CPU.
@@ -74,6 +81,7 @@ class Sheet(BaseModel):
         warnings: what a reader of its predictions must know.
         sources: where each figure comes from, by field (`peak_tflops.fp16` for a peak).
         notes: what must be known of a figure, or why there is none, by field.
+        pace: truth over prediction, where networks were measured on such a device.
         probed: made from what the machine says of itself, not from a data sheet.
     """
 
@@ -89,6 +97,7 @@ class Sheet(BaseModel):
     architecture: str | None = None
     sms: Annotated[int, Field(ge=1)] | None = None
     threads: Annotated[int, Field(ge=1)] | None = None
+    cores: Annotated[int, Field(ge=1)] | None = None
     boost_ghz: Annotated[float, Field(gt=0)] | None = None
     fp32_flops_per_clk: Annotated[int, Field(ge=1)] | None = None
     tensor_flops_per_clk_per_sm: Annotated[int, Field(ge=1)] | None = None
@@ -100,11 +109,17 @@ class Sheet(BaseModel):
     warnings: tuple[str, ...] = ()
     sources: Mapping[str, str] = Field(default_factory=dict, repr=False)
     notes: Mapping[str, str] = Field(default_factory=dict, repr=False)
+    pace: Annotated[float, Field(gt=0)] | None = None
     probed: bool = False
 
     def peak(self, precision: Precision) -> float | None:
         """Peak of a precision in TFLOPS (2 per multiply-accumulate); None: it cannot."""
         return self.peak_tflops.get(PEAK_OF[precision])
+
+    @property
+    def units(self) -> int:
+        """What computes apart from each other: SMs of a GPU, cores of a CPU."""
+        return self.sms or self.cores or self.threads or 1
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -130,7 +145,7 @@ class Sheet(BaseModel):
                 for peak in PEAKS:
                     name = f"peak_tflops.{peak}"
                     yield name, self.peak_tflops.get(peak)
-            elif field not in other:
+            elif field not in other and not (field in UNSAID and getattr(self, field) is None):
                 yield field, getattr(self, field)
 
 
@@ -167,6 +182,7 @@ class SheetFile(BaseModel):
     architecture: Cell
     sms: Cell | None = None
     threads: Cell | None = None
+    cores: Cell | None = None
     boost_ghz: Cell
     fp32_flops_per_clk: Cell
     tensor_flops_per_clk_per_sm: Cell | None = None
@@ -177,6 +193,7 @@ class SheetFile(BaseModel):
     tdp_w: Cell
     sustained: Cell
     host: Cell | None = None
+    pace: Cell | None = None
     warnings: tuple[str, ...] = ()
     sources: dict[str, str]
 

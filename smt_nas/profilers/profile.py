@@ -25,6 +25,7 @@ from smt_nas.devices.resolve import resolve
 from smt_nas.errors import ConfigError, MeasurementError, SmtNasError
 from smt_nas.files import names
 from smt_nas.profilers.anchors import correct_with_anchors, read_anchors
+from smt_nas.profilers.board import check_board
 from smt_nas.profilers.breakdown import trace_operators
 from smt_nas.profilers.compare import Verdict, verdict
 from smt_nas.profilers.energy import measure_energy
@@ -42,6 +43,7 @@ from smt_nas.profilers.reading import (
     unknown,
 )
 from smt_nas.profilers.throughput import Point, Sweep, sweep
+from smt_nas.runtime.torch_device import SharedGpu, open_device
 from smt_nas.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -155,18 +157,24 @@ def _frame_row(row: ProfileRow, device: str) -> list[Any]:
     return [*cells, predicted, samples, row.failure]
 
 
-def resolve_target(name: str | None, anchors: Path | None = None) -> tuple[Device, str | None]:
+def resolve_target(
+    name: str | None, anchors: Path | None = None, say: Say = lambda text: None
+) -> tuple[Device, str | None]:
     """The device a user named, and where it is on this machine.
+
+    A GPU that is here and that torch cannot use (a CPU build of torch, say) is predicted.
 
     Args:
         name: as `devices.resolve` takes it; None for torch's first GPU, or the CPU.
         anchors: networks the user measured on that device, which correct its predictions.
+        say: hears why a device that is here is not measured.
 
-    Returns: the device; `cpu` or `cuda:N` where it is here, None where it must be predicted.
+    Returns: the device; `cpu` or `cuda:N` where it can be measured, None where it must be
+        predicted.
 
     Raises:
         UnknownName: no such device.
-        MeasurementError: this machine has no such GPU.
+        MeasurementError: this machine has no such GPU, or torch has another one of its name.
     """
     ref = resolve(name or ("cuda:0" if torch.cuda.is_available() else "cpu"))
     if ref.is_own and anchors is not None:
@@ -177,6 +185,16 @@ def resolve_target(name: str | None, anchors: Path | None = None) -> tuple[Devic
     device = load_device(ref)
     if anchors is not None:
         device = correct_with_anchors(device, read_anchors(anchors))
+    if ref.here in (None, "cpu"):
+        return device, ref.here
+    try:
+        place = open_device(ref.require_here())
+    except MeasurementError as error:
+        if isinstance(error, SharedGpu) and ref.is_own:
+            raise  # it is not what the sheet of the whole card says
+        say(f"{device.sheet.name} is here and is not measured, only predicted. {error}")
+        return device, None
+    check_board(device.sheet, place)
     return device, ref.here
 
 

@@ -18,6 +18,7 @@ _HEADINGS = {  # field -> what the reader calls it, with its unit
     "architecture": "architecture",
     "sms": "SMs",
     "threads": "threads",
+    "cores": "cores",
     "boost_ghz": "boost GHz",
     "fp32_flops_per_clk": "FP32 FLOPs/clock of one",
     "tensor_flops_per_clk_per_sm": "tensor FLOPs/clock of an SM",
@@ -31,6 +32,7 @@ _HEADINGS = {  # field -> what the reader calls it, with its unit
     "tdp_w": "power W",
     "sustained": "sustained share",
     "host": "usual host",
+    "pace": "truth over prediction",
 }
 _STYLES = {"ok": "green", "missing": "red", "unknown": "yellow"}
 

@@ -32,6 +32,7 @@ class Host:
         mhz: highest clock told.
         flags: instruction sets.
         cache_mb: its last cache, MiB.
+        threads_per_core: hardware threads that share one core.
     """
 
     name: str | None
@@ -40,6 +41,7 @@ class Host:
     mhz: float | None
     flags: frozenset[str]
     cache_mb: float | None
+    threads_per_core: int = 1
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,7 +91,17 @@ def read_host(root: Path = ROOT) -> Host:
         mhz=max((clock.max or clock.current for clock in clocks), default=None),
         flags=frozenset((fields.get("flags") or fields.get("Features") or "").split()),
         cache_mb=_read_last_cache_mb(root),
+        threads_per_core=_count_threads_per_core(fields),
     )
+
+
+def read_board(root: Path = ROOT) -> str | None:
+    """Model of the board, as a device tree tells it: `NVIDIA Jetson Orin Nano Developer Kit`.
+
+    Only systems without a BIOS have one, Jetsons among them, whose GPUs bear one name:
+    https://github.com/ultralytics/ultralytics/pull/9876.
+    """
+    return (_read(root / "proc/device-tree/model") or "").strip("\0\n ") or None
 
 
 def sample_host(root: Path = ROOT) -> HostSample:
@@ -230,6 +242,14 @@ def _read_cpuinfo(root: Path) -> dict[str, str]:
     first = (_read(root / "proc/cpuinfo") or "").split("\n\n", 1)[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {key.strip(): value.strip() for key, _, value in pairs if value.strip()}
+
+
+def _count_threads_per_core(fields: dict[str, str]) -> int:
+    """As the first processor tells it: 1 where it does not."""
+    siblings, cores = (fields.get(name, "") for name in ("siblings", "cpu cores"))
+    if not (siblings.isdecimal() and cores.isdecimal() and int(cores)):
+        return 1
+    return max(1, int(siblings) // int(cores))
 
 
 def _read_last_cache_mb(root: Path) -> float | None:

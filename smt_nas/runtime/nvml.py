@@ -25,6 +25,13 @@ REASONS = {  # clock event reasons that hold a GPU back; others (idle, set clock
 _SM, _MEMORY = 1, 2  # nvmlClockType_t
 _CORE_TEMPERATURE = 0  # nvmlTemperatureSensors_t
 _LOST = 15  # nvmlReturn_t: GPU is lost
+_INSTALL = "Install the NVIDIA driver."
+_WAYS_OUT = {  # nvmlReturn_t -> what helps where the library does not start
+    4: "Ask for access to /dev/nvidia*.",
+    9: "Load the NVIDIA driver (`modprobe nvidia`), or reboot.",
+    _LOST: "Reset the GPU, or reboot.",
+    18: "The driver was updated while the old one was loaded: reload it, or reboot.",
+}
 _CORES_PER_SM = {(7, 0): 64, (7, 5): 64, (8, 0): 64}  # by compute capability; 128 since 8.6
 _SLACK = 1.05  # a clock may stand this far above its maximum before it counts as nonsense
 
@@ -68,7 +75,8 @@ class Gpu:
         name, driver: as the library tells them.
         uuid: of the device; never written down, unlike
         uuid_hash: 12 hex digits that tell GPUs apart without naming one.
-        mig: it is cut into slices (multi-instance GPU), so its counters are not one job's own.
+        mig: it is cut into slices (multi-instance GPU), or is one: a job has a share of it, and
+            its counters are not one job's own.
         max_sm_mhz, max_mem_mhz: highest clocks.
         lost: it has fallen off the bus.
     """
@@ -82,7 +90,8 @@ class Gpu:
         self.uuid = _as_text(self._ask("nvmlDeviceGetUUID"))
         self.uuid_hash = fingerprint(self.uuid) if self.uuid else None
         mode = self._ask("nvmlDeviceGetMigMode")
-        self.mig = bool(mode[0]) if isinstance(mode, list | tuple) and mode else False
+        is_cut = bool(mode[0]) if isinstance(mode, list | tuple) and mode else False
+        self.mig = is_cut or "MIG" in (self.name or "").split()
         self.max_sm_mhz = _as_positive(self._ask("nvmlDeviceGetMaxClockInfo", _SM))
         self.max_mem_mhz = _as_positive(self._ask("nvmlDeviceGetMaxClockInfo", _MEMORY))
 
@@ -246,9 +255,8 @@ def _load_library(nvml: Any) -> Any:
     try:
         nvml.nvmlInit()
     except Exception as error:  # of whatever kind: without it nothing can be asked
-        return Unavailable(
-            f"NVML does not start ({_describe_error(error)}). Install the NVIDIA driver."
-        )
+        way = _WAYS_OUT.get(getattr(error, "value", None) or 0, _INSTALL)
+        return Unavailable(f"NVML does not start ({_describe_error(error)}). {way}")
     return nvml
 
 

@@ -22,7 +22,13 @@ DTYPES: dict[Precision, torch.dtype] = {
 }
 """What matrix products and convolutions are computed in; `tf32` stores fp32."""
 
+_MISMATCH = re.compile(r"\b(?:Error )?80[34]\b|version mismatch|unsupported display driver", re.I)
+_RELOAD = "The driver was updated while the old one was loaded: reload it, or reboot."
 _AMPERE = (8, 0)  # compute capability of the first GPUs with TF32 and BF16
+
+
+class SharedGpu(MeasurementError):
+    """A slice of a GPU (MIG): others use the rest of it."""
 
 
 def open_device(device: str) -> torch.device:
@@ -44,7 +50,7 @@ def open_device(device: str) -> torch.device:
         raise MeasurementError(f"{device}: this machine has no such GPU. It has {known}.")
     name = torch.cuda.get_device_name(wanted)
     if "MIG" in name.split():
-        raise MeasurementError(
+        raise SharedGpu(
             f"{device}: a share of a GPU cannot be measured (got {name}), as others use the rest. "
             "Measure on a whole one."
         )
@@ -62,8 +68,9 @@ def _check_driver(device: str) -> None:
         try:
             torch.cuda.init()  # type: ignore[no-untyped-call]
         except (RuntimeError, AssertionError) as error:
+            way = _RELOAD if _MISMATCH.search(str(error)) else "Measure on cpu."
             raise MeasurementError(
-                f"{device}: no GPU can be used ({one_line(error)}). Measure on cpu."
+                f"{device}: no GPU can be used ({one_line(error)}). {way}"
             ) from error
 
 

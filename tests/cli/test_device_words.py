@@ -34,8 +34,8 @@ WORDS = {  # as typed -> key of the sheet, and where it is on this machine
     "mine.yaml": ("mine", None),
 }
 UNKNOWN = {
-    "rtx 4091": ("rtx4090", "rtx3090", "rtx5090"),
-    "jetson orin nx": ("orin_agx64", "orin_nano_8gb"),
+    "rtx 4091": ("rtx4090",),
+    "jetson orin nz": ("orin_n",),
     "cuda:x": (),
 }
 

@@ -104,6 +104,24 @@ def test_a_gpu_that_is_hidden(root, monkeypatch):
     assert "CUDA_VISIBLE_DEVICES" in lines(root, FakeNvml())["NVIDIA GPU"].way_out
 
 
+def test_a_slice_that_is_shown_alone(root, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-41b36ccb-1f0e-5d3a-9e1e-77d0c5a8b0a1")
+    check = lines(root, FakeNvml())["NVIDIA GPU"]
+    assert check.state == "missing" and "MIG-41b36ccb" in check.finding
+    assert "whole GPU" in check.way_out
+
+
+def test_a_card_that_contradicts_its_sheet(root):
+    found = lines(root, FakeNvml(GpuState(name="NVIDIA GeForce RTX 4090", cores=14592)))
+    assert found["cuda:0"].state == "unknown"
+    assert "not what its name says: unlike rtx4090 (114 SMs, not 128)" in found["cuda:0"].finding
+
+
+def test_a_driver_that_was_updated_and_not_loaded_again(root):
+    finding = lines(root, fakes.mismatched())["NVIDIA GPU"].finding
+    assert "reload it, or reboot" in finding and "Install" not in finding
+
+
 def test_others_on_the_gpu(root):
     found = lines(root, FakeNvml(GpuState(processes=(1, 2))))
     assert found["cuda:0 load"].state == "missing" and "2 other" in found["cuda:0 load"].finding

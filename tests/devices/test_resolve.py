@@ -40,16 +40,38 @@ SPELLINGS = {
     "Orin AGX": "orin_agx64",
     "jetson orin nano": "orin_nano_8gb",
     "Jetson Orin Nano 8GB": "orin_nano_8gb",
+    "Jetson Orin Nano Developer Kit": "orin_nano_8gb",
+    "Jetson Orin NX 16GB": "orin_nx_16gb",
+    "Orin NX 8GB": "orin_nx_8gb",
+    "jetson agx orin 32gb": "orin_agx32",
+    "RTX A6000": "rtx_a6000",
+    "NVIDIA RTX 6000 Ada Generation": "rtx6000_ada",
+    "RTX 3060 12GB": "rtx3060",
+    "RTX4070": "rtx4070",
+    "AMD Instinct MI300X": "mi300x",
+    # as nvidia-smi prints them
+    "GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-2600e701-8d2f-704c-06bd-ca16a9306dfe)": "a100_40_sxm",
+    "GPU 1: NVIDIA GeForce RTX 4090 (UUID: GPU-8d2f)": "rtx4090",
+    "NVIDIA A100-SXM4-40GB": "a100_40_sxm",
+    "NVIDIA A100 80GB PCIe": "a100_80_pcie",
+    "NVIDIA GeForce RTX 4090": "rtx4090",
+    "Tesla V100-SXM2-16GB": "v100_sxm2",
+    "NVIDIA L40S": "l40s",
+    "NVIDIA A10G": "a10g",
+    "NVIDIA H100 PCIe": "h100_pcie",
+    "NVIDIA H200": "h200_sxm",
+    # as lspci does
+    "NVIDIA Corporation GA102GL [RTX A6000] (rev a1)": "rtx_a6000",
+    "NVIDIA Corporation AD102 [GeForce RTX 4090]": "rtx4090",
 }
 OTHER_DEVICES = [  # near to one that is known, and not it
     "jetson orin nano 4gb",
-    "jetson orin nx",
-    "jetson agx orin 32gb",
+    "Jetson Orin NX Super",
+    "Jetson Orin Nano 16GB",
     "RTX 4090 Laptop GPU",
     "RTX 4090 D",
     "RTX 3090 Ti",
     "RTX PRO 6000 Blackwell Workstation Edition",
-    "RTX 6000 Ada",
     "H100 NVL",
     "GH200",
     "GB200",
@@ -59,6 +81,31 @@ OTHER_DEVICES = [  # near to one that is known, and not it
     "A100 48GB",
     "V100 SXM3 32GB",
     "T4 SXM",
+    "RTX 3060 Ti",
+    "RTX 3060 8GB",
+    "RTX 3060 Laptop GPU",
+    "RTX 4060 Ti 16GB",
+    "RTX 4070 Ti",
+    "4070ti",
+    "RTX 4070 SUPER",
+    "RTX 4070 Ti SUPER",
+    "NVIDIA GeForce RTX 4070 Laptop GPU",
+    "RTX 5070 Ti",
+    "RTX 5080 Laptop GPU",
+    "Quadro RTX 6000",
+    "RTX 6000",
+    "RTX A6000 Ada",
+    "RTX 5000 Ada Generation",
+    "RTX A5000",
+    "NVIDIA H100 NVL",
+    "NVIDIA GH200 480GB",
+    "NVIDIA A100-SXM-64GB",
+    "A100 10GB",
+    "GRID A100-10C",
+    "Tesla V100S-PCIE-32GB",
+    "MI300A",
+    "MI325X",
+    "MI250X",
 ]
 
 
@@ -87,7 +134,26 @@ def test_every_name_of_every_sheet_is_its_own(gpus):
         reported = sheet.reported if sheet.kind == "gpu" else ()
         for name in (*sheet.names, sheet.name, *reported):
             for text in (name, name.upper(), name.replace("-", " ").replace("_", " ")):
+                if "nvgpu" in text.casefold() or text.casefold() == "orin":
+                    continue  # what several Jetsons call themselves
                 assert resolve(text).device == sheet.key, text
+
+
+def test_what_all_jetsons_call_themselves_is_none_of_them(gpus):
+    with pytest.raises(ConfigError, match=r"which may be .*orin_nano_8gb or .*orin_nx_16gb"):
+        resolve("Orin (nvgpu)")
+
+
+@pytest.mark.parametrize("text", ["M1", "Apple M2 Max", "m3-pro", "M4 Ultra", "mps"])
+def test_apple_s_are_refused_with_the_reason(gpus, text):
+    with pytest.raises(UnknownName, match=r"could be checked on one.*Measure on it"):
+        resolve(text)
+
+
+@pytest.mark.parametrize("text", ["Tesla M4", "Tesla M40"])
+def test_a_tesla_is_no_apple(gpus, text):
+    with pytest.raises(UnknownName, match="Did you mean"):
+        resolve(text)
 
 
 @pytest.mark.parametrize("text", OTHER_DEVICES)

@@ -37,11 +37,30 @@ ASKED_FOR = {  # by the names people use
     "b200": "b200_sxm",
     "orin": "orin_agx64",
     "orin-nano": "orin_nano_8gb",
+    "jetson orin nano super": "orin_nano_super",
+    "orin-nx": "orin_nx_16gb",
+    "orin nx 8gb": "orin_nx_8gb",
+    "jetson agx orin 32gb": "orin_agx32",
+    "RTX 3060": "rtx3060",
+    "4060": "rtx4060",
+    "rtx4070": "rtx4070",
+    "5070": "rtx5070",
+    "RTX 5080": "rtx5080",
+    "A6000": "rtx_a6000",
+    "RTX 6000 Ada": "rtx6000_ada",
+    "MI300X": "mi300x",
     "epyc": "epyc_zen3_2cpu",
+    "EPYC 7763": "epyc_7763",
+    "AMD EPYC 9654 96-Core Processor": "epyc_9654",
+    "epyc-genoa": "epyc_9654",
+    "Xeon Platinum 8490H": "xeon_8490h",
+    "Ryzen 9 7950X": "ryzen_7950x",
+    "9950X": "ryzen_9950x",
 }
 TENSOR_RATES = {  # dense FP16 FLOPs of one SM a clock
-    **dict.fromkeys(("GV100", "TU104", "GA102", "AD102", "AD104", "GB202"), 1024),
-    **dict.fromkeys(("GA100", "GA10B"), 2048),
+    **dict.fromkeys(("GV100", "TU104", "GA102", "GA106", "AD102", "AD104", "AD107"), 1024),
+    **dict.fromkeys(("GB202", "GB203", "GB205"), 1024),
+    **dict.fromkeys(("GA100", "GA10B", "CDNA3"), 2048),
     "GH100": 4096,
     "GB100": 8192,
 }
@@ -57,6 +76,12 @@ WRONG_ELSEWHERE = [  # tables that are in use, and what the truth is mistaken fo
     ("orin", "fp16", 137.5),  # half of the sparse INT8 TOPS with the DLA
     ("a10g", "fp16", 125),  # the A10's
     ("l40s", "fp16", 733),
+    ("a6000", "fp16", 309.7),  # sparse
+    ("rtx-6000-ada", "fp16", 728.5),  # sparse
+    ("3060", "fp16", 102),  # FP16 accumulation, sparse
+    ("mi300x", "bf16", 2615),  # sparse
+    ("mi300x", "fp16", 383),  # the MI250X's
+    ("orin-nx", "fp16", 50),  # INT8
 ]
 
 
@@ -79,8 +104,7 @@ def test_tensor_rate_is_the_chips(sheet):
 
 @every_sheet
 def test_fp32_peak_is_units_times_rate_times_clock(sheet):
-    units = sheet.sms if sheet.kind == "gpu" else sheet.threads
-    computed = units * sheet.fp32_flops_per_clk * sheet.boost_ghz / 1e3
+    computed = sheet.units * sheet.fp32_flops_per_clk * sheet.boost_ghz / 1e3
     # the vector units of Hopper and Blackwell go to clocks that its tensor cores do not
     above = 0.09 if sheet.key.startswith(("h100", "h200", "b200")) else 0.006
     assert computed * 0.994 <= sheet.peak("fp32") <= computed * (1 + above)
@@ -98,7 +122,8 @@ def test_formats_agree(sheet):
 @every_sheet
 def test_every_cell_has_its_source(sheet):
     cells = list(sheet.cells())
-    assert len(cells) == (15 if sheet.kind == "gpu" else 12)
+    optional = [v for v in (sheet.cores, sheet.pace) if v is not None]
+    assert len(cells) == (15 if sheet.kind == "gpu" else 12 + len(optional))
     for field, value in cells:
         assert len(sheet.sources[field]) > 10, field
         assert value or sheet.notes.get(field) or "no measurement" in sheet.source(field), field
@@ -107,7 +132,7 @@ def test_every_cell_has_its_source(sheet):
 @every_sheet
 def test_a_sheet_is_told_apart(sheet):
     assert sheet.key in sheet_names()
-    assert sheet.names.count(sheet.short) == 1
+    assert sheet.short in sheet.names
     assert not sheet.probed
 
 
@@ -117,13 +142,26 @@ def test_the_short_name_can_stand_in_a_budget(sheet):
     assert (budget.device, budget.batch) == (sheet.short, 1)
 
 
-@pytest.mark.parametrize("attribute", ["names", "reported"])
-def test_names_are_unique(attribute):
+def test_names_are_unique():
     owners: dict[str, str] = {}
     for sheet in SHIPPED:
-        for name in getattr(sheet, attribute):
+        for name in sheet.names:
             folded = name.casefold().replace("_", "-")
             assert owners.setdefault(folded, sheet.key) == sheet.key
+
+
+def test_only_jetsons_share_what_they_report():
+    owners: dict[str, set[str]] = {}
+    for sheet in SHIPPED:
+        for name in sheet.reported:
+            owners.setdefault(name.casefold(), set()).add(sheet.key)
+    shared = {key for keys in owners.values() if len(keys) > 1 for key in keys}
+    assert all(key.startswith("orin_") for key in shared)
+
+
+@pytest.mark.parametrize("name", ["mi300x", "rtx4060", "orin-nx"])
+def test_what_was_never_checked_says_so(name):
+    assert "never checked" in " ".join(load_sheet(name).warnings)
 
 
 def test_sources_are_used_and_written_once():
@@ -175,7 +213,7 @@ def test_others_do_not_invent_one():
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("a1000", "a100"), ("rtx4900", "rtx4090"), ("h10", "h100"), ("jetson-orin-nx", "orin")],
+    [("a1000", "a100"), ("rtx4900", "rtx40[679]0"), ("h10", "h100"), ("jetson-orin-nz", "orin")],
 )
 def test_an_unknown_name_gets_the_nearest(name, hint):
     with pytest.raises(UnknownName, match=rf"Did you mean .*{hint}.*, .*, .*\?"):

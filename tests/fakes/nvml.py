@@ -13,7 +13,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
-NOT_SUPPORTED, UNKNOWN, LOST, NO_LIBRARY = 3, 999, 15, 12
+from smt_nas.devices import identity
+
+BOARDS = {  # by name: CUDA cores, compute capability, whole memory in bytes
+    "NVIDIA A100-SXM4-80GB": (6912, (8, 0), 85 * 10**9),
+    "NVIDIA A100-SXM4-40GB": (6912, (8, 0), 42_500_000_000),
+    "Tesla T4": (2560, (7, 5), 16_100_000_000),
+    "NVIDIA L4": (7680, (8, 9), 24_150_000_000),
+    "NVIDIA GeForce RTX 4090": (16384, (8, 9), 25_750_000_000),
+}
+NOT_SUPPORTED, UNKNOWN, LOST, NO_LIBRARY, MISMATCH = 3, 999, 15, 12, 18
 
 
 class NVMLError(Exception):
@@ -26,7 +35,10 @@ class NVMLError(Exception):
 
 @dataclass
 class GpuState:
-    """What one GPU answers; None raises "not supported", an exception is raised."""
+    """What one GPU answers; None raises "not supported", an exception is raised.
+
+    What is not said of its cores, its capability and its memory is that of the board of its name.
+    """
 
     name: object = "NVIDIA A100-SXM4-80GB"
     uuid: object = "GPU-2600e701-8d2f-704c-06bd-ca16a9306dfe"
@@ -40,11 +52,18 @@ class GpuState:
     energy_mj: object = 1_000_000
     energy_step_mj: int = 30_000  # what the counter grows by at each query
     bus_bits: object = 5120
-    cores: object = 6912
-    capability: object = (8, 0)
-    memory: object = field(default_factory=lambda: SimpleNamespace(used=10**9, total=85 * 10**9))
+    cores: object = ...
+    capability: object = ...
+    memory: object = ...
     processes: object = ()
     dies_after: int | None = None  # queries until it falls off the bus
+
+    def __post_init__(self):
+        cores, capability, total = BOARDS.get(self.name, BOARDS["NVIDIA A100-SXM4-80GB"])
+        self.cores = cores if self.cores is ... else self.cores
+        self.capability = capability if self.capability is ... else self.capability
+        if self.memory is ...:
+            self.memory = SimpleNamespace(used=10**9, total=total)
 
 
 class FakeNvml:
@@ -137,6 +156,17 @@ class FakeNvml:
         return self._answer(state, [])
 
 
+def board(name, sheet, **more):
+    """A GPU of this name that says of itself what a sheet says of it."""
+    chips = identity.CAPABILITIES.items()
+    capability = next((v for chip, v in chips if chip in sheet.architecture), None)
+    per_sm = 64 if capability in ((7, 0), (7, 5), (8, 0)) else 128
+    memory = SimpleNamespace(used=10**9, total=int(sheet.memory_gb * 1e9))
+    cores = sheet.sms * per_sm if capability else None  # NVML tells nothing of other makers'
+    facts = {"cores": cores, "capability": capability, "memory": memory}
+    return GpuState(name=name, **facts | more)
+
+
 def lying():
     """Answers everything, with nonsense: clocks above the highest, no watt, a frozen counter."""
     return FakeNvml(
@@ -185,6 +215,11 @@ def without_counters():
 def without_driver():
     """No driver: the library does not load."""
     return FakeNvml(init_error=NVMLError(NO_LIBRARY, "NVML Shared Library Not Found"))
+
+
+def mismatched():
+    """The driver was updated and not loaded again: the library is newer than the kernel's part."""
+    return FakeNvml(init_error=NVMLError(MISMATCH, "Driver/library version mismatch"))
 
 
 def without_gpu():

@@ -96,6 +96,8 @@ def test_one_without_counters_is_unknown_not_fine():
     ("nvml", "reason"),
     [
         (fakes.without_driver(), r"Shared Library Not Found.*Install the NVIDIA driver"),
+        (fakes.mismatched(), r"version mismatch\).*reload it, or reboot"),
+        (FakeNvml(init_error=NVMLError(9, "Driver Not Loaded")), "modprobe nvidia"),
         (fakes.without_gpu(), "sees no GPU"),
         (FakeNvml(init_error=NVMLError(999, "")), "does not start"),
         (object(), "does not start"),
@@ -106,6 +108,11 @@ def test_where_there_is_none(nvml, reason):
     assert isinstance(absent, Unavailable)
     assert re.search(reason, absent.reason)
     assert list_gpus(nvml=nvml) == []
+
+
+def test_a_mismatch_is_not_mended_by_installing():
+    absent = open_gpu(nvml=fakes.mismatched())
+    assert "Install" not in absent.reason
 
 
 def test_a_slice_is_told():
@@ -150,6 +157,8 @@ def test_the_fakes_are_like_the_library():
     assert [name for name in asked if not callable(getattr(pynvml, name, None))] == []
     assert pynvml.NVMLError(fakes.LOST).value == pynvml.NVML_ERROR_GPU_IS_LOST == fakes.LOST
     assert (pynvml.NVML_CLOCK_SM, pynvml.NVML_CLOCK_MEM, pynvml.NVML_TEMPERATURE_GPU) == (1, 2, 0)
+    assert pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH == fakes.MISMATCH
+    assert pynvml.NVML_ERROR_DRIVER_NOT_LOADED == 9 and pynvml.NVML_ERROR_NO_PERMISSION == 4
     held = "SwPowerCap HwSlowdown SwThermalSlowdown HwThermalSlowdown HwPowerBrakeSlowdown"
     bits = [getattr(pynvml, f"nvmlClocksThrottleReason{name}") for name in held.split()]
     assert bits == list(REASONS)

@@ -57,6 +57,13 @@ def test_no_driver(monkeypatch):
     )
 
 
+def test_a_driver_that_was_updated_and_not_loaded_again(monkeypatch):
+    error = RuntimeError("Unexpected error from cudaGetDeviceCount(). Error 804: forward compat")
+    cuda(monkeypatch, error=error)
+    said = refusal(open_device, "cuda")
+    assert "reload it, or reboot" in said and "Install" not in said
+
+
 def test_a_driver_without_a_gpu(monkeypatch):
     cuda(monkeypatch, error=RuntimeError("No CUDA GPUs are available"))
     assert "(RuntimeError: No CUDA GPUs are available)" in refusal(open_device, "cuda:0")

@@ -31,6 +31,7 @@ from smt_nas.devices.resolve import resolve
 from smt_nas.devices.sheet import Sheet
 from smt_nas.errors import MeasurementError
 from smt_nas.fingerprint import fingerprint
+from smt_nas.profilers.board import check_board
 from smt_nas.profilers.calibration.fit import fit_calibration
 from smt_nas.profilers.calibration.journal import Journal, JournalLine, Line, LoadLine, open_journal
 from smt_nas.profilers.calibration.schedule import Plan, Schedule, Visit
@@ -117,6 +118,7 @@ def calibrate(
     ref = resolve(device)
     name = ref.require_here()
     sheet, target = ref.require_sheet(), open_device(name)
+    check_board(sheet, target)
     conditions = tuple(conditions) or conditions_of(sheet)
     for each in conditions:
         check(each, target)

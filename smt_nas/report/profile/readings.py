@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
+from smt_nas.devices.registry import locate
 from smt_nas.metrics import METRICS
 from smt_nas.profilers.profile import Profile, ProfileRow
 from smt_nas.profilers.reading import Reading
@@ -23,8 +24,10 @@ def title(profile: Profile) -> str:
     """What the figures are of, and whether they were measured."""
     sheet = profile.device.sheet
     if profile.where is None:
+        is_here = locate(sheet) is not None
+        why = "torch cannot use this machine's" if is_here else "this machine has none"
         return (
-            f"Predicted for {sheet.name}, not measured: this machine has none. "
+            f"Predicted for {sheet.name}, not measured: {why}. "
             "80 % of truths should lie in the interval."
         )
     return f"Measured on {sheet.name} ({profile.where})"
