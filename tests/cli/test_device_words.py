@@ -35,7 +35,7 @@ WORDS = {  # as typed -> key of the sheet, and where it is on this machine
 }
 UNKNOWN = {
     "rtx 4091": ("rtx4090",),
-    "jetson orin nz": ("orin_n",),
+    "jetson orin nz": ("orin_nx_16gb", "orin_agx64", "orin_nano_8gb"),
     "cuda:x": (),
 }
 
@@ -103,6 +103,8 @@ def stopped(monkeypatch, tmp_path):
 
     true = objectives.resolve
     monkeypatch.setattr(profile, "profile", profiled)
+    monkeypatch.setattr(profile, "open_device", lambda device: device)  # torch can use them
+    monkeypatch.setattr(profile, "check_board", lambda sheet, device: None)
     monkeypatch.setattr(objectives, "load_device", searched)
     monkeypatch.setattr(objectives, "resolve", resolve)
     monkeypatch.setattr(calibrate, "conditions_of", calibrated)
