@@ -39,7 +39,26 @@ from smt_nas.train.processes.randomness import make_generator, seed_cpu
 from smt_nas.train.weights.weights import read_weights
 
 SPACES = ("smt", "smt_micro")
-SHEETS_SINCE = {"orin_nano_8gb"}  # of 0.1
+SHEETS_SINCE = {
+    "epyc_7763",
+    "epyc_9654",
+    "mi300x",
+    "orin_agx32",
+    "orin_nano_8gb",
+    "orin_nano_super",
+    "orin_nx_16gb",
+    "orin_nx_8gb",
+    "rtx3060",
+    "rtx4060",
+    "rtx4070",
+    "rtx5070",
+    "rtx5080",
+    "rtx6000_ada",
+    "rtx_a6000",
+    "ryzen_7950x",
+    "ryzen_9950x",
+    "xeon_8490h",
+}  # of 0.1
 PRESETS = smt_nas.PRESETS | SMALL_PRESETS
 
 
