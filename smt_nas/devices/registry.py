@@ -225,11 +225,15 @@ def _names_of(sheet: Sheet) -> list[DeviceName]:
 
 
 def _nearest(wanted: DeviceName, sheets: Iterable[Sheet]) -> list[str]:
-    """Keys of the sheets whose names are the least edits away."""
+    """Keys of the sheets whose names are the least edits away, those of its brand first."""
 
-    def likeness(sheet: Sheet) -> float:
-        spellings = {name.spelling for name in _names_of(sheet)}
-        return max(difflib.SequenceMatcher(None, wanted.spelling, s).ratio() for s in spellings)
+    def likeness(sheet: Sheet) -> tuple[bool, float]:
+        names = _names_of(sheet)
+        is_brand = any(set(wanted.model[:1]) & set(name.model) for name in names)
+        ratios = (
+            difflib.SequenceMatcher(None, wanted.spelling, name.spelling).ratio() for name in names
+        )
+        return is_brand, max(ratios)
 
     return [s.key for s in sorted(sheets, key=likeness, reverse=True)[:_SUGGESTIONS]]
 

@@ -27,7 +27,7 @@ GROUP = 6  # networks timed together, beside the reference: the more, the later 
 REFERENCE = "smt_t"
 SAMPLES = 9  # of each network, the fewest that show a drift
 PRECISION = 0.5  # any: more samples would tell members apart better, but the search has to end
-SECONDS = 1.5  # cap of each network
+SECONDS = 3.0  # cap of each network: a quiet machine takes a tenth, a busy one must get its samples
 
 
 def verify_networks(
@@ -120,7 +120,10 @@ def measure_group(
     from smt_nas.profilers.network_loader import network_of
     from smt_nas.runtime.torch_device import open_device
 
-    archs = {r.arch.key: r.arch for r in (*group, reference)}
+    others = [r for r in group if r.arch.key != reference.arch.key]
+    middle = len(others) // 2  # so that no network's turn is far from the reference's
+    turns = (*others[:middle], reference, *others[middle:])
+    archs = {r.arch.key: r.arch for r in turns}
     assert target.place.here is not None
     if target.place.sheet is not None:
         check_board(target.place.sheet, open_device(target.place.here))

@@ -139,6 +139,21 @@ def test_every_name_of_every_sheet_is_its_own(gpus):
                 assert resolve(text).device == sheet.key, text
 
 
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("Xeon Gold 6248", "xeon_8490h"),
+        ("EPYC 7543", "epyc_7763"),
+        ("RTX 4070 Ti", "rtx4070"),
+        ("Quadro RTX 6000", "rtx_a6000"),
+        ("Ryzen 7 7700X", "ryzen_7950x"),
+    ],
+)
+def test_the_nearest_is_of_its_brand(gpus, text, near):
+    with pytest.raises(UnknownName, match=rf"Did you mean {near}, "):
+        resolve(text)
+
+
 def test_what_all_jetsons_call_themselves_is_none_of_them(gpus):
     with pytest.raises(ConfigError, match=r"which may be .*orin_nano_8gb or .*orin_nx_16gb"):
         resolve("Orin (nvgpu)")

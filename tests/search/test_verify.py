@@ -4,14 +4,16 @@ import pytest
 
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers import counters
+from smt_nas.profilers.latency.sampling import interleave
 from smt_nas.runtime.engine import make_engine
 from smt_nas.search import verify
 from smt_nas.search.listener import NullSearchProgress
-from smt_nas.search.results import select_front
+from smt_nas.search.results import make_result, select_front
 from smt_nas.search.study import Study
 from smt_nas.search.study_notes import Timing
 from smt_nas.search.verify import verify_networks
 from tests.fakes import devices as fakes
+from tests.fakes.clock import FakeClock, FakeRunnable, FakeWatcher, Noise
 from tests.fakes.searches import make_baselines, make_problem, make_trials, sample
 
 OK = counters.CountCheck({"torch": 1, "fvcore": 1, "thop": 1}, None)
@@ -88,6 +90,33 @@ def test_a_network_that_fails_is_not_timed(study, members, rig):
     _, notes = run(study, members)
     assert notes.failed_keys == {members[0].arch.key}
     assert members[0].arch.key not in rig["timed"]
+
+
+def test_the_reference_takes_its_turn_in_the_middle_and_every_row_is_its_share(
+    problem, monkeypatch
+):
+    clock, order = FakeClock(), []
+
+    def prepare(network, conditions, device):
+        order.append(network.name)
+        slow = Noise(0, burst=3.0)
+        return FakeRunnable(clock, 10.0 + len(order), slow, name=network.name)
+
+    def take_turns(calls, limits):
+        return interleave(calls, limits, clock=clock, watcher=FakeWatcher())
+
+    monkeypatch.setattr("smt_nas.profilers.latency.prepare.prepare", prepare)
+    monkeypatch.setattr("smt_nas.profilers.latency.sampling.interleave", take_turns)
+    (target,) = problem.local_targets
+    reference = next(r for r in make_baselines(problem) if r.name == "smt_t")
+    archs = problem.space.decode(sample(3))
+    group = [*(make_result(problem, str(i), a, None, {}) for i, a in enumerate(archs)), reference]
+    timings = verify.measure_group(group, reference, target)
+    assert order.index(reference.arch.key) == 1 and len(order) == 4
+    shares = [(10.0 + order.index(r.arch.key) + 1) / 12.0 for r in group]
+    assert [t.versus for t in timings] == pytest.approx(shares, rel=0.06)
+    assert timings[-1].versus == 1.0
+    assert len({t.reference_ms for t in timings}) == 1
 
 
 def test_one_that_cannot_be_timed_spares_its_group(study, members, rig):
