@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -157,7 +158,8 @@ class _Options:
         cases = [c for b in batches for c in self._conditions(b, where)]
         sweeps = self._conditions(1, where) if auto else []
         request = Request(tuple(cases), _limits(self.seconds), self.energy, tuple(sweeps))
-        return _Output(profile(networks, device, where, request, console.say), networks)
+        with _run_networks():
+            return _Output(profile(networks, device, where, request, console.say), networks)
 
     def _conditions(self, batch: int, where: str | None) -> list[Conditions]:
         """One for each number of threads."""
@@ -167,6 +169,21 @@ class _Options:
         counts = _threads(self.threads) if where == "cpu" else [None]
         cases = [{**self.how, "batch": batch, "threads": n} for n in counts]
         return [validated(Conditions, case, "profile") for case in cases]
+
+
+@contextmanager
+def _run_networks() -> Iterator[None]:
+    """Networks of users run inside: what they print is dropped, and none ends the program."""
+    from smt_nas.errors import MeasurementError
+    from smt_nas.runtime.user_code import run_user_code
+
+    try:
+        with run_user_code(silent=True):
+            yield
+    except SystemExit as error:
+        raise MeasurementError(
+            f"profile: a network must not end the program (got SystemExit: {error.code}). Mend it."
+        ) from error
 
 
 def _threads(text: str) -> list[int | None]:
@@ -209,10 +226,11 @@ class _Output:
         from smt_nas.report.profile.document import document
         from smt_nas.report.profile.tables import tables
 
-        part = by.value if by else "stage"
-        counts = [count_network(n, "block" if by == By.block else "stage") for n in self._networks]
-        if by or as_json or details:
-            self._breakdowns = list(self._break_down_all(part))
+        part, rows = by.value if by else "stage", "block" if by == By.block else "stage"
+        with _run_networks():
+            counts = [count_network(network, rows) for network in self._networks]
+            if by or as_json or details:
+                self._breakdowns = list(self._break_down_all(part))
         if as_json:
             console.show_json(document(self._profile, counts, self._breakdowns, self._stamp))
             return
@@ -221,6 +239,7 @@ class _Output:
 
     def _break_down_all(self, by: str) -> Iterator[Breakdown]:
         """Of each network, under the first conditions that worked."""
+        from smt_nas.errors import MeasurementError
         from smt_nas.profilers.breakdown import break_down
 
         rows = {row.network: row for row in reversed(self._profile.rows) if row.readings}
@@ -228,7 +247,10 @@ class _Output:
             row = rows.get(network.name)
             if row is not None and not row.conditions.train:
                 device, where = self._profile.device, self._profile.where
-                yield break_down(network, device, where, row.conditions, cast("Any", by))
+                try:
+                    yield break_down(network, device, where, row.conditions, cast("Any", by))
+                except MeasurementError as error:  # all else of it stands
+                    console.say(str(error))
 
     def write(self, csv: Path | None, html: Path | None) -> None:
         """The files a user wants."""

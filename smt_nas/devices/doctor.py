@@ -37,6 +37,7 @@ _PACKAGES = {  # distribution -> what it is for, how it comes
     "timm": ("networks by timm:NAME", "pip install 'smt-nas[train]'"),
     "thop": ("op counter", "pip install 'thop>=0.1.1.post2209072238,<0.2'"),
     "fvcore": ("op counter", "pip install fvcore"),
+    "torchprofile": ("op counter", "pip install 'torchprofile>=0.1.0,<0.2'"),
     "plotly": ("--html pages", "pip install 'smt-nas[report]'"),
 }
 

@@ -21,7 +21,7 @@ from smt_nas.evaluators.evidence import AnyEvidence, FunctionEvidence, TableEvid
 from smt_nas.fingerprint import fingerprint
 from smt_nas.metrics import Provenance, metric
 from smt_nas.nasbench.table import Bench
-from smt_nas.runtime.imports import import_attribute
+from smt_nas.runtime.user_code import import_attribute, run_user_code
 
 
 class FunctionEvaluator:
@@ -84,6 +84,10 @@ class NamedFunction(FunctionEvaluator):
     def __init__(self, target: str) -> None:
         super().__init__(_load_function(target), name=target)
         self._file = _digest_file(target.partition(":")[0])
+
+    def _call(self, arch: Architecture) -> Evaluation:
+        with run_user_code():
+            return super()._call(arch)
 
     @property
     def fingerprint(self) -> str:

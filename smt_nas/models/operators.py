@@ -1,4 +1,4 @@
-"""What torch's operators are to a device: their kind, the product inside, autocast's lists."""
+"""What torch's operators are to a device: their kind, and the product inside."""
 
 from __future__ import annotations
 
@@ -10,17 +10,7 @@ from torch import Tensor
 
 from smt_nas.costs.ops import Kind
 
-# autocast's lists for CUDA, of the operators that reach the dispatcher (torch.amp documentation)
-HALVED, WIDENED, PRODUCTS = (
-    frozenset(names.split())
-    for names in (
-        "addmm mm bmm baddbmm addbmm addmv mv convolution prelu _prelu_kernel",
-        "_softmax _log_softmax native_layer_norm native_group_norm _fused_rms_norm sum cumsum prod "
-        "linalg_vector_norm norm exp expm1 log log2 log10 log1p pow rsqrt reciprocal sinh cosh tan "
-        "acos asin erfinv softplus",
-        "addmm mm bmm baddbmm addmv mv",
-    )
-)
+PRODUCTS = frozenset(("addmm", "mm", "bmm", "baddbmm", "addmv", "mv"))
 KINDS: dict[Kind, str] = {
     "norm": "native_layer_norm native_group_norm _fused_rms_norm",
     "batchnorm": "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training "

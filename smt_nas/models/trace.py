@@ -1,13 +1,16 @@
 """The operators of a network, from one forward on meta tensors: shapes, no numbers, no memory.
 
 The forward runs as under autocast, so that every operator knows whether it writes fp32 then, and
-the casts that autocast adds are operators of their own (kind `cast`). Views cost nothing and are
+the casts that autocast adds are operators of their own (kind `cast`). They are added where torch
+adds them: at the functions of its lists, whose own operators then run as they are; and at
+operators, for functions that Python code of torch calls out of sight. Views cost nothing and are
 no operators. `F.scaled_dot_product_attention` stays one operator, as it is on every device, unless
 its inputs are not (B, heads, N, d): no fused kernel takes those, and torch spells it out in fp32.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -18,7 +21,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from smt_nas.costs.ops import Kind, Op
-from smt_nas.models.operators import HALVED, WIDENED, Shape, kind_of, shape_of
+from smt_nas.models.autocast import autocast_type, is_castable, name_of
+from smt_nas.models.operators import Shape, kind_of, shape_of
 
 aten = torch.ops.aten
 NOTHING = {  # allocate or rename, launch nothing
@@ -33,17 +37,13 @@ NOTHING = {  # allocate or rename, launch nothing
     aten.set_.source_Storage,
 }
 
-CASTING = (  # compare the types of what they get before they dispatch
-    torch.conv1d,
-    torch.conv2d,
-    torch.conv3d,
-    torch.conv_transpose2d,
-    torch.nn.functional.linear,
-)
-
 
 def trace(
-    module: nn.Module, image: tuple[int, ...], batch: int = 1, channels_last: bool = False
+    module: nn.Module,
+    image: tuple[int, ...],
+    batch: int = 1,
+    channels_last: bool = False,
+    autocast: bool = True,
 ) -> list[Op]:
     """Operators of one inference, in the order they run.
 
@@ -55,8 +55,12 @@ def trace(
         image: shape of one input without the batch, e.g. (C, H, W).
         batch: inputs of the one forward.
         channels_last: images and convolutions' weights lie in channels-last memory.
+        autocast: with its casts. Some networks run without it only.
+
+    Raises:
+        Exception: whatever the network's code raises on tensors without numbers.
     """
-    recorder = _Recorder(module, channels_last)
+    recorder = _Recorder(module, channels_last, autocast)
     x = torch.empty(batch, *image, device="meta")
     x = x.to(memory_format=torch.channels_last) if channels_last else x
     fast_path = torch.backends.mha.get_fastpath_enabled()
@@ -64,11 +68,22 @@ def trace(
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
         torch.backends.mha.set_fastpath_enabled(False)  # one opaque operator
         stack.enter_context(torch.no_grad())
+        stack.enter_context(run_compiled_eagerly())
         stack.enter_context(module_paths(module, recorder.stack))
         stack.enter_context(recorder)
-        stack.enter_context(_FusedAttention(recorder))
+        stack.enter_context(_FunctionWatch(recorder))
         module(x)
     return recorder.ops
+
+
+@contextmanager
+def run_compiled_eagerly() -> Iterator[None]:
+    """While it lasts, what torch.compile compiled runs operator by operator, where modes see it."""
+    if "torch._dynamo" not in sys.modules:  # nothing was compiled, and its import takes a second
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
 
 
 @contextmanager
@@ -95,10 +110,10 @@ def module_paths(module: nn.Module, stack: list[str]) -> Iterator[None]:
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes down every dispatched operator that launches work."""
 
-    def __init__(self, module: nn.Module, channels_last: bool) -> None:
+    def __init__(self, module: nn.Module, channels_last: bool, autocast: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.channels_last = channels_last
-        self.autocast = True
+        self.autocast = autocast
         self.ops: list[Op] = []
         self.stack = [""]
         self.kept: list[Tensor] = []  # an address is never used twice while its tensor lives
@@ -114,8 +129,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func in NOTHING or func.is_view:
             return func(*args, **kwargs)
         name = func.overloadpacket.__name__
-        dtype = self._autocast_type(name)
         tensors = list(_tensors(args))
+        dtype = self.autocast_type(name, tensors)
         on_meta = any(t.is_meta for t in tensors)
         if on_meta or dtype is not None:
             args = _map_tensors(args, lambda t: self._ready_tensor(t, dtype, on_meta))
@@ -169,7 +184,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def cast(self, t: Tensor, dtype: torch.dtype) -> Tensor:
         """What autocast hands on: the same tensor, or a copy of another float type."""
-        if not t.is_floating_point() or t.dtype == dtype:
+        if not is_castable(t) or t.dtype == dtype:
             return t
         storage = _storage(t)
         twin = self.twins.get(storage) if storage in self.weights else None
@@ -181,10 +196,18 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.weights.add(_storage(twin))
         return twin
 
-    def _autocast_type(self, name: str) -> torch.dtype | None:
-        if not self.autocast:
-            return None
-        return torch.float16 if name in HALVED else torch.float32 if name in WIDENED else None
+    def autocast_type(self, name: str, tensors: list[Tensor]) -> torch.dtype | None:
+        """What autocast casts an operator's inputs to; None where it leaves them."""
+        return autocast_type(name, tensors) if self.autocast else None
+
+    @contextmanager
+    def without_autocast(self) -> Iterator[None]:
+        """What runs inside is not cast, as in the operators of an operator that was."""
+        before, self.autocast = self.autocast, False
+        try:
+            yield
+        finally:
+            self.autocast = before
 
     def _ready_tensor(self, t: Tensor, dtype: torch.dtype | None, on_meta: bool) -> Tensor:
         if on_meta and not t.is_meta:
@@ -215,8 +238,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return _storage(t) in self.weights
 
 
-class _FusedAttention(TorchFunctionMode):
-    """Keeps scaled dot-product attention one operator."""
+class _FunctionWatch(TorchFunctionMode):
+    """Keeps scaled dot-product attention one operator, and casts what autocast's functions get."""
 
     def __init__(self, recorder: _Recorder) -> None:
         super().__init__()
@@ -229,14 +252,21 @@ class _FusedAttention(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is torch.nn.functional.scaled_dot_product_attention:
             return self._attention(*args, **kwargs)
-        if func in CASTING:
-            args = _map_tensors(args, lambda t: self.recorder.cast(t, torch.float16))
-        return func(*args, **kwargs)
+        given, recorder = list(_tensors([*args, *kwargs.values()])), self.recorder
+        dtype = recorder.autocast_type(name_of(func), given) if given else None
+        if dtype is None or kwargs.get("out") is not None:
+            return func(*args, **kwargs)
+        target = dtype
+        args = _map_tensors(args, lambda t: recorder.cast(t, target))
+        kwargs = {k: _map_tensors(v, lambda t: recorder.cast(t, target)) for k, v in kwargs.items()}
+        with recorder.without_autocast():
+            return func(*args, **kwargs)
 
     def _attention(
         self, q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, *_: Any, **__: Any
     ) -> Tensor:
-        q, k, v = (self.recorder.cast(t, torch.float16) for t in (q, k, v))
+        if self.recorder.autocast:
+            q, k, v = (self.recorder.cast(t, torch.float16) for t in (q, k, v))
         if q.ndim != 4:
             return self._attend_in_plain_ops(q, k, v, attn_mask)
         (*lead, rows, depth), columns, width = q.shape, k.shape[-2], v.shape[-1]
@@ -252,13 +282,12 @@ class _FusedAttention(TorchFunctionMode):
 
     def _attend_in_plain_ops(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """Attention of plain operators, as torch computes it where no fused kernel does."""
-        self.recorder.autocast = False
-        scale = q.shape[-1] ** -0.25
-        scores = (q.float() * scale) @ (k.float() * scale).transpose(-2, -1)
-        scores = scores if mask is None else scores + mask
-        out: Tensor = (scores.softmax(dim=-1) @ v.float()).to(q.dtype)
-        self.recorder.autocast = True
-        return out
+        with self.recorder.without_autocast():
+            scale = q.shape[-1] ** -0.25
+            scores = (q.float() * scale) @ (k.float() * scale).transpose(-2, -1)
+            scores = scores if mask is None else scores + mask
+            out: Tensor = (scores.softmax(dim=-1) @ v.float()).to(q.dtype)
+            return out
 
 
 def _storage(t: Tensor) -> int:
@@ -282,7 +311,8 @@ def _map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, list | tuple):
-        return type(value)(_map_tensors(item, change) for item in value)
+        items = [_map_tensors(item, change) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return value
 
 

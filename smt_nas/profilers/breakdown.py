@@ -20,12 +20,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from smt_nas.conditions import Conditions
 from smt_nas.costs.ops import Op
 from smt_nas.devices.device import Device, OpTimes
+from smt_nas.errors import MeasurementError, one_line
 from smt_nas.metrics import Provenance
 from smt_nas.models import build
 from smt_nas.models.operators import kind_of
-from smt_nas.models.trace import NOTHING, module_paths, trace
+from smt_nas.models.trace import NOTHING, module_paths, run_compiled_eagerly, trace
 from smt_nas.profilers.latency.prepare import prepare
-from smt_nas.profilers.network_loader import Network
+from smt_nas.profilers.network_loader import Network, module_copier
 
 By = Literal["stage", "block", "op"]
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
@@ -76,26 +77,63 @@ def break_down(
         where: `cpu` or `cuda:0` where the device is here; None where times are predicted.
         conditions: how it runs. Only eager inference is measured by operator.
         by: what a piece is.
+
+    Raises:
+        MeasurementError: its operators cannot be seen one by one, or not be predicted.
     """
     ops = trace_operators(network, conditions)
     times = device.op_times(ops, conditions)
     ms: Mapping[_Where, float] = _sum_by_place(ops, times.ms)
     source: Provenance = "predicted"
     if where is not None and conditions.mode == "eager" and not conditions.train:
-        ms, source = measure_operators(network, where, conditions), "measured"
+        try:
+            ms, source = measure_operators(network, where, conditions), "measured"
+        except Exception as error:  # hooks and modes on anybody's code
+            raise MeasurementError(
+                f"{network.name}: its operators cannot be timed one by one "
+                f"(got {one_line(error)}). Leave --by out."
+            ) from error
     pieces = _gather_pieces(ops, times, ms, by, conditions)
     return Breakdown(network.name, conditions, by, source, pieces)
 
 
 def trace_operators(network: Network, conditions: Conditions) -> list[Op]:
-    """Operators of one inference of a whole batch, traced on meta tensors."""
+    """Operators of one inference of a whole batch, traced on meta tensors.
+
+    Raises:
+        MeasurementError: the network's forward does not run on shapes alone, as where it looks at
+            numbers, or not under autocast; or it runs nothing.
+    """
     size = conditions.image_size or network.image_size
-    if network.arch is not None:
-        model: nn.Module = build(network.arch, device="meta").eval()
-    else:
-        model = network.build().to("meta")
     image = (network.channels, size, size)
-    return trace(model, image, conditions.batch, conditions.channels_last)
+    # without its casts they are none of the run's: a network that autocast refuses has a trace
+    tries = (True,) if conditions.precision.startswith("amp") else (True, False)
+    reason: Exception | None = None
+    for autocast in tries:
+        try:
+            ops = trace(
+                _build_on_meta(network), image, conditions.batch, conditions.channels_last, autocast
+            )
+        except Exception as error:  # anybody's code
+            reason = error
+            continue
+        if ops:
+            return ops
+        raise MeasurementError(f"{network.name}: not predicted, as it runs no operator.")
+    assert reason is not None
+    raise MeasurementError(
+        f"{network.name}: not predicted, as its forward does not run on shapes alone "
+        f"(got {one_line(reason)}). Measure it on the device."
+    ) from reason
+
+
+def _build_on_meta(network: Network) -> nn.Module:
+    if network.arch is not None:
+        return build(network.arch, device="meta").eval()
+    model = module_copier(network)()
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise TypeError("TorchScript has no shapes without numbers")
+    return model.to("meta")
 
 
 def measure_operators(network: Network, where: str, conditions: Conditions) -> dict[_Where, float]:
@@ -111,7 +149,7 @@ def measure_operators(network: Network, where: str, conditions: Conditions) -> d
         end = time.perf_counter() + _SECONDS
         while len(rounds) < _ROUNDS and (not rounds or time.perf_counter() < end):
             timer = _OperatorTimer(model, where)
-            with module_paths(model, timer.stack), timer:
+            with run_compiled_eagerly(), module_paths(model, timer.stack), timer:
                 runnable()
             rounds.append(timer.spent)
     finally:

@@ -1,38 +1,40 @@
 """Op counters of other people, run on the network that is built.
 
-Our own counts are formulas (`smt_nas.costs`); these three confirm them on real modules, and count
+Our own counts are formulas (`smt_nas.costs`); these four confirm them on real modules, and count
 what is no SMT. They do not agree with each other, since none counts everything, so each says what
-it leaves out and adds. 1 multiply-accumulate = 1, for one image.
+it leaves out and adds. 1 multiply-accumulate = 1, for one image, in inference: backward of grouped
+convolutions is counted `groups` times too large by torch's (seen with torch 2.13).
 
-Each works on a copy: thop writes into the modules it counts, and fvcore leaves its hooks behind
-where a network fails.
+Each works on a copy without gradients: thop writes into the modules it counts, fvcore leaves its
+hooks behind where a network fails, and torch's stumbles over expanded parameters that want a
+gradient (https://github.com/pytorch/pytorch/issues/134242). What torch.compile compiled runs
+operator by operator.
 """
 
 from __future__ import annotations
 
-import copy
 import importlib
+import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from types import ModuleType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from smt_nas import costs
 from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions
-from smt_nas.errors import UnknownName, one_line
+from smt_nas.errors import MeasurementError, UnknownName, one_line
 from smt_nas.models import SMT, build
-from smt_nas.models.trace import module_paths
-from smt_nas.profilers.network_loader import Network
+from smt_nas.models.trace import run_compiled_eagerly
+from smt_nas.profilers.network_loader import Network, module_copier
+from smt_nas.profilers.uncounted import ProductWatch, UncountedWatch
 from smt_nas.runtime.imports import import_optional, missing_library
 from smt_nas.runtime.torch_settings import apply_torch_settings
 
@@ -40,17 +42,8 @@ ImageSize = int | tuple[int, int]
 """Pixels: of a square image, or (height, width)."""
 
 _ONE_THREAD = Conditions(threads=1)  # two that wait on a busy neighbour are several times slower
+_NO_HANDLER = re.compile(r'No handlers found: "aten::(\w+)"')
 _FUNCTIONS = ("activations", "softmax", "element-wise products and sums")  # thop sees none
-PRODUCTS = frozenset(
-    (
-        *("linear", "bilinear", "matmul", "mm", "bmm", "mv", "dot", "einsum", "tensordot"),
-        *("addmm", "addbmm", "baddbmm", "addmv"),
-        *("conv1d", "conv2d", "conv3d"),
-        *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
-        *("scaled_dot_product_attention", "multi_head_attention_forward"),
-    )
-)
-"""Functions of torch that multiply and accumulate."""
 
 
 @dataclass(frozen=True)
@@ -75,31 +68,48 @@ class Count:
 def count(
     what: Architecture | Network,
     image_size: ImageSize | None = None,
-    tools: Iterable[str] = ("torch", "fvcore", "thop"),
+    tools: Iterable[str] | None = None,
 ) -> dict[str, Count]:
     """Let each tool count a network; what is handed in stays as it is.
 
-    torch and thop see shapes only (meta device); fvcore has to compute one image on the CPU.
+    torch, thop and torchprofile see shapes only (meta device) where the network runs so; fvcore
+    has to compute one image on the CPU.
 
     Args:
         what: an SMT, or any network.
         image_size: the network's own by default.
-        tools: names of `TOOLS`.
+        tools: names of `TOOLS`, all of which must be installed; None for those that are.
 
-    Returns: a count by tool, without a figure where the tool fails on this network.
+    Returns: a count by tool, without a figure where the tool fails on this network or is missing.
 
     Raises:
         UnknownName: no such tool.
         MeasurementError: a tool is not installed.
         ConfigError: the network cannot be built.
     """
-    for name in (tools := tuple(tools)):
+    names = tuple(TOOLS if tools is None else tools)
+    for name in names:
         if name not in TOOLS:
             raise UnknownName("op counter", name, TOOLS)
     network = _as_countable(what, image_size)
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")  # of tracers, and of anybody's network
-        return {name: TOOLS[name](network) for name in tools}
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(run_compiled_eagerly())
+        stack.enter_context(_without_fast_path())
+        return {name: _count_with(name, network, must=tools is not None) for name in names}
+
+
+def _count_with(name: str, network: _Countable, must: bool) -> Count:
+    """One tool's count; a tool that is not there is no count, unless it must be."""
+    try:
+        return TOOLS[name](network)
+    except MeasurementError as error:
+        if must:
+            raise
+        return Count(None, "everything", "nothing", "not installed", str(error))
 
 
 def count_by_module(arch: Architecture, image_size: ImageSize | None = None) -> dict[str, int]:
@@ -109,7 +119,7 @@ def count_by_module(arch: Architecture, image_size: ImageSize | None = None) -> 
     """
     network = _as_countable(arch, image_size)
     model = network.on_meta()
-    flops = _torch_flops(model, network.images("meta"))
+    flops, _ = _torch_flops(model, network.images("meta"))
     root = type(model).__name__
     return {
         path: flops.get(f"{root}.{path}" if path else "Global", 0) // 2
@@ -186,12 +196,8 @@ def _as_countable(what: Architecture | Network, image_size: ImageSize | None) ->
             (arch.in_channels, height, width),
         )
     assert isinstance(what, Network)
-    model = what.build()
-    return _Countable(
-        lambda: copy.deepcopy(model).to("meta"),
-        lambda: copy.deepcopy(model),
-        (what.channels, height, width),
-    )
+    make = module_copier(what)
+    return _Countable(lambda: make().to("meta"), make, (what.channels, height, width))
 
 
 def _count_with_torch(network: _Countable) -> Count:
@@ -203,31 +209,55 @@ def _count_with_torch(network: _Countable) -> Count:
     version = torch.__version__
     try:
         try:
-            flops = _torch_flops(network.on_meta(), network.images("meta"))
+            flops, uncounted = _torch_flops(network.on_meta(), network.images("meta"))
         except Exception:  # anybody's code; what it raises on the CPU is what is told
-            flops = _torch_flops(network.on_cpu(), network.images("cpu"))
+            flops, uncounted = _torch_flops(network.on_cpu(), network.images("cpu"))
     except Exception as error:
         return _no_count(version, error)
-    left = "everything that is no convolution or matrix product"
-    return Count(flops["Global"] // 2, left, "nothing", version)
+    left = [*sorted(uncounted), "everything that is no convolution or matrix product"]
+    return Count(flops.get("Global", 0) // 2, ", ".join(left), "nothing", version)
 
 
-def _torch_flops(model: nn.Module, images: Tensor) -> dict[str, int]:
-    """FLOPs by module, as `FlopCounterMode` names them.
+def _torch_flops(model: nn.Module, images: Tensor) -> tuple[dict[str, int], set[str]]:
+    """FLOPs by module, as `FlopCounterMode` names them; and operators that multiply unseen.
 
-    Attention takes the path of plain matrix products, which is counted: the CPU's fused kernel and
-    the fast path of `nn.MultiheadAttention` are not known to the counter and would count as 0.
+    Attention and recurrent layers take the path of plain matrix products, which is counted: the
+    CPU's fused kernels are not known to the counter and would count as 0.
     """
-    fast_path = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
-        stack.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
-        torch.backends.mha.set_fastpath_enabled(False)
+        if not images.is_meta:
+            stack.enter_context(_without_onednn())
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(torch.no_grad())
+        unseen = stack.enter_context(UncountedWatch())
         counter = stack.enter_context(FlopCounterMode(display=False))
         model(images)
     by_module = counter.get_flop_counts()
-    return {name: int(sum(by_op.values())) for name, by_op in by_module.items()}
+    flops = {name: int(sum(by_op.values())) for name, by_op in by_module.items()}
+    return flops, unseen.products
+
+
+@contextmanager
+def _without_fast_path() -> Iterator[None]:
+    """While it lasts, `nn.MultiheadAttention` and transformer layers are no single operator.
+
+    In inference they are one else, whose products no counter knows.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """While it lasts, the CPU runs torch's own kernels. The switch warns of Intel's GPUs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 def _count_with_fvcore(network: _Countable) -> Count:
@@ -236,7 +266,7 @@ def _count_with_fvcore(network: _Countable) -> Count:
     try:
         analysis = library.FlopCountAnalysis(network.on_cpu(), (network.images("cpu"),))
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-        with torch.no_grad(), apply_torch_settings(_ONE_THREAD, torch.device("cpu")):
+        with apply_torch_settings(_ONE_THREAD, torch.device("cpu")):
             macs, ignored = int(analysis.total()), analysis.unsupported_ops()
     except Exception as error:  # a tracer on anybody's code
         return _no_count(version, error)
@@ -273,10 +303,35 @@ def _count_with_thop(network: _Countable) -> Count:
     return Count(int(macs), ", ".join(left), "4 per element of BatchNorm and LayerNorm", version)
 
 
+def _count_with_torchprofile(network: _Countable) -> Count:
+    """torchprofile: 1 per MAC, on a trace. It sees fused attention."""
+    library, version = _import_tool("torchprofile"), metadata.version("torchprofile")
+    try:
+        try:
+            macs, left = _profile_macs(library, network.on_meta(), network.images("meta"))
+        except Exception:  # as of torch's counter
+            with apply_torch_settings(_ONE_THREAD, torch.device("cpu")):
+                macs, left = _profile_macs(library, network.on_cpu(), network.images("cpu"))
+    except Exception as error:  # a tracer on anybody's code
+        return _no_count(version, error)
+    adds = "1 per element of products, norms and average pools, 4 of resizing"
+    return Count(macs, ", ".join(left) or "nothing", adds, version)
+
+
+def _profile_macs(library: ModuleType, model: nn.Module, images: Tensor) -> tuple[int, list[str]]:
+    """MACs, and the operators that torchprofile warns it has no handler for."""
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        macs = int(library.profile_macs(model, (images,)))
+    names = (_NO_HANDLER.search(str(w.message)) for w in raised)
+    return macs, sorted({name[1] for name in names if name})
+
+
 TOOLS: dict[str, Callable[[_Countable], Count]] = {
     "torch": _count_with_torch,
     "fvcore": _count_with_fvcore,
     "thop": _count_with_thop,
+    "torchprofile": _count_with_torchprofile,
 }
 
 
@@ -284,11 +339,12 @@ def _no_count(version: str, error: Exception) -> Count:
     return Count(None, "everything", "nothing", version, one_line(error))
 
 
-def _import_tool(module: str, distribution: str) -> ModuleType:
+def _import_tool(module: str, distribution: str = "") -> ModuleType:
     """Import a tool without the warnings it raises at import.
 
     Goes by the name of the distribution: ultralytics-thop (AGPL) takes the import name of thop.
     """
+    distribution = distribution or module
     way_out = f"`pip install {distribution}`, or leave it out."
     try:
         metadata.version(distribution)
@@ -301,47 +357,3 @@ def _import_tool(module: str, distribution: str) -> ModuleType:
 
 def _build_on_meta(arch: Architecture) -> SMT:
     return build(arch, device="meta").eval()
-
-
-class ProductWatch(TorchFunctionMode):
-    """While it lasts, notes products that a model computes outside of the modules that are known.
-
-    Args:
-        model: whose forward will run.
-        known: kinds of modules that are counted, by exact type.
-
-    Attributes:
-        products: names of the functions.
-    """
-
-    def __init__(self, model: nn.Module, known: frozenset[type]) -> None:
-        super().__init__()
-        self.products: set[str] = set()
-        self._kinds = {path: type(m) for path, m in model.named_modules()}
-        self._known, self._model, self._path = known, model, [""]
-        self._hooks = ExitStack()
-
-    def unknown_kinds(self) -> list[str]:
-        """Kinds of modules that hold weights of their own and are not known, e.g. `timm.Beit`."""
-        own = {
-            type(m) for m in self._model.modules() if next(m.parameters(False), None) is not None
-        }
-        return sorted(f"{k.__module__.partition('.')[0]}.{k.__name__}" for k in own - self._known)
-
-    def __enter__(self) -> ProductWatch:
-        self._hooks.enter_context(module_paths(self._model, self._path))
-        super().__enter__()  # type: ignore[no-untyped-call]
-        return self
-
-    def __exit__(self, *raised: Any) -> None:
-        super().__exit__(*raised)  # type: ignore[no-untyped-call]
-        self._hooks.close()
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> object:
-        """Any function of torch: done as it is."""
-        name = getattr(func, "__name__", "").strip("_").removeprefix("r")
-        if name in PRODUCTS and self._kinds[self._path[-1]] not in self._known:
-            self.products.add(name)
-        return func(*args, **(kwargs or {}))

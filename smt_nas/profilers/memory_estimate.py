@@ -6,9 +6,11 @@ before. What activations need is seen in one forward on tensors without data. 1 
 
 from __future__ import annotations
 
+import copy
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +135,33 @@ def _peak_activations_mb(
 ) -> float:
     alive = _LiveStorages(weights)
     with (
+        keep_module_state(model),
         keep_random_state(torch.device("cpu")),
         torch.set_grad_enabled(model.training),
         alive,
     ):
         forward()
     return alive.most / 1e6
+
+
+@contextmanager
+def keep_module_state(model: nn.Module) -> Iterator[None]:
+    """What a forward writes into its modules is undone after a block.
+
+    A network that keeps a grid or a mask of its first image would keep one without numbers, of the
+    meta device. Attributes are put back, and what lists and dicts among them held.
+    """
+    before = [(m, {k: _copy_shallow(v) for k, v in vars(m).items()}) for m in model.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            vars(module).clear()
+            vars(module).update(attributes)
+
+
+def _copy_shallow(value: object) -> object:
+    return copy.copy(value) if isinstance(value, dict | list | set) else value
 
 
 def _to_meta(t: Tensor, train: bool) -> Tensor:

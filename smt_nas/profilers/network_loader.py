@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import difflib
+import weakref
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from smt_nas.arch import PRESETS, SMALL_PRESETS, Architecture, load_arch
-from smt_nas.errors import ConfigError, UnknownName, did_you_mean, one_line
-from smt_nas.files import looks_like_path, working_directory
+from smt_nas.errors import ConfigError, UnknownName, list_names, one_line
+from smt_nas.files import looks_like_path
 from smt_nas.models import SMT, build
 from smt_nas.models.smt import initial_values
-from smt_nas.runtime.imports import import_attribute
-from smt_nas.runtime.torchvision_ops import import_timm, torchvision_environment
+from smt_nas.runtime.torchvision_ops import import_timm
+from smt_nas.runtime.user_code import import_attribute, run_user_code
 
 _WAY_OUT = "A path to a model .yaml, timm:NAME and package.module:factory work too."
 _TIMM = "timm:"
 _SIZES = range(32, 8193)  # pixels, as Conditions allows
+_A_SLIP, _NEAR = 0.85, 0.6  # shares of letters in common, as difflib has them
 _POOL = 1 << 18  # random numbers that cheap weights repeat
 
 
@@ -43,6 +49,43 @@ class Network:
     image_size: int
     channels: int
     build: Callable[[], nn.Module]
+
+
+def module_copier(network: Network) -> Callable[[], nn.Module]:
+    """Make modules for tools that change what they look at, each one that nobody else has.
+
+    A copy is cheaper than a build. It is none where modules have hooks, which may hold on to the
+    original, or cannot be copied, as with weight norm of before parametrisations.
+
+    Returns: makes a module without gradients, in which nothing is compiled.
+    """
+    original = network.build()
+    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in original.modules())
+
+    def make() -> nn.Module:
+        model: nn.Module | None = None
+        if not hooked:
+            with suppress(Exception):  # anybody's code
+                model = copy.deepcopy(original)
+        if model is None:
+            fresh = network.build()
+            model = copy.deepcopy(fresh) if fresh is original else fresh
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        return _undo_compiling(model)
+
+    return make
+
+
+def _undo_compiling(model: nn.Module) -> nn.Module:
+    """The modules that torch.compile wrapped, in their places; those compiled in place, as were."""
+    for module in list(model.modules()):
+        module._compiled_call_impl = None
+        for name, child in list(module.named_children()):
+            if isinstance(inner := getattr(child, "_orig_mod", None), nn.Module):
+                module.register_module(name, inner)
+    whole = getattr(model, "_orig_mod", None)
+    return whole if isinstance(whole, nn.Module) else model
 
 
 def load_network(spec: str, image_size: int | None = None) -> Network:
@@ -117,8 +160,8 @@ def _fill_tensor(tensor: Tensor, mean: float, std: float, pool: Tensor) -> None:
 def _load_timm(spec: str, image_size: int | None) -> Network:
     library, name = import_timm(), spec.removeprefix(_TIMM)
     if not library.is_model(name):
-        near = did_you_mean(name, library.list_models())
-        raise ConfigError(f"No timm model named {name!r}. {near or 'timm.list_models() has all.'}")
+        near = suggest_timm_name(name, library.list_models())
+        raise ConfigError(f"No timm model named {name!r}. {near}")
     config = library.get_pretrained_cfg(name)
     channels, *_, own = config.input_size if config is not None else (3, 224, 224)
     resized = image_size not in (None, own)
@@ -137,6 +180,25 @@ def _load_timm(spec: str, image_size: int | None) -> Network:
     return network
 
 
+def suggest_timm_name(name: str, known: Iterable[str]) -> str:
+    """What a user may have meant: names that begin so, a slip of one, or names that nearly do.
+
+    Args:
+        name: what was written, e.g. `swin_tiny` or `swin-tiny`.
+        known: timm's names.
+    """
+    spelt = name.casefold().replace("-", "_").replace(" ", "_").strip("_")
+    names = sorted(known, key=lambda known_name: (len(known_name), known_name))
+    meant = [n for n in names if spelt and n.startswith(spelt)]
+    meant = meant or difflib.get_close_matches(spelt, names, 1, _A_SLIP)
+    if not meant and spelt:  # the beginnings of names, as most go on with a patch and an image size
+        starts = {n[: len(spelt)]: n for n in reversed(names)}
+        meant = [starts[s] for s in difflib.get_close_matches(spelt, starts, 1, _NEAR)]
+    if not meant:
+        return "timm.list_models() has all."
+    return f"Did you mean {list_names([repr(n) for n in meant], 3)}?"
+
+
 def _check_size(network: Network) -> None:
     """Build and run a network on shapes alone, as some take no size but their own."""
     size = network.image_size
@@ -153,7 +215,7 @@ def _check_size(network: Network) -> None:
 
 
 def _load_factory(spec: str, image_size: int | None) -> Network:
-    with torch.random.fork_rng(devices=[]), torchvision_environment():
+    with torch.random.fork_rng(devices=[]):
         factory = import_attribute(spec, "network")
     if not callable(factory):
         raise ConfigError(
@@ -161,14 +223,50 @@ def _load_factory(spec: str, image_size: int | None) -> Network:
             f"(got {type(factory).__name__}). Write `def {spec.rpartition(':')[2]}(): return ...`."
         )
     make: Callable[[], object] = factory
-    network = Network(spec, spec, None, image_size or 224, 3, lambda: _build_seeded(make, spec))
-    network.build()  # what does not build is better told now
-    return network
+    size = image_size or 224
+    # what does not build is better told now; modules of this one that come again are shared
+    first = _materialise(_build_seeded(make, spec), (1, 3, size, size), spec)
+    handed_out = weakref.WeakSet(first.modules())
+
+    def build() -> nn.Module:
+        model = _build_seeded(make, spec)
+        if any(module in handed_out for module in model.modules()):
+            model = _copy_shared(model, spec)
+        return _materialise(model, (1, 3, size, size), spec)
+
+    return Network(spec, spec, None, size, 3, build)
+
+
+def _copy_shared(model: nn.Module, spec: str) -> nn.Module:
+    """A copy of what a factory keeps and returns each time: one run may not mark the next."""
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        raise ConfigError(
+            f"network {spec}: the factory must build a module each time it is called (got the "
+            f"same one, which cannot be copied: {one_line(error)}). Build it inside the factory."
+        ) from error
+
+
+def _materialise(model: nn.Module, shape: tuple[int, ...], spec: str) -> nn.Module:
+    """Give lazy modules their shapes: one image goes through, as their first call does."""
+    if not any(map(is_lazy, [*model.parameters(), *model.buffers()])):
+        return model
+    with torch.random.fork_rng(devices=[]), run_user_code(), torch.no_grad():
+        torch.manual_seed(0)
+        try:
+            model(torch.zeros(shape))
+        except Exception as error:  # the user's code may raise anything
+            raise ConfigError(
+                f"network {spec}: lazy modules must take an image of {shape[-1]} pixels to get "
+                f"their shapes (got {one_line(error)}). Mend it, or add --image-size."
+            ) from error
+    return model
 
 
 def _build_seeded(factory: Callable[[], object], spec: str) -> nn.Module:
     """Call a factory with a seed of its own, and judge what comes."""
-    with torch.random.fork_rng(devices=[]), working_directory(), torchvision_environment():
+    with torch.random.fork_rng(devices=[]), run_user_code():
         torch.manual_seed(0)
         try:
             model = factory()

@@ -15,7 +15,7 @@ then work; `roi_pool`, `deform_conv2d` and `torchvision.io` do not. Where torchv
 absent, nothing of this happens. `smt-nas doctor` says which it is.
 
 Every door calls it: `import_torchvision` and `import_timm` for our own use, and
-`torchvision_environment` around code of a user that may import either by itself.
+`user_code.watch_torchvision` for code of a user that may import either by itself.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -58,16 +56,6 @@ def check_torchvision() -> OpsState:
     return "declared"
 
 
-@contextmanager
-def torchvision_environment() -> Iterator[None]:
-    """Let a block of anybody's code import torchvision or timm."""
-    check_torchvision()
-    try:
-        yield
-    finally:
-        _answer_for_operators()
-
-
 def import_torchvision() -> ModuleType:
     """Import torchvision.
 
@@ -77,7 +65,7 @@ def import_torchvision() -> ModuleType:
     if check_torchvision() == "absent":
         raise missing_library("torchvision", _WAY_OUT)
     module = _import("torchvision")
-    _answer_for_operators()
+    answer_for_operators()
     return module
 
 
@@ -111,7 +99,7 @@ def _declare_operators() -> torch.library.Library:
     return library
 
 
-def _answer_for_operators() -> None:
+def answer_for_operators() -> None:
     """torchvision asks before each use whether its library was loaded; the declared ones are."""
     extension: Any = sys.modules.get("torchvision.extension")
     if extension is not None and check_torchvision() == "declared":

@@ -24,7 +24,7 @@ from smt_nas.search.study_notes import Verification
 if TYPE_CHECKING:
     import pandas
 
-OP_COUNTERS = ("torch", "fvcore", "thop")
+OP_COUNTERS = ("torch", "fvcore", "thop", "torchprofile")
 _CSV_FORMAT = "%.10g"
 
 
@@ -60,7 +60,7 @@ class Result:
         provenance: where each value comes from.
         intervals: low and high end of each predicted value.
         evaluation: what the evaluator said; None where it was not asked, or has no figure.
-        op_counts: MACs by op counter (`torch`, `fvcore`, `thop`); empty before verification.
+        op_counts: MACs by op counter (`OP_COUNTERS`); empty before verification.
         measured: what was measured of predicted metrics; empty before verification.
         violations: constraints that are violated by measurement, whatever was predicted.
         timing_failure: why it could not be timed where it should have been; None elsewhere.

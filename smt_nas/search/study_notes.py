@@ -75,7 +75,7 @@ class Verification:
     """What verifying one network gave.
 
     Attributes:
-        op_counts: MACs by op counter (`torch`, `fvcore`, `thop`); None where one cannot count it.
+        op_counts: MACs by op counter (`torch`, `fvcore` and so on); None where one cannot count it.
         failure: why the network failed; None where it did not.
         timings: by the text of their target.
         timing_failures: why it could not be timed, by the text of the target.

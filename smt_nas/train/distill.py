@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smt_nas.arch import Architecture
-from smt_nas.errors import TrainingError, did_you_mean, one_line
+from smt_nas.errors import TrainingError, one_line
+from smt_nas.profilers.network_loader import suggest_timm_name
 from smt_nas.runtime.torchvision_ops import import_timm
 from smt_nas.train.recipe import Distill
 from smt_nas.train.weights.weights import build_network, read_weights
@@ -147,10 +148,9 @@ def _load_timm(spec: str, size: int) -> tuple[nn.Module, Norm, int]:
     """A network of timm's with its published weights, its normalisation and channels."""
     library, name = import_timm(), spec.removeprefix(_TIMM)
     if not library.is_model(name):
-        near = did_you_mean(name, library.list_models())
         raise TrainingError(
             f"--teacher {spec}: no timm model has that name (got {name!r}). "
-            f"{near or 'timm.list_models() has all.'}"
+            f"{suggest_timm_name(name, library.list_models())}"
         )
     try:
         with torch.random.fork_rng(devices=[]):

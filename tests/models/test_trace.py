@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from smt_nas import PRESETS, SearchSpace, costs
 from smt_nas.errors import MeasurementError
-from smt_nas.models import build
+from smt_nas.models import autocast, build
 from smt_nas.models.trace import trace
 from smt_nas.runtime.torchvision_ops import import_timm
 
@@ -175,3 +175,71 @@ def test_a_part_takes_milliseconds():
     start = time.process_time()
     trace(block, (56, 56, 64))
     assert time.process_time() - start < 0.5  # some 20 ms; the core may be busy
+
+
+def test_autocasts_lists_are_those_of_torch():
+    registered = torch._C._dispatch_get_registrations_for_dispatch_key("AutocastCUDA")
+    names = {name.removeprefix("aten::").partition(".")[0] for name in registered}
+    lists = (autocast.LOWER, autocast.FP32, autocast.WIDEST, autocast.REFUSED)
+    ours = frozenset().union(*lists)
+    inner = {  # what functions of the lists reach the dispatcher as
+        *("_prelu_kernel", "_fused_rms_norm", "native_group_norm", "_softmax", "_log_softmax"),
+        *("grid_sampler_2d", "grid_sampler_3d"),
+    }
+    assert names - ours == set()
+    known = {name for name in ours if hasattr(torch.ops.aten, name)}  # of this release
+    assert known - names == inner | {"norm"} - names
+    assert sum(map(len, lists)) == len(ours)  # each in one list
+
+
+class Calls(nn.Module):
+    """One function of an fp16 result and an fp32 parameter, as autocast meets them."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.a, self.w = nn.Linear(8, 8), nn.Parameter(torch.ones(8, 8))
+        self.function = function
+
+    def forward(self, x):
+        return self.function(self.a(x), self.w)
+
+
+INDEX = torch.zeros(8, 8, dtype=torch.long)
+CALLS = {  # how each function is called -> whether it writes fp32
+    "prelu": (lambda y, w: F.prelu(y, w[0]), False),
+    "matmul": (lambda y, w: y @ w, False),
+    "tensordot": (lambda y, w: torch.tensordot(y, w, dims=1), True),
+    "bilinear": (lambda y, w: F.bilinear(y, y, w[None], bias=w[0, :1]), True),
+    "scatter_add": (lambda y, w: w.scatter_add(0, INDEX.to(y.device), y), True),
+    "addcmul": (lambda y, w: torch.addcmul(w, y, value=1, tensor2=w), True),
+    "atan2": (torch.atan2, True),
+    "cdist": (torch.cdist, True),
+    "logsumexp": (lambda y, w: y.logsumexp(0), True),
+    "mse_loss": (F.mse_loss, True),
+    "grid_sample": (
+        lambda y, w: F.grid_sample(y[None, None], w[None, :, :2, None].mT, align_corners=False),
+        True,
+    ),
+    "interpolate": (lambda y, w: F.interpolate(y[None, None], scale_factor=2), True),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_functions_of_autocasts_lists_run_in_its_types(name):
+    call, is_wide = CALLS[name]
+    ops = [op for op in trace(Calls(call), (8,), 8) if op.kind != "cast"]
+    assert ops[0].name == "addmm" and not ops[0].wide
+    assert ops[-1].wide is is_wide
+
+
+def test_what_autocast_does_not_reconcile_has_a_trace_without_it():
+    model = Calls(lambda y, w: torch.lerp(y, w, 0.5))
+    with pytest.raises(RuntimeError, match="dtype"):
+        trace(model, (8,), 8)
+    assert [op.name for op in trace(model, (8,), 8, autocast=False)] == ["addmm", "lerp"]
+
+
+def test_a_function_that_autocast_refuses_is_refused():
+    model = Calls(lambda y, w: F.binary_cross_entropy(y.sigmoid(), w.sigmoid()))
+    with pytest.raises(RuntimeError, match="not allowed under autocast"):
+        trace(model, (8,), 8)

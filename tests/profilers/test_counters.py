@@ -58,9 +58,20 @@ def test_fvcore_agrees_but_for_the_fused_attention(size, name):
     assert "scaled_dot_product_attention" in found.leaves_out.split(", ")
 
 
-def test_all_three_by_default_at_the_size_of_the_config():
+def installed(tool):
+    try:
+        return metadata.version(tool)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+TORCHPROFILE = pytest.mark.skipif(not installed("torchprofile"), reason="it is not installed")
+
+
+def test_all_by_default_at_the_size_of_the_config():
     found = count(PRESETS["smt_t"])
-    assert {k: v.macs for k, v in found.items()} == {
+    assert list(found) == ["torch", "fvcore", "thop", "torchprofile"]
+    assert {k: v.macs for k, v in found.items() if k != "torchprofile"} == {
         "torch": 2_461_268_480,
         "fvcore": 2_480_134_656 - attention_macs(PRESETS["smt_t"], 224),
         "thop": 2_401_007_104,
@@ -72,6 +83,27 @@ def test_all_three_by_default_at_the_size_of_the_config():
         adds="4 per element of BatchNorm and LayerNorm",
         version=metadata.version("thop"),
     )
+
+
+@TORCHPROFILE
+def test_torchprofile_sees_fused_attention():
+    counted = count(PRESETS["smt_t"], tools=("torchprofile",))["torchprofile"]
+    assert counted.macs == pytest.approx(2.467e9, rel=5e-4)
+    assert "attention" not in counted.leaves_out
+
+
+def test_a_tool_that_is_missing_is_skipped_with_its_reason(monkeypatch):
+    def version(name, known=metadata.version):
+        if name == "torchprofile":
+            raise metadata.PackageNotFoundError(name)
+        return known(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    counts = count(TINY)
+    assert counts["torch"].macs and counts["thop"].macs
+    missing = counts["torchprofile"]
+    assert (missing.macs, missing.version) == (None, "not installed")
+    assert "pip install torchprofile" in missing.reason
 
 
 def test_without_attention_none_is_left_out():
@@ -125,7 +157,7 @@ def test_an_unknown_tool_is_told():
         count(TINY, tools=("thopp",))
 
 
-@pytest.mark.parametrize("tool", ["fvcore", "thop"])
+@pytest.mark.parametrize("tool", ["fvcore", "thop", "torchprofile"])
 def test_a_missing_tool_is_told_with_the_way_out(monkeypatch, tool):
     def missing(name):
         raise metadata.PackageNotFoundError(name)
@@ -170,9 +202,13 @@ def test_any_network_whatever_it_returns():
     assert f"{Attends.__module__.partition('.')[0]}.Attends" in left  # it has a weight of its own
     assert found["thop"].macs == CONV + 4 * 8 * TOKENS  # and the norm, 4 per element
     assert "scaled_dot_product_attention" in found["fvcore"].leaves_out
+    if installed("torchprofile"):
+        assert found["torchprofile"].macs >= found["torch"].macs
 
 
-@pytest.mark.parametrize("tool", ["torch", "fvcore", "thop"])
+@pytest.mark.parametrize(
+    "tool", ["torch", "fvcore", "thop", pytest.param("torchprofile", marks=TORCHPROFILE)]
+)
 @pytest.mark.parametrize("breaks", [False, True])
 def test_the_network_is_untouched(tool, breaks):
     model = Attends().train()
@@ -229,7 +265,7 @@ class Breaks(nn.Module):
 
 
 def test_a_network_that_fails_has_reasons():
-    for found in count(network(Breaks())).values():
+    for found in count(network(Breaks()), tools=("torch", "fvcore", "thop")).values():
         assert (found.macs, found.reason) == (None, "RuntimeError: no image will do")
 
 
@@ -252,3 +288,73 @@ def test_networks_of_timm_are_counted_with_their_attention(name):
 def test_layers_of_timm_that_thop_does_not_know_are_named():
     found = count(load_network("timm:tf_efficientnet_b0"), 64, tools=("thop",))["thop"]
     assert {"conv2d", "timm.Conv2dSame"} <= set(found.leaves_out.split(", "))
+
+
+class Token(nn.Module):
+    """A class token, expanded to the batch in the forward, through a norm of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm, self.head = nn.Conv2d(3, 8, 8, 8), nn.LayerNorm(8), nn.Linear(8, 5)
+        self.token = nn.Parameter(torch.zeros(1, 1, 8))
+
+    def forward(self, x):
+        token = self.norm(self.token.expand(x.shape[0], -1, -1))
+        return self.head(torch.cat([token, self.stem(x).flatten(2).mT], 1)[:, 0])
+
+
+def test_parameters_that_are_expanded_in_the_forward_do_not_stop_torchs_counter():
+    found = count(network(Token()), tools=("torch",))["torch"]
+    assert (found.macs, found.reason) == (16 * 8 * 3 * 64 + 8 * 5, None)
+
+
+def test_pit_is_counted():
+    pit = load_network("timm:pit_ti_224")
+    assert count(pit, tools=("torch",))["torch"].macs == pytest.approx(0.699e9, rel=1e-3)
+
+
+def test_transformer_layers_are_counted_in_inference():
+    layer = nn.TransformerEncoderLayer(32, 2, 64, batch_first=True).eval()
+    model = nn.Sequential(nn.Conv2d(3, 32, 8, 8), nn.Flatten(2), nn.Linear(16, 32), layer).eval()
+    counts = count(network(model), tools=("torch", "fvcore"))
+    products = 32 * (4 * 32 * 32 + 2 * 32 * 64)  # of 32 tokens: projections and the two linears
+    rest = 16 * 32 * 3 * 64 + 32 * 16 * 32
+    assert counts["torch"].macs == rest + products + 2 * 32 * 32 * 32
+    assert counts["fvcore"].macs >= rest + products
+
+
+class Recurs(nn.Module):
+    """Looks at its numbers, so it is counted where it computes, and the CPU has one fused LSTM."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(96, 4, batch_first=True)
+
+    def forward(self, x):
+        assert float(x.sum()) == 0
+        return self.lstm(x.permute(0, 3, 1, 2).flatten(2))[0]
+
+
+def test_a_recurrent_layer_is_counted_where_it_computes():
+    found = count(network(Recurs()), tools=("torch",))["torch"]
+    assert found.macs == 32 * 4 * 4 * (96 + 4)
+
+
+def test_products_that_torchs_counter_does_not_know_are_named():
+    class Pairs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pairs = nn.Bilinear(32, 32, 4)
+
+        def forward(self, x):
+            return self.pairs(x, x) + torch.fft.rfft2(x).abs().mean()
+
+    left = count(network(Pairs()), tools=("torch",))["torch"].leaves_out.split(", ")
+    assert left[:2] == ["fft_r2c", "trilinear"]
+
+
+def test_what_is_compiled_is_counted_by_all():
+    inner = torch.compile(nn.Conv2d(3, 4, 8, 8), backend="eager")
+    model = torch.compile(nn.Sequential(inner, nn.Flatten(), nn.Linear(64, 2)), backend="eager")
+    counts = count(network(model), tools=("torch", "fvcore", "thop"))
+    assert {c.macs for c in counts.values()} == {16 * 4 * 3 * 64 + 128}

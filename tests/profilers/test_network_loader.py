@@ -40,6 +40,30 @@ def late():
     return helper_of_factories.net()
 
 
+def lazy():
+    return nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(2), nn.LazyLinear(2))
+
+
+LAZY = lazy()
+
+
+def lazy_kept():
+    return LAZY
+
+
+def lazy_too_large():
+    return nn.LazyConv1d(4, 3)
+
+
+def kept():
+    return nn.Sequential(SHARED)
+
+
+def prints():
+    print("a factory speaks")
+    return nn.ReLU()
+
+
 def raises():
     raise ValueError("no weights\\nhere, nor there")
 
@@ -171,10 +195,19 @@ def test_a_size_out_of_range(spec, size):
         ("smt_tt", "'smt_t'", UnknownName),
         ("timm:convnxt_tiny", "'convnext_tiny'", ConfigError),
         ("timm:Resnet18x", "'resnet18'", ConfigError),
+        ("timm:swin_tiny", "'swin_tiny_patch4_window7_224'", ConfigError),
+        ("timm:swin-tiny", "'swin_tiny_patch4_window7_224'", ConfigError),
+        ("timm:swin_tny", "'swin_tiny_patch4_window7_224'", ConfigError),
+        ("timm:efficientnetb0", "'efficientnet_b0'", ConfigError),
     ],
 )
 def test_did_you_mean(spec, near, kind):
     assert f"Did you mean {near}?" in refusal(spec, kind=kind)
+
+
+def test_names_that_many_begin_with_are_counted():
+    assert "'vit_base_patch8_224'" in (said := refusal("timm:vit_base"))
+    assert " more?" in said
 
 
 def test_a_name_near_nothing_says_what_there_is():
@@ -209,9 +242,33 @@ def test_a_factory_inside_a_class_and_one_that_imports_late(factories):
     assert isinstance(load_network("factories_here:late").build(), nn.ReLU)
 
 
+@pytest.mark.parametrize("name", ["lazy", "lazy_kept"])
+def test_lazy_modules_learn_their_shapes_at_the_size_they_run_at(factories, name):
+    network = load_network(f"factories_here:{name}", 34)
+    models = network.build(), network.build()
+    assert [tuple(p.shape) for p in models[0].parameters()][2:] == [(2, 32 * 32), (2,)]
+    states = (m.state_dict().values() for m in models)
+    assert all(torch.equal(a, b) for a, b in zip(*states, strict=True))
+
+
+def test_a_module_that_a_factory_keeps_is_copied_for_each_run(factories):
+    network = load_network("factories_here:kept")
+    a, b = network.build(), network.build()
+    assert a[0] is not b[0]
+    a.to("meta")
+    assert network.build()[0].weight.device.type == "cpu"
+
+
+def test_what_a_factory_prints_is_no_result(factories, capsys):
+    load_network("factories_here:prints").build()
+    printed = capsys.readouterr()
+    assert printed.out == "" and "a factory speaks" in printed.err
+
+
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
+        ("factories_here:lazy_too_large", "lazy modules must take an image of 224 pixels"),
         ("factories_here:raises", "ValueError: no weights here, nor there"),
         ("factories_here:leaves", "SystemExit: 3"),
         ("factories_here:wants", "TypeError: wants() missing 1 required"),

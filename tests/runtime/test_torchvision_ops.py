@@ -65,6 +65,25 @@ def test_code_of_a_user_may_import_timm_and_use_operators_by_itself(tmp_path):
     assert (done.returncode, done.stdout.strip()) == (0, "1000"), done.stderr
 
 
+@pytest.mark.parametrize("where", ["import timm\n", ""])
+def test_an_evaluator_of_a_user_may_import_timm_first(tmp_path, where):
+    """When its module is imported, or when it is called."""
+    (tmp_path / "rates.py").write_text(
+        f"{where}def fn(arch):\n    import timm\n    return float(timm.is_model('resnet18'))\n"
+    )
+    code = (
+        "import sys; from smt_nas.evaluators.function import NamedFunction\n"
+        "from smt_nas.arch import PRESETS\n"
+        "evaluator = NamedFunction('rates:fn')\n"
+        "(evaluation,) = evaluator.evaluate([PRESETS['smt_t']])\n"
+        "print(evaluation.value, evaluation.failure)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "1.0 None"), done.stderr
+
+
 @pytest.mark.parametrize("name", ["timm", "torchvision"])
 def test_what_is_not_installed_is_told(monkeypatch, fresh, name):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)

@@ -165,7 +165,7 @@ def _place(model: nn.Module, conditions: Conditions, device: torch.device) -> nn
 def _inference_step(
     model: nn.Module, conditions: Conditions, device: torch.device
 ) -> Callable[[Tensor], object]:
-    model.eval().requires_grad_(False)
+    _want_gradients(model.eval(), False)
     forward, amp = _build_forward(model, conditions), conditions.precision.startswith("amp")
     dtype = DTYPES[conditions.precision]
 
@@ -179,7 +179,7 @@ def _inference_step(
 def _training_step(
     model: nn.Module, conditions: Conditions, device: torch.device
 ) -> Callable[[Tensor], object]:
-    model.train().requires_grad_(True)
+    _want_gradients(model.train(), True)
     forward, amp = _build_forward(model, conditions), conditions.precision.startswith("amp")
     dtype = DTYPES[conditions.precision]
     optimizer = torch.optim.SGD(model.parameters(), lr=_LEARNING_RATE, momentum=0.9)
@@ -200,6 +200,12 @@ def _training_step(
             return loss
 
     return step
+
+
+def _want_gradients(model: nn.Module, wanted: bool) -> None:
+    """`requires_grad_`, which a scripted module does not have."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(wanted)
 
 
 def _build_forward(model: nn.Module, conditions: Conditions) -> Callable[[Tensor], object]:

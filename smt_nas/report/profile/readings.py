@@ -63,6 +63,8 @@ def _notes(profile: Profile) -> Iterator[str]:
                 yield f"{METRICS[name].heading}: {figure.reason}."
             elif figure.reason and name != "throughput_ips":  # it is the latency's
                 yield f"{who}: {figure.reason}."
+        if m is not None and row.predicted is not None and row.predicted.value is None:
+            yield f"pred. ms: {row.predicted.reason}"
     for s in profile.sweeps:
         largest = "not found" if s.largest is None else str(s.largest)
         reason = f" ({s.largest_reason})" if s.largest_reason else ""

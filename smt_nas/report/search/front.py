@@ -149,8 +149,8 @@ def _provenance_notes(outcome: Outcome) -> list[str]:
         lines.append(f"{metric.name}: its Kendall tau in this run is {taus}.")
     if any(r.op_counts for r in outcome.front):
         lines.append(
-            "MACs: by formula, and torch's counter agrees on every row; fvcore's and thop's "
-            "figures are in front.csv (smt-nas profile says what each leaves out)."
+            "MACs: by formula, and torch's counter agrees on every row; fvcore's, thop's and "
+            "torchprofile's figures are in front.csv (smt-nas profile says what each leaves out)."
         )
     return lines
 
