@@ -51,6 +51,13 @@ PerClass = Annotated[
     bool | None,
     typer.Option("--per-class/--no-per-class", help="A row a class. Default: up to 20 classes."),
 ]
+Classes = Annotated[
+    Path | None,
+    typer.Option(
+        help="Text file with a class name a line, in the order of the network's outputs. Default: "
+        "as the weights say, else as the data have them."
+    ),
+]
 MaxUnreadable = Annotated[int, typer.Option(help="Unreadable images that are put up with.")]
 
 
@@ -70,6 +77,7 @@ def evaluate(
     tta: Tta = "none",
     arch: Arch = None,
     per_class: PerClass = None,
+    classes: Classes = None,
     max_unreadable: MaxUnreadable = 100,
     as_json: console.AsJson = False,
 ) -> None:

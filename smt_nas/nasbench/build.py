@@ -149,6 +149,8 @@ def build_bench(
     """
     space = SearchSpace.load(request.space)
     source = load_source(request.data)
+    for remark in source.remarks:
+        listener.say(remark)
     card = _make_card(request, space, source)
     _check_classes(space, len(source.classes), request.data)
     planned = plan_networks(

@@ -18,6 +18,7 @@ from smt_nas.errors import TrainingError, one_line
 from smt_nas.profilers.network_loader import suggest_timm_name
 from smt_nas.runtime.torchvision_ops import import_timm
 from smt_nas.train.recipe import Distill
+from smt_nas.train.weights.head_rows import reorder_head
 from smt_nas.train.weights.weights import build_network, read_weights
 
 _TIMM = "timm:"
@@ -176,12 +177,11 @@ def _load_ours(spec: str, classes: Sequence[str]) -> tuple[nn.Module, Norm, int]
             f"--teacher {spec}: must say which network it is (got weights without a card). Name a "
             "checkpoint of `smt-nas train`, or timm:NAME."
         )
-    if card.classes != tuple(classes) and sorted(card.classes) == sorted(classes):
-        raise TrainingError(
-            f"--teacher {spec}: must have its classes in the data's order (got "
-            f"{', '.join(card.classes[:3])}, … for {', '.join(classes[:3])}, …). Train it anew."
-        )
-    return build_network(loaded), (card.mean, card.std), card.arch.in_channels
+    return (
+        build_network(reorder_head(loaded, classes)),
+        (card.mean, card.std),
+        card.arch.in_channels,
+    )
 
 
 def _adapt_norm(norm: Norm, channels: int) -> Norm:

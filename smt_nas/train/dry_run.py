@@ -44,6 +44,7 @@ class DryRun:
         macs: for one image.
         memory_mb: of one process, MB of 1e6 bytes, by what holds it: weights, gradients,
             optimizer, ema, activations, total; None where it is not known.
+        remarks: lines on what of the data is not used.
     """
 
     recipe_yaml: str
@@ -60,6 +61,7 @@ class DryRun:
     parameters: int
     macs: int
     memory_mb: Mapping[str, float | None]
+    remarks: tuple[str, ...] = ()
 
 
 def dry_run(request: TrainRequest, options: RunOptions, group: ProcessGroup) -> DryRun:
@@ -105,6 +107,7 @@ def _work_out(config: TrainConfig, options: RunOptions, source: Source) -> DryRu
         parameters=cost.params,
         macs=cost.macs,
         memory_mb=_estimate_memory(config, options, cost.params),
+        remarks=source.remarks,
     )
 
 

@@ -17,6 +17,12 @@ from smt_nas.models import SMT, build
 from smt_nas.runtime.progress import TrainingListener
 from smt_nas.runtime.torch_device import refusal
 from smt_nas.runtime.torch_settings import apply_torch_settings
+from smt_nas.train.data.class_order import (
+    ClassMatch,
+    Matching,
+    match_classes,
+    read_class_names,
+)
 from smt_nas.train.data.examples import Source
 from smt_nas.train.data.loader import ReaderOptions, UnreadableImages, load_evaluation_batches
 from smt_nas.train.data.reader_processes import explain_reader_failures
@@ -55,6 +61,8 @@ class EvalRequest(BaseModel):
         tta: `flip` takes an image and its mirror image.
         arch: preset or path of a model config, for weights that do not say.
         max_unreadable: images that may be unreadable.
+        classes: text file with a class name a line, in the order of the head's rows; None for the
+            names in the weights, or the data's where they have none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,6 +79,7 @@ class EvalRequest(BaseModel):
     tta: Tta = "none"
     arch: str | None = None
     max_unreadable: Annotated[int, Field(ge=0, le=1_000_000)] = 100
+    classes: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,8 @@ class EvalResult:
         image_size: pixels.
         device: where.
         processes: how many.
+        matching: how the classes of the data were matched with the head's rows.
+        remarks: lines on what of the data is not used.
     """
 
     score: Score
@@ -108,6 +119,8 @@ class EvalResult:
     image_size: int
     device: str
     processes: int
+    matching: Matching = "same"
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,6 +133,7 @@ class _EvalSetup:
     images: EvalImages
     evaluation: EvalTransform
     image_size: int
+    matching: Matching
 
 
 def evaluate_weights(
@@ -177,6 +191,8 @@ def _make_result(
         image_size=setup.image_size,
         device=str(group.device),
         processes=group.size,
+        matching=setup.matching,
+        remarks=setup.source.remarks,
     )
 
 
@@ -209,8 +225,8 @@ def _set_up(request: EvalRequest, group: ProcessGroup) -> _EvalSetup:
     spec = request.data or (None if card is None else card.data)
     if spec is None:
         raise ConfigError(f"{loaded.source}: does not say its data (got no --data). Name them.")
-    source = load_source(spec)
-    _check_classes(loaded, model.arch.num_classes, source)
+    match = _match_classes(loaded, request, model.arch.num_classes, load_source(spec))
+    source = match.source
     return _EvalSetup(
         loaded=loaded,
         model=model,
@@ -219,6 +235,7 @@ def _set_up(request: EvalRequest, group: ProcessGroup) -> _EvalSetup:
         evaluation=_choose_transform(request, card),
         image_size=request.image_size
         or (model.arch.image_size if card is None else card.image_size),
+        matching=match.how,
     )
 
 
@@ -254,22 +271,22 @@ def _resolve_network(loaded: LoadedWeights, arch: str | None) -> SMT:
     return model.eval()
 
 
-def _check_classes(loaded: LoadedWeights, outputs: int, source: Source) -> None:
+def _match_classes(
+    loaded: LoadedWeights, request: EvalRequest, outputs: int, source: Source
+) -> ClassMatch:
     """Labels must mean the same to the network and in the data."""
-    way_out = "Evaluate it on data of the classes it was trained for."
     there = len(source.classes)
     if outputs != there:
         raise TrainingError(
             f"{loaded.source}: the head must have an output for each class of {source.spec} (got "
-            f"{outputs} outputs, {there} classes). {way_out}"
+            f"{outputs} outputs, {there} classes). Evaluate it on data of the classes it was "
+            "trained for."
         )
-    names = () if loaded.card is None else loaded.card.classes
-    for i, (own, other) in enumerate(zip(names, source.classes, strict=False)):
-        if own != other:
-            raise TrainingError(
-                f"{loaded.source}: must name its classes as {source.spec} does (got {own!r} for "
-                f"class {i}, {other!r} there). {way_out}"
-            )
+    if request.classes is None:
+        names = () if loaded.card is None else loaded.card.classes
+        return match_classes(str(loaded.source), names, source)
+    names = read_class_names(request.classes, outputs)
+    return match_classes(f"--classes {request.classes}", names, source)
 
 
 def _choose_transform(request: EvalRequest, card: Card | None) -> EvalTransform:

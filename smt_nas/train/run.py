@@ -7,7 +7,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from smt_nas.arch import Architecture, load_arch
+from smt_nas.errors import StoreError
 from smt_nas.runtime.progress import TrainingListener
+from smt_nas.train.data.class_order import match_classes
 from smt_nas.train.data.examples import Source
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.loop import train_network
@@ -22,6 +24,7 @@ from smt_nas.train.training_directory import (
     read_config,
 )
 from smt_nas.train.training_state import TrainResult
+from smt_nas.train.weights.weights import read_card
 
 
 def start_training(
@@ -47,7 +50,7 @@ def start_training(
     Raises:
         SmtNasError: the network, the data, the recipe, the folder; see there.
     """
-    source = group.run_on_all(lambda: load_source(request.data))
+    source = _load_data(request.data, group, listener)
     config = group.run_on_all(
         lambda: request.to_config(arch or load_arch(request.name), source, group.size)
     )
@@ -71,8 +74,30 @@ def resume_training(
             f"It began with {stored.processes} processes and goes on with {group.size}: an update "
             "has the same images, but not the same bits."
         )
-    source = group.run_on_all(lambda: load_source(config.data))
+    source = _load_data(config.data, group, listener)
     return _train_in_folder(run, config, options, True, group, source, listener)
+
+
+def _load_data(data: str, group: ProcessGroup, listener: TrainingListener) -> Source:
+    """The data set; the user hears what of it is not used."""
+    source = group.run_on_all(lambda: load_source(data))
+    for remark in source.remarks:
+        listener.say(remark)
+    return source
+
+
+def _keep_class_order(run: Path, source: Source) -> Source:
+    """The data with the classes in the order that a training began with.
+
+    Folders named by numbers were once sorted as text; a head's rows stay what they were.
+    """
+    try:
+        card = read_card(run)
+    except StoreError:  # nothing was saved yet; a damaged file is told of where it is read
+        return source
+    if card is None or sorted(card.classes) != sorted(source.classes):
+        return source
+    return match_classes(str(run), card.classes, source).source
 
 
 def _train_in_folder(
@@ -88,6 +113,8 @@ def _train_in_folder(
         exists = group.broadcast(
             group.run_on_all(lambda: group.is_main and contains_training(run, config, resume))
         )
+        if exists:
+            source = group.run_on_all(lambda: _keep_class_order(run, source))
         inputs = group.run_on_all(lambda: prepare_inputs(run, config, group, source, listener))
         if not exists:
             group.run_on_all(

@@ -42,6 +42,7 @@ from smt_nas.train.weights.checkpoint import (
     save_checkpoint,
     save_weights,
 )
+from smt_nas.train.weights.head_rows import reorder_head
 from smt_nas.train.weights.initialise import initialise_model
 from smt_nas.train.weights.weights import BEST, read_weights
 from smt_nas.train.writers import MetricsWriter, open_writers
@@ -90,6 +91,8 @@ def prepare_inputs(
     if config.init is not None and find_latest(run, listener.say) is None:
         head_map = None if config.head_map is None else Path(config.head_map)
         weights = read_weights(Path(config.init))
+        if head_map is None:
+            weights = reorder_head(weights, source.classes)
         for line in initialise_model(model, weights, head_map, config.init_shared):
             listener.say(line)
     teacher = None

@@ -195,7 +195,7 @@ def bad(tmp_path, weights, photos):
     [
         (["GONE"], "no such file"),
         (["W", "--data", "PHOTOS"], r"got 10 outputs, 3 classes"),
-        (["EMUS", "--data", "PHOTOS"], "got 'emu' for class 2, 'owl' there"),
+        (["EMUS", "--data", "PHOTOS"], "got 'owl' in the data only, 'emu' in the weights only"),
         (["W", "--data", "GONE"], "gone"),
         (["W", "--split", "tset"], "split must be"),
         (["W", "--batch-size", 0], "batch_size must be"),

@@ -151,7 +151,10 @@ class ShortTrainEvaluator:
 
     @cached_property
     def _source(self) -> Source:
-        return load_source(self.config.data)
+        source = load_source(self.config.data)
+        for remark in source.remarks:
+            self.listener.say(remark)
+        return source
 
     @property
     def _recipe(self) -> Recipe:

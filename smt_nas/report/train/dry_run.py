@@ -35,6 +35,7 @@ def plan_view(plan: DryRun) -> Group:
 def plan_notes(plan: DryRun) -> list[str]:
     """What a reader must know of it."""
     return [
+        *plan.remarks,
         f"One image takes {describe_macs(plan.macs)}; a training step about three times that.",
         "Memory is of one process, worked out, not measured: activations as in fp32, without what "
         "the libraries keep for themselves. Nothing was trained.",

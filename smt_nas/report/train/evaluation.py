@@ -9,8 +9,11 @@ from rich.table import Table
 
 from smt_nas.report.shares import format_digits, interval, percent
 from smt_nas.runtime.progress import EvalWarning
+from smt_nas.train.data.class_order import are_numbers
 from smt_nas.train.evaluate_weights import EvalResult
+from smt_nas.train.evaluation import Score
 
+_FAR = 0.2  # of top-1: more than chance exchanges
 _FEW = 20  # classes that are shown without being asked for
 
 
@@ -62,6 +65,8 @@ def score_notes(result: EvalResult) -> list[str]:
         f"{request.precision} on {result.device}.",
         "The interval is Wilson's: how well so many images can tell.",
         *map(warning_line, result.score.warnings()),
+        *_describe_classes(result),
+        *result.remarks,
     ]
     if result.seen:
         lines.append("It was trained on some of these images: they do not tell about new ones.")
@@ -98,6 +103,7 @@ def score_document(result: EvalResult) -> dict[str, Any]:
         },
         "data": result.data,
         "split": result.split,
+        "classes": result.matching,
         "carved": result.carved,
         "seen_in_training": result.seen,
         "preparation": result.evaluation.model_dump(mode="json")
@@ -108,6 +114,49 @@ def score_document(result: EvalResult) -> dict[str, Any]:
         "provenance": "trained",
         "score": score,
     }
+
+
+def _describe_classes(result: EvalResult) -> list[str]:
+    """Which output stands for which class, where that is no matter of course."""
+    names = [c.name for c in result.score.per_class]
+    inner = [*names[:3], "…", names[-1]] if len(names) > 4 else names
+    order = ", ".join(inner)
+    if result.matching == "by_number":
+        return [f"Classes are matched with the weights' by number: {order}."]
+    if result.matching == "reordered":
+        return [f"Classes are taken in the order of the weights, by name: {order}."]
+    if result.matching == "same":
+        return []
+    how = ""
+    if are_numbers(names) and names != sorted(names):
+        how = ", by number (torchvision's ImageFolder has them as text)"
+    lines = [
+        f"The weights name no classes: their outputs are taken in the data's order, {order}{how}. "
+        "Where that is wrong, name it with --classes FILE."
+    ]
+    better = find_other_order(result.score)
+    if better is not None:
+        lines.append(
+            f"The order seems to be another: each class is mostly taken for one other, and with "
+            f"those exchanged top-1 would be {percent(better)} %."
+        )
+    return lines
+
+
+def find_other_order(score: Score) -> float | None:
+    """Top-1, in 0..1, if every class were called what it is most often taken for.
+
+    Returns: None where that is no order of the classes, or not far better.
+    """
+    targets, hits = list[str](), 0.0
+    for c in score.per_class:
+        right = (c.top1 or 0.0) * c.n
+        other = c.confused_with is not None and c.confused > right
+        targets.append(str(c.confused_with) if other else c.name)
+        hits += c.confused if other else right
+    top1 = hits / score.n
+    one_to_one = len(set(targets)) == len(targets)
+    return top1 if one_to_one and top1 > score.top1 + _FAR else None
 
 
 def _describe_weights(result: EvalResult) -> str:

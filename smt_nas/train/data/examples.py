@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -105,6 +106,7 @@ class Source:
         mirrors: whether a mirrored image keeps its class; no digit does.
         mean: of R, G and B in 0..1.
         std: likewise.
+        remarks: lines that a user should read: what is not used, and why.
     """
 
     spec: str
@@ -115,18 +117,25 @@ class Source:
     mirrors: bool
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    remarks: tuple[str, ...] = ()
 
 
 def decode_image(file: Path | BinaryIO) -> Image.Image:
-    """Read a whole image.
+    """Read a whole image; of several in one file, the first.
+
+    Pillow's warnings, of odd metadata and of large images, are not for the user of a training: they
+    would be printed once for each image.
 
     Raises:
         OSError: it cannot be opened, or is cut off.
-        ValueError: it is damaged in another way, or too large to be meant.
+        ValueError: it is damaged in another way, or too large to be meant (Pillow's limit, twice
+            `Image.MAX_IMAGE_PIXELS`).
     """
     try:
-        with Image.open(file) as image:
-            image.load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(file) as image:
+                image.load()
     except (OSError, ValueError):
         raise
     except Exception as error:  # decoders on anybody's bytes: SyntaxError, struct.error, ...

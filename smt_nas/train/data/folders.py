@@ -2,6 +2,8 @@
 
 DIR/train/CLASS/*.jpg  DIR/val/CLASS/*.jpg  DIR/test/CLASS/*.jpg     val and test may be absent
 DIR/CLASS/*.jpg                                                      all of it is for training
+
+Splits may be spelt as people spell them: see `split_names` and `layout`.
 """
 
 from __future__ import annotations
@@ -14,15 +16,20 @@ import numpy as np
 from PIL import Image
 
 from smt_nas.errors import TrainingError, list_names
-from smt_nas.runtime.torchvision_ops import import_torchvision
+from smt_nas.train.data.class_order import order_classes, remark_case
 from smt_nas.train.data.examples import Examples, IntArray, Source, decode_image
-
-SPLITS: Mapping[str, tuple[str, ...]] = {
-    "train": ("train",),
-    "validation": ("val", "validation", "valid", "dev"),
-    "test": ("test",),
-}
-"""Usual names of the splits."""
+from smt_nas.train.data.file_tree import (
+    FileTree,
+    Identity,
+    count_left_out,
+    identify,
+    is_hidden,
+    join_path,
+    remark_left_out,
+    scan_folder,
+)
+from smt_nas.train.data.layout import SplitFolder, read_layout
+from smt_nas.train.data.split_names import SPLITS, Split
 
 _RAW = {  # files of a named set, whose folder was given without the set's name
     "train-images-idx3-ubyte": "fashion-mnist",
@@ -84,25 +91,35 @@ def load_folder(spec: str, folder: Path) -> Source:
         TrainingError: there is no such folder, or its layout is another.
     """
     check_folder(folder)
-    places = find_splits(folder, (p.name for p in _visible_files(folder) if p.is_dir()))
-    classes = {split: _list_classes(folder / place) for split, place in places.items()}
+    _refuse_named_set(folder)
+    tree = scan_folder(folder)
+    layout = read_layout(str(folder), tree)
+    classes = {split: _list_classes(folder, place) for split, place in layout.splits.items()}
     first = next(iter(classes))
+    folders = {split: folder / place.path for split, place in layout.splits.items()}
     for split, names in classes.items():
-        _check_same_classes(folder / places[first], classes[first], folder / places[split], names)
-    examples = {
-        split: _find_examples(folder / places[split], names, split)
-        for split, names in classes.items()
-    }
-    return make_source(spec, classes[first], examples)
+        _check_same_classes(folders[first], folders[split], classes[first], names)
+    examples, remarks = dict[Split, FileExamples](), list(layout.remarks)
+    for split, place in layout.splits.items():
+        examples[split], lines = _find_examples(folder, place, classes[first], split)
+        remarks += lines
+    remarks += _remark_links(folder, tree, layout.splits)
+    return make_source(spec, classes[first], examples, remarks)
 
 
-def make_source(spec: str, classes: Iterable[str], examples: Mapping[str, Examples]) -> Source:
+def make_source(
+    spec: str,
+    classes: Sequence[str],
+    examples: Mapping[Split, Examples],
+    remarks: Iterable[str] = (),
+) -> Source:
     """A source of photographs: mirrored ones keep their class, ImageNet's mean and deviation.
 
     Whoever has images of another kind sets `augment.flip=0`.
     """
     train, validation, test = (examples.get(split) for split in SPLITS)
-    return Source(spec, tuple(classes), train, validation, test, mirrors=True)
+    said = (*remarks, *remark_case(spec, classes))
+    return Source(spec, tuple(classes), train, validation, test, mirrors=True, remarks=said)
 
 
 def check_folder(folder: Path) -> None:
@@ -122,54 +139,39 @@ def check_folder(folder: Path) -> None:
         raise TrainingError(f"{folder}: must hold images (got an empty folder). Name another.")
 
 
-def find_splits(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Which of the names in a folder are its splits; all of it is `train` where none is.
-
-    Returns: split -> name; `""` stands for the folder itself.
-
-    Raises:
-        TrainingError: two names for one split.
-    """
-    names = set(names)
-    places = {}
-    for split, usual in SPLITS.items():
-        present = sorted(names & set(usual))
-        if len(present) > 1:
-            raise TrainingError(
-                f"{folder}: must hold one {split} split (got {' and '.join(present)}). Keep one."
-            )
-        if present:
-            places[split] = present[0]
-    only_splits = names == set(places.values())
-    return places if places and ("train" in places or only_splits) else {"train": ""}
-
-
 def _visible_files(folder: Path) -> Iterator[Path]:
     """Whatever is not hidden in a folder."""
-    return (path for path in folder.iterdir() if not path.name.startswith("."))
+    return (path for path in folder.iterdir() if not is_hidden(path.name))
 
 
-def _list_classes(folder: Path) -> tuple[str, ...]:
-    """Names of the class folders, sorted."""
-    inside = sorted(_visible_files(folder))
-    classes = tuple(path.name for path in inside if path.is_dir())
+def _refuse_named_set(folder: Path) -> None:
+    """Refuse files that another kind of `--data` reads."""
     raw = next((name for file, name in _RAW.items() if (folder / file).exists()), None)
+    if raw is None and any(folder.glob("*.parquet")):
+        raw = "hf"
     if raw is not None:
         raise TrainingError(
             f"{folder}: must hold a folder of images per class (got files of a named data set). "
             f"Name it, e.g. {raw}:{folder}."
         )
-    if len(classes) < 2:
-        got = f"only {classes[0]}" if classes else f"{len(inside)} files and no folder"
+
+
+def _list_classes(root: Path, place: SplitFolder) -> tuple[str, ...]:
+    """Names of the class folders, in their order."""
+    folder, tree = root / place.path, place.tree
+    _refuse_named_set(folder)
+    if len(tree.folders) < 2:
+        files = len(tree.images) + sum(tree.left_out.values())
+        got = f"only {next(iter(tree.folders))}" if tree.folders else f"{files} files and no folder"
         raise TrainingError(
             f"{folder}: must hold a folder of images for each of two or more classes (got {got}). "
             "Sort the images into class folders."
         )
-    return classes
+    return order_classes(tree.folders)
 
 
 def _check_same_classes(
-    first: Path, classes: tuple[str, ...], other: Path, others: tuple[str, ...]
+    first: Path, other: Path, classes: tuple[str, ...], others: tuple[str, ...]
 ) -> None:
     missing, extra = (sorted(set(a) - set(b)) for a, b in ((classes, others), (others, classes)))
     differences = [f"no {list_names(missing)}"] * bool(missing) + [
@@ -182,18 +184,79 @@ def _check_same_classes(
         )
 
 
-def _find_examples(folder: Path, classes: Sequence[str], split: str) -> FileExamples:
-    folder_of_sets = import_torchvision().datasets.folder
-    numbers = {name: i for i, name in enumerate(classes)}
-    samples = folder_of_sets.make_dataset(
-        str(folder), numbers, folder_of_sets.IMG_EXTENSIONS, allow_empty=True
-    )
-    labels = np.array([label for _, label in samples], np.int64)
-    empty = sorted(set(classes) - {classes[i] for i in np.unique(labels)})
-    if empty and (split == "train" or not samples):
+def _find_examples(
+    root: Path, place: SplitFolder, classes: Sequence[str], split: Split
+) -> tuple[FileExamples, list[str]]:
+    """The images of a split, by class, then by folder and name; and what to say of the others."""
+    folder = root / place.path
+    paths, labels, repeats = _list_once(folder, place.tree, classes)
+    empty = sorted(set(classes) - {classes[i] for i in set(labels)})
+    if empty and (split == "train" or not labels):
+        words = count_left_out(place.tree.folders[name] for name in empty)
+        held = f" They hold {words}." if words else ""
         raise TrainingError(
             f"{folder}: every class folder must hold an image (got none in {list_names(empty)}). "
-            f"Add images ({', '.join(folder_of_sets.IMG_EXTENSIONS)}), or remove the folders."
+            f"Add images of a format that Pillow reads, or remove the folders.{held}"
         )
-    prefix = len(str(folder)) + 1
-    return FileExamples(folder, [path[prefix:] for path, _ in samples], labels)
+    remarks = remark_left_out(str(folder), place.tree)
+    if repeats:
+        remarks.append(
+            f"{folder}: counted once, as links lead to them again: {list_names(repeats, 3)}."
+        )
+    return FileExamples(folder, paths, np.array(labels, np.int64)), remarks
+
+
+def _list_once(
+    folder: Path, tree: FileTree, classes: Sequence[str]
+) -> tuple[list[str], list[int], list[str]]:
+    """Images of a split, each once, whatever links lead to it.
+
+    Returns: paths from the folder, label of each, and the paths of what came again.
+
+    Raises:
+        TrainingError: links lead to the images of one class from another.
+    """
+    linked = any(inside.links for _, inside in tree.walk())
+    met: dict[Identity, tuple[str, str]] = {}
+    repeats = list[str]()
+
+    def is_new(identity: Identity | None, name: str, path: str) -> bool:
+        if identity is None:
+            return True
+        first_name, first = met.setdefault(identity, (name, path))
+        if first_name != name:
+            raise TrainingError(
+                f"{folder}: an image must be of one class (got a link that makes {path} the same "
+                f"as {first}). Remove the link."
+            )
+        if first != path:
+            repeats.append(path)
+        return first == path
+
+    paths, labels = list[str](), list[int]()
+    for label, name in enumerate(classes):
+        for place, inside in tree.folders[name].walk(name):
+            if not is_new(inside.identity, name, place):
+                continue
+            for image in inside.images:
+                path = f"{place}/{image}"
+                if not linked or is_new(identify(folder / path), name, path):
+                    paths.append(path)
+                    labels.append(label)
+    return paths, labels, repeats
+
+
+def _remark_links(folder: Path, tree: FileTree, splits: Mapping[Split, SplitFolder]) -> list[str]:
+    """Links that lead back, and folders that two splits share."""
+    loops = [join_path(path, name) for path, inside in tree.walk() for name in inside.loops]
+    remarks = [
+        f"{folder}: not followed, as they lead back to where they lie: {list_names(loops, 3)}."
+    ] * bool(loops)
+    seen: dict[Identity | None, tuple[Split, str]] = {}
+    for split, place in splits.items():
+        for path, inside in place.tree.walk(place.path):
+            other, first = seen.setdefault(inside.identity, (split, path))
+            if other != split:
+                remarks.append(f"{folder}: {first} and {path} are one folder, by a link.")
+                break
+    return remarks

@@ -16,9 +16,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from smt_nas.errors import TrainingError, one_line
+from smt_nas.errors import TrainingError, list_names, one_line
 from smt_nas.train.data.examples import IntArray, Source
-from smt_nas.train.data.folders import SPLITS, make_source
+from smt_nas.train.data.folders import make_source
+from smt_nas.train.data.split_names import USUAL, Split, assign_splits, parse_split
+
+_USUAL = frozenset((*USUAL.values(), "validation"))
 
 
 class HubExamples:
@@ -71,12 +74,10 @@ def load_hub(spec: str, place: str) -> Source:
     datasets = _import_datasets(spec)
     loaded = _load_dataset(datasets, spec, place)
     splits = loaded if isinstance(loaded, Mapping) else {"train": loaded}
-    examples: dict[str, HubExamples] = {}
+    examples: dict[Split, HubExamples] = {}
     classes: tuple[str, ...] = ()
-    for split, usual in SPLITS.items():
-        name = next((name for name in usual if name in splits), None)
-        if name is None:
-            continue
+    used = _choose_splits(spec, list(splits))
+    for split, name in used.items():
         rows = splits[name]
         image, label, names = _find_columns(datasets, spec, rows.features)
         classes = _check_same_classes(spec, classes, names)
@@ -86,9 +87,25 @@ def load_hub(spec: str, place: str) -> Source:
     if not examples:
         raise TrainingError(
             f"{spec}: must have a train, validation or test split with labels (got "
-            f"{', '.join(splits) or 'none'}). Name another data set."
+            f"{', '.join(splits) or 'none'}). Name another data set, or save this one with its "
+            "splits named so."
         )
-    return make_source(spec, classes, examples)
+    unused = [name for name in splits if name not in used.values()]
+    remarks = [f"{spec}: splits that are not used: {list_names(unused)}."] * bool(unused)
+    return make_source(spec, classes, examples, remarks)
+
+
+def _choose_splits(spec: str, names: list[str]) -> dict[Split, str]:
+    """Names of the splits; of several for one, that which is spelt as usual.
+
+    Raises:
+        TrainingError: several, and none is.
+    """
+    named = {name: split for name in names if (split := parse_split(name)) is not None}
+    usual = {named[name].split for name in named if name in _USUAL}
+    return assign_splits(
+        spec, {name: s for name, s in named.items() if name in _USUAL or s.split not in usual}
+    )
 
 
 def _import_datasets(spec: str) -> ModuleType:

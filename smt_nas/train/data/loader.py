@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from smt_nas.errors import TrainingError, list_names, one_line
 from smt_nas.train.data.examples import Examples, IntArray
+from smt_nas.train.data.pixels import UnknownRange
 from smt_nas.train.data.reader_processes import explain_reader_failures, ignore_signals
 from smt_nas.train.data.sampler import BatchSampler, ImageKey
 from smt_nas.train.data.transforms import Transform
@@ -89,7 +90,10 @@ def _read_image(examples: Examples, transform: Transform, i: int, *seed: int) ->
         return one_line(error)
     if seed:
         seed_cpu(*seed)
-    return transform(image)
+    try:
+        return transform(image)
+    except UnknownRange as error:
+        return one_line(error)
 
 
 class _TrainingDataset(Dataset[_Item]):

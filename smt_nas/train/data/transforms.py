@@ -18,6 +18,7 @@ from torch import Tensor
 from smt_nas.errors import ConfigError, TrainingError, one_line
 from smt_nas.runtime.torchvision_ops import import_timm
 from smt_nas.train.data.examples import Source
+from smt_nas.train.data.pixels import to_bytes
 from smt_nas.train.recipe import Augment, EvalTransform, Recipe
 
 Transform = Callable[[Image.Image], Tensor]
@@ -38,14 +39,14 @@ class ToMode:
         self.mode = mode
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """The image in the mode."""
-        if image.mode in self.keep:
-            return image
-        if image.mode.startswith("I;16"):  # grey of 16 bits, which PIL would clip at 255
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        elif image.mode in ("P", "PA"):  # a palette may hold transparent colours
-            image = image.convert("RGBA")
-        return image.convert(self.mode)
+        """The image in the mode.
+
+        Raises:
+            UnknownRange: its values have no known range; see `pixels`.
+        """
+        if image.mode not in self.keep:
+            image = to_bytes(image)
+        return image if image.mode in self.keep else image.convert(self.mode)
 
 
 class BytesToTensor:

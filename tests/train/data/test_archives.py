@@ -89,3 +89,26 @@ def test_a_class_that_training_does_not_know(tmp_path):
     pack(tmp_path / "set" / "train.tar", folder(tmp_path / "x", {"a": 1, "b": 1}))
     pack(tmp_path / "set" / "test.tar", folder(tmp_path / "y", {"a": 1, "c": 1}))
     assert "test must hold the classes of train (got also c)" in refusal(f"tar:{tmp_path}/set")
+
+
+def test_splits_inside_one_archive(tmp_path):
+    root = tmp_path / "pets"
+    for split, count in (("Training", 2), ("Testing", 1)):
+        folder(root / "pets" / split, {"a": count, "b": count})
+    source = load_source(f"tar:{pack(tmp_path / 'pets.tar', root)}")
+    assert source.classes == ("a", "b")
+    assert (len(source.train), len(source.test), source.validation) == (4, 2, None)
+
+
+def test_shards_of_splits_are_told_where_to_go(tmp_path):
+    root = folder(tmp_path / "images", {"a": 1, "b": 1})
+    for name in ("train-000", "train-001", "test-000"):
+        pack(tmp_path / "set" / f"{name}.tar", root)
+    assert "one train split (got train-000 and train-001)" in refusal(f"tar:{tmp_path}/set")
+
+
+def test_links_in_an_archive_are_counted(tmp_path):
+    root = folder(tmp_path / "images", {"a": 1, "b": 1})
+    (root / "a" / "x.jpg").symlink_to("0.jpg")
+    source = load_source(f"tar:{pack(tmp_path / 'set.tar', root)}")
+    assert len(source.train) == 2 and source.remarks[0].endswith("links inside an archive: 1.")

@@ -141,3 +141,15 @@ def test_what_cannot_be_used(hub):
 def test_without_the_package(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "pip install 'smt-nas[hf]'" in refusal("hf:me/pets")
+
+
+def test_splits_are_found_however_they_are_spelt(hub):
+    hub.sets["odd"] = {"Training": rows([0, 1]), "eval": rows([1]), "hold_out": rows([0])}
+    source = load_source("hf:odd")
+    assert [len(part) for part in (source.train, source.validation, source.test)] == [2, 1, 1]
+    hub.sets["more"] = {"train": rows([0]), "train_extra": rows([1]), "unlabelled": rows([0])}
+    source = load_source("hf:more")
+    assert len(source.train) == 1
+    assert source.remarks == ("hf:more: splits that are not used: train_extra, unlabelled.",)
+    hub.sets["two"] = {"test_a": rows([0]), "test_b": rows([0]), "train": rows([0])}
+    assert "one test split (got test_a and test_b)" in refusal("hf:two")
