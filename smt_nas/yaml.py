@@ -1,8 +1,13 @@
-"""YAML: values are read with limits, checked by pydantic, and refused in one line."""
+"""YAML: values are read with limits, checked by pydantic, and refused in one line.
+
+PyYAML speaks YAML 1.1, in which `1e-4` is text, as it has no dot. Here it is a number, as in YAML
+1.2 and JSON, in every file; and a text that reads like one is written in quotes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,8 +21,15 @@ MAX_YAML_BYTES = 1_000_000  # a model or space config is a few kB; anything larg
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, which refuses a key that stands twice in one mapping."""
+_FLOAT = "tag:yaml.org,2002:float"
+_EXPONENT = re.compile(r"[-+]?([0-9]{1,7}|[0-9]*\.[0-9]+|[0-9]+\.)[eE][-+]?[0-9]{1,3}\Z")
+"""Numbers with an exponent: https://yaml.org/spec/1.2.2/#10214-floating-point. Without a dot they
+have at most 7 digits before it, so that no key of a network (12 hex digits, which older files hold
+without quotes) is one."""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, with more numbers; refuses a key that stands twice in one mapping."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -30,6 +42,14 @@ class _UniqueKeyLoader(yaml.SafeLoader):
                 raise yaml.YAMLError(f"line {line}: key {key!r} stands twice")
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper, which quotes texts that `_Loader` would read as numbers."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver(_FLOAT, _EXPONENT, list("-+.0123456789"))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -49,7 +69,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             )
         with path.open("rb") as file:
             text = file.read(MAX_YAML_BYTES + 1).decode("utf-8")
-        data = yaml.load(text, Loader=_UniqueKeyLoader)  # a SafeLoader: builds plain values only
+        data = yaml.load(text, Loader=_Loader)  # a SafeLoader: builds plain values only
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
     except UnicodeDecodeError as error:
@@ -68,6 +88,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
         kind = "nothing" if data is None else type(data).__name__
         raise ConfigError(f"{path}: must hold `field: value` lines (got {kind}).")
     return data
+
+
+def parse_value(text: str) -> Any:
+    """One value as it would stand in a file. Raises ValueError: it is no YAML."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, KeyError, AttributeError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
 
 
 def validated(model: type[_Model], data: Any, where: str) -> _Model:
@@ -119,4 +147,4 @@ def _field_names(model: type[BaseModel]) -> Iterator[str]:
 
 def to_yaml(data: Any) -> str:
     """Dump plain values as YAML: fields in order, short lists on one line."""
-    return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=100)
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100)

@@ -18,7 +18,7 @@ Weights = Annotated[
     typer.Argument(
         metavar="CKPT",
         help="The folder of a training (its best weights), a checkpoint in it, a .safetensors of "
-        "ours, or a published .pth.",
+        "ours, or a published .pth; with :ema or :model after it, that of both.",
     ),
 ]
 Data = Annotated[

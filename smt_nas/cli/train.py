@@ -47,7 +47,8 @@ Change = Annotated[
 Epochs = Annotated[int | None, typer.Option(help="Instead of the recipe's.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same training.")]
 Init = Annotated[
-    str | None, typer.Option(help="Start from these weights: ours, or a published .pth.")
+    str | None,
+    typer.Option(help="Start from these weights: ours, or a .pth; FILE:ema for its average."),
 ]
 HeadMap = Annotated[
     str | None, typer.Option(help="File of the rows of --init's head to keep, e.g. 22K to 1K.")

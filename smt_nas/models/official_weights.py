@@ -3,8 +3,9 @@
 Both hold the same numbers, under other names and in other groupings: the published network keeps
 q apart from k|v and s apart from v, and has 1x1 convolutions where linear layers stand here.
 `_EMBED`, `_BLOCK` and `_to_official_shape` are the whole mapping; the rest walks it. It is by name
-alone, so every network of the family has an official form, also one whose kernels the published
-code does not build; weights of other shapes than a network's are refused.
+alone, so it does not matter which kernels of the mixers the published code builds; but its FFN has
+a 3x3 kernel always, so a network of another has no official form. Weights of other shapes than a
+network's are refused.
 """
 
 from __future__ import annotations
@@ -16,9 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from smt_nas.errors import ConfigError
+from smt_nas.errors import ConfigError, list_names
 from smt_nas.models.smt import SMT
+from smt_nas.models.weight_sets import EMA, MODEL, find_weight_sets, match_weight_sets
 
+OFFICIAL_ANCHOR = "patch_embed1.conv.0.weight"
+"""A tensor that every network of the published code has."""
+
+_FFN_KERNEL = 3  # of the published code, which has no word for another
 _SHOWN = 4  # keys listed per kind of mismatch
 
 _EMBED = {"conv1": "conv.0", "bn": "conv.1", "conv2": "conv.3", "conv": "proj", "norm": "norm"}
@@ -55,7 +61,16 @@ def to_official(model: SMT) -> dict[str, Tensor]:
     """The state of `model` as the published code names and shapes it.
 
     Returns: copies, detached, on the model's device. Without a head for a features-only network.
+
+    Raises:
+        ConfigError: the published code cannot build it, so that it could not load them.
     """
+    kernels = sorted({stage.ffn_kernel for stage in model.arch.stages} - {_FFN_KERNEL})
+    if kernels:
+        raise ConfigError(
+            f"official weights: ffn_kernel must be {_FFN_KERNEL} in every stage (got {kernels[0]}), as "
+            "the published code builds no other. Keep the weights as safetensors."
+        )
     return {
         name: part.detach().clone()
         for key, value in model.state_dict().items()
@@ -63,16 +78,22 @@ def to_official(model: SMT) -> dict[str, Tensor]:
     }
 
 
-def load_official(model: SMT, state_dict: Mapping[str, Any]) -> None:
+def load_official(model: SMT, state_dict: Mapping[str, Any], ema: bool = False) -> None:
     """Load a state of the published code, strictly; also as released, under the key `model`.
 
-    A features-only network takes no head, so `head.*` is then passed over.
+    Keys and prefixes around it do not matter, see `weight_sets`. A features-only network takes no
+    head, so `head.*` is then passed over.
+
+    Args:
+        model: gets the weights.
+        state_dict: the state, or what a trainer saved it in.
+        ema: take the moving average; else it is taken only where there is nothing else.
 
     Raises:
         ConfigError: a key is missing, is not known, or has another shape. Lists them; the model is
-            left as it was.
+            left as it was. Or there are several networks, or no average.
     """
-    given = _unwrap(state_dict)
+    given = _find_official(state_dict, EMA if ema else None)
     if model.features_only:
         given = {k: v for k, v in given.items() if not k.startswith("head.")}
     own = model.state_dict()
@@ -87,7 +108,7 @@ def load_official(model: SMT, state_dict: Mapping[str, Any]) -> None:
 
 def is_official(state_dict: Mapping[str, Any]) -> bool:
     """Whether these are weights of the published code, bare or as released."""
-    return "patch_embed1.conv.0.weight" in _unwrap(state_dict)
+    return bool(find_weight_sets(state_dict, [OFFICIAL_ANCHOR]))
 
 
 def from_official(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
@@ -98,7 +119,7 @@ def from_official(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], lis
     Returns: copies in our grouping and shapes, and the keys that could not be placed: what is no
         tensor, is not of the family, or lacks its other part (q without k|v).
     """
-    given = _unwrap(state_dict)
+    given = _find_official(state_dict, None)
     parts: dict[str, dict[int, str]] = {}  # our key -> which part of it -> their key
     counts: dict[str, int] = {}
     for key, value in given.items():
@@ -118,8 +139,18 @@ def from_official(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], lis
     return state, [str(key) for key in given if key not in placed]
 
 
-def _unwrap(state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the `model` around it that releases have."""
+def _find_official(state_dict: Mapping[str, Any], word: str | None) -> dict[str, Any]:
+    """The one state that is meant; all there is where none is recognised, for the lists of keys."""
+    sets = find_weight_sets(state_dict, [OFFICIAL_ANCHOR])
+    matches = match_weight_sets(sets, word)
+    if len(matches) > 1 or (sets and not matches):
+        labels = list_names([s.label or MODEL for s in sets], _SHOWN)
+        raise ConfigError(
+            f"official weights: must be of one network, or have the average asked for (got "
+            f"{labels}). Hand over the state dict that is meant."
+        )
+    if matches:
+        return matches[0].tensors
     wrapped = state_dict.get("model")
     return dict(wrapped if isinstance(wrapped, Mapping) else state_dict)
 

@@ -103,6 +103,8 @@ class EvalResult:
         processes: how many.
         matching: how the classes of the data were matched with the head's rows.
         remarks: lines on what of the data is not used.
+        averaged: the weights are a moving average.
+        notes: on what was taken from the file, a line each.
     """
 
     score: Score
@@ -121,6 +123,8 @@ class EvalResult:
     processes: int
     matching: Matching = "same"
     remarks: tuple[str, ...] = ()
+    averaged: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,8 @@ def _make_result(
         processes=group.size,
         matching=setup.matching,
         remarks=setup.source.remarks,
+        averaged=setup.loaded.averaged,
+        notes=setup.loaded.notes,
     )
 
 

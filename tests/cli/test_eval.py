@@ -175,6 +175,20 @@ def test_published_weights_with_a_named_network(tmp_path, photos):
     assert "without a card; taken for" in text
 
 
+def test_an_average_in_a_published_file_is_told_and_evaluated_when_asked(tmp_path, photos):
+    state, file = to_official(network(3)), tmp_path / "both.pth"
+    zero = {name: torch.zeros_like(value) for name, value in state.items()}
+    torch.save({"model": zero, "model_ema": state, "epoch": 3}, file)
+    TINY.save(tmp_path / "net.yaml")
+    words = ("--data", photos, "--arch", tmp_path / "net.yaml")
+    text = invoke("eval", file, *words).stdout
+    assert "has model and model_ema (a moving average); taken is model" in text
+    raw, ema = document(file, *words), document(f"{file}:ema", *words)
+    assert (raw["weights"]["averaged"], ema["weights"]["averaged"]) == (False, True)
+    torch.save(state, tmp_path / "alone.pth")
+    assert ema["score"] == document(tmp_path / "alone.pth", *words)["score"] != raw["score"]
+
+
 @pytest.fixture
 def bad(tmp_path, weights, photos):
     """Words by name, for refusals."""

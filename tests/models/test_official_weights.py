@@ -74,6 +74,37 @@ def test_a_released_checkpoint_is_wrapped():
     assert same(state_of(one), state_of(other))
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module.", "backbone.", "model.net."])
+def test_wrappers_around_a_released_state_do_not_matter(prefix):
+    one, other = fresh(TINY, seed=1), fresh(TINY, seed=2)
+    state = {prefix + k: v for k, v in to_official(one).items()}
+    load_official(other, {"state_dict": state, "epoch": 3})
+    assert same(state_of(one), state_of(other))
+
+
+def test_an_average_is_loaded_when_asked_for_or_alone():
+    one, two, net = (fresh(TINY, seed=seed) for seed in (1, 2, 3))
+    both = {"model": to_official(one), "model_ema": to_official(two)}
+    load_official(net, both)
+    assert same(state_of(net), state_of(one))
+    load_official(net, both, ema=True)
+    assert same(state_of(net), state_of(two))
+    load_official(net, {"model": to_official(one)})
+    load_official(net, {"model_ema": both["model_ema"]})
+    assert same(state_of(net), state_of(two))
+    with pytest.raises(ConfigError, match="have the average asked for"):
+        load_official(net, {"model": to_official(one)}, ema=True)
+    with pytest.raises(ConfigError, match="must be of one network"):
+        load_official(net, {"student": to_official(one), "teacher": to_official(two)})
+
+
+def test_a_network_with_another_ffn_kernel_has_no_official_form():
+    last = TINY.stages[3].model_copy(update={"ffn_kernel": 5})
+    model = build(TINY.model_copy(update={"stages": (*TINY.stages[:3], last)}))
+    with pytest.raises(ConfigError, match=r"ffn_kernel must be 3 in every stage \(got 5\)"):
+        to_official(model)
+
+
 def test_a_backbone_takes_no_head():
     one = fresh(TINY, seed=1)
     backbone = build(TINY, features_only=True)

@@ -65,6 +65,8 @@ def test_killed_at_any_update_and_resumed(unbroken, tmp_path, workers):
     resumed = resume(run, workers=workers)
     assert not resumed.interrupted
     assert_same_tensors(last_checkpoint(whole), last_checkpoint(run))
+    for file in ("best.safetensors", "checkpoints/update-0000012/ema.safetensors"):
+        assert (whole / file).read_bytes() == (run / file).read_bytes()
     assert decided(resumed.history) == decided(result.history)
     rows = [(folder / "metrics.csv").read_text().splitlines() for folder in (whole, run)]
     assert len(rows[0]) == len(rows[1]) == 3 and rows[0][0] == rows[1][0]

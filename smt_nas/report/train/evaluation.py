@@ -60,6 +60,7 @@ def score_notes(result: EvalResult) -> list[str]:
     views = ", each with its mirror image" if request.tta == "flip" else ""
     lines = [
         f"Weights: {result.source}: {_describe_weights(result)}",
+        *(f"{result.source}: {note}" for note in result.notes),
         f"Images: {_describe_split(result)} of {result.data}, {result.score.n} of "
         f"{len(result.score.per_class)} classes; {result.image_size} px, {resize}{views}; "
         f"{request.precision} on {result.device}.",
@@ -96,6 +97,7 @@ def score_document(result: EvalResult) -> dict[str, Any]:
         "weights": {
             "path": str(result.source),
             "kind": "published" if card is None else card.weights,
+            "averaged": result.averaged,
             "epoch": None if card is None else card.epoch,
             "update": None if card is None else card.update,
             "recipe": None if card is None else card.recipe,

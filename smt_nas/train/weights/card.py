@@ -98,8 +98,12 @@ class Card(_CardValue):
         return self.model_copy(update={"weights": weights, "validation": None})
 
     def to_metadata(self) -> dict[str, str]:
-        """As the metadata of a safetensors file."""
-        return {"format": "pt", KEY: self.model_dump_json()}
+        """As the metadata of a safetensors file.
+
+        One entry alone: safetensors writes several in any order, and equal trainings are to give
+        equal files.
+        """
+        return {KEY: self.model_dump_json()}
 
 
 def parse_card(metadata: Mapping[str, str], where: Path) -> Card | None:

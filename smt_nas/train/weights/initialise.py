@@ -38,7 +38,8 @@ def initialise_model(
         shared: take what has the same name and shape in a larger or smaller network of the same
             widths, and leave the rest.
 
-    Returns: a line for the user for each kind of thing that was left out; none for a full match.
+    Returns: a line for the user for each kind of thing that was left out, and on what was taken of
+        several; none for a full match.
 
     Raises:
         TrainingError: the weights are of another network, have nothing in common with it, or do
@@ -52,7 +53,7 @@ def initialise_model(
     common = any(own[k].dim() > 1 and k not in _HEAD for k in fitting)
     if not common or not shared:
         _check_same_network(model, loaded, given, common)
-    lines = _describe_left_out(own, given, fitting, loaded)
+    lines = [*loaded.notes, *_describe_left_out(own, given, fitting, loaded)]
     with torch.no_grad():
         for name in fitting:
             own[name].copy_(given[name])

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import pickle
-import re
-import warnings
-import zipfile
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from smt_nas.errors import StoreError, list_names
 from smt_nas.models import SMT, build, from_official, is_official
+from smt_nas.models.official_weights import OFFICIAL_ANCHOR
+from smt_nas.models.weight_sets import EMA as EMA_WORD
+from smt_nas.models.weight_sets import MODEL as MODEL_WORD
+from smt_nas.models.weight_sets import WeightSet, find_weight_sets, match_weight_sets
 from smt_nas.train.weights.card import Card, parse_card
-from smt_nas.train.weights.checkpoint import MODEL, STATE, STATE_KEY, Checkpoint, find_latest
+from smt_nas.train.weights.checkpoint import EMA, MODEL, STATE, STATE_KEY, Checkpoint, find_latest
 from smt_nas.train.weights.tensors import read_metadata, read_tensors
+from smt_nas.train.weights.torch_files import read_torch_file, unreadable_error
 
 BEST = "best.safetensors"
 _MOST_NAMES = 4  # listed of many
 _OURS = "stages.0.embed.conv1.weight"  # every network of ours has it
-_PREFIXES = ("module.", "_orig_mod.")  # put before every name by DDP and torch.compile
-_CONFIG = "yacs.config.CfgNode"
-"""A dict that the published code keeps beside its weights; read as a plain one."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +31,12 @@ class LoadedWeights:
 
     Attributes:
         card: what they say of themselves; None for weights without one.
-        state: tensors by our names, on the CPU.
+        state: tensors by our names, on the CPU; of floats, as float32.
         source: the file they are from.
         official: whether the published code wrote them.
         unknown: names in the file that have none of ours.
+        averaged: whether they are a moving average.
+        notes: what a user must know of what was taken from the file, a line each.
     """
 
     card: Card | None
@@ -46,6 +44,8 @@ class LoadedWeights:
     source: Path
     official: bool
     unknown: tuple[str, ...] = ()
+    averaged: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def read_weights(path: Path) -> LoadedWeights:
@@ -54,18 +54,22 @@ def read_weights(path: Path) -> LoadedWeights:
     Args:
         path: a .safetensors file of ours; the folder of a checkpoint (the weights that were
             evaluated: the moving average where one was kept); the folder of a training (its best
-            weights, else its last checkpoint); a .pth of the published code, bare or as released,
-            or of ours. No code in a file is run.
+            weights, else its last checkpoint); a .pth of the published code or of ours, as any
+            trainer saves it, see `weight_sets`. After it, `:ema` asks for the moving average,
+            `:model` for the network's own weights, `:KEY` for those under a key of the file. No
+            code in a file is run.
 
     Raises:
-        StoreError: it is missing, damaged, or holds no weights of an SMT.
+        StoreError: it is missing, damaged, holds no weights of an SMT, those of several, or not
+            those asked for.
     """
-    file = _find_file(path)
+    place, word = _split_word(path)
+    file = find_file(place, word)
     if not _is_safetensors(file):
-        return _to_loaded(_strip_prefixes(_read_torch(file)), None, file)
+        return _to_loaded(read_torch_file(file), None, file, word)
     tensors, metadata = read_tensors(file)
     _check_kind(file, metadata)
-    return _to_loaded(_strip_prefixes(tensors), parse_card(metadata, file), file)
+    return _to_loaded(tensors, parse_card(metadata, file), file, word)
 
 
 def read_card(path: Path) -> Card | None:
@@ -76,7 +80,7 @@ def read_card(path: Path) -> Card | None:
     Raises:
         StoreError: it is missing or damaged.
     """
-    file = _find_file(path)
+    file = find_file(*_split_word(path))
     if not _is_safetensors(file):
         return None
     metadata = read_metadata(file)
@@ -130,8 +134,25 @@ def list_tensors(names: Sequence[str]) -> str:
     return list_names(names, _MOST_NAMES)
 
 
-def _find_file(path: Path) -> Path:
-    """The file that a path stands for."""
+def _split_word(path: Path) -> tuple[Path, str | None]:
+    """`w.pth:ema` as the file and what of it; a file that is called so is itself."""
+    place, colon, word = str(path).rpartition(":")
+    if not colon or not place or not word or path.exists() or not Path(place).exists():
+        return path, None
+    return Path(place), word
+
+
+def find_file(path: Path, word: str | None = None) -> Path:
+    """The file of the weights that a path stands for.
+
+    Args:
+        path: as `read_weights` takes it.
+        word: `ema` or `model` picks a file of a checkpoint; None for the weights that were
+            evaluated.
+
+    Raises:
+        StoreError: there is none.
+    """
     try:
         if path.is_file():
             return path
@@ -141,21 +162,38 @@ def _find_file(path: Path) -> Path:
                 "file). Check the path."
             )
         if (path / STATE).is_file():
-            return Checkpoint(path, 0).eval_weights
+            return _choose_file(Checkpoint(path, 0), word)
         for name in (BEST, MODEL):
-            if (path / name).is_file():
+            if (path / name).is_file() and _holds(path / name, word):
                 return path / name
     except OSError as error:
-        raise _unreadable_error(path, error) from error
+        raise unreadable_error(path, error) from error
     passed: list[str] = []
     checkpoint = find_latest(path, passed.append)
     if checkpoint is not None:
-        return checkpoint.eval_weights
+        return _choose_file(checkpoint, word)
     reason = " ".join(passed) or f"neither {BEST} nor a checkpoint is in it"
     raise StoreError(
         f"{path}: must be a checkpoint or the folder of a training (got one without weights: "
         f"{reason}). Name another."
     )
+
+
+def _holds(file: Path, word: str | None) -> bool:
+    """Whether the weights of a file are those asked for, by their card."""
+    card = None if word is None else parse_card(read_metadata(file), file)
+    return card is None or card.weights == word
+
+
+def _choose_file(checkpoint: Checkpoint, word: str | None) -> Path:
+    file = {None: checkpoint.eval_weights, "model": checkpoint.path / MODEL}.get(
+        word, checkpoint.path / EMA
+    )
+    if not file.is_file():
+        raise StoreError(
+            f"{checkpoint.path}: has no moving average (got :{word}). Leave :{word} out."
+        )
+    return file
 
 
 def _is_safetensors(file: Path) -> bool:
@@ -164,7 +202,7 @@ def _is_safetensors(file: Path) -> bool:
         with file.open("rb") as opened:
             start = opened.read(9)
     except OSError as error:
-        raise _unreadable_error(file, error) from error
+        raise unreadable_error(file, error) from error
     if not start:
         raise StoreError(f"{file}: must hold weights (got an empty file). Restore it from a copy.")
     return file.suffix == ".safetensors" or start[8:] == b"{"
@@ -178,73 +216,90 @@ def _check_kind(file: Path, metadata: Mapping[str, str]) -> None:
         )
 
 
-def _read_torch(file: Path) -> Mapping[str, Any]:
-    """What torch.save wrote, as far as it is plain data."""
-    try:
-        allowed = torch.serialization.safe_globals([(OrderedDict, _CONFIG)])
-        with warnings.catch_warnings(), allowed:
-            warnings.simplefilter("ignore")  # what they tell of ends in an error anyway
-            content = torch.load(
-                file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
-            )
-    except OSError as error:
-        raise _unreadable_error(file, error) from error
-    except Exception as error:  # a reader of foreign bytes raises anything
-        raise _refusal(file, error) from error
-    if not isinstance(content, Mapping):
-        raise StoreError(
-            f"{file}: must hold tensors by name (got a {type(content).__name__}). Save the "
-            "network's state_dict()."
-        )
-    for key in ("model", "state_dict"):
-        if isinstance(content.get(key), Mapping):
-            inner: Mapping[str, Any] = content[key]
-            return inner
-    return content
-
-
-def _refusal(file: Path, error: Exception) -> StoreError:
-    code = re.search(r"GLOBAL (\S+)", str(error))
-    if isinstance(error, pickle.UnpicklingError) and code is not None:
-        return StoreError(
-            f"{file}: must hold tensors alone (got {code[1]}, which would run code). Where you "
-            "trust it, load it in Python and save its state_dict() with torch.save."
-        )
-    if "TorchScript" in str(error):
-        return StoreError(
-            f"{file}: must hold tensors by name (got a TorchScript program). Save the state_dict() "
-            "of its network."
-        )
-    reason = "one that is cut short" if "zip archive" in str(error) else "other bytes"
-    return StoreError(
-        f"{file}: must be a whole file of torch.save or safetensors (got {reason}). It is damaged "
-        "or of another kind: restore it from a copy, or name another."
+def _to_loaded(
+    content: Mapping[Any, Any], card: Card | None, file: Path, word: str | None
+) -> LoadedWeights:
+    sets = find_weight_sets(content, (_OURS, OFFICIAL_ANCHOR))
+    if card is not None:
+        sets = [replace(s, averaged=card.weights == "ema") for s in sets]
+    chosen = _choose_set(sets, content, file, word)
+    tensors = chosen.tensors
+    if is_official(tensors):
+        state, unknown = from_official(tensors)
+    else:
+        # a copy: torch.load leaves them in the file
+        state = {k: v.detach().clone() for k, v in tensors.items() if isinstance(v, Tensor)}
+        unknown = [k for k in tensors if k not in state]
+    return LoadedWeights(
+        card=card,
+        state={k: v.float() if v.is_floating_point() else v for k, v in state.items()},
+        source=file,
+        official=is_official(tensors),
+        unknown=tuple(unknown),
+        averaged=chosen.averaged,
+        notes=tuple(_describe_choice(chosen, sets, card, state)),
     )
 
 
-def _strip_prefixes(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what DDP and torch.compile put before every name."""
-    plain = {str(key): value for key, value in tensors.items()}
-    for prefix in _PREFIXES:
-        if plain and all(key.startswith(prefix) for key in plain):
-            plain = {key.removeprefix(prefix): value for key, value in plain.items()}
-    return plain
-
-
-def _to_loaded(tensors: dict[str, Any], card: Card | None, file: Path) -> LoadedWeights:
-    if is_official(tensors):
-        state, unknown = from_official(tensors)
-        return LoadedWeights(card, state, file, True, tuple(unknown))
-    if _OURS not in tensors:
+def _choose_set(
+    sets: Sequence[WeightSet], content: Mapping[Any, Any], file: Path, word: str | None
+) -> WeightSet:
+    if not sets:
         raise StoreError(
             f"{file}: must hold weights of an SMT (got "
-            f"{list_tensors(list(tensors)) or 'nothing'}). Name a checkpoint of `smt-nas "
-            "train` or of the published code."
+            f"{list_tensors(_list_tensor_names(content)) or 'nothing'}). Name a checkpoint of "
+            "`smt-nas train` or of the published code."
         )
-    # a copy: torch.load leaves them in the file
-    state = {k: v.detach().clone() for k, v in tensors.items() if isinstance(v, Tensor)}
-    return LoadedWeights(card, state, file, False, tuple(k for k in tensors if k not in state))
+    matches = match_weight_sets(sets, word)
+    if len(matches) == 1:
+        return matches[0]
+    labels = list_tensors([_describe_label(s) for s in sets])
+    if not matches:
+        raise StoreError(
+            f"{file}: must hold what :{word} asks for (got {labels}). Leave :{word} out, or name "
+            "one of these."
+        )
+    raise StoreError(
+        f"{file}: must say which weights are meant (got {len(matches)} networks: {labels}). Name "
+        f"one, e.g. {file}:{matches[0].label.rpartition('.')[2] or 'model'}."
+    )
 
 
-def _unreadable_error(path: Path, error: OSError) -> StoreError:
-    return StoreError(f"{path}: cannot be read ({error.strerror or error}). Check the path.")
+def _describe_label(weights: WeightSet) -> str:
+    kind = " (a moving average)" if weights.averaged else ""
+    return f"{weights.label or 'its own tensors'}{kind}"
+
+
+def _list_tensor_names(content: Mapping[Any, Any]) -> list[str]:
+    """Names that tell what a file holds: of the tensors in it, else its keys."""
+    names = [str(k) for k, v in content.items() if isinstance(v, Tensor)]
+    for value in content.values():
+        if not names and isinstance(value, Mapping):
+            names = [str(k) for k, v in value.items() if isinstance(v, Tensor)]
+    return names or [str(key) for key in content]
+
+
+def _describe_choice(
+    chosen: WeightSet, sets: Sequence[WeightSet], card: Card | None, state: Mapping[str, Tensor]
+) -> Iterator[str]:
+    """What was taken, where that is not all or not what is expected."""
+    if len(sets) > 1:
+        other = MODEL_WORD if chosen.averaged else EMA_WORD
+        has_other = any(s.averaged != chosen.averaged for s in sets)
+        way_out = f" (put :{other} after the file for the other)" if has_other else ""
+        yield (
+            f"has {' and '.join(_describe_label(s) for s in sets)}; taken is "
+            f"{chosen.label or 'its own tensors'}{way_out}."
+        )
+    elif chosen.averaged and card is None:
+        yield f"holds a moving average alone ({chosen.label or 'n_averaged'}); it is taken."
+    if chosen.outside:
+        yield (
+            f"{len(chosen.outside)} tensors beside {chosen.label or 'the weights'} are left out: "
+            f"{list_tensors(chosen.outside)}."
+        )
+    broken = [k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
+    if broken:
+        yield (
+            f"{len(broken)} tensors hold values that are no finite numbers: {list_tensors(broken)}."
+        )

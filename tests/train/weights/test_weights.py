@@ -2,8 +2,11 @@
 
 import os
 import pickle
+from argparse import Namespace
 from collections import OrderedDict
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from yacs.config import CfgNode
@@ -114,6 +117,142 @@ def test_a_state_dict_of_ours_needs_no_card(prefix, tmp_path):
         loaded = read_weights(tmp_path / name)
         assert loaded.card is None and not loaded.official
         assert same(loaded.state, model().state_dict())
+
+
+def zeros(state):
+    return {k: torch.zeros_like(v) for k, v in state.items()}
+
+
+def under(prefix, state):
+    return {prefix + k: v for k, v in state.items()}
+
+
+def average(state):
+    """As torch's AveragedModel saves."""
+    return {**under("module.", state), "n_averaged": torch.tensor(7)}
+
+
+WRAPPED = {
+    "_orig_mod.module.": lambda s: under("_orig_mod.module.", s),
+    "module.module.": lambda s: under("module.module.", s),
+    "FSDP inside": lambda s: {
+        k.replace("blocks.", "_fsdp_wrapped_module.blocks."): s[k] for k in s
+    },
+    "Lightning": lambda s: {"state_dict": under("model.", s), "pytorch-lightning_version": "2"},
+    "compiled in Lightning": lambda s: {"state_dict": under("net._orig_mod.", s)},
+    "detector": lambda s: {"state_dict": under("backbone.", s)},
+    "model_state_dict": lambda s: {"model_state_dict": s, "optimizer_state_dict": {}},
+    "net": lambda s: {"net": s},
+    "nested": lambda s: {"checkpoint": {"network": under("module.", s)}},
+    "timm": lambda s: {"state_dict": s, "args": Namespace(lr=1e-3, output=Path("a")), "epoch": 1},
+    "NumPy": lambda s: {"model": s, "best": np.float64(71.2), "n": np.int64(3)},
+    "half": lambda s: {k: v.half() if v.is_floating_point() else v for k, v in s.items()},
+}
+
+
+@pytest.mark.parametrize("official", [False, True], ids=["ours", "published"])
+@pytest.mark.parametrize("form", WRAPPED.values(), ids=WRAPPED.keys())
+def test_what_trainers_put_around_weights_does_not_matter(form, official, tmp_path):
+    net = model()
+    torch.save(form(to_official(net) if official else net.state_dict()), tmp_path / "w.pth")
+    loaded = read_weights(tmp_path / "w.pth")
+    assert (loaded.official, loaded.averaged, loaded.notes) == (official, False, ())
+    assert loaded.state.keys() == net.state_dict().keys()
+    for name, value in net.state_dict().items():
+        assert loaded.state[name].dtype == value.dtype
+        assert torch.allclose(loaded.state[name], value, atol=1e-3)
+
+
+PAIRS = {
+    "timm": lambda raw, ema: {"state_dict": raw, "state_dict_ema": ema},
+    "ConvNeXt": lambda raw, ema: {"model": raw, "model_ema": ema},
+    "ema": lambda raw, ema: {"ema": ema, "model": raw},
+    "ema_state_dict": lambda raw, ema: {"ema_state_dict": average(ema), "model_state_dict": raw},
+    "torchvision": lambda raw, ema: {"model": raw, "model_ema": average(ema)},
+    "averaged beside": lambda raw, ema: {"net": raw, "swa": average(ema)},
+    "in one": lambda raw, ema: {"state_dict": under("model.", raw) | under("ema_model.", ema)},
+    "camel": lambda raw, ema: {"model": raw, "modelEma": {"module": ema}},
+    "Lightning": lambda raw, ema: {
+        "state_dict": under("net.", ema),
+        "current_model_state": under("net.", raw),
+        "averaging_state": {"n_averaged": torch.tensor(3)},
+    },
+    "MMEngine": lambda raw, ema: {
+        "state_dict": under("backbone.", ema),
+        "ema_state_dict": under("module.backbone.", raw) | {"steps": torch.tensor(3)},
+        "meta": {"mmengine_version": "0.10"},
+    },
+}
+
+
+@pytest.mark.parametrize("official", [False, True], ids=["ours", "published"])
+@pytest.mark.parametrize("form", PAIRS.values(), ids=PAIRS.keys())
+def test_an_average_beside_the_weights_is_told_and_taken_when_asked(form, official, tmp_path):
+    net, file = model(), tmp_path / "w.pth"
+    state = to_official(net) if official else net.state_dict()
+    torch.save(form(zeros(state), state), file)
+    raw, ema = read_weights(file), read_weights(Path(f"{file}:ema"))
+    assert same(raw.state, zeros(net.state_dict())) and same(ema.state, net.state_dict())
+    assert (raw.averaged, ema.averaged) == (False, True)
+    assert same(read_weights(Path(f"{file}:model")).state, raw.state)
+    (line,) = raw.notes
+    assert "(a moving average)" in line and "put :ema after the file" in line
+    (line,) = ema.notes
+    assert "put :model after the file" in line
+
+
+@pytest.mark.parametrize(
+    "form", [average, lambda s: {"state_dict_ema": s}, lambda s: {"model_ema": s, "epoch": 1}]
+)
+def test_an_average_alone_is_taken_and_told(form, tmp_path):
+    torch.save(form(model().state_dict()), tmp_path / "w.pth")
+    loaded = read_weights(tmp_path / "w.pth")
+    assert loaded.averaged and same(loaded.state, model().state_dict())
+    assert "a moving average alone" in loaded.notes[0]
+    with pytest.raises(StoreError, match=r"must hold what :model asks for \(got .*average"):
+        read_weights(Path(f"{tmp_path / 'w.pth'}:model"))
+
+
+def test_of_several_networks_one_must_be_named(tmp_path):
+    state = model().state_dict()
+    content = {"state_dict": under("student.", state) | under("teacher.", zeros(state))}
+    torch.save(content, tmp_path / "w.pth")
+    told = r"must say which weights are meant \(got 2 networks: .*student, .*teacher.*w.pth:student"
+    with pytest.raises(StoreError, match=told):
+        read_weights(tmp_path / "w.pth")
+    assert same(read_weights(Path(f"{tmp_path / 'w.pth'}:student")).state, state)
+
+
+def test_tensors_beside_the_weights_and_broken_ones_are_told(tmp_path):
+    state = under("backbone.", model().state_dict()) | {"neck.conv.weight": torch.ones(3)}
+    state["backbone.head.bias"] = torch.full((3,), torch.nan)
+    torch.save(state, tmp_path / "w.pth")
+    beside, broken = read_weights(tmp_path / "w.pth").notes
+    assert "1 tensors beside backbone are left out: neck.conv.weight" in beside
+    assert "1 tensors hold values that are no finite numbers: head.bias" in broken
+
+
+def test_a_checkpoint_of_ours_gives_either_weights(tmp_path):
+    nets = [model(0).state_dict(), model(1).state_dict()]
+    made = save_checkpoint(tmp_path, 1, card(weights="ema"), *nets, {}, keep=1)
+    for place in (made.path, tmp_path):
+        assert same(read_weights(Path(f"{place}:model")).state, nets[0])
+        assert same(read_weights(Path(f"{place}:ema")).state, nets[1])
+    save_weights(tmp_path / "best.safetensors", card(weights="ema"), nets[1])
+    assert read_weights(Path(f"{tmp_path}:ema")).source == tmp_path / "best.safetensors"
+    assert read_weights(Path(f"{tmp_path}:model")).source.parent == made.path
+    alone = save_checkpoint(tmp_path / "b", 1, card(), nets[0], None, {}, keep=1)
+    with pytest.raises(StoreError, match="has no moving average"):
+        read_weights(Path(f"{alone.path}:ema"))
+
+
+def test_equal_weights_are_equal_files(tmp_path):
+    """safetensors writes several entries of metadata in any order."""
+    contents = set()
+    for i in range(8):
+        save_weights(tmp_path / f"{i}.safetensors", card(), model().state_dict())
+        contents.add((tmp_path / f"{i}.safetensors").read_bytes())
+    assert len(contents) == 1
 
 
 def test_what_was_read_does_not_hang_on_the_file(tmp_path):
