@@ -7,6 +7,7 @@ PyYAML speaks YAML 1.1, in which `1e-4` is text, as it has no dot. Here it is a 
 from __future__ import annotations
 
 import re
+import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from smt_nas.errors import ConfigError, did_you_mean
+from smt_nas.errors import ConfigError, did_you_mean, list_names
 
 MAX_YAML_BYTES = 1_000_000  # a model or space config is a few kB; anything larger is a mistake
 
@@ -28,8 +29,15 @@ have at most 7 digits before it, so that no key of a network (12 hex digits, whi
 without quotes) is one."""
 
 
+def _add_exponents(resolvers: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """PyYAML's table of what plain words stand for, by their first character, with `_EXPONENT`."""
+    return resolvers | {c: [*resolvers.get(c, ()), (_FLOAT, _EXPONENT)] for c in "-+.0123456789"}
+
+
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, with more numbers; refuses a key that stands twice in one mapping."""
+
+    yaml_implicit_resolvers = _add_exponents(yaml.SafeLoader.yaml_implicit_resolvers)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -47,9 +55,7 @@ class _Loader(yaml.SafeLoader):
 class _Dumper(yaml.SafeDumper):
     """PyYAML's safe dumper, which quotes texts that `_Loader` would read as numbers."""
 
-
-for _kind in (_Loader, _Dumper):
-    _kind.add_implicit_resolver(_FLOAT, _EXPONENT, list("-+.0123456789"))
+    yaml_implicit_resolvers = _add_exponents(yaml.SafeDumper.yaml_implicit_resolvers)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -117,8 +123,7 @@ def _complaint(error: ValidationError, model: type[BaseModel]) -> str:
     first, *others = sorted(complaints, key=lambda e: e["type"] != "extra_forbidden")
     field = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"]).lstrip(".")
     if first["type"] == "extra_forbidden":
-        word = str(first["loc"][-1])
-        text = f"{field} is not a known field. {did_you_mean(word, _field_names(model))}".rstrip()
+        text = f"{field} is not a known field. {suggest_field(model, first['loc'])}"
     elif first["type"] == "missing":
         text = f"{field} is missing. Add it."
     elif first["type"] == "value_error":
@@ -135,14 +140,45 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _field_names(model: type[BaseModel]) -> Iterator[str]:
-    """Field names of a model and of the models nested in it."""
+def suggest_field(model: type[BaseModel], place: Sequence[str | int]) -> str:
+    """What may be meant by a field that a model does not have.
+
+    Args:
+        model: the outermost.
+        place: the names that lead to the field, its own last; numbers are places in lists.
+    """
+    *around, word = [part for part in place if isinstance(part, str)]
+    inner = model
+    for name in around:
+        info = inner.model_fields.get(name)
+        nested = [] if info is None else _find_models(info.annotation)
+        inner = nested[0] if nested else inner
+    elsewhere = [name for name in list_fields(model) if name.rpartition(".")[2] == word]
+    if elsewhere:
+        return f"Did you mean {' or '.join(map(repr, elsewhere))}?"
+    near = did_you_mean(word, inner.model_fields)
+    if near:
+        return near
+    near = did_you_mean(word, [name.rpartition(".")[2] for name in list_fields(model)])
+    return near or f"Known: {list_names(list(inner.model_fields), 8)}."
+
+
+def list_fields(model: type[BaseModel]) -> Iterator[str]:
+    """Every field of a model and of the models in it: `stages[].dim`."""
     for name, info in model.model_fields.items():
         yield name
-        nested = [info.annotation, *getattr(info.annotation, "__args__", ())]
-        for kind in nested:
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from _field_names(kind)
+        for nested in _find_models(info.annotation):
+            many = typing.get_origin(info.annotation) in (tuple, list)
+            for inner in list_fields(nested):
+                yield f"{name}{'[]' * many}.{inner}"
+
+
+def _find_models(annotation: Any) -> list[type[BaseModel]]:
+    """The models in an annotation, e.g. of `Stage | None`, `tuple[Stage, Stage]`; each once."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    inner = (m for a in typing.get_args(annotation) for m in _find_models(a))
+    return list(dict.fromkeys(inner))
 
 
 def to_yaml(data: Any) -> str:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Phase,
         TrainingListener,
         TrainingStatus,
+        TrainingWarning,
     )
     from smt_nas.search.survey import Survey
 
@@ -208,9 +209,9 @@ class TrainingTalk:
             self._evaluation = self._progress.add_task("evaluating", total=total, figures=figures)
         self._progress.update(self._evaluation, completed=done, total=total, figures=figures)
 
-    def warn(self, warning: EvalWarning) -> None:
+    def warn(self, warning: EvalWarning | TrainingWarning) -> None:
         """One line."""
-        from smt_nas.report.train.evaluation import warning_line
+        from smt_nas.report.train.warnings import warning_line
 
         self.say(warning_line(warning))
 

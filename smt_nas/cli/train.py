@@ -42,7 +42,7 @@ RecipeName = Annotated[
 ]
 Change = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Change a value of the recipe: optimizer.lr=1e-3. Repeat."),
+    typer.Option("--set", help="Change a value of the recipe: lr=1e-3, ema.decay=0.99. Repeat."),
 ]
 Epochs = Annotated[int | None, typer.Option(help="Instead of the recipe's.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same training.")]

@@ -68,8 +68,8 @@ def to_official(model: SMT) -> dict[str, Tensor]:
     kernels = sorted({stage.ffn_kernel for stage in model.arch.stages} - {_FFN_KERNEL})
     if kernels:
         raise ConfigError(
-            f"official weights: ffn_kernel must be {_FFN_KERNEL} in every stage (got {kernels[0]}), as "
-            "the published code builds no other. Keep the weights as safetensors."
+            f"official weights: ffn_kernel must be {_FFN_KERNEL} in every stage (got {kernels}). "
+            "The published code builds no other; keep the weights as safetensors."
         )
     return {
         name: part.detach().clone()

@@ -111,6 +111,25 @@ class EvalWarning:
     of: int
 
 
+@dataclass(frozen=True)
+class TrainingWarning:
+    """What a user must be warned of in a training.
+
+    Attributes:
+        kind: `few_updates`: too few to learn from; `short_average`: a moving average that
+            remembers more updates than there are; `few_held_out`: too few images to tell;
+            `loss_rose`: it ended above where it began; `chance`: it has not learnt.
+        value: the updates; the updates; the images; the loss; the accuracy, in 0..1.
+        of: what it is compared with: updates; updates that the average remembers; the standard
+            error of the accuracy, in 0..1; the loss of the first epoch; the accuracy of always
+            naming the most frequent class.
+    """
+
+    kind: Literal["few_updates", "short_average", "few_held_out", "loss_rose", "chance"]
+    value: float
+    of: float
+
+
 class TrainingListener(Protocol):
     """Hears what a training or an evaluation does."""
 
@@ -123,8 +142,8 @@ class TrainingListener(Protocol):
     def evaluated(self, done: int, total: int | None) -> None:
         """`done` images of an evaluation, of the `total` of this process where that is known."""
 
-    def warn(self, warning: EvalWarning) -> None:
-        """An evaluation has figures of which a user must know something."""
+    def warn(self, warning: EvalWarning | TrainingWarning) -> None:
+        """There is something that a user must know of an evaluation or of the training."""
 
     def epoch(self, metrics: EpochMetrics) -> None:
         """An epoch ended, evaluated and saved; its row of metrics.csv."""
@@ -145,7 +164,7 @@ class NullProgress:
     def evaluated(self, done: int, total: int | None) -> None:
         """Drop a step."""
 
-    def warn(self, warning: EvalWarning) -> None:
+    def warn(self, warning: EvalWarning | TrainingWarning) -> None:
         """Drop a warning."""
 
     def epoch(self, metrics: EpochMetrics) -> None:

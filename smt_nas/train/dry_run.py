@@ -11,10 +11,12 @@ from smt_nas import costs
 from smt_nas.arch import load_arch
 from smt_nas.models import build
 from smt_nas.profilers.memory_estimate import estimate_activations_mb
+from smt_nas.runtime.progress import TrainingWarning
 from smt_nas.train.data.examples import Source
 from smt_nas.train.data.sampler import BatchSampler
 from smt_nas.train.data.sources import load_source, make_splits
 from smt_nas.train.learner import check_optimizer, create_scheduler
+from smt_nas.train.planning.training_warnings import list_plan_warnings
 from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.recipe import Recipe
 from smt_nas.train.train_config import RunOptions, TrainConfig, TrainRequest
@@ -30,6 +32,8 @@ class DryRun:
 
     Attributes:
         recipe_yaml: the resolved recipe.
+        recipe_name: of it.
+        recipe_chosen: it was not named, but chosen and fitted to the images.
         data: as the user wrote it.
         classes: number of them.
         train_n: images trained on.
@@ -45,9 +49,12 @@ class DryRun:
         memory_mb: of one process, MB of 1e6 bytes, by what holds it: weights, gradients,
             optimizer, ema, activations, total; None where it is not known.
         remarks: lines on what of the data is not used.
+        warnings: what is to be feared of it.
     """
 
     recipe_yaml: str
+    recipe_name: str
+    recipe_chosen: bool
     data: str
     classes: int
     train_n: int
@@ -62,6 +69,7 @@ class DryRun:
     macs: int
     memory_mb: Mapping[str, float | None]
     remarks: tuple[str, ...] = ()
+    warnings: tuple[TrainingWarning, ...] = ()
 
 
 def dry_run(request: TrainRequest, options: RunOptions, group: ProcessGroup) -> DryRun:
@@ -75,10 +83,11 @@ def dry_run(request: TrainRequest, options: RunOptions, group: ProcessGroup) -> 
     source = group.run_on_all(lambda: load_source(request.data))
     arch = group.run_on_all(lambda: load_arch(request.name))
     config = group.run_on_all(lambda: request.to_config(arch, source, group.size))
-    return group.run_on_all(lambda: _work_out(config, options, source))
+    chosen = request.recipe is None
+    return group.run_on_all(lambda: _work_out(config, chosen, options, source))
 
 
-def _work_out(config: TrainConfig, options: RunOptions, source: Source) -> DryRun:
+def _work_out(config: TrainConfig, chosen: bool, options: RunOptions, source: Source) -> DryRun:
     """Counts, rates and an estimate of the memory of one process.
 
     Raises:
@@ -92,8 +101,11 @@ def _work_out(config: TrainConfig, options: RunOptions, source: Source) -> DryRu
         len(splits.train), recipe.batch_size, processes, recipe.accumulation, config.seed
     )
     cost = costs.of(config.arch)
+    updates = recipe.epochs * sampler.updates_per_epoch
     return DryRun(
         recipe_yaml=recipe.to_yaml(),
+        recipe_name=config.recipe_name,
+        recipe_chosen=chosen,
         data=config.data,
         classes=len(source.classes),
         train_n=len(splits.train),
@@ -102,12 +114,13 @@ def _work_out(config: TrainConfig, options: RunOptions, source: Source) -> DryRu
         batch=recipe.batch_size,
         images_an_update=config.images_per_update,
         updates_an_epoch=sampler.updates_per_epoch,
-        updates=recipe.epochs * sampler.updates_per_epoch,
+        updates=updates,
         curve=_sample_rates(recipe, config.images_per_update, sampler.updates_per_epoch),
         parameters=cost.params,
         macs=cost.macs,
         memory_mb=_estimate_memory(config, options, cost.params),
         remarks=source.remarks,
+        warnings=list_plan_warnings(recipe, updates, len(splits.validation)),
     )
 
 

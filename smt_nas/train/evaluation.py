@@ -318,3 +318,9 @@ def wilson_interval(hits: float, n: int) -> tuple[float, float]:
     half = _Z * math.sqrt(hits * (n - hits) / n + squared / 4)
     low, high = (middle - half) / (n + squared), (middle + half) / (n + squared)
     return (0.0 if hits == 0 else low, 1.0 if hits == n else high)  # exactly, whatever rounds
+
+
+def standard_error(share: float, n: int) -> float:
+    """Of a share of `n` images, by the width of Wilson's interval: not nothing at 0 and 1."""
+    low, high = wilson_interval(share * n, n)
+    return (high - low) / (2 * _Z)

@@ -13,7 +13,8 @@ from smt_nas.errors import TrainingError
 from smt_nas.runtime.progress import TrainingListener
 from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.run import start_training
-from smt_nas.train.train_config import RunOptions, TrainRequest, default_recipe
+from smt_nas.train.train_config import RunOptions, TrainRequest
+from smt_nas.train.training_directory import read_config
 from smt_nas.train.training_state import TrainResult
 
 _BASELINE = "smt_t"
@@ -112,19 +113,18 @@ def train_front(
     """
     run = Path(request.name)
     members = group.run_on_all(lambda: _list_members(run, top))
-    recipe = request.recipe or default_recipe(members[0].arch)
     all_seeds = tuple(range(request.seed, request.seed + seeds))
     folder = out or run / _FOLDER
     results: dict[str, list[TrainResult]] = {m.name: [] for m in members}
     for seed, member in itertools.product(all_seeds, members):
-        own = replace(request, name=member.path, recipe=recipe, seed=seed)
+        own = replace(request, name=member.path, seed=seed)
         listener.say(f"Training {member.name}, seed {seed}.")
         place = folder / f"{member.name}-seed{seed}"
         result = start_training(own, options, place, True, group, listener, member.arch)
         results[member.name].append(result)
         if result.interrupted:
             break
-    return _compare(members, results, folder, request.data, recipe, all_seeds)
+    return _compare(members, results, folder, request.data, all_seeds)
 
 
 def _compare(
@@ -132,14 +132,13 @@ def _compare(
     results: Mapping[str, Sequence[TrainResult]],
     folder: Path,
     data: str,
-    recipe: str,
     seeds: tuple[int, ...],
 ) -> TrainingComparison:
     trained = [result for each in results.values() for result in each]
     return TrainingComparison(
         folder=folder,
         data=data,
-        recipe=recipe,
+        recipe=read_config(trained[0].run).recipe_name,
         seeds=seeds,
         validation_n=trained[0].validation_n,
         networks=tuple(_summarise(m, results[m.name]) for m in members),

@@ -12,14 +12,27 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from smt_nas.conditions import Conditions
 from smt_nas.errors import TrainingError
-from smt_nas.runtime.progress import EpochMetrics, EvalWarning, TrainingListener, TrainingStatus
+from smt_nas.runtime.progress import (
+    EpochMetrics,
+    EvalWarning,
+    TrainingListener,
+    TrainingStatus,
+    TrainingWarning,
+)
 from smt_nas.runtime.torch_settings import apply_torch_settings
 from smt_nas.train.data.examples import Source
 from smt_nas.train.data.reader_processes import explain_reader_failures
 from smt_nas.train.evaluation import Score
 from smt_nas.train.learner import Batch
+from smt_nas.train.planning.training_warnings import (
+    find_rise,
+    list_plan_warnings,
+    list_result_warnings,
+)
 from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.processes.randomness import UPDATE, preserve_generators, seed_all
 from smt_nas.train.processes.training_context import (
@@ -83,11 +96,13 @@ class _TrainingLoop:
     session: TrainingSession
     interrupts: Interrupts
     listener: TrainingListener
-    warned: set[EvalWarning] = field(default_factory=set)
+    warned: set[EvalWarning | str] = field(default_factory=set)
 
     def run(self) -> TrainResult:
         """Go on to the end of this start, or to where it is interrupted."""
         session, state = self.session, self.session.state
+        if not state.update:
+            self._describe_plan()
         batches = session.load_batches()
         saved_at, stop = time.monotonic(), False
         while state.update < session.last_update:
@@ -104,6 +119,19 @@ class _TrainingLoop:
             if stop:
                 break
         return self._result(stop)
+
+    def _describe_plan(self) -> None:
+        """What is about to be done, and what is to be feared of it."""
+        session, config = self.session, self.session.config
+        recipe = config.recipe
+        self.listener.say(
+            f"Recipe {config.recipe_name}: {recipe.epochs} epochs, {session.updates} updates of "
+            f"{config.images_per_update} images, rate "
+            f"{recipe.optimizer.scale_rates(config.images_per_update).lr:.2g}."
+        )
+        held_out = len(session.splits.validation)
+        for warning in list_plan_warnings(recipe, session.updates, held_out):
+            self.listener.warn(warning)
 
     def _train_update(self, batches: Iterator[Batch]) -> None:
         """One update, with what it took."""
@@ -154,6 +182,10 @@ class _TrainingLoop:
         session.write_metrics(metrics)
         session.save(self.folder, score)
         self.listener.epoch(metrics)
+        rise = find_rise(state.history)
+        if rise is not None and rise.kind not in self.warned:
+            self.warned.add(rise.kind)
+            self.listener.warn(rise)
 
     def _check_diverged(self, number: int) -> None:
         """An epoch of which most was left out has not trained: it diverged."""
@@ -215,4 +247,14 @@ class _TrainingLoop:
             interrupted=state.update < session.last_update,
             weights=best if best.is_file() else None,
             stop_requested=stop_requested,
+            warnings=self._find_warnings(),
         )
+
+    def _find_warnings(self) -> tuple[TrainingWarning, ...]:
+        """Of a training that has reached its end."""
+        session, state = self.session, self.session.state
+        if state.update < session.updates:
+            return ()
+        labels = session.splits.validation.labels
+        chance = float(np.bincount(labels).max() / len(labels))
+        return list_result_warnings(state.history, state.best, len(labels), chance)

@@ -5,19 +5,28 @@ Shipped recipes are the YAML files in `data/recipes/`; a path to your own works 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from smt_nas.errors import ConfigError
 from smt_nas.files import find_yaml, names
-from smt_nas.yaml import read_yaml, to_yaml, validated
+from smt_nas.yaml import list_fields, parse_value, read_yaml, to_yaml, validated
 
 FOLDER = "recipes"
+
+_ALIASES = {
+    "learning_rate": "optimizer.lr",
+    "wd": "optimizer.weight_decay",
+    "opt": "optimizer.name",
+    "smoothing": "augment.label_smoothing",
+    "bs": "batch_size",
+    "batch": "batch_size",
+}
+"""Words that other trainers have for fields, which `--set` takes too."""
+_PLAIN = ("optimizer.", "augment.")  # whose fields need no part before them, where that is clear
 
 Precision = Literal["fp32", "tf32", "amp-fp16", "amp-bf16"]
 
@@ -227,7 +236,8 @@ def load_recipe(name_or_path: str | Path, changes: Sequence[str] = ()) -> Recipe
 
     Args:
         name_or_path: of `recipe_names()`, or a YAML.
-        changes: `field=value` or `part.field=value`, the value as YAML; the last one counts.
+        changes: `part.field=value`, the value as YAML; `field=value` where it is clear which is
+            meant, see `resolve_field`. The last one counts.
 
     Raises:
         UnknownName: no recipe of that name.
@@ -254,7 +264,7 @@ def _set_value(values: dict[str, Any], change: str) -> None:
         raise ConfigError(
             f"--set {change}: must be field=value (got no `=`). E.g. --set optimizer.lr=1e-3."
         )
-    *parts, leaf = path.strip().split(".")
+    *parts, leaf = resolve_field(path.strip()).split(".")
     for part in parts:
         inner = values.get(part)
         if inner is None:
@@ -268,12 +278,25 @@ def _set_value(values: dict[str, Any], change: str) -> None:
 
 
 def _parse_value(change: str, text: str) -> Any:
-    """The value as YAML reads it, and numbers as Python does: YAML 1.1 takes 1e-3 for a word."""
+    """The value as a file would have it."""
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return parse_value(text)
+    except ValueError as error:
         raise ConfigError(f"--set {change}: the value is not valid YAML. Quote it.") from error
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            return float(value)
-    return value
+
+
+def resolve_field(name: str) -> str:
+    """The full name of a field of a recipe: `optimizer.lr` for `lr`, `learning_rate`.
+
+    A field of the optimizer or the augmentation needs no part before it where no other field is
+    called so. A name that is not known is returned as it is.
+    """
+    fields = list(list_fields(Recipe))
+    if name in fields:
+        return name
+    part, _, leaf = name.rpartition(".")
+    alias = _ALIASES.get(leaf, "")
+    if alias and part in ("", alias.rpartition(".")[0]):
+        return alias
+    same = [field for field in fields if not part and field.rpartition(".")[2] == name]
+    return same[0] if len(same) == 1 and same[0].startswith(_PLAIN) else name

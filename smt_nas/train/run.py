@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from smt_nas.arch import Architecture, load_arch
@@ -20,6 +21,7 @@ from smt_nas.train.training_directory import (
     contains_training,
     create_directory,
     find_free_folder,
+    is_training_directory,
     lock_directory,
     read_config,
 )
@@ -52,10 +54,29 @@ def start_training(
     """
     source = _load_data(request.data, group, listener)
     config = group.run_on_all(
-        lambda: request.to_config(arch or load_arch(request.name), source, group.size)
+        lambda: _make_config(request, arch or load_arch(request.name), source, out, resume, group)
     )
     run = out or Path(group.broadcast(str(find_free_folder(request.name, request.data))))
     return _train_in_folder(run, config, options, resume, group, source, listener)
+
+
+def _make_config(
+    request: TrainRequest,
+    arch: Architecture,
+    source: Source,
+    out: Path | None,
+    resume: bool,
+    group: ProcessGroup,
+) -> TrainConfig:
+    """What is asked for; where an older version chose another recipe, what the folder holds."""
+    config = request.to_config(arch, source, group.size)
+    if request.recipe is None and resume and out is not None and is_training_directory(out):
+        began = read_config(out)
+        if began.recipe != config.recipe:
+            named = replace(request, recipe=began.recipe_name)
+            earlier = named.to_config(arch, source, group.size)
+            return earlier if earlier.recipe == began.recipe else config
+    return config
 
 
 def resume_training(

@@ -235,6 +235,7 @@ class TrainingSession:
                 "progress": self.state.to_dict(),
                 "images": self.sampler.n,
                 "unreadable": self.unreadable.names,
+                "threads": torch.get_num_threads(),
             },
             self.options.keep,
         )
@@ -332,13 +333,24 @@ def _load_checkpoint(
     session.unreadable.names.update(stored.get("unreadable", {}))
     state = TrainingState.from_dict(stored["progress"])
     listener.say(f"Going on from update {state.update} of {session.updates}.")
+    then, now = stored.get("threads"), torch.get_num_threads()
+    if then not in (None, now) and session.group.device.type == "cpu":
+        listener.say(
+            f"The CPU computed with {_count_threads(then)} until there, and now does with "
+            f"{_count_threads(now)}: gradients are summed in another order, so the weights will "
+            f"differ a little from those of one go (OMP_NUM_THREADS={then} repeats them)."
+        )
     return replace(session, state=state)
+
+
+def _count_threads(number: int) -> str:
+    return "1 thread" if number == 1 else f"{number} threads"
 
 
 def _check_own(checkpoint: Checkpoint, stored: dict[str, Any], session: TrainingSession) -> None:
     """Refuse a checkpoint of another network or of other data: it would not go on but go wrong."""
     card, arch = checkpoint.card, session.config.arch
-    if card.arch != arch:
+    if card.arch.key != arch.key:
         raise StoreError(
             f"{checkpoint.path}: must be of this training's network, {arch.key} (got "
             f"{card.arch.key}). Remove it, or train with another --out."

@@ -14,13 +14,19 @@ from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError, TrainingError
 from smt_nas.files import looks_like_path
 from smt_nas.train.data.examples import Source
-from smt_nas.train.recipe import Recipe, load_recipe
+from smt_nas.train.data.sources import make_splits
+from smt_nas.train.planning.recipe_choice import (
+    choose_recipe,
+    find_size,
+    fit_recipe,
+    list_fixed_fields,
+    load_changed_recipe,
+)
+from smt_nas.train.recipe import Recipe
 from smt_nas.yaml import validated
 
 WriterName = Literal["tensorboard", "mlflow", "wandb"]
 PositiveInt = Annotated[int, Field(ge=1, le=1_000_000)]
-
-_SMALL = 64  # pixels, up to which a network is trained by the recipe for small images
 
 
 class _TrainValue(BaseModel):
@@ -125,7 +131,7 @@ class TrainRequest:
     Attributes:
         name: preset or path of a model config.
         data: as `load_source` takes it.
-        recipe: name or path; None chooses by the network's image size.
+        recipe: name or path; None chooses one and fits it to the images, see `recipe_choice`.
         changes: of the recipe, `field=value`.
         epochs: None for the recipe's.
         seed: the same seed gives the same training.
@@ -158,8 +164,7 @@ class TrainRequest:
         if self.init is None and (self.head_map is not None or self.init_shared):
             flag = "--init-shared" if self.head_map is None else "--head-map"
             raise ConfigError(f"{flag}: is about weights to start from (got none). Add --init.")
-        recipe_name = self.recipe or default_recipe(arch)
-        recipe = _set_epochs(load_recipe(recipe_name, self.changes), self.epochs)
+        recipe_name, recipe = self._load_recipe(arch, source, processes)
         values = {
             "name": self.name,
             "arch": adapt_architecture(self.name, arch, recipe, source, self.new_head),
@@ -174,6 +179,21 @@ class TrainRequest:
             "processes": processes,
         }
         return validated(TrainConfig, values, "train")
+
+    def _load_recipe(
+        self, arch: Architecture, source: Source, processes: int
+    ) -> tuple[str, Recipe]:
+        """The recipe named, as it is; else one chosen and fitted to the images."""
+        if self.recipe is not None:
+            return self.recipe, load_changed_recipe(self.recipe, self.changes, self.epochs)
+        images = 0 if source.train is None else len(source.train)
+        size = find_size(arch, self.changes)
+        name = choose_recipe(size, images, from_weights=self.init is not None)
+        recipe = load_changed_recipe(name, self.changes, self.epochs)
+        seed = self.seed if recipe.split_seed is None else recipe.split_seed
+        splits = make_splits(source, recipe.validation, seed, recipe.images)
+        fixed = list_fixed_fields(self.changes, self.epochs)
+        return name, fit_recipe(recipe, name, len(splits.train), processes, fixed)
 
 
 def adapt_architecture(
@@ -206,18 +226,3 @@ def adapt_architecture(
     }
     changes |= {field: value for field, value in of_recipe.items() if value is not None}
     return arch.model_copy(update=changes)
-
-
-def default_recipe(arch: Architecture) -> str:
-    """The recipe where none is named."""
-    return "small" if arch.image_size <= _SMALL else "imagenet1k"
-
-
-def _set_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
-    """With other epochs; a warm-up that would fill them takes a tenth of them instead."""
-    if epochs is None:
-        return recipe
-    values = recipe.model_dump(mode="json") | {"epochs": epochs}
-    if recipe.warmup_epochs >= epochs:
-        values["warmup_epochs"] = epochs / 10
-    return validated(Recipe, values, f"--epochs {epochs}")

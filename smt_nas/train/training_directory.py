@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.errors import ConfigError, StoreError
@@ -106,7 +107,7 @@ def create_directory(path: Path, config: TrainConfig, device: str) -> None:
     content = {
         "schema": 1,
         "settings": config.model_dump(mode="json"),
-        "environment": read_environment(device),
+        "environment": read_environment(device) | {"torch_threads": torch.get_num_threads()},
     }
     write_atomic(path / FILE, to_yaml(content))
     config.arch.save(path / "arch.yaml")
@@ -138,6 +139,8 @@ def _check_same_training(
         stored = stored.model_copy(
             update={"processes": requested.processes, "recipe": _divide_as(stored, requested)}
         )
+    if (stored.arch.key, stored.arch.drop_path) == (requested.arch.key, requested.arch.drop_path):
+        stored = stored.model_copy(update={"arch": requested.arch})  # the rest has no effect
     old, new = (s.model_dump(mode="json") for s in (stored, requested))
     if old == new:
         if resume:

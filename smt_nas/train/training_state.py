@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smt_nas.arch import Architecture
-from smt_nas.runtime.progress import EpochMetrics
+from smt_nas.runtime.progress import EpochMetrics, TrainingWarning
 
 
 @dataclass
@@ -147,6 +147,7 @@ class TrainResult:
         weights: file of the best epoch's weights.
         stop_requested: by Ctrl-C or SIGTERM, if only after its last update: what would come next
             is not wanted either.
+        warnings: what a reader must know of it.
     """
 
     run: Path
@@ -164,3 +165,4 @@ class TrainResult:
     interrupted: bool
     weights: Path | None
     stop_requested: bool = False
+    warnings: tuple[TrainingWarning, ...] = ()

@@ -18,7 +18,7 @@ from smt_nas.report.train.results import (
     result_notes,
     result_table,
 )
-from smt_nas.runtime.progress import EpochMetrics, TrainingStatus
+from smt_nas.runtime.progress import EpochMetrics, TrainingStatus, TrainingWarning
 from smt_nas.train.dry_run import DryRun
 from smt_nas.train.evaluation import wilson_interval
 from smt_nas.train.front_training import ComparedNetwork, TrainingComparison
@@ -49,6 +49,9 @@ PLAN = DryRun(
         "activations": 21_000.4,
         "total": None,
     },
+    recipe_name="imagenet1k",
+    recipe_chosen=True,
+    warnings=(),
 )
 
 
@@ -131,6 +134,33 @@ def test_a_plan_at_80_columns():
     found = json.loads(json.dumps(plan_document(PLAN), allow_nan=False))
     assert found["schema"] == 1 and found["memory_mb"]["total"] is None
     assert [m["at"] for m in found["rates"]] == ["start", "peak", "25%", "50%", "75%", "end"]
+
+
+def test_what_is_to_be_feared_is_told_before_and_after():
+    warnings = (
+        TrainingWarning("few_updates", 4, 200),
+        TrainingWarning("short_average", 4, 10_000),
+        TrainingWarning("few_held_out", 30, 0.0861),
+        TrainingWarning("loss_rose", 3.5, 1.6),
+        TrainingWarning("chance", 0.233, 0.2),
+    )
+    told = (
+        "4 updates in all",
+        "remembers 10000 updates",
+        "Held out are 30 images: one is 3.3 points of accuracy, its standard error about 8.6",
+        "the loss rose, from 1.6 in the first epoch to 3.5",
+        "top-1 23.3% is not surely better than chance, 20.0%",
+    )
+    for lines in (
+        plan_notes(replace(PLAN, warnings=warnings)),
+        result_notes(replace(FINISHED, warnings=warnings)),
+    ):
+        assert all(any(words in line for line in lines) for words in told)
+    assert "imagenet1k, chosen and fitted" in printed(plan_view(PLAN))
+    assert "chosen" not in printed(plan_view(replace(PLAN, recipe_chosen=False)))
+    found = json.loads(json.dumps(result_document(replace(FINISHED, warnings=warnings))))
+    assert found["warnings"][0] == {"kind": "few_updates", "value": 4, "of": 200}
+    assert found["best"]["val_top1_standard_error"] == pytest.approx(0.00283, rel=1e-2)
 
 
 def test_marks_are_in_order_of_updates():

@@ -49,6 +49,18 @@ def test_changes_reach_every_depth_and_the_last_counts():
     assert apply_changes(recipe, ["augment.crop_scale=null"]).augment.crop_scale is None
 
 
+def test_a_clear_name_needs_no_part_before_it():
+    recipe = load_recipe("small", ["lr=1e-4", "mixup=0.8", "wd=0", "bs=16", "opt=lamb"])
+    assert (recipe.optimizer.lr, recipe.augment.mixup, recipe.batch_size) == (1e-4, 0.8, 16)
+    assert (recipe.optimizer.weight_decay, recipe.optimizer.name) == (0, "lamb")
+    again = apply_changes(recipe, ["learning_rate=3e-4", "optimizer.wd=0.1"])
+    assert (again.optimizer.lr, again.optimizer.weight_decay) == (3e-4, 0.1)
+    with pytest.raises(ConfigError, match=r"'augment.interpolation' or 'evaluation.interpolation'"):
+        apply_changes(recipe, ["interpolation=bicubic"])
+    with pytest.raises(ConfigError, match=r"decay is not a known field\. Did you mean 'ema.decay'"):
+        apply_changes(recipe, ["decay=0.9"])
+
+
 def test_the_rate_grows_with_the_images_only_where_it_is_per_images():
     recipe = Recipe(epochs=1)
     assert recipe.optimizer.scale_rates(1024).lr == 2 * recipe.optimizer.lr

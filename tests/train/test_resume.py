@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from smt_nas.errors import TrainingError
+from smt_nas.runtime.progress import NullProgress
 from tests.fakes.images import few_digits
 from tests.fakes.trainings import (
     SHORT,
@@ -70,6 +71,40 @@ def test_killed_at_any_update_and_resumed(unbroken, tmp_path, workers):
     assert decided(resumed.history) == decided(result.history)
     rows = [(folder / "metrics.csv").read_text().splitlines() for folder in (whole, run)]
     assert len(rows[0]) == len(rows[1]) == 3 and rows[0][0] == rows[1][0]
+
+
+class Lines(NullProgress):
+    """Keeps what is said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
+
+
+@pytest.fixture
+def threads():
+    """Those of torch, put back afterwards."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_another_number_of_threads_is_told(tmp_path, threads):
+    """Gradients are then summed in another order."""
+    run = tmp_path / "run"
+    threads(3)
+    start(SHORT, run)
+    assert "torch_threads: 3" in (run / "train.yaml").read_text()
+    same, other = Lines(), Lines()
+    resume(run, same)
+    threads(1)
+    resume(run, other)
+    assert not [line for line in same.lines if "gradients" in line]
+    (line,) = [line for line in other.lines if "gradients" in line]
+    assert "computed with 3 threads" in line and "with 1 thread:" in line
+    assert "OMP_NUM_THREADS=3" in line
 
 
 def test_stopped_after_an_epoch_and_gone_on_with(unbroken, tmp_path):

@@ -36,7 +36,7 @@ def test_the_recipe_decides_over_size_drop_path_and_layer_scale(digits):
     assert (plain.image_size, plain.drop_path, plain.layer_scale) == (224, 0.4, None)
 
 
-@pytest.mark.parametrize(("name", "recipe"), [("smt_micro", "small"), ("smt_s", "imagenet1k")])
+@pytest.mark.parametrize(("name", "recipe"), [("smt_micro", "small"), ("smt_s", "own-images")])
 def test_the_recipe_by_default_suits_the_size(digits, name, recipe):
     config = TrainRequest(name, "digits").to_config(preset(name), digits, 1)
     assert config.recipe_name == recipe

@@ -36,9 +36,10 @@ from smt_nas.space import Genes, SearchSpace
 from smt_nas.train.data.examples import Source
 from smt_nas.train.data.sources import load_source, make_splits
 from smt_nas.train.learner import check_recipe
+from smt_nas.train.planning.recipe_choice import default_recipe
 from smt_nas.train.processes.process_group import join_process_group
 from smt_nas.train.recipe import Recipe, load_recipe
-from smt_nas.train.train_config import RunOptions, TrainRequest, default_recipe
+from smt_nas.train.train_config import RunOptions, TrainRequest
 from smt_nas.train.train_job import TrainJob, reader_count, train_job
 from smt_nas.train.weights.checkpoint import FOLDER as CHECKPOINTS
 

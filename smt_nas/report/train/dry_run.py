@@ -13,6 +13,7 @@ from rich.text import Text
 from smt_nas.budgets import describe_macs
 from smt_nas.metrics import METRICS
 from smt_nas.report.shares import format_digits
+from smt_nas.report.train.warnings import warning_line
 from smt_nas.train.dry_run import DryRun
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -36,6 +37,7 @@ def plan_notes(plan: DryRun) -> list[str]:
     """What a reader must know of it."""
     return [
         *plan.remarks,
+        *map(warning_line, plan.warnings),
         f"One image takes {describe_macs(plan.macs)}; a training step about three times that.",
         "Memory is of one process, worked out, not measured: activations as in fp32, without what "
         "the libraries keep for themselves. Nothing was trained.",
@@ -73,7 +75,9 @@ def _counts(plan: DryRun) -> Table:
     table = Table(show_edge=False, pad_edge=False, show_header=False, box=None)
     table.add_column()
     table.add_column(overflow="fold")
+    fitted = ", chosen and fitted to the images; --recipe names another"
     rows = (
+        ("recipe", f"{plan.recipe_name}{fitted if plan.recipe_chosen else ''}"),
         ("data", f"{plan.data}, {plan.classes} classes"),
         ("images", f"{plan.train_n} to train on, {plan.validation_n} held out for validation"),
         ("update", f"{plan.images_an_update} images: {_product(plan)}"),

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from smt_nas.report.shares import format_digits, interval, percent
-from smt_nas.runtime.progress import EvalWarning
+from smt_nas.report.train.warnings import warning_line
 from smt_nas.train.data.class_order import are_numbers
 from smt_nas.train.evaluate_weights import EvalResult
 from smt_nas.train.evaluation import Score
@@ -74,18 +74,6 @@ def score_notes(result: EvalResult) -> list[str]:
     if request.tta == "flip" and not result.mirrors:
         lines.append("A mirrored image is another class, or none, in these data: --tta flip harms.")
     return lines
-
-
-def warning_line(warning: EvalWarning) -> str:
-    """What a reader must know of the figures of an evaluation, in one line."""
-    if warning.kind == "nonfinite":
-        return (
-            f"{warning.count} of {warning.of} images gave outputs that are no finite numbers: they "
-            "count as wrong, and are not in the loss."
-        )
-    if warning.kind == "no_top5":
-        return f"No top-5: of {warning.count} classes the right one is nearly always among five."
-    return f"{warning.count} images could not be read and are left out."
 
 
 def score_document(result: EvalResult) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from rich.text import Text
 
 from smt_nas.metrics import METRICS
 from smt_nas.report.shares import DASH, format_digits, interval, percent
+from smt_nas.report.train.warnings import warning_line
 from smt_nas.runtime.progress import EpochMetrics
-from smt_nas.train.evaluation import wilson_interval
+from smt_nas.train.evaluation import standard_error, wilson_interval
 from smt_nas.train.front_training import ComparedNetwork, TrainingComparison
 from smt_nas.train.training_state import TrainResult
 
@@ -76,6 +77,7 @@ def result_notes(result: TrainResult) -> list[str]:
             f"Best of {result.epochs} epochs by that very split, so a little too good; the test "
             "split tells. The interval is Wilson's."
         )
+    lines += map(warning_line, result.warnings)
     if result.skipped:
         lines.append(
             f"{result.skipped} of {result.updates} updates were skipped: their gradients were "
@@ -102,7 +104,10 @@ def result_document(result: TrainResult) -> dict[str, Any]:
     if result.best is not None:
         n = result.best.val_n or result.validation_n
         low, high = wilson_ends(result.best.val_top1, n) or (None, None)
-        best = _to_json(result.best) | {"val_top1_low": low, "val_top1_high": high}
+        share = result.best.val_top1
+        error = None if share is None or n < 1 else standard_error(share, int(n))
+        ends = {"val_top1_low": low, "val_top1_high": high, "val_top1_standard_error": error}
+        best = _to_json(result.best) | ends
     return {
         "schema": 1,
         "kind": "training",
@@ -119,6 +124,7 @@ def result_document(result: TrainResult) -> dict[str, Any]:
         "waiting_share": result.waiting_share,
         "peak_memory_mb": result.peak_memory_mb,
         "unreadable": dict(result.unreadable),
+        "warnings": [asdict(warning) for warning in result.warnings],
         "weights": None if result.weights is None else str(result.weights),
         "history": [_to_json(metrics) for metrics in result.history],
     }

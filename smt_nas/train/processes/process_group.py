@@ -6,6 +6,7 @@ them with one message; what happens later ends the others through torchrun.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -111,6 +112,10 @@ class ProcessGroup:
 def join_process_group(device: str | None) -> Iterator[ProcessGroup]:
     """Join the processes that torchrun started, or be alone.
 
+    They stay joined until the process ends, and who joins again finds them joined: torchrun's
+    store keeps the addresses of a group that was left, and a process that reads those of before
+    waits for ever.
+
     Args:
         device: as `devices.resolve` takes it; None takes this process's GPU, if any.
 
@@ -126,14 +131,7 @@ def join_process_group(device: str | None) -> Iterator[ProcessGroup]:
         return
     if place.type == "cuda":
         torch.cuda.set_device(place)
-    try:
-        backend = "nccl" if place.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=_PATIENCE)
-    except (RuntimeError, ValueError) as error:  # a port in use, a peer that never came
-        raise TrainingError(
-            f"process {rank} of {size}: must reach the others (got: {one_line(error)}). "
-            "Choose another --master-port of torchrun, or use torchrun --standalone."
-        ) from error
+    _initialize("nccl" if place.type == "cuda" else "gloo", rank, size)
     try:
         yield ProcessGroup(rank, size, place)
     except RuntimeError as error:
@@ -144,9 +142,30 @@ def join_process_group(device: str | None) -> Iterator[ProcessGroup]:
             "Its own message says why; one that was killed, say for want of memory, has none. "
             "Go on with --resume auto."
         ) from error
-    finally:
-        with contextlib.suppress(RuntimeError):  # the others may be gone
-            dist.destroy_process_group()
+
+
+def _initialize(backend: str, rank: int, size: int) -> None:
+    """Have torch's default group, once in a process. Raises TrainingError."""
+    if dist.is_initialized():
+        if dist.get_backend() == backend:
+            return
+        raise TrainingError(
+            f"process {rank} of {size}: must stay on the kind of device it joined the others on "
+            f"(got {backend} after {dist.get_backend()}). Start torchrun once for each."
+        )
+    try:
+        dist.init_process_group(backend, timeout=_PATIENCE)
+    except (RuntimeError, ValueError) as error:  # a port in use, a peer that never came
+        raise TrainingError(
+            f"process {rank} of {size}: must reach the others (got: {one_line(error)}). "
+            "Choose another --master-port of torchrun, or use torchrun --standalone."
+        ) from error
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    with contextlib.suppress(RuntimeError, ValueError):  # the others may be gone
+        dist.destroy_process_group()
 
 
 def is_lost_peer(error: BaseException) -> bool:

@@ -64,10 +64,10 @@ def read_torch_file(file: Path) -> Mapping[Any, Any]:
 
 def _list_numpy_scalars() -> list[tuple[Callable[..., Any], str]]:
     """What a NumPy number is made by, such as a best accuracy, under its names old and new."""
-    scalar, dtype = np.float64(0).__reduce__()[0], np.dtype
+    scalar: Any = np.float64(0).__reduce__()[0]
     kinds = [type(np.dtype(kind)) for kind in "efd?bhilqBHILQ"]
     makers = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-    return [*makers, (dtype, "numpy.dtype"), *((k, f"numpy.dtypes.{k.__name__}") for k in kinds)]
+    return [*makers, (np.dtype, "numpy.dtype"), *((k, f"numpy.dtypes.{k.__name__}") for k in kinds)]
 
 
 def _refusal(file: Path, error: Exception) -> StoreError:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from smt_nas.errors import TrainingError
 from smt_nas.train.processes.process_group import ProcessGroup, choose_device, join_process_group
@@ -44,4 +45,23 @@ def test_a_lone_process_joins_nobody(monkeypatch):
         assert group.all_reduce(1.5, 2.0) == (1.5, 2.0) and not group.any(False)
     monkeypatch.setenv("WORLD_SIZE", "two")
     with pytest.raises(TrainingError, match=r"WORLD_SIZE: must be a number \(got 'two'\)"):
+        join_process_group("cpu").__enter__()
+
+
+def test_who_joins_twice_in_a_process_finds_the_others_joined(monkeypatch):
+    """torchrun's store keeps what a first group wrote, so a second one of it may wait for ever."""
+    calls, backend = [], "gloo"
+    monkeypatch.setattr(dist, "is_initialized", lambda: bool(calls))
+    monkeypatch.setattr(dist, "get_backend", lambda: backend)
+    monkeypatch.setattr(dist, "init_process_group", lambda name, timeout: calls.append(name))
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: calls.clear())
+    monkeypatch.setattr("atexit.register", lambda function: None)
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    for _ in range(2):
+        with join_process_group("cpu") as outer, join_process_group("cpu") as inner:
+            assert outer == inner == ProcessGroup(1, 2, torch.device("cpu"))
+    assert calls == ["gloo"]
+    backend = "nccl"
+    with pytest.raises(TrainingError, match=r"got gloo after nccl"):
         join_process_group("cpu").__enter__()

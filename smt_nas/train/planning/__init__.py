@@ -1,0 +1,1 @@
+"""Before a training: which recipe suits the images, and what is to be feared of it."""
