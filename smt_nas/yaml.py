@@ -6,6 +6,7 @@ PyYAML speaks YAML 1.1, in which `1e-4` is text, as it has no dot. Here it is a 
 
 from __future__ import annotations
 
+import difflib
 import re
 import typing
 from collections.abc import Iterator, Sequence
@@ -153,14 +154,14 @@ def suggest_field(model: type[BaseModel], place: Sequence[str | int]) -> str:
         info = inner.model_fields.get(name)
         nested = [] if info is None else _find_models(info.annotation)
         inner = nested[0] if nested else inner
+    siblings = list(inner.model_fields)
+    same = difflib.get_close_matches(word, siblings, n=1, cutoff=0.85)  # a letter or two off
+    if same:
+        return f"Did you mean {same[0]!r}?"
     elsewhere = [name for name in list_fields(model) if name.rpartition(".")[2] == word]
     if elsewhere:
         return f"Did you mean {' or '.join(map(repr, elsewhere))}?"
-    near = did_you_mean(word, inner.model_fields)
-    if near:
-        return near
-    near = did_you_mean(word, [name.rpartition(".")[2] for name in list_fields(model)])
-    return near or f"Known: {list_names(list(inner.model_fields), 8)}."
+    return did_you_mean(word, siblings) or f"Known: {list_names(siblings, 8)}."
 
 
 def list_fields(model: type[BaseModel]) -> Iterator[str]:

@@ -118,10 +118,10 @@ class TrainingWarning:
     Attributes:
         kind: `few_updates`: too few to learn from; `short_average`: a moving average that
             remembers more updates than there are; `few_held_out`: too few images to tell;
-            `loss_rose`: it ended above where it began; `chance`: it has not learnt.
+            `loss_rose`: it is clearly above that of an epoch before; `chance`: it has not learnt.
         value: the updates; the updates; the images; the loss; the accuracy, in 0..1.
         of: what it is compared with: updates; updates that the average remembers; the standard
-            error of the accuracy, in 0..1; the loss of the first epoch; the accuracy of always
+            error of the accuracy, in 0..1; the loss of an epoch before; the accuracy of always
             naming the most frequent class.
     """
 

@@ -147,8 +147,8 @@ def test_what_is_to_be_feared_is_told_before_and_after():
     told = (
         "4 updates in all",
         "remembers 10000 updates",
-        "Held out are 30 images: one is 3.3 points of accuracy, its standard error about 8.6",
-        "the loss rose, from 1.6 in the first epoch to 3.5",
+        "has 30 images: one is 3.3 points of accuracy, its standard error about 8.6",
+        "the loss rose, from 1.6 to 3.5",
         "top-1 23.3% is not surely better than chance, 20.0%",
     )
     for lines in (
@@ -233,7 +233,7 @@ def test_only_one_process_talks(capsys):
 def test_on_a_terminal_the_bar_fits_80_columns(monkeypatch):
     made = []
 
-    def terminal(stderr, emoji):
+    def terminal(stderr, emoji, **options):
         assert stderr and not emoji
         made.append(Console(width=80, force_terminal=True, color_system=None, record=True))
         return made[-1]

@@ -35,8 +35,8 @@ def _describe_training(warning: TrainingWarning) -> str:
         )
     if warning.kind == "loss_rose":
         return (
-            f"Warning: the loss rose, from {of:.3g} in the first epoch to {value:.3g}: the rate "
-            "is too high. Lower it with --set lr=…."
+            f"Warning: the loss rose, from {of:.3g} to {value:.3g}: the rate is too high. Lower it "
+            "with --set lr=…."
         )
     if warning.kind == "chance":
         return (
@@ -44,6 +44,7 @@ def _describe_training(warning: TrainingWarning) -> str:
             "most frequent class always."
         )
     return (
-        f"Held out are {value:.0f} images: one is {100 / max(value, 1):.1f} points of accuracy, "
-        f"its standard error about {100 * of:.1f}. --set validation=… holds out more."
+        f"The validation split has {value:.0f} images: one is {100 / max(value, 1):.1f} points of "
+        f"accuracy, its standard error about {100 * of:.1f}. Where it is held out, --set "
+        "validation=… takes more."
     )

@@ -10,6 +10,7 @@ from smt_nas.train.planning.recipe_choice import FEW_UPDATES
 from smt_nas.train.recipe import Recipe
 
 _FEW_HELD_OUT = 100  # images, of which one is a whole point
+_ABOVE_FIRST, _ABOVE_BEST = 1.1, 1.5  # times the loss of the first epoch, of the best one
 _FIRST_WEIGHTS = 0.37  # share of an average, above which it still is mostly what it began with
 
 
@@ -64,8 +65,14 @@ def list_result_warnings(
 
 
 def find_rise(history: Sequence[EpochMetrics]) -> TrainingWarning | None:
-    """A loss of the last epoch that is above that of the first: the rate is too high."""
+    """A loss of the last epoch clearly above that of the first, or of the best one.
+
+    Epochs of few images differ by their draw alone, so a little is no rise.
+    """
     losses = [m.train_loss for m in history if m.train_loss is not None]
-    if len(losses) < 2 or losses[-1] <= losses[0]:
+    if len(losses) < 2:
         return None
-    return TrainingWarning("loss_rose", losses[-1], losses[0])
+    for before, factor in ((min(losses), _ABOVE_BEST), (losses[0], _ABOVE_FIRST)):
+        if losses[-1] > factor * before:
+            return TrainingWarning("loss_rose", losses[-1], before)
+    return None

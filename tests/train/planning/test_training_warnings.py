@@ -44,7 +44,9 @@ def epochs(*losses, top1=0.9, updates=1000):
         ((2.0, 1.0), {"top1": 0.3}, 500, []),
         ((2.0, 1.0), {"top1": 0.3}, 30, ["chance", "few_held_out"]),
         ((2.0, 1.0, 2.5), {}, 500, ["loss_rose"]),
-        ((2.0, 1.0, 1.9), {}, 500, []),
+        ((2.0, 1.0, 1.9), {}, 500, ["loss_rose"]),
+        ((2.0, 1.0, 1.4), {}, 500, []),
+        ((0.5, 0.51), {}, 500, []),
         ((2.0,), {"updates": 4}, 500, ["few_updates"]),
         ((), {}, 500, []),
     ],
@@ -100,8 +102,8 @@ def kinds_of(document):
 
 
 def test_300_pictures_are_learnt(pictures, tmp_path):
-    """Five classes, a fifth by chance; half of the epochs that the recipe makes of them."""
-    request = TrainRequest("smt_micro", str(pictures), epochs=7)
+    """Five classes, a fifth by chance; a third of the epochs that the recipe makes of them."""
+    request = TrainRequest("smt_micro", str(pictures), epochs=4)
     result = start(request, tmp_path / "run", arch=None)
-    assert result.best.val_top1 > 0.6
+    assert result.best.val_top1 > 0.5
     assert "chance" not in kinds(result.warnings)
