@@ -64,6 +64,10 @@ METRICS: dict[str, Metric] = {
 }
 
 
+PEAK_MEMORY = "weights, and the most that activations hold at once"
+"""What `peak MB` is, wherever it stands: by formula for one image in fp32 (costs, fronts, budgets);
+measured under the conditions of its row, where what kernels copy is in it too."""
+
 _WITHOUT_UNIT = {"latency": "latency_ms", "throughput": "throughput_ips"}
 
 

@@ -14,7 +14,7 @@ from smt_nas import costs
 from smt_nas.arch import Architecture
 from smt_nas.budgets import describe_macs
 from smt_nas.costs import PartCosts
-from smt_nas.metrics import METRICS
+from smt_nas.metrics import METRICS, PEAK_MEMORY
 from smt_nas.profilers import Count, count
 from smt_nas.profilers.network_loader import Network
 
@@ -68,8 +68,9 @@ def cost_rows(arch: Architecture, by: str) -> list[PartCosts]:
 
 
 def costs_table(title: str, arch: Architecture, rows: Iterable[PartCosts]) -> Group:
-    """Rows, then the whole network."""
+    """Rows, then the whole network; a part's peak has the weights of all, as memory has."""
     whole = costs.of(arch)
+    weights_mb = whole.peak_memory_mb - whole.peak_activation_mb
     size = arch.image_size
     table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
     for heading in ("part", "kind"):
@@ -80,10 +81,11 @@ def costs_table(title: str, arch: Architecture, rows: Iterable[PartCosts]) -> Gr
     table.add_column("of\nMACs", justify="right", no_wrap=True)
     table.add_column("peak\nMB", justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*_cells(row, whole.macs))
+        table.add_row(*_cells(row, whole.macs, weights_mb))
     table.add_section()
-    table.add_row(*_cells(replace(whole, name="network", kind=""), whole.macs))
-    return Group(Text(f"{title} at {size}x{size}: {describe_macs(whole.macs)}"), table)
+    table.add_row(*_cells(replace(whole, name="network", kind=""), whole.macs, weights_mb))
+    peak = f"peak MB: {PEAK_MEMORY}; here by formula, one image in fp32."
+    return Group(Text(f"{title} at {size}x{size}: {describe_macs(whole.macs)}"), table, Text(peak))
 
 
 def counter_table(c: NetworkCounts) -> Table:
@@ -121,7 +123,7 @@ def _sum_parts(parts: list[PartCosts]) -> PartCosts:
     )
 
 
-def _cells(part: PartCosts, whole: int) -> list[str]:
+def _cells(part: PartCosts, whole: int, weights_mb: float) -> list[str]:
     shown = [METRICS[name].show(getattr(part, name)) for name in _SHOWN]
-    peak = f"{part.peak_activation_mb:.1f}"
+    peak = METRICS["peak_memory_mb"].show(weights_mb + part.peak_activation_mb)
     return [part.name, part.kind, *shown, f"{part.macs / whole:.1%}", peak]

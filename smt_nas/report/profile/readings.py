@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from smt_nas.devices.registry import locate
-from smt_nas.metrics import METRICS
+from smt_nas.metrics import METRICS, PEAK_MEMORY
 from smt_nas.profilers.profile import Profile, ProfileRow
 from smt_nas.profilers.reading import Reading
 
@@ -65,6 +65,8 @@ def _notes(profile: Profile) -> Iterator[str]:
                 yield f"{who}: {figure.reason}."
         if m is not None and row.predicted is not None and row.predicted.value is None:
             yield f"pred. ms: {row.predicted.reason}"
+    if any(_known(row.readings.get("peak_memory_mb")) for row in profile.rows):
+        yield f"peak MB: {PEAK_MEMORY}; measured here, with what kernels copy."
     for s in profile.sweeps:
         largest = "not found" if s.largest is None else str(s.largest)
         reason = f" ({s.largest_reason})" if s.largest_reason else ""
@@ -136,6 +138,10 @@ def _predicted_table(rows: Sequence[ProfileRow]) -> Table:
         speed = as_number(row.readings.get("throughput_ips"))
         table.add_row(*cells, speed, f"predicted, {latency.basis}")
     return table
+
+
+def _known(figure: Reading | None) -> bool:
+    return figure is not None and figure.value is not None
 
 
 def half_width(figure: Reading) -> str:

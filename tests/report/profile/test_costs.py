@@ -1,7 +1,9 @@
 """What a network costs by part, and who counts what."""
 
+import pytest
+
 from smt_nas import costs
-from smt_nas.arch import SMALL_PRESETS
+from smt_nas.arch import PRESETS, SMALL_PRESETS
 from smt_nas.report.profile.costs import cost_rows, costs_table, counter_notes, counter_table
 from tests.fakes.profiles import counts
 from tests.fakes.terminal import cells, printed
@@ -37,3 +39,14 @@ def test_notes_say_what_is_left_out_and_who_cannot_count():
     lines = counter_notes(counts())
     assert "thop leaves out matmul; adds 4 per element of norms." in lines
     assert lines[-1] == "fvcore cannot count it: RuntimeError: no trace"
+
+
+def test_peak_memory_is_the_fronts_and_every_part_has_the_weights_of_all():
+    arch = PRESETS["smt_t"]
+    table = costs_table("smt_t", arch, cost_rows(arch, "stage"))
+    text = printed(table)
+    whole = costs.of(arch)
+    peaks = [float(row[-1]) for row in cells(table) if row[-1]]
+    assert max(peaks) == pytest.approx(whole.peak_memory_mb, abs=0.06)
+    assert min(peaks) > whole.params * 4 / 1e6
+    assert "peak MB: weights, and the most that activations hold at once" in text
