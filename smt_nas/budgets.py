@@ -82,12 +82,13 @@ class Limit:
         return (self.low is None or self.low <= value) and (self.high is None or value <= self.high)
 
     def __str__(self) -> str:
-        """Spell the limit in the unit of tables, e.g. `at most 2.400 GMACs`."""
-        metric = METRICS[self.metric]
-        if self.low is None or self.high is None:
-            word, bound = ("at least", self.low) if self.high is None else ("at most", self.high)
-            return f"{word} {metric.show(bound)} {metric.heading}"
-        return f"{metric.show(self.low)} to {metric.show(self.high)} {metric.heading}"
+        """Spell the limit in the unit that suits it, e.g. `at most 20 MMACs`."""
+        describe = METRICS[self.metric].describe
+        if self.high is None:
+            return "any" if self.low is None else f"at least {describe(self.low)}"
+        if self.low is None:
+            return f"at most {describe(self.high)}"
+        return f"{describe(self.low)} to {describe(self.high)}"
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,14 @@ def cut_torn_line(path: Path) -> None:
     os.truncate(path, content.rfind(b"\n") + 1)
 
 
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite file, whatever stands in its path: `?`, `#`, `%`, blanks, braces."""
+    import sqlalchemy
+
+    url = sqlalchemy.URL.create("sqlite", database=str(path.resolve()))
+    return url.render_as_string(hide_password=False)
+
+
 def check_same(
     where: str | Path, holds: str, old: Mapping[str, Any], new: Mapping[str, Any], way_out: str
 ) -> None:

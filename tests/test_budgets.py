@@ -262,9 +262,9 @@ def test_a_limit_holds_its_ends_and_never_what_was_not_measured():
 
 
 def test_a_limit_reads_like_the_tables():
-    assert str(Limit("macs", None, 2.4e9)) == "at most 2.400 GMACs"
-    assert str(Limit("throughput_ips", 1500, None)) == "at least 1500.0 img/s"
-    assert str(Limit("params", 1e7, 1.2e7)) == "10.00 to 12.00 Mparams"
+    assert str(Limit("macs", None, 2.4e9)) == "at most 2.4 GMACs"
+    assert str(Limit("throughput_ips", 1500, None)) == "at least 1500 img/s"
+    assert str(Limit("params", 1e7, 1.2e7)) == "10 Mparams to 12 Mparams"
 
 
 def test_describe_macs():

@@ -36,6 +36,9 @@ def make_document(validation: Validation) -> dict[str, object]:
             "in_band": _round(row.agreement.in_band.value),
             "beats_params": row.beats_params,
             "held_out": row.held_out,
+            "top_recall": _round(row.agreement.top_recall.value),
+            "regret": _round(row.agreement.regret.value),
+            "picks_better": row.picks_better,
             "leads": row.name in standalone_evaluators() and not validation.is_beaten(row.name),
         }
         for row in validation.rows

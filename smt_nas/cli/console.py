@@ -132,6 +132,16 @@ class Talk:
         for line in survey_lines(survey):
             self.say(line)
 
+    def resumed(self, tried: int, wanted: int) -> None:
+        """One line."""
+        if tried < wanted:
+            self.say(f"{tried} of {wanted} networks are tried already.")
+        else:
+            self.say(
+                f"All {tried} networks are tried already, and stay: none is added. A larger --n "
+                "tries more."
+            )
+
     def exhausted(self, space: str, tried: int, wanted: int) -> None:
         """One line."""
         self.say(

@@ -75,7 +75,13 @@ Count = Annotated[
     typer.Option("--n", help="Networks to try. Default: as many as suit the evaluator."),
 ]
 Seed = Annotated[int, typer.Option(help="Same seed, same search, for the same --device.")]
-Out = Annotated[Path | None, typer.Option(help="Run directory. Default: runs/SPACE-BUDGET.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Run directory; one that holds this very search is gone on with. "
+        "Default: runs/SPACE-BUDGET."
+    ),
+]
 Storage = Annotated[
     str | None,
     typer.Option(help="Study storage as a URL, e.g. postgresql://… Default: RUN/study.db."),
@@ -138,7 +144,8 @@ def search(
     from smt_nas.search import create_search
 
     with console.talk() as talk:
-        search = create_search(_settings(context.params), out, listener=talk, workers=workers)
+        settings = _settings(context.params)
+        search = create_search(settings, out, go_on=True, listener=talk, workers=workers)
         evidence = search.directory.evidence
         if evidence is not None:
             talk.say(describe_evidence(evidence))

@@ -192,6 +192,14 @@ class SpaceBound(Protocol):
         """Raise ConfigError where the networks of a space are not for it."""
 
 
+@runtime_checkable
+class InputBound(Protocol):
+    """An evaluator whose figure has its meaning for certain images only."""
+
+    def for_space(self, space: SearchSpace) -> Evaluator:
+        """The one that rates networks of a space by what has a meaning there; itself if it does."""
+
+
 def call_guarded(evaluate: Callable[[], Evaluation], provenance: Provenance) -> Evaluation:
     """Call `evaluate`, and time it; a failure of any kind becomes an `Evaluation` that says why."""
     start = time.perf_counter()
@@ -202,6 +210,25 @@ def call_guarded(evaluate: Callable[[], Evaluation], provenance: Provenance) -> 
         seconds = time.perf_counter() - start
         return Evaluation(None, provenance, seconds=seconds, failure=failure)
     return replace(evaluation, seconds=time.perf_counter() - start)
+
+
+def keep_finite(evaluation: Evaluation, objective: Metric) -> Evaluation:
+    """The evaluation without numbers that are none; it failed where its value is one of them.
+
+    NaN is neither better nor worse than any figure, so that one network of it would be a front.
+    """
+    value = evaluation.value
+    if value is not None and not math.isfinite(value):
+        failure = f"{objective.name} must be a finite number (got {value})"
+        return replace(evaluation, value=None, interval=None, components={}, failure=failure)
+    interval, components = evaluation.interval, evaluation.components
+    outside = evaluation.extrapolation
+    return replace(
+        evaluation,
+        interval=interval if interval and all(map(math.isfinite, interval)) else None,
+        extrapolation=None if outside is None or not math.isfinite(outside) else outside,
+        components={name: v for name, v in components.items() if math.isfinite(v)},
+    )
 
 
 def read_figures(figures: Figures, objective: Metric, provenance: Provenance) -> Evaluation:

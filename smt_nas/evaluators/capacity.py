@@ -14,7 +14,7 @@ is usual at its MACs.
 
 It is about 224 px and 1,000 classes. For other images or classes the level means nothing: costs are
 taken relative to those of smt_t there (of its like, for small images) and applied to smt_t's, which
-ranks networks and no more; `Capacity.relative` says so.
+ranks networks and no more; `Capacity.relative` says so, and a search rates by `RelativeScore`.
 
 The fit takes some milliseconds, so it is made at first use, and cannot differ from its data.
 """
@@ -31,12 +31,13 @@ from numpy.typing import ArrayLike
 
 from smt_nas import costs
 from smt_nas.arch import PRESETS, Architecture
-from smt_nas.evaluators.base import NORMAL_80, Estimate, Evaluation, call_guarded
+from smt_nas.evaluators.base import NORMAL_80, Estimate, Evaluation, Evaluator, call_guarded
 from smt_nas.evaluators.evaluator_fingerprint import fingerprint_by_probes
 from smt_nas.evaluators.evidence import PublishedEvidence
 from smt_nas.evaluators.predictors import reference
 from smt_nas.evaluators.predictors.reference import Given
 from smt_nas.evaluators.published_agreement import bench_agreement
+from smt_nas.evaluators.relative_score import RelativeScore, Top1Evaluator
 from smt_nas.evaluators.scaling_law import (
     KNOWN_MEMBERS,
     LAW,
@@ -54,6 +55,12 @@ from smt_nas.space import Genes, SearchSpace
 PUBLISHED_TOP1 = {"smt_t": 82.2, "smt_s": 83.7, "smt_b": 84.3, "smt_l": 84.6}
 SHARE = 0.8  # of networks that the interval is to hold
 _UNITS = np.array([1e9, 1e6, 1e6])  # GMACs, M parameters, M activations: the table's
+
+
+def published_figures(arch: Architecture) -> dict[str, float]:
+    """What papers tell of a network, by metric: of a preset at its own input, its top-1."""
+    name = next((n for n in PUBLISHED_TOP1 if PRESETS[n].key == arch.key), None)
+    return {} if name is None else {CapacityEvaluator.objective.name: PUBLISHED_TOP1[name]}
 
 
 @dataclass(frozen=True)
@@ -111,12 +118,20 @@ def spread() -> float:
     return _fitted_law().mean_error * math.sqrt(math.pi / 2)
 
 
+def score_elsewhere(top1: Top1Evaluator, space: SearchSpace) -> Evaluator:
+    """An evaluator of ImageNet's top-1; for a space of other images or classes, its score."""
+    if reference.is_imagenet(space.config):
+        return top1
+    return RelativeScore(top1, reference.at(space.config), spread())
+
+
 class CapacityEvaluator:
     """Evaluates networks by capacity alone: the top-1 expected of any SMT of their costs."""
 
     name = "capacity"
     objective = METRICS["top1_pct"]
     is_final = True
+    levels: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -135,6 +150,10 @@ class CapacityEvaluator:
             known_members=KNOWN_MEMBERS,
             agreement=bench_agreement(self.name),
         )
+
+    def for_space(self, space: SearchSpace) -> Evaluator:
+        """Itself for ImageNet's images, a score for others."""
+        return score_elsewhere(self, space)
 
     def predict(self, space: SearchSpace, genes: Genes) -> Estimate:
         """The figures of (n, G) genes; the deviation is that of the interval, as if normal."""

@@ -107,7 +107,7 @@ EVALUATORS: dict[str, EvaluatorEntry] = {  # the first is the default
         _make_joint,
         default_n=32,
         learns_from=_LEARNABLE,
-        help="expected ImageNet-1K top-1, of costs and topology",
+        help="expected ImageNet-1K top-1 (a score for other images), of costs and topology",
     ),
     "predictor": EvaluatorEntry(
         _make_predictor,
@@ -120,7 +120,7 @@ EVALUATORS: dict[str, EvaluatorEntry] = {  # the first is the default
     "capacity": EvaluatorEntry(
         _make_capacity,
         default_n=32,
-        help="expected ImageNet-1K top-1, of costs alone",
+        help="expected ImageNet-1K top-1 (a score for other images), of costs alone",
     ),
     "zero-cost": EvaluatorEntry(
         _make_zero_cost,

@@ -33,6 +33,7 @@ class PublishedEvidence(_Evidence):
         mean_error: mean absolute error in a family left out, in points.
         known_members: of that family, whose accuracy is told.
         agreement: with the shipped bench; None where it is not known.
+        relative: the figures are scores that order networks: their images are not ImageNet's.
     """
 
     basis: Literal["published"] = "published"
@@ -41,6 +42,7 @@ class PublishedEvidence(_Evidence):
     mean_error: float
     known_members: int
     agreement: BenchAgreement | None = None
+    relative: bool = False
 
 
 class BenchEvidence(_Evidence):
@@ -66,6 +68,7 @@ class CombinedEvidence(_Evidence):
         networks: of that bench; None for the shipped one.
         agreement: on networks held out; None where it is not known.
         without_attention: agreement of what counts at full size; None where it is not known.
+        relative: as in `PublishedEvidence`.
     """
 
     basis: Literal["published and bench"] = "published and bench"
@@ -73,6 +76,7 @@ class CombinedEvidence(_Evidence):
     networks: int | None = None
     agreement: BenchAgreement | None = None
     without_attention: RankAgreement | None = None
+    relative: bool = False
 
 
 class ProxyEvidence(_Evidence):

@@ -27,6 +27,10 @@ class RankAgreement:
         held_out: the figures are of networks that it did not learn from.
         leads: no evaluator that needs no data is better beyond doubt, over all networks or at equal
             MACs.
+        top_recall: share of the best ten by training that are among its best ten; None where it is
+            not known, as in files of before.
+        regret: points that picking by it at equal MACs loses; None likewise.
+        picks_better: it picks better than #params by one of these, beyond doubt.
     """
 
     tau: float | None
@@ -34,6 +38,9 @@ class RankAgreement:
     beats_params: bool
     held_out: bool
     leads: bool
+    top_recall: float | None = None
+    regret: float | None = None
+    picks_better: bool = False
 
 
 @dataclass(frozen=True)

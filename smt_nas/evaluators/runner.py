@@ -17,6 +17,7 @@ from smt_nas.evaluators import (
     EvaluatorChoice,
     TrainingEvaluator,
 )
+from smt_nas.evaluators.base import keep_finite
 from smt_nas.evaluators.choice import worker_evaluator
 from smt_nas.metrics import Provenance
 from smt_nas.runtime.engine import Engine
@@ -61,9 +62,16 @@ class EvaluationRunner:
         Raises:
             ConfigError: a user's function that always fails.
         """
-        evaluator, choice = self._evaluator, self._choice
+        evaluator = self._evaluator
         if evaluator is None:
             return (Evaluation(None, "exact") for _ in archs)
+        objective = evaluator.objective
+        return (keep_finite(e, objective) for e in self._evaluate(evaluator, archs))
+
+    def _evaluate(
+        self, evaluator: Evaluator, archs: Sequence[Architecture]
+    ) -> Iterator[Evaluation]:
+        choice = self._choice
         if choice is not None and choice.entry.runs_user_code:
             timeout = math.inf if self._timeout is None else self._timeout
             return self._watch(choice.word, self._in_workers(choice, archs, "function", timeout))

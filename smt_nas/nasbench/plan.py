@@ -20,6 +20,7 @@ import numpy as np
 from smt_nas import costs
 from smt_nas.arch import Architecture, Stacking, Stage, Stem, arrange_mixers
 from smt_nas.errors import ConfigError
+from smt_nas.metrics import METRICS
 from smt_nas.space import SearchSpace
 
 BANDS = 6  # of MACs, each as wide as the others on a log scale
@@ -147,8 +148,9 @@ def _draw_band(
             if arch.key not in seen:
                 dry = 0
                 yield arch
+    describe = METRICS["macs"].describe
     raise ConfigError(
-        f"space {space.name}: must have more networks of {low / 1e6:.3g} to {high / 1e6:.3g} MMACs "
+        f"space {space.name}: must have more networks of {describe(low)} to {describe(high)} "
         f"(got no other than {len(tried)} in millions drawn). Ask for fewer with --n, or choose "
         "another --macs."
     )

@@ -12,6 +12,7 @@ from smt_nas import costs
 from smt_nas.arch import Architecture
 from smt_nas.evaluators import EVALUATORS
 from smt_nas.files import names
+from smt_nas.metrics import METRICS
 from smt_nas.nasbench.rows import BenchRow
 from smt_nas.nasbench.table import Bench
 from smt_nas.report.shares import percent
@@ -27,21 +28,25 @@ def bench_table(bench: Bench, top: int) -> Table:
     """The best networks by validation top-1."""
     table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column("network", no_wrap=True)
-    for heading in ("val\ntop-1 %", "test\n%", "seeds", "MMACs", "M\nparams"):
+    best = sorted(bench.networks, key=bench.top1, reverse=True)[:top]
+    priced = [costs.of(bench.networks[key][0].arch) for key in best]
+    macs = METRICS["macs"].choose_unit(c.macs for c in priced)
+    params = METRICS["params"].choose_unit(c.params for c in priced)
+    headings = ("val\ntop-1 %", "test\n%", "seeds", macs.heading)
+    for heading in (*headings, params.heading.replace("params", "\nparams")):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("widths", no_wrap=True)
     table.add_column("blocks", no_wrap=True)
-    best = sorted(bench.networks, key=bench.top1, reverse=True)
-    for key in best[:top]:
+    for key, cost in zip(best, priced, strict=True):
         rows = bench.networks[key]
-        arch, cost = rows[0].arch, costs.of(rows[0].arch)
+        arch = rows[0].arch
         table.add_row(
             key,
             percent(bench.top1(key)),
             percent(_mean(rows, "test_top1")),
             str(len(rows)),
-            f"{cost.macs / 1e6:.1f}",
-            f"{cost.params / 1e6:.2f}",
+            macs.show(cost.macs),
+            params.show(cost.params),
             "/".join(str(s.dim) for s in arch.stages),
             _blocks(arch),
         )
@@ -61,7 +66,8 @@ def bench_notes(bench: Bench) -> list[str]:
     """What the table is of."""
     card, n, trainings = bench.card, len(bench.networks), len(bench.rows)
     kinds = Counter(rows[0].group.partition(":")[0] for rows in bench.networks.values())
-    macs = [costs.of(rows[0].arch).macs / 1e6 for rows in bench.networks.values()]
+    macs = [costs.of(rows[0].arch).macs for rows in bench.networks.values()]
+    least, most = (METRICS["macs"].describe(m) for m in (min(macs), max(macs)))
     hours = sum(row.figures["seconds"] for row in bench.rows) / 3600
     used = Counter(row.device for row in bench.rows).most_common()
     devices = ", ".join(f"{name} ({count})" for name, count in used)
@@ -70,7 +76,7 @@ def bench_notes(bench: Bench) -> list[str]:
     lines = [
         f"{bench.name}: {n} {card.description}; {trainings} trainings, {hours:.2g} hours of them.",
         f"Networks: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}; "
-        f"{min(macs):.1f} to {max(macs):.1f} MMACs. S: SAM block, A: attention block.",
+        f"{least} to {most}. S: SAM block, A: attention block.",
         f"Trained from scratch on {images} images, epochs: {epochs}; validation images are held "
         "out of the training split, test images are the data's own.",
         f"Data: {card.licence}. Trained on {devices} with "

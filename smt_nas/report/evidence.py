@@ -29,12 +29,20 @@ def describe_evidence(evidence: AnyEvidence | str) -> str:
     return f"{evidence.evaluator}: {_WORDS[type(evidence)](evidence)}"
 
 
+_SCORE = (
+    "a score, as ImageNet's top-1 has no meaning for other images or classes: 0 is SMT-T (its "
+    "like, for small images) at the same input, 1 a standard deviation of published networks of "
+    "equal costs"
+)
+
+
 def _published(e: PublishedEvidence) -> str:
+    figure = f"{_SCORE}; that" if e.relative else "expected ImageNet-1K top-1"
     return (
-        "expected ImageNet-1K top-1 of a network of these MACs, params and activations, from "
+        f"{figure} of a network of these MACs, params and activations, from "
         f"{e.networks} published conv-attention networks of {e.families} families; mean error "
         f"{e.mean_error:.1f} points in a family left out, {e.known_members} members known; it "
-        "knows nothing of the topology, and for other images it ranks only"
+        "knows nothing of the topology"
         f"{_aside(e.agreement)}"
     )
 
@@ -52,11 +60,12 @@ def _combined(e: CombinedEvidence) -> str:
     best = "; nothing that needs no data is better beyond doubt" if leads else ""
     without = e.without_attention
     left = "" if without is None else f" ({_agreement(without)} without it)"
+    figure = _SCORE if e.relative else "expected ImageNet-1K top-1, predicted"
     return (
-        "expected ImageNet-1K top-1, predicted: the level by capacity, from published networks; "
-        f"the topology by networks trained on small images ({_source(e)}{best}); that this carries "
+        f"{figure}: the level by capacity, from published networks; the "
+        f"topology by networks trained on small images ({_source(e)}{best}); that this carries "
         "over is assumed, but for attention, where small images contradict the paper: it counts "
-        f"for nothing at full size{left}; for other images than ImageNet's it ranks only"
+        f"for nothing at full size{left}"
     )
 
 
@@ -105,14 +114,25 @@ def _aside(agreement: BenchAgreement | None) -> str:
 
 
 def _beside_params(agreement: BenchAgreement) -> str:
-    params = agreement.params
-    return f"{_agreement(agreement.own)} (#params {_two(params.tau)}, {_two(params.in_band)})"
+    own, params = agreement.own, agreement.params
+    theirs = [params.tau, params.in_band, *_list_picks(params)]
+    verdict = ""
+    if own.top_recall is not None:
+        verdict = f"; as a pick of the best {'' if own.picks_better else 'no '}better beyond doubt"
+    return f"{_agreement(own)} (#params {', '.join(map(_two, theirs))}{verdict})"
 
 
 def _agreement(a: RankAgreement) -> str:
-    """`held-out Kendall tau 0.74, 0.48 at equal MACs`."""
+    """`held-out Kendall tau 0.74, 0.48 at equal MACs, recall of the best ten 0.4, regret 0.5`."""
     prefix = "held-out " if a.held_out else ""
-    return f"{prefix}Kendall tau {_two(a.tau)}, {_two(a.in_band)} at equal MACs"
+    picks = ""
+    if a.top_recall is not None:
+        picks = f", recall of the best ten {_two(a.top_recall)}, regret {_two(a.regret)} points"
+    return f"{prefix}Kendall tau {_two(a.tau)}, {_two(a.in_band)} at equal MACs{picks}"
+
+
+def _list_picks(a: RankAgreement) -> list[float | None]:
+    return [] if a.top_recall is None else [a.top_recall, a.regret]
 
 
 def _two(value: float | None) -> str:

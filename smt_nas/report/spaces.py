@@ -88,8 +88,9 @@ def costs_table(space_info: dict[str, Any]) -> Table:
     for heading in ("cost", "min", "median", "max"):
         table.add_column(heading, justify="left" if heading == "cost" else "right")
     for name, span in space_info["costs"].items():
-        m = METRICS[name]
-        table.add_row(m.heading, *(m.show(span[k]) for k in ("min", "median", "max")))
+        values = [span[k] for k in ("min", "median", "max")]
+        unit = METRICS[name].choose_unit(values)
+        table.add_row(unit.heading, *map(unit.show, values))
     return table
 
 

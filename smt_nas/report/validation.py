@@ -141,9 +141,21 @@ def _word_verdict(row: EvaluatorScore) -> str:
     word = "better than" if row.beats_params else "no better than"
     gap = word_difference(above.in_band)
     line = f"{row.name}: at equal MACs {word} {REFERENCE} (tau {gap})"
-    if largest is None or largest.kendall.value is None:
-        return f"{line}."
-    return f"{line}; among the largest quarter tau {word_difference(largest.kendall)}."
+    if largest is not None and largest.kendall.value is not None:
+        line += f"; among the largest quarter tau {word_difference(largest.kendall)}"
+    return f"{line}; {_word_picks(row)}."
+
+
+def _word_picks(row: EvaluatorScore) -> str:
+    """Whether its picks are better: an order that is better overall need not name the best."""
+    gap = row.picks_above_params
+    if gap is None or gap.top_recall.value is None or gap.regret.value is None:
+        return f"its picks cannot be compared with those of {REFERENCE}"
+    word = "better" if row.picks_better else "no better"
+    return (
+        f"as a pick of the best {word} beyond doubt (recall of the best {TOP} "
+        f"{word_difference(gap.top_recall)}; regret {word_difference(gap.regret)} points)"
+    )
 
 
 def word_difference(difference: BootstrapEstimate) -> str:
@@ -179,6 +191,10 @@ def _row_document(row: EvaluatorScore) -> dict[str, Any]:
         "agreement": asdict(row.agreement),
         "above_params": None if row.above_params is None else asdict(row.above_params),
         "beats_params": row.beats_params,
+        "picks_above_params": (
+            None if row.picks_above_params is None else asdict(row.picks_above_params)
+        ),
+        "picks_better": row.picks_better,
         "largest_quarter": None if row.largest_quarter is None else asdict(row.largest_quarter),
         "seconds_a_network": row.seconds,
         "figures": [float(f) if np.isfinite(f) else None for f in row.figures],

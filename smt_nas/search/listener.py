@@ -14,6 +14,9 @@ class SearchListener(ProgressListener, Protocol):
     def surveyed(self, survey: Survey) -> None:
         """The space was surveyed; nothing is evaluated yet."""
 
+    def resumed(self, tried: int, wanted: int) -> None:
+        """A search goes on; `tried` networks of those wanted are there."""
+
     def exhausted(self, space: str, tried: int, wanted: int) -> None:
         """The budget leaves no more networks of the space; `tried` instead of those wanted."""
 
@@ -26,6 +29,9 @@ class NullSearchProgress(NullProgress):
 
     def surveyed(self, survey: Survey) -> None:
         """Drop a survey."""
+
+    def resumed(self, tried: int, wanted: int) -> None:
+        """Drop a start."""
 
     def exhausted(self, space: str, tried: int, wanted: int) -> None:
         """Drop an end."""

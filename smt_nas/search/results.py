@@ -65,6 +65,7 @@ class Result:
         violations: constraints that are violated by measurement, whatever was predicted.
         timing_failure: why it could not be timed where it should have been; None elsewhere.
         failure: why verification failed; None where it did not, or was not made.
+        published: figures that papers tell of this very network, by metric.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Result:
     violations: tuple[str, ...] = ()
     timing_failure: str | None = None
     failure: str | None = None
+    published: dict[str, float] = field(default_factory=dict)
 
     def with_verification(self, problem: Problem, verification: Verification | None) -> Result:
         """Add what verifying it gave; timings count for `Problem.timed_metrics`."""
@@ -117,6 +119,7 @@ class Result:
             "provenance": self.provenance,
             "intervals": {n: {"low": x[0], "high": x[1]} for n, x in self.intervals.items()},
             "details": self.details,
+            "published": self.published,
             "measured": {name: asdict(m) for name, m in self.measured.items()},
             "breaks": list(self.violations),
             "witnesses": self.op_counts,
@@ -176,7 +179,7 @@ def select_front(problem: Problem, trials: Sequence[Trial]) -> list[Result]:
     if metric is not None:
         values[metric.name] = np.array([t.evaluation.value for t in good])
     points = problem.objective_matrix(values)
-    feasible = problem.total_violation(values) == 0
+    feasible = (problem.total_violation(values) == 0) & np.isfinite(points).all(axis=1)
     points = np.where(feasible[:, None], points, np.inf)
     keep = feasible & moocore.is_nondominated(points)
     chosen = sorted(np.flatnonzero(keep), key=lambda i: (*points[i], good[i].key))
@@ -208,10 +211,11 @@ def make_frame(members: Sequence[Result], baselines: Sequence[Result]) -> pandas
     """The front and the baselines as a table, one row a network.
 
     Columns: `name`, `kind` (front or baseline), `key`; of each metric X its value in the unit that
-    its name says, `X_from` its provenance, `X_low` and `X_high` its interval; `X_measured`,
-    `X_iqr_ms`, `X_status`, `X_preset` and `X_vs_preset` where an X that is predicted was measured
-    too; `evaluator_Y`, what the evaluator said beside its value; `macs_C`, the MACs by op counter
-    C; `breaks`, the constraints that are violated by measurement. What is not known is missing.
+    its name says, `X_from` its provenance, `X_low` and `X_high` its interval; `X_published`, what
+    papers tell of a preset; `X_measured`, `X_iqr_ms`, `X_status`, `X_preset` and `X_vs_preset`
+    where an X that is predicted was measured too; `evaluator_Y`, what the evaluator said beside its
+    value; `macs_C`, the MACs by op counter C; `breaks`, the constraints that are violated by
+    measurement. What is not known is missing.
     """
     import pandas
 
@@ -242,6 +246,8 @@ def _make_metric_columns(name: str, rows: Sequence[Result]) -> dict[str, pandas.
         intervals = [r.intervals.get(name, (None, None)) for r in rows]
         columns[f"{name}_low"] = _make_numbers(low for low, _ in intervals)
         columns[f"{name}_high"] = _make_numbers(high for _, high in intervals)
+    if any(name in r.published for r in rows):
+        columns[f"{name}_published"] = _make_numbers(r.published.get(name) for r in rows)
     if any(name in r.measured for r in rows):
         measured = [r.measured.get(name) for r in rows]
         columns[f"{name}_measured"] = _make_numbers(m.value if m else None for m in measured)

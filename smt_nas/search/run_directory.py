@@ -24,11 +24,11 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.evaluators import EvaluatorChoice, default_evaluator
 from smt_nas.evaluators.evidence import AnyEvidence
-from smt_nas.files import locked, write_atomic
+from smt_nas.files import locked, sqlite_url, write_atomic
 from smt_nas.runtime.host import read_host
 from smt_nas.search.forecast import TargetRecord
 from smt_nas.search.objectives import BEFORE_DEVICES
-from smt_nas.search.study import HIDDEN, check_url, file_url, hide_password
+from smt_nas.search.study import HIDDEN, check_url, hide_password
 from smt_nas.space import SearchSpace, SpaceConfig
 from smt_nas.yaml import read_yaml, to_yaml, validated
 
@@ -157,13 +157,7 @@ class RunDirectory:
         study = path.resolve().name
         directory = cls(path, settings, space, study, targets, evidence, fingerprint)
         with directory.lock():
-            occupied = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
-            if _FILE in occupied:
-                raise StoreError(_explain_taken(path, settings))
-            if occupied:
-                raise StoreError(
-                    f"{path}: must be empty or new (got {occupied[0]}). Choose another --out."
-                )
+            cls.is_same(path, settings, allowed=False)
             content = {
                 "schema": 1,
                 "study": directory.study_name,
@@ -214,6 +208,29 @@ class RunDirectory:
             file.machine or file.device,
         )
 
+    @staticmethod
+    def is_same(path: Path, settings: Settings, allowed: bool) -> bool:
+        """Whether a folder holds a search of these settings, of any number of networks.
+
+        Raises:
+            StoreError: it does and that is not `allowed`, or it holds something else.
+        """
+        _check_empty(path)
+        if not (path / _FILE).is_file():
+            return False
+        if not (allowed and _is_same(_read(path).settings, settings)):
+            raise StoreError(_explain_taken(path, settings))
+        return True
+
+    def adopt_n(self, n: int) -> None:
+        """Write down how many networks are to be tried from now on. Raises StoreError."""
+        values = read_yaml(self.path / _FILE)
+        write_atomic(
+            self.path / _FILE,
+            to_yaml(values | {"settings": values["settings"] | {"n": n}}),
+        )
+        self.settings = self.settings.model_copy(update={"n": n})
+
     def adopt_evaluator(
         self, fingerprint: str, study: str | None = None, evidence: AnyEvidence | None = None
     ) -> None:
@@ -234,7 +251,7 @@ class RunDirectory:
     @property
     def storage(self) -> str:
         """URL of the study's storage."""
-        return self.settings.storage or file_url(self.database)
+        return self.settings.storage or sqlite_url(self.database)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -335,9 +352,24 @@ def _free_name(settings: Settings) -> Path:
     return path
 
 
+def _check_empty(path: Path) -> None:
+    """Raise StoreError where a folder holds something and no run."""
+    if not path.is_dir():
+        return
+    occupied = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
+    if occupied and _FILE not in occupied:
+        raise StoreError(f"{path}: must be empty or new (got {occupied[0]}). Choose another --out.")
+
+
+def _is_same(one: Settings, other: Settings) -> bool:
+    """Whether two searches differ in nothing but the number of networks."""
+    values = [_mask_password(s) | {"n": None} for s in (one, other)]
+    return values[0] == values[1]
+
+
 def _explain_taken(path: Path, settings: Settings) -> str:
     there, asked = (_mask_password(s) for s in (_read(path).settings, settings))
-    if there == asked:
+    if _is_same(_read(path).settings, settings):
         return f"{path}: holds this very search already. Use `smt-nas resume {path}`."
     field, old, new = next((f, there[f], asked[f]) for f in asked if there[f] != asked[f])
     return (

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from smt_nas.evaluators import BatchEvaluator, Evaluator, TrainingEvaluator
+from smt_nas.evaluators.capacity import published_figures
 from smt_nas.evaluators.evidence import AnyEvidence
 from smt_nas.evaluators.runner import EvaluationRunner
 from smt_nas.runtime.engine import Engine, make_engine
@@ -228,7 +229,8 @@ class Search:
         for name, arch in baselines(self.problem.space).items():
             evaluation = notes.read_baseline(name)
             predictions = self.problem.predict_preset(name)
-            results.append(make_result(self.problem, name, arch, evaluation, predictions))
+            result = make_result(self.problem, name, arch, evaluation, predictions)
+            results.append(replace(result, published=published_figures(arch)))
         return results
 
     def _verify(self, trials: Sequence[Trial], workers: Engine) -> None:

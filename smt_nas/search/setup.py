@@ -14,8 +14,9 @@ from smt_nas.evaluators import (
     list_evaluators,
     make_evaluator,
 )
-from smt_nas.evaluators.base import SpaceBound
-from smt_nas.metrics import METRICS
+from smt_nas.evaluators.base import InputBound, SpaceBound
+from smt_nas.evaluators.relative_score import RelativeScore
+from smt_nas.metrics import ACCURACIES, ACCURACY_WORDS, METRICS
 from smt_nas.runtime.process_pool import default_workers
 from smt_nas.search.evaluator_change import OpenedStudy, check_evaluator, open_study
 from smt_nas.search.listener import NullSearchProgress, SearchListener
@@ -35,6 +36,7 @@ def create_search(
     out: Path | None = None,
     *,
     evaluator: Evaluator | None = None,
+    go_on: bool = False,
     listener: SearchListener | None = None,
     workers: int | None = 1,
 ) -> Search:
@@ -45,6 +47,7 @@ def create_search(
         out: run directory; `runs/<space>-<budget>` by default.
         evaluator: one of your own instead of the one that the settings name; it is asked in this
             process, and `resume_search` needs it handed in again.
+        go_on: where `out` holds this very search already, resume it.
         listener: hears what happens.
         workers: processes that evaluate and count networks; None for as many as this machine has
             cores for. Results do not depend on it.
@@ -64,6 +67,17 @@ def create_search(
         }
     )
     listener = listener or NullSearchProgress()
+    if out is not None and RunDirectory.is_same(out, settings, go_on):
+        listener.say(f"{out}: holds this very search already. Going on with it.")
+        there = RunDirectory.open(out, settings.storage).settings.n
+        return resume_search(
+            out,
+            n=max(settings.n, there),
+            storage=settings.storage,
+            evaluator=evaluator if choice.handed_in else None,
+            listener=listener,
+            workers=workers,
+        )
     listener.surveyed(describe(problem))
     evidence, fingerprint = None, None
     if evaluator is not None:
@@ -115,9 +129,8 @@ def resume_search(
     directory = RunDirectory.open(path, storage)
     listener = listener or NullSearchProgress()
     if n is not None:
-        directory.settings = validated(
-            Settings, {**directory.settings.model_dump(), "n": n}, f"resume {path}"
-        )
+        asked = validated(Settings, {**directory.settings.model_dump(), "n": n}, f"resume {path}")
+        n = asked.n
     problem = _read_problem(directory) if read_only else _predict_again(directory)
     evaluator = None if read_only else _recorded_evaluator(directory, problem, evaluator)
     if directory.settings.storage is None and not _holds_data(directory.database):
@@ -133,7 +146,18 @@ def resume_search(
     opened = open_study(directory, problem)
     if evaluator is not None:
         opened = check_evaluator(directory, problem, opened, evaluator, accept_changed_evaluator)
+    if not read_only:
+        _choose_n(directory, n, len(opened.study.trials()), listener)
     return _search(directory, problem, opened, evaluator, listener, workers)
+
+
+def _choose_n(directory: RunDirectory, n: int | None, tried: int, listener: SearchListener) -> None:
+    """How many networks the search tries from now on; what was tried stays."""
+    before = directory.settings.n
+    if n is not None and (n := max(n, tried)) != before:
+        with directory.lock():
+            directory.adopt_n(n)
+    listener.resumed(tried, directory.settings.n)
 
 
 def _search(
@@ -226,18 +250,22 @@ def _resolve(
 ) -> tuple[Problem, Evaluator | None]:
     """The problem, whose objectives are the evaluator's and the costs where none were named."""
     objectives = settings.objectives
-    if not objectives:
-        evaluator = evaluator or make_evaluator(choice)
-        objectives = (evaluator.objective.name, *COST_OBJECTIVES)
+    if not objectives or set(map(str.casefold, objectives)) & ACCURACY_WORDS:
+        evaluator = _for_space(evaluator or make_evaluator(choice), space)
+        rated = evaluator.objective.name
+        objectives = tuple(
+            rated if word.casefold() in ACCURACY_WORDS and rated in ACCURACIES else word
+            for word in objectives or (rated, *COST_OBJECTIVES)
+        )
     problem = Problem.of(space, settings.budgets, objectives, settings.device)
     make_strategy(settings.strategy, problem)
     if problem.evaluated_metric is None:
         evaluator = None
     else:
-        evaluator = evaluator or make_evaluator(choice)
+        evaluator = _for_space(evaluator or make_evaluator(choice), space)
         _check_objective(problem, evaluator)
     if evaluator is None and choice.options:
-        wanted = make_evaluator(choice).objective.name
+        wanted = _for_space(make_evaluator(choice), space).objective.name
         raise ConfigError(
             f"{choice.options[0]}: is for evaluator {choice.name}, which is asked where an "
             f"objective needs it (got {', '.join(q.name for q in problem.objectives)}). Drop it, "
@@ -271,10 +299,17 @@ def _recorded_evaluator(
                 "none). Go on there: smt_nas.search.resume_search(path, evaluator=...)."
             )
         evaluator = make_evaluator(choice)
+    if problem.evaluated_metric.metric != evaluator.objective:  # else of before there were scores
+        evaluator = _for_space(evaluator, directory.space)
     _check_objective(problem, evaluator)
     if isinstance(evaluator, SpaceBound):
         evaluator.check_space(directory.space)
     return evaluator
+
+
+def _for_space(evaluator: Evaluator, space: SearchSpace) -> Evaluator:
+    """The evaluator, by a figure that has a meaning for the images of a space."""
+    return evaluator.for_space(space) if isinstance(evaluator, InputBound) else evaluator
 
 
 def _check_objective(problem: Problem, evaluator: Evaluator) -> None:
@@ -282,9 +317,15 @@ def _check_objective(problem: Problem, evaluator: Evaluator) -> None:
         q.name for q in problem.objectives if q.is_evaluated and q.metric != evaluator.objective
     ]
     if others:
+        c = problem.space.config
+        because = (
+            f" at {c.image_size} px, {c.num_classes} classes and {c.in_channels} channels, where "
+            "ImageNet's top-1 has no meaning"
+        )
+        where = because if isinstance(evaluator, RelativeScore) else ""
         raise ConfigError(
-            f"--objective {others[0]}: evaluator {evaluator.name} rates {evaluator.objective.name}."
-            f" Choose it, or one of {', '.join(_WITHOUT_EVALUATOR)}."
+            f"--objective {others[0]}: evaluator {evaluator.name} rates {evaluator.objective.name}"
+            f"{where}. Choose it, or one of {', '.join(_WITHOUT_EVALUATOR)}."
         )
 
 

@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from smt_nas.costs import COSTS
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.evaluators import Evaluation
-from smt_nas.files import check_same
+from smt_nas.files import check_same, sqlite_url
 from smt_nas.search.problem import Problem
 from smt_nas.search.strategies import History
 from smt_nas.search.study_notes import StudyNotes
@@ -33,6 +33,9 @@ from smt_nas.space import Gene, Genes
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line a trial on stderr otherwise
 HIDDEN = "***"  # stands for a password
+_CONSTRAINTS = "constraints"
+"""Optuna 5 keeps a value a constraint; optuna-dashboard 0.21 reads only the list of before, under
+this name (`_serializer.py` there), and shows a trial without it as feasible."""
 Identity = dict[str, Any]
 _DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}
 
@@ -106,9 +109,9 @@ class Study:
         unfinished = path.with_name(f".{path.name}.new")
         with _guard(f"{path}"):
             unfinished.unlink(missing_ok=True)
-            cls.create(problem, file_url(unfinished), name, identity)
+            cls.create(problem, sqlite_url(unfinished), name, identity)
             unfinished.replace(path)
-        return cls.load(problem, file_url(path), name, identity)
+        return cls.load(problem, sqlite_url(path), name, identity)
 
     @classmethod
     def load(cls, problem: Problem, storage: str, name: str, identity: Identity) -> Study:
@@ -146,7 +149,7 @@ class Study:
             for name, (value, low, high) in problem.predict(row).items()
         }
         values |= {name: interval[0] for name, interval in predictions.items()}
-        violations = problem.violations(values)
+        violations = {name: float(by) for name, by in problem.violations(values).items()}
         costs = {name: values[name] for name in COSTS}
         metric, objectives = problem.evaluated_metric, None
         if evaluation.failure is None:
@@ -157,7 +160,8 @@ class Study:
             values=objectives,
             params={g.name: _make_label(g, int(i)) for g, i in self._free(genes)},
             distributions={g.name: _make_distribution(g) for g in self._genes},
-            constraints={name: float(violation) for name, violation in violations.items()},
+            constraints=violations,
+            system_attrs={_CONSTRAINTS: list(violations.values())},
             user_attrs={
                 "key": arch.key,
                 "architecture": arch.model_dump(mode="json"),
@@ -258,11 +262,6 @@ def make_history(problem: Problem, trials: Sequence[Trial]) -> History:
     genes = [t.genes for t in trials]
     empty = np.empty((0, len(problem.space.genes)), dtype=np.int64)
     return History(np.array(genes) if genes else empty, [t.evaluation.value for t in trials])
-
-
-def file_url(path: Path) -> str:
-    """The storage URL of a SQLite file."""
-    return f"sqlite:///{path.resolve()}"
 
 
 def check_url(storage: str) -> None:

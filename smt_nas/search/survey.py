@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,8 @@ class Survey:
         ranges: smallest and largest value, by name: exact of formulas (see `costs.bounds`), of
             `SAMPLE` random networks and the extremes of every cost elsewhere.
         medians: of `SAMPLE` random networks.
-        share: share of those that meets all constraints.
+        distinct: different networks among those; fewer in a small space.
+        share: share of the random ones that meets all constraints.
         targets: devices and conditions of its latencies, and how they are predicted.
         preset: name of the smallest preset.
         preset_costs: what that one costs at the space's input.
@@ -39,6 +41,7 @@ class Survey:
     problem: Problem
     ranges: dict[str, Range]
     medians: dict[str, float]
+    distinct: int
     share: float
     targets: tuple[TargetRecord, ...]
     preset: str
@@ -70,6 +73,7 @@ def describe(problem: Problem) -> Survey:
         problem=problem,
         ranges=ranges,
         medians={name: float(np.median(v)) for name, v in values.items()},
+        distinct=len(np.unique(problem.space.canonical(genes), axis=0)),
         share=share,
         targets=problem.target_records,
         preset=preset,
@@ -89,14 +93,19 @@ def _check_reachable(space: SearchSpace, limit: Constraint, span: Range) -> None
 
 
 def _round_up(m: Metric, value: float) -> str:
-    """The smallest upper limit that a value holds, in the digits of tables."""
-    step = 10.0**-m.digits
-    return f"{np.ceil(value / m.per / step) * step:.{m.digits}f} {m.heading}"
+    """The smallest upper limit of four digits that a value holds."""
+    step = _last_digit(value)
+    return m.describe(math.ceil(value / step) * step)
 
 
 def _round_down(m: Metric, value: float) -> str:
-    step = 10.0**-m.digits
-    return f"at least {np.floor(value / m.per / step) * step:.{m.digits}f} {m.heading}"
+    step = _last_digit(value)
+    return f"at least {m.describe(math.floor(value / step) * step)}"
+
+
+def _last_digit(value: float) -> float:
+    """What the fourth significant digit counts."""
+    return float(10.0 ** (math.floor(math.log10(value)) - 3))
 
 
 def _explain_infeasible(problem: Problem) -> str:
@@ -112,8 +121,7 @@ def _explain_infeasible(problem: Problem) -> str:
             return f"{where} The nearest that can be met: {_round_down(m, value)}."
     limited = {x.target_metric.name: x.target_metric for x in problem.constraints}.values()
     nearest = ", ".join(
-        f"{miss[q.name] / q.metric.per:.7g} {q.metric.heading}"
-        f"{f' on {q.target.label}' if q.target else ''}"
+        f"{q.metric.describe(miss[q.name], 7)}{f' on {q.target.label}' if q.target else ''}"
         for q in limited
     )
     return f"{where} The nearest network has {nearest}."

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from smt_nas.errors import TrainingError, one_line
-from smt_nas.files import write_atomic
+from smt_nas.files import sqlite_url, write_atomic
 from smt_nas.runtime.progress import EpochMetrics
 from smt_nas.train.train_config import WriterName
 from smt_nas.train.training_directory import is_training_directory, read_config
@@ -263,7 +263,7 @@ def _missing_library(name: str, extra: str) -> TrainingError:
 
 def _database_uri(run: Path) -> str:
     """MLflow's plain files are no more; a database is one file too."""
-    return f"sqlite:///{(run / 'mlflow.db').resolve()}"
+    return sqlite_url(run / "mlflow.db")
 
 
 def _read_config_values(run: Path) -> dict[str, Any]:

@@ -233,8 +233,8 @@ def test_only_one_process_talks(capsys):
 def test_on_a_terminal_the_bar_fits_80_columns(monkeypatch):
     made = []
 
-    def terminal(stderr, emoji, **options):
-        assert stderr and not emoji
+    def terminal(stderr, emoji, markup, **_):
+        assert stderr and not emoji and not markup
         made.append(Console(width=80, force_terminal=True, color_system=None, record=True))
         return made[-1]
 

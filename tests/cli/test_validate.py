@@ -45,6 +45,10 @@ def test_the_notes_judge_every_figure_and_no_baseline(found):
     text = "\n".join(validation_notes(found))
     assert "oracle: at equal MACs better than #params (tau +" in text
     assert "random:" not in text and "held out, in 10 folds" in text
+    for name in ("oracle", "predictor"):  # tau, recall of the best and regret: all three
+        (line,) = [x for x in text.splitlines() if x.startswith(f"{name}: at equal MACs")]
+        assert "as a pick of the best " in line and " beyond doubt (recall of the best 10 " in line
+        assert "; regret " in line
     assert "On made-up: 100 networks" in text
 
 

@@ -255,3 +255,22 @@ def test_the_evaluator_says_what_it_knows():
     words = describe_evidence(evaluator.evidence)
     for part in ("122 published", "mean error 0.5 points", "nothing of the topology"):
         assert part in words
+
+
+def test_other_images_than_imagenet_s_have_a_score_and_no_top1():
+    evaluator = CapacityEvaluator()
+    assert evaluator.for_space(SearchSpace.load("smt")) is evaluator
+    micro = SearchSpace.load("smt_micro")
+    for field, value in (("image_size", 256), ("num_classes", 100), ("in_channels", 1)):
+        config = SearchSpace.load("smt").config.model_copy(update={field: value})
+        assert evaluator.for_space(SearchSpace(config, "other")).objective.name == "score"
+    score, genes = evaluator.for_space(micro), micro.sample(np.random.default_rng(0), 30)
+    archs = micro.decode(genes)
+    told, points = score.evaluate(archs), evaluator.evaluate(archs)
+    order = [np.argsort([e.value for e in evaluations]).tolist() for evaluations in (told, points)]
+    assert order[0] == order[1] and all(e.relative for e in told)
+    np.testing.assert_allclose(score.predict(micro, genes).mean, [e.value for e in told])
+    [zero] = score.evaluate([reference.at(micro.config)])
+    assert zero.value == 0.0 and zero.interval[0] < 0 < zero.interval[1]
+    assert (score.name, score.fingerprint) == (evaluator.name, evaluator.fingerprint)
+    assert "ImageNet's top-1 has no meaning" in describe_evidence(score.evidence)

@@ -9,12 +9,14 @@ from smt_nas.arch import SMALL_PRESETS
 from smt_nas.errors import ConfigError
 from smt_nas.evaluators import (
     EVALUATORS,
+    Evaluation,
     EvaluatorChoice,
     FunctionEvaluator,
     choose_evaluator,
     make_evaluator,
 )
 from smt_nas.evaluators.runner import FIRST, EvaluationRunner
+from smt_nas.metrics import METRICS
 from smt_nas.runtime.process_pool import ProcessPool
 from tests.fakes.benches import rows, written
 
@@ -64,3 +66,31 @@ def test_one_with_a_bench_of_ones_own_works_in_workers(tmp_path, monkeypatch):
     there = run(choice, archs, workers=2)
     assert [e.value for e in there] == pytest.approx([e.value for e in here], rel=1e-9)
     assert here[0].value != make_evaluator("predictor").evaluate(archs[:1])[0].value
+
+
+class Careless:
+    """An evaluator of somebody's own, which hands on what it gets."""
+
+    name = "careless"
+    objective = METRICS["score"]
+    fingerprint = "0" * 12
+
+    def __init__(self, *evaluations):
+        self._evaluations = evaluations
+
+    def evaluate(self, archs):
+        return [self._evaluations[0]]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_are_none_never_enter_a_result(value):
+    good = Evaluation(1.0, "function", (0.0, value), {"a": value, "b": 2.0}, value)
+    with ProcessPool(1) as pool:
+        for evaluation in (Evaluation(value, "function"), good):
+            runner = EvaluationRunner(Careless(evaluation), pool)
+            (kept,) = runner.evaluate(ARCHS[:1])
+            if evaluation is good:
+                assert kept == Evaluation(1.0, "function", components={"b": 2.0})
+            else:
+                assert kept.value is None
+                assert kept.failure == f"score must be a finite number (got {value})"

@@ -126,7 +126,10 @@ def test_every_evaluator_says_what_it_rests_on():
         assert published_agreement.rank_agreement(name) is not None
         text = describe_evidence(make_evaluator(name).evidence)
         assert text.startswith(name) and "\n" not in text
-        assert f"{published_agreement.rank_agreement(name).tau:.2f}" in text
+        known = published_agreement.rank_agreement(name)
+        assert f"{known.tau:.2f}, {known.in_band:.2f} at equal MACs" in text
+        assert f"recall of the best ten {known.top_recall:.2f}, regret {known.regret:.2f}" in text
+        assert f"a pick of the best {'' if known.picks_better else 'no '}better" in text
 
 
 def test_the_predictor_is_worth_having(judged):

@@ -98,7 +98,7 @@ def test_a_constraint_says_its_limit_in_the_unit_of_tables(default, find):
 
     constraint = make_constraint(*read_budget("0.5*smt_t.latency", default, find), preset_value)
     assert (constraint.low, constraint.high) == (None, 5.0)
-    assert str(constraint) == "at most 5.00 latency_ms on a100 (b4 fp16)"
+    assert str(constraint) == "at most 5 ms on a100 (b4 fp16)"
     both = make_constraint(*read_budget("2..3Mparams", default, find), preset_value)
     assert (both.low, both.high) == (2e6, 3e6)
     assert both.target_metric == TargetMetric(METRICS["params"], "params")

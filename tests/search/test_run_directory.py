@@ -7,10 +7,12 @@ import sqlite3
 import subprocess
 import threading
 
+import optuna
 import pytest
 
 from smt_nas.errors import ConfigError, SmtNasError, StoreError
 from smt_nas.evaluators import FunctionEvaluator
+from smt_nas.files import sqlite_url
 from smt_nas.search import Settings, create_search, resume_search
 from smt_nas.search.run_directory import RunDirectory
 from smt_nas.search.study import hide_password
@@ -157,6 +159,19 @@ def test_two_searches_at_once_get_two_directories(tmp_path, monkeypatch):
 
 def len_of(path):
     return len(str(path))
+
+
+@pytest.mark.parametrize(
+    "name", ["a?b", "a?mode=ro", "a%41b", "a#b", "a b", "a:b@c", "{x}", "a&b=c", "é'", "[red]"]
+)
+def test_a_run_may_have_any_name(tmp_path, name):
+    path = tmp_path / name / "run"
+    front = begin(path).run().front
+    assert (path / "study.db").is_file() and [p.name for p in tmp_path.iterdir()] == [name]
+    again = resume_search(path, n=8, evaluator=RATER).run()
+    assert len(again.trials) == 8 and front
+    url = sqlite_url(path / "study.db")
+    assert optuna.load_study(study_name="run", storage=url).trials[0].user_attrs["key"]
 
 
 URL = "sqlite:///{}/shared.db"

@@ -35,6 +35,19 @@ def test_screening_gives_a_feasible_non_dominated_set_again_by_the_same_seed():
     assert np.array_equal(front, screen(problem, objective, rng(), sample(5), 8))
 
 
+def test_a_figure_that_is_no_number_does_not_win():
+    problem = make_problem("9MMACs", objectives=("macs", "params"))
+    formulas = make_formula_objective(problem)
+
+    def objective(genes, values):
+        points = formulas(genes, values)
+        points[genes[:, 0] > 0, 1] = [np.nan, np.inf, -np.inf][genes[0, 0] % 3]
+        return points
+
+    front = screen(problem, objective, rng(), sample(5), 8)
+    assert len(front) > 1 and (front[:, 0] == 0).all()
+
+
 def test_feasible_samples_are_distinct_and_as_many_as_asked_for():
     problem = make_problem("8MMACs")
     genes = sample_feasible(problem, rng(), 30)

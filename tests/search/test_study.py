@@ -1,11 +1,15 @@
 """Trials in an Optuna study: stored whole, read back the same."""
 
+import json
+from wsgiref.util import setup_testing_defaults
+
 import pytest
 from optuna.trial import TrialState
 
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.evaluators import Evaluation
-from smt_nas.search.study import Study, check_url, file_url, hide_password, make_history
+from smt_nas.files import sqlite_url
+from smt_nas.search.study import Study, check_url, hide_password, make_history
 from tests.fakes import devices as fakes
 from tests.fakes.searches import make_problem, make_trials, sample
 
@@ -29,7 +33,7 @@ def study(problem, tmp_path):
 
 def test_trials_are_read_back_as_they_were_added(study, problem, tmp_path):
     added = [study.add(g, e) for g, e in zip(sample(3), EVALUATIONS, strict=True)]
-    again = Study.load(problem, file_url(tmp_path / "study.db"), "s", {"seed": 1}).trials()
+    again = Study.load(problem, sqlite_url(tmp_path / "study.db"), "s", {"seed": 1}).trials()
     for a, b, expected in zip(added, again, make_trials(problem, sample(3)), strict=True):
         assert (a.number, a.key, a.evaluation) == (b.number, b.key, b.evaluation)
         assert (a.genes == b.genes).all() and a.key == expected.key
@@ -44,9 +48,35 @@ def test_optuna_knows_states_values_and_constraints(study):
     assert [t.state for t in frozen] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED]
     costs, predictions = (frozen[0].user_attrs[k] for k in ("costs", "predictions"))
     assert frozen[0].values == [0.5, predictions["latency_ms"][0]]
-    ((name, violation),) = frozen[0].constraints.items()
-    assert name == "macs <= 1.2e+07" and violation == pytest.approx(costs["macs"] / 12e6 - 1)
+    violation = frozen[0].constraints["macs <= 1.2e+07"]
+    assert violation == pytest.approx(costs["macs"] / 12e6 - 1)
     assert study.optuna.metric_names == ["score", "latency_ms"]
+
+
+def get(app, path):
+    """What an app of the web answers in this process, as JSON; no socket is opened."""
+    environ, begun = {"PATH_INFO": path}, []
+    setup_testing_defaults(environ)
+    body = b"".join(app(environ, lambda status, *_: begun.append(status)))
+    assert begun == ["200 OK"]
+    return json.loads(body)
+
+
+def test_the_dashboard_and_optuna_agree_on_what_is_feasible(problem, tmp_path):
+    dashboard = pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
+    study = Study.create_file(problem, tmp_path / "study.db", "s", {})
+    for genes in sample(12):
+        study.add(genes, EVALUATIONS[0])
+    app = dashboard.wsgi(sqlite_url(tmp_path / "study.db"))
+    (summary,) = get(app, "/api/studies")["study_summaries"]
+    trials = get(app, f"/api/studies/{summary['study_id']}")["trials"]
+    macs = [problem.costs(genes[None])["macs"][0] for genes in sample(12)]
+    feasible = [m <= 12e6 for m in macs]
+    assert len(set(feasible)) == 2
+    assert [len(t["constraints"]) for t in trials] == [1] * 12
+    assert [all(c <= 0 for c in t["constraints"]) for t in trials] == feasible
+    stored = study.optuna.trials
+    assert [all(c <= 0 for c in t.constraints.values()) for t in stored] == feasible
 
 
 def test_a_history_is_genes_and_values_in_order(study, problem):
@@ -57,7 +87,7 @@ def test_a_history_is_genes_and_values_in_order(study, problem):
 
 
 def test_a_study_of_another_search_is_refused(study, problem, tmp_path):
-    url = file_url(tmp_path / "study.db")
+    url = sqlite_url(tmp_path / "study.db")
     with pytest.raises(StoreError, match=r"belongs to a search with seed 1 \(got 2\)"):
         Study.load(problem, url, "s", {"seed": 2})
     with pytest.raises(StoreError, match="is not there"):
@@ -71,7 +101,7 @@ def test_notes_are_kept_in_the_study(study, problem, tmp_path):
     notes = study.read_notes()
     assert notes.identity == {"seed": 1} and not notes.exhausted
     notes.write_exhausted()
-    again = Study.load(problem, file_url(tmp_path / "study.db"), "s", {"seed": 1})
+    again = Study.load(problem, sqlite_url(tmp_path / "study.db"), "s", {"seed": 1})
     assert again.read_notes().exhausted
 
 

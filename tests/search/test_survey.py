@@ -37,9 +37,9 @@ def test_values_over_the_space(devices):
 @pytest.mark.parametrize(
     ("budgets", "expected"),
     [
-        (["0.1MMACs"], r"costs so little. The nearest that can be met: 0.\d+ GMACs"),
-        (["900..901MMACs"], r"costs so much. The nearest that can be met: at least 0.\d+ GMACs"),
-        (["2..2.2MMACs", "1.9..1.95Mparams"], r"The nearest network has \S+ GMACs, \S+ Mparams"),
+        (["0.1MMACs"], r"costs so little. The nearest that can be met: 1\.\d+ MMACs"),
+        (["900..901MMACs"], r"costs so much. The nearest that can be met: at least \d+\.\d+ MMACs"),
+        (["2..2.2MMACs", "1.9..1.95Mparams"], r"The nearest network has \S+ MMACs, \S+ kparams"),
     ],
 )
 def test_a_budget_that_nothing_meets_is_told_with_the_nearest(devices, budgets, expected):
@@ -51,5 +51,5 @@ def test_the_nearest_that_is_told_can_be_met(devices):
     with pytest.raises(ConfigError) as caught:
         describe(make_problem("0.1MMACs"))
     nearest = float(str(caught.value).split("can be met: ")[1].split()[0])
-    assert describe(make_problem(f"{nearest}GMACs")).share >= 0
-    assert (make_problem().values(sample(100))["macs"] > 0.9 * nearest * 1e9).all()
+    assert describe(make_problem(f"{nearest}MMACs")).share >= 0
+    assert (make_problem().values(sample(100))["macs"] > 0.9 * nearest * 1e6).all()

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from smt_nas.arch import Architecture
 from smt_nas.evaluators import capacity
-from smt_nas.evaluators.base import NORMAL_80, Estimate, Evaluation, call_guarded
+from smt_nas.evaluators.base import NORMAL_80, Estimate, Evaluation, Evaluator, call_guarded
 from smt_nas.evaluators.capacity import Capacity
 from smt_nas.evaluators.evaluator_fingerprint import fingerprint_by_probes
 from smt_nas.evaluators.evidence import CombinedEvidence
@@ -108,6 +108,7 @@ class JointEvaluator:
 
     objective = METRICS["top1_pct"]
     is_final = True
+    levels: tuple[str, ...] = ("capacity",)
 
     def __init__(self, predictor: Predictor | None = None, attention: bool = True) -> None:
         self._predictor, self._attention = predictor, attention
@@ -137,6 +138,10 @@ class JointEvaluator:
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
         """Predict each network, with both parts, the interval and the distance from the bench."""
         return [call_guarded(partial(self._evaluate, arch), "predicted") for arch in archs]
+
+    def for_space(self, space: SearchSpace) -> Evaluator:
+        """Itself for ImageNet's images, a score for others."""
+        return capacity.score_elsewhere(self, space)
 
     def predict(self, space: SearchSpace, genes: Genes) -> Estimate:
         """Predict (n, G) genes at once; the deviation is that of the interval, as if normal."""

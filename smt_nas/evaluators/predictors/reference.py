@@ -17,8 +17,9 @@ def is_small(given: Given) -> bool:
 
 
 def is_imagenet(given: Given) -> bool:
-    """Whether a network is for what the published ones were trained on."""
-    return not is_small(given) and (given.image_size, given.num_classes) == (224, 1000)
+    """Whether a network is for what the published ones were trained on: 224 px, 1,000 classes."""
+    given_input = (given.image_size, given.num_classes, given.in_channels)
+    return not is_small(given) and given_input == (224, 1000, 3)
 
 
 def published(small: bool) -> tuple[Architecture, ...]:

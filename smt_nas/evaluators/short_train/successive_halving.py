@@ -10,6 +10,7 @@ from smt_nas import costs
 from smt_nas.errors import StoreError
 from smt_nas.evaluators.base import Evaluation
 from smt_nas.evaluators.short_train.ranking import count_kept, dominators, rank
+from smt_nas.metrics import METRICS
 from smt_nas.runtime.progress import EpochMetrics, ProgressListener
 from smt_nas.train.train_job import JobResult, TrainJob
 from smt_nas.train.training_state import TrainResult
@@ -150,7 +151,7 @@ def _evaluation(done: Arrived) -> Evaluation:
 
 
 def _figures(at: Arrived) -> str:
-    return f"val top-1 {100 * at.top1:.1f} % at {at.macs / 1e6:.2f} MMACs"
+    return f"val top-1 {100 * at.top1:.1f} % at {METRICS['macs'].describe(at.macs)}"
 
 
 def _networks(n: int) -> str:

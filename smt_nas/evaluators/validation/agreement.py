@@ -71,6 +71,27 @@ class Taus:
     pairs: int
 
 
+@dataclass(frozen=True)
+class PickGap:
+    """Recall of the best and regret of one figure, less those of another.
+
+    Attributes:
+        top_recall: above 0 where it finds more of the best.
+        regret: below 0 where its picks lose less.
+    """
+
+    top_recall: BootstrapEstimate
+    regret: BootstrapEstimate
+
+    @property
+    def picks_better(self) -> bool:
+        """Whether one of the two is better beyond doubt, and none is worse."""
+        recall, regret = self.top_recall, self.regret
+        gains = (recall.low or 0.0) > 0, (regret.high or 0.0) < 0
+        losses = (recall.high or 0.0) < 0, (regret.low or 0.0) > 0
+        return any(gains) and not any(losses)
+
+
 def measure_agreement(
     figures: ArrayLike,
     truth: ArrayLike,
@@ -146,6 +167,30 @@ def compare_taus(
         return one - two
 
     return summarise_taus(subtract_taus, rank_statistics.pairs_in_band(macs, BAND))
+
+
+def compare_picks(
+    figures: ArrayLike,
+    other: ArrayLike,
+    truth: ArrayLike,
+    macs: ArrayLike,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    groups: ArrayLike | None = None,
+) -> PickGap:
+    """What picking by figures (n,) gains over picking by other figures (n,), on the same resamples.
+
+    Arguments and errors are those of `compare_taus`.
+    """
+    a, b, y, macs, groups = _drop_failed(
+        figures, other, truth, macs, default_groups(groups, figures)
+    )
+    _check_truth(y, np.size(figures) - a.size)
+    w = draw_weights(groups, resamples, rng)
+    band, t = rank_statistics.pairs_in_band(macs, BAND), pairwise_signs(y)
+    recalls = [rank_statistics.recall(pairwise_signs(x), t, w, TOP) for x in (a, b)]
+    regrets = [rank_statistics.regret(x, y, band, w) for x in (a, b)]
+    return PickGap(summarise(recalls[0] - recalls[1]), summarise(regrets[0] - regrets[1]))
 
 
 def _drop_failed(*columns: ArrayLike) -> list[Floats]:

@@ -21,7 +21,9 @@ from smt_nas.evaluators.validation.agreement import (
     FEWEST,
     RESAMPLES,
     Agreement,
+    PickGap,
     Taus,
+    compare_picks,
     compare_taus,
     measure_agreement,
 )
@@ -46,6 +48,7 @@ class EvaluatorScore:
         figures: one a network, (n,); NaN where it failed.
         agreement: with trained accuracy.
         above_params: overall and in-band tau, less those of #params; None for #params itself.
+        picks_above_params: recall of the best and regret, less those of #params; None as above.
         largest_quarter: agreement among the largest quarter of the networks, by MACs; of what is
             fitted, after fitting to the others. None where fewer than three have a figure.
         largest_above_params: as `above_params`, among that quarter; None also as that.
@@ -57,6 +60,7 @@ class EvaluatorScore:
     figures: Floats
     agreement: Agreement
     above_params: Taus | None
+    picks_above_params: PickGap | None
     largest_quarter: Agreement | None
     largest_above_params: Taus | None
     held_out: bool
@@ -66,6 +70,11 @@ class EvaluatorScore:
     def beats_params(self) -> bool:
         """Whether it orders networks of equal MACs better than #params do, beyond doubt."""
         return self.above_params is not None and (self.above_params.in_band.low or -1.0) > 0
+
+    @property
+    def picks_better(self) -> bool:
+        """Whether it picks the best better than #params do, beyond doubt."""
+        return self.picks_above_params is not None and self.picks_above_params.picks_better
 
 
 @dataclass(frozen=True)
@@ -207,6 +216,7 @@ class _Scorer:
             figures=figures,
             agreement=self._measure(figures, everywhere),
             above_params=None if params else self._compare(figures, everywhere),
+            picks_above_params=None if params else self._compare_picks(figures),
             largest_quarter=self._measure(largest, large) if some else None,
             largest_above_params=self._compare(largest, large) if some and not params else None,
             held_out=held_out,
@@ -222,6 +232,11 @@ class _Scorer:
         data, rng = self.data, np.random.default_rng([self.seed, 3])
         columns = (figures[at], data.params[at], data.top1[at], data.macs[at])
         return compare_taus(*columns, rng, self.resamples, data.groups[at])
+
+    def _compare_picks(self, figures: Floats) -> PickGap:
+        data, rng = self.data, np.random.default_rng([self.seed, 3])
+        columns = (figures, data.params, data.top1, data.macs)
+        return compare_picks(*columns, rng, self.resamples, data.groups)
 
 
 def _estimate_ceiling(bench: Bench, scorer: _Scorer) -> Taus | None:

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smt_nas.profilers.breakdown import Breakdown
+from smt_nas.report.profile.costs import choose_unit_of_parts
 
 _HEADINGS = {"stage": "stage", "block": "block", "op": "operators"}
 
@@ -15,18 +16,20 @@ def breakdown_table(b: Breakdown) -> Group:
     """A row for each stage, block or kind of operator; then their sum."""
     table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column(_HEADINGS[b.by], no_wrap=True)
-    for heading in ("ops", f"ms\n{b.provenance}", "of\ntime", "GMACs", "MB read\n+ written"):
+    macs, moved = sum(p.macs for p in b.pieces), sum(p.bytes for p in b.pieces)
+    unit = choose_unit_of_parts("macs", macs)
+    headings = ("ops", f"ms\n{b.provenance}", "of\ntime", unit.heading, "MB read\n+ written")
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("bound by", no_wrap=True)
     whole = sum(p.ms or 0.0 for p in b.pieces)
     for p in b.pieces:
         share = "-" if p.ms is None or not whole else f"{p.ms / whole:.1%}"
         ms = "-" if p.ms is None else f"{p.ms:.3f}"
-        cells = (ms, share, f"{p.macs / 1e9:.3f}", f"{p.bytes / 1e6:.1f}")
+        cells = (ms, share, unit.show(p.macs), f"{p.bytes / 1e6:.1f}")
         table.add_row(p.name, str(p.ops), *cells, p.bound)
     table.add_section()
-    macs, moved = sum(p.macs for p in b.pieces), sum(p.bytes for p in b.pieces)
-    sums = (f"{whole:.3f}", "100.0%", f"{macs / 1e9:.3f}", f"{moved / 1e6:.1f}")
+    sums = (f"{whole:.3f}", "100.0%", unit.show(macs), f"{moved / 1e6:.1f}")
     table.add_row("network", str(sum(p.ops for p in b.pieces)), *sums, "")
     return Group(Text(f"Where the time of {b.network} goes, {b.conditions}"), table)
 

@@ -10,12 +10,13 @@ from rich.table import Table
 
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError
+from smt_nas.metrics import METRICS
 from smt_nas.profilers.compare import Verdict, verdict
 from smt_nas.profilers.latency.measurement import Measurement
 from smt_nas.profilers.profile import Profile, ProfileRow
 from smt_nas.report.profile.costs import NetworkCounts
 from smt_nas.report.profile.document import Saved
-from smt_nas.report.profile.readings import DASH, as_ms, as_number, half_width
+from smt_nas.report.profile.readings import as_ms, as_number, half_width
 
 
 def comparison_table(
@@ -26,7 +27,14 @@ def comparison_table(
     table = Table(show_edge=False, pad_edge=False, collapse_padding=True, title=str(conditions))
     table.title_justify = "left"
     table.add_column("network", overflow="fold", min_width=9)
-    headings = ["M\nparams", "GMACs", "latency\nms", "±95%" if measured else "80 %\ninterval"]
+    params = METRICS["params"].choose_unit(c.params for c in counted)
+    macs = METRICS["macs"].choose_unit(c.macs for c in counted)
+    headings = [
+        params.heading.replace("params", "\nparams"),
+        macs.heading,
+        "latency\nms",
+        "±95%" if measured else "80 %\ninterval",
+    ]
     headings += ["img/s", "peak\nMB", "v the\nfirst"]
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -37,18 +45,14 @@ def comparison_table(
     for c in counted:
         if c.network.name in rows:
             row = rows[c.network.name]
-            table.add_row(
-                *_cells(c, row, _compare_with_first(row, rows), verdicts.get(row.network))
-            )
+            cells = _cells(row, _compare_with_first(row, rows), verdicts.get(row.network))
+            table.add_row(row.network, params.show(c.params), macs.show(c.macs), *cells)
     return table
 
 
-def _cells(counted: NetworkCounts, row: ProfileRow, ratio: str, word: Verdict | None) -> list[str]:
+def _cells(row: ProfileRow, ratio: str, word: Verdict | None) -> list[str]:
     latency = row.readings["latency_ms"]
     return [
-        row.network,
-        f"{counted.params / 1e6:.2f}",
-        DASH if counted.macs is None else f"{counted.macs / 1e9:.3f}",
         as_ms(latency.value),
         half_width(latency) if row.measurement else f"{as_ms(latency.low)}-{as_ms(latency.high)}",
         as_number(row.readings.get("throughput_ips")),

@@ -14,12 +14,11 @@ from smt_nas import costs
 from smt_nas.arch import Architecture
 from smt_nas.budgets import describe_macs
 from smt_nas.costs import PartCosts
-from smt_nas.metrics import METRICS, PEAK_MEMORY
+from smt_nas.metrics import METRICS, PEAK_MEMORY, Unit
 from smt_nas.profilers import Count, count
 from smt_nas.profilers.network_loader import Network
 
 _LEFT_OUT = "everything that is no convolution, linear or attention product"
-_NARROW = {"attention_macs": "attn\nGMACs", "activations": "Mactiva-\ntions"}  # for 80 columns
 _SHOWN = ("params", "macs", "attention_macs", "activations")
 
 
@@ -75,15 +74,17 @@ def costs_table(title: str, arch: Architecture, rows: Iterable[PartCosts]) -> Gr
     table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
     for heading in ("part", "kind"):
         table.add_column(heading, no_wrap=True)
-    for name in _SHOWN:
-        heading = _NARROW.get(name, METRICS[name].heading)
+    units = [choose_unit_of_parts(name, getattr(whole, name)) for name in _SHOWN]
+    for unit in units:
+        heading = unit.heading.replace("attn ", "attn\n").replace("activations", "activa-\ntions")
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("of\nMACs", justify="right", no_wrap=True)
     table.add_column("peak\nMB", justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*_cells(row, whole.macs, weights_mb))
+        table.add_row(*_cells(row, whole.macs, weights_mb, units))
     table.add_section()
-    table.add_row(*_cells(replace(whole, name="network", kind=""), whole.macs, weights_mb))
+    last = replace(whole, name="network", kind="")
+    table.add_row(*_cells(last, whole.macs, weights_mb, units))
     peak = f"peak MB: {PEAK_MEMORY}; here by formula, one image in fp32."
     return Group(Text(f"{title} at {size}x{size}: {describe_macs(whole.macs)}"), table, Text(peak))
 
@@ -92,13 +93,14 @@ def counter_table(c: NetworkCounts) -> Table:
     """MACs of one image by formula, where there is one, beside those of the counters."""
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("counter")
-    table.add_column("GMACs", justify="right")
+    macs = METRICS["macs"].choose_unit([c.macs, *(other.macs for other in c.counts.values())])
+    table.add_column(macs.heading, justify="right")
     table.add_column("of ours" if c.parts else "of torch's", justify="right")
     if c.parts:
-        table.add_row("smt-nas (formula)", METRICS["macs"].show(c.macs), "100.0%")
+        table.add_row("smt-nas (formula)", macs.show(c.macs), "100.0%")
     for name, other in c.counts.items():
         share = "-" if other.macs is None or not c.macs else f"{other.macs / c.macs:.1%}"
-        table.add_row(f"{name} {other.version}", METRICS["macs"].show(other.macs), share)
+        table.add_row(f"{name} {other.version}", macs.show(other.macs), share)
     return table
 
 
@@ -123,7 +125,14 @@ def _sum_parts(parts: list[PartCosts]) -> PartCosts:
     )
 
 
-def _cells(part: PartCosts, whole: int, weights_mb: float) -> list[str]:
-    shown = [METRICS[name].show(getattr(part, name)) for name in _SHOWN]
+def choose_unit_of_parts(name: str, whole: float) -> Unit:
+    """The unit for parts of a whole, with the usual decimals: parts are smaller."""
+    metric = METRICS[name]
+    return replace(metric.choose_unit([whole]), digits=metric.digits)
+
+
+def _cells(part: PartCosts, whole: int, weights_mb: float, units: Sequence[Unit]) -> list[str]:
+    pairs = zip(units, _SHOWN, strict=True)
+    shown = [unit.show(getattr(part, name)) for unit, name in pairs]
     peak = METRICS["peak_memory_mb"].show(weights_mb + part.peak_activation_mb)
     return [part.name, part.kind, *shown, f"{part.macs / whole:.1%}", peak]

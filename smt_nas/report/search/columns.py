@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from smt_nas.metrics import METRICS
+from smt_nas.metrics import METRICS, Unit
 from smt_nas.search import LatencyTarget, Outcome, Result, TargetMetric
 
 REFERENCE = "smt_t"
@@ -46,6 +46,7 @@ def make_columns(outcome: Outcome) -> list[Column]:
             columns.append(_make_measured_column(outcome, q))
             columns.append(_make_preset_column(outcome, q))
         if q.is_evaluated:
+            columns += _make_published_columns(outcome, q)
             columns += _make_component_columns(outcome, q)
     return [*columns, _make_ratio_column(outcome)]
 
@@ -56,9 +57,33 @@ def _list_rows(outcome: Outcome) -> list[Result]:
 
 def _make_value_column(outcome: Outcome, q: TargetMetric, spare: bool) -> Column:
     sources = dict.fromkeys(r.provenance[q.name] for r in _list_rows(outcome) if q.name in r.values)
-    heading = _make_heading(outcome, q, ", ".join(sources))
+    relative, choice = is_relative(outcome, q), outcome.settings.evaluator
+    metric = METRICS["score"] if relative else q.metric
+    unit = metric.choose_unit(r.values.get(q.name) for r in _list_rows(outcome))
+    source = ", ".join(sources)
+    if relative and choice is not None:  # a score says whose it is
+        source = f"{choice.name}\n{source}"
+    heading = _make_heading(outcome, q, unit, source)
     spare = spare and q.name == "peak_memory_mb"
-    return Column(heading, lambda r: q.metric.show(r.values.get(q.name)), spare)
+    return Column(heading, lambda r: unit.show(r.values.get(q.name)), spare)
+
+
+def is_relative(outcome: Outcome, q: TargetMetric) -> bool:
+    """Whether an evaluator's figure orders networks and has no level: of no use as a percentage.
+
+    Runs of before have such figures under the name of the accuracy that they are not.
+    """
+    rated = [r.evaluation for r in _list_rows(outcome) if r.evaluation is not None]
+    return q.is_evaluated and any(e.relative for e in rated)
+
+
+def _make_published_columns(outcome: Outcome, q: TargetMetric) -> list[Column]:
+    """What papers tell of the presets, beside what is predicted of them."""
+    if not any(q.name in r.published for r in outcome.baselines):
+        return []
+    return [
+        Column(f"{q.metric.heading}\npublished", lambda r: q.metric.show(r.published.get(q.name)))
+    ]
 
 
 def _make_component_columns(outcome: Outcome, q: TargetMetric) -> list[Column]:
@@ -79,13 +104,14 @@ def _read_topology(r: Result) -> float | None:
 
 def _make_measured_column(outcome: Outcome, q: TargetMetric) -> Column:
     width = max(len(_mark(r, q)) for r in _list_rows(outcome))
+    rows = [r.measured[q.name] for r in _list_rows(outcome) if q.name in r.measured]
+    unit = q.metric.choose_unit(m.value for m in rows)
 
     def cell(r: Result) -> str:
         measured = r.measured.get(q.name)
-        value = q.metric.show(None if measured is None else measured.value)
-        return value + _mark(r, q).ljust(width)
+        return unit.show(None if measured is None else measured.value) + _mark(r, q).ljust(width)
 
-    return Column(_make_heading(outcome, q, "measured"), cell)
+    return Column(_make_heading(outcome, q, unit, "measured"), cell)
 
 
 def _mark(r: Result, q: TargetMetric) -> str:
@@ -116,9 +142,9 @@ def _make_ratio_column(outcome: Outcome) -> Column:
     return Column(f"MACs vs\n{REFERENCE}", lambda r: f"{r.values['macs'] / base:.2f}x")
 
 
-def _make_heading(outcome: Outcome, q: TargetMetric, source: str) -> str:
+def _make_heading(outcome: Outcome, q: TargetMetric, unit: Unit, source: str) -> str:
     """Metric, device where it is not plain which, provenance."""
-    words = [q.metric.heading, source]
+    words = [unit.heading, source]
     if q.target is not None and not _is_plain(outcome):
         labels = Counter(t.place.label for t in _list_targets(outcome))
         place, conditions = q.target.place, q.target.conditions

@@ -12,12 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from smt_nas.report.evidence import describe_evidence
-from smt_nas.report.search.columns import Column, make_columns
+from smt_nas.report.search.columns import Column, is_relative, make_columns
 from smt_nas.report.search.extrapolation import edge_notes, outside_document, outside_notes
 from smt_nas.report.search.latency import latency_notes
 from smt_nas.search import Outcome, Result, Settings, Trial
 
 WIDTH = 80  # of a terminal: the table fits it
+_PUBLISHED = (
+    "Published: top-1 of the presets on ImageNet-1K, by the README of AFeng-x/SMT; of smt_l by RMT "
+    "(CVPR 2024), table 1."
+)
 ROWS = 20  # of a long front that are shown without --all
 
 
@@ -134,7 +138,8 @@ def _thin_out(members: Sequence[Result]) -> list[Result]:
 def _make_title(outcome: Outcome) -> str:
     limits = ", ".join(str(limit) for limit in outcome.problem.constraints) or "no budget"
     return (
-        f"Front of {len(outcome.trials)} networks of space {outcome.problem.space.name}, {limits}"
+        f"Front of {len(outcome.front)} networks, of {len(outcome.trials)} tried in space "
+        f"{outcome.problem.space.name}, {limits}"
     )
 
 
@@ -142,11 +147,14 @@ def _provenance_notes(outcome: Outcome) -> list[str]:
     lines = (
         [] if outcome.evidence is None else [f"{describe_evidence(outcome.evidence).rstrip('.')}."]
     )
+    metric = outcome.problem.evaluated_metric
     if outcome.kendall_taus:
         taus = ", ".join(f"{tau:.2f} to #{name}" for name, tau in outcome.kendall_taus.items())
-        metric = outcome.problem.evaluated_metric
         assert metric is not None
-        lines.append(f"{metric.name}: its Kendall tau in this run is {taus}.")
+        name = "score" if is_relative(outcome, metric) else metric.name
+        lines.append(f"{name}: its Kendall tau in this run is {taus}.")
+    if metric is not None and any(metric.name in r.published for r in outcome.baselines):
+        lines.append(_PUBLISHED)
     if any(r.op_counts for r in outcome.front):
         lines.append(
             "MACs: by formula, and torch's counter agrees on every row; fvcore's, thop's and "

@@ -9,10 +9,10 @@ from smt_nas.metrics import METRICS
 from smt_nas.report.search.latency import PREDICTION_SOURCES
 from smt_nas.search.forecast import TargetRecord
 from smt_nas.search.objectives import TargetMetric
-from smt_nas.search.survey import SAMPLE, Survey
+from smt_nas.search.survey import Survey
 
 _ALWAYS = ("macs", "params")
-_LEAST_SHARE = 0.001  # below it, a share of `SAMPLE` networks is too few of them to be a number
+_LEAST_SHARE = 0.001  # below it, a share of 20,000 networks is too few of them to be a number
 
 
 def survey_lines(survey: Survey) -> list[str]:
@@ -39,11 +39,13 @@ def _list_metrics(survey: Survey) -> list[TargetMetric]:
 
 
 def _range_line(survey: Survey, q: TargetMetric) -> str:
-    span, median = survey.ranges[q.name], survey.medians[q.name]
-    low, middle, high = (q.metric.show(v) for v in (span.low, median, span.high))
+    span = survey.ranges[q.name]
+    values = (span.low, survey.medians[q.name], span.high)
+    unit = q.metric.choose_unit(values)
+    low, middle, high = map(unit.show, values)
     where = f" on {q.target.label}" if q.target else ""
-    source = f", predicted for {SAMPLE} networks" if q.is_predicted else ""
-    return f"  {q.metric.heading}{where}: {low} min, {middle} median, {high} max{source}"
+    source = f", predicted for {survey.distinct:,} networks" if q.is_predicted else ""
+    return f"  {unit.heading}{where}: {low} min, {middle} median, {high} max{source}"
 
 
 def _target_lines(records: Sequence[TargetRecord]) -> list[str]:
@@ -65,8 +67,9 @@ def _macs_lines(survey: Survey) -> list[str]:
         if constraint.target_metric.name == "macs" and constraint.high is not None:
             cost = survey.preset_costs
             verdict = "fits" if constraint.limit.holds(cost.macs) else "does not fit"
+            flops = METRICS["macs"].describe(constraint.high).replace("MACs", "FLOPs")
             return [
-                f"{constraint.high / 1e9:.4g} GFLOPs here are {describe_macs(constraint.high)}. "
+                f"{flops} here are {describe_macs(constraint.high)}. "
                 f"{survey.preset} has {describe_macs(cost.macs, cost.attention_macs)}: it "
                 f"{verdict}."
             ]

@@ -82,7 +82,7 @@ def _counts(plan: DryRun) -> Table:
         ("images", f"{plan.train_n} to train on, {plan.validation_n} held out for validation"),
         ("update", f"{plan.images_an_update} images: {_product(plan)}"),
         ("updates", f"{plan.updates_an_epoch} an epoch, {plan.updates} in all"),
-        ("network", f"{METRICS['params'].show(plan.parameters)} Mparams"),
+        ("network", METRICS["params"].describe(plan.parameters)),
     )
     for name, text in rows:
         table.add_row(name, text)

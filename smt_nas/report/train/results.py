@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from smt_nas.metrics import METRICS
+from smt_nas.metrics import METRICS, Unit
 from smt_nas.report.shares import DASH, format_digits, interval, percent
 from smt_nas.report.train.warnings import warning_line
 from smt_nas.runtime.progress import EpochMetrics
@@ -134,7 +134,8 @@ def comparison_table(comparison: TrainingComparison) -> Group:
     """A row a network: costs, accuracy over the seeds, speed; baselines below."""
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("name", overflow="fold")
-    headings = [METRICS["macs"].heading, METRICS["params"].heading, "top-1 %\ntrained"]
+    macs, params = _choose_units(comparison)
+    headings = [macs.heading, params.heading, "top-1 %\ntrained"]
     headings += ["± std of\nseeds", "95 %\ninterval", "seeds", "img/s"]
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -207,16 +208,23 @@ def _network_document(network: ComparedNetwork, comparison: TrainingComparison) 
 def _format_cells(network: ComparedNetwork, comparison: TrainingComparison) -> list[str]:
     mean, std = _mean_and_std(network.top1)
     speed, _ = _mean_and_std(network.images_per_s)
+    macs, params = _choose_units(comparison)
     return [
         network.name,
-        METRICS["macs"].show(network.macs),
-        METRICS["params"].show(network.parameters),
+        macs.show(network.macs),
+        params.show(network.parameters),
         percent(mean),
         percent(std),
         _format_interval(mean, comparison.validation_n),
         str(len(_drop_missing(network.top1))),
         format_digits(speed),
     ]
+
+
+def _choose_units(comparison: TrainingComparison) -> tuple[Unit, Unit]:
+    """Of MACs and of parameters."""
+    macs = METRICS["macs"].choose_unit(n.macs for n in comparison.networks)
+    return macs, METRICS["params"].choose_unit(n.parameters for n in comparison.networks)
 
 
 def _find_baseline(comparison: TrainingComparison) -> ComparedNetwork | None:

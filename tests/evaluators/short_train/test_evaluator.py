@@ -239,7 +239,8 @@ def test_evidence():
         "short-train: val top-1 after 3 epochs on digits (90 images), successive halving by "
         "accuracy and MACs at epochs 1, 3; trained, but short: the order may change in a full "
         "training. The predictor chooses the first networks (SMT-Bench-mini: "
-        "held-out Kendall tau 0.71, 0.60 at equal MACs (#params 0.55, 0.37))."
+        "held-out Kendall tau 0.71, 0.60 at equal MACs, recall of the best ten 0.30, regret 0.21 "
+        "points (#params 0.55, 0.37, 0.20, 0.31; as a pick of the best better beyond doubt))."
     )
     two = ShortTrainEvaluator(ShortTraining(data="digits", epochs=2))
     plain = describe_evidence(two.evidence)

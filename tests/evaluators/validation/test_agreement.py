@@ -14,6 +14,7 @@ from smt_nas.errors import ConfigError
 from smt_nas.evaluators.validation import rank_statistics
 from smt_nas.evaluators.validation.agreement import (
     Agreement,
+    compare_picks,
     compare_taus,
     measure_agreement,
 )
@@ -279,6 +280,20 @@ def test_intervals_cover_at_their_level():
         taus.append(again.value)
     assert all(0.88 <= count / 120 <= 0.99 for count in hits.values()), hits
     assert np.mean(widths) == pytest.approx(2 * 1.96 * np.std(taus), rel=0.25)
+
+
+def test_picks_are_better_only_where_a_gain_is_beyond_doubt():
+    _, truth, macs, params = sample(120, skill=1, seed=4)
+    noise = rng(5).normal(size=120)
+    perfect = compare_picks(truth, noise, truth, macs, rng(), 100)
+    assert perfect.picks_better and perfect.top_recall.low > 0 and perfect.regret.high < 0
+    assert not compare_picks(noise, truth, truth, macs, rng(), 100).picks_better
+    same = compare_picks(params, params, truth, macs, rng(), 100)
+    assert same.top_recall == same.regret == BootstrapEstimate(0, 0, 0) and not same.picks_better
+    whole = measure_agreement(truth, truth, macs, params, rng(), 100)
+    other = measure_agreement(noise, truth, macs, params, rng(), 100)
+    assert perfect.top_recall.value == whole.top_recall.value - other.top_recall.value
+    assert perfect.regret.value == pytest.approx(whole.regret.value - other.regret.value)
 
 
 def test_one_generator_one_result():

@@ -29,7 +29,7 @@ def test_columns_say_where_their_numbers_come_from():
     problem = make_problem(objectives=("score", "latency", "macs"))
     outcome = make_outcome(problem, make_trials(problem, sample(20)))
     found = headings(outcome)
-    assert ["GMACs", "exact"] in found and ["score", "function"] in found
+    assert ["MMACs", "exact"] in found and ["score", "function"] in found
     assert ["latency_ms", "predicted"] in found  # of this machine: no need to name it
     assert found[-1] == ["MACs vs", "smt_t"]
     ratio = make_columns(outcome)[-1].cell

@@ -3,9 +3,11 @@
 import pytest
 
 from smt_nas.report.search.survey import survey_lines
+from smt_nas.search.problem import Problem
 from smt_nas.search.survey import describe
+from smt_nas.space import SearchSpace, SpaceConfig
 from tests.fakes import devices as fakes
-from tests.fakes.searches import make_problem
+from tests.fakes.searches import SPACE, make_problem
 
 
 @pytest.fixture(autouse=True)
@@ -20,20 +22,20 @@ def lines(*budgets, **more):
 def test_a_space_alone():
     space, macs, params = lines(objectives=("macs", "params"))
     assert space == "Space smt_micro: 1.64e+10 networks at 32 px."
-    assert macs.startswith("  GMACs: 0.002 min, ") and macs.endswith(" max")
-    assert params.startswith("  Mparams: ")
+    assert macs.startswith("  MMACs: 1.") and macs.endswith(" max")
+    assert params.startswith("  kparams: ")
 
 
 def test_what_is_predicted_says_so_and_from_what(devices):
     text = lines("5ms@a100:b8:fp16")
     assert any(
         x.startswith("  latency_ms on a100 (b8 fp16): ")
-        and x.endswith("max, predicted for 20000 networks")
+        and x.endswith("max, predicted for 19,999 networks")  # one of 20,000 was drawn twice
         for x in text
     )
     a100 = "(Fake GPU fake_a100; not here, so not measured)"
     assert f"Latency on a100 (b8 fp16) is predicted from its data sheet {a100}." in text
-    assert "Must hold: at most 5.00 latency_ms on a100 (b8 fp16)." in text
+    assert "Must hold: at most 5 ms on a100 (b8 fp16)." in text
     devices["cpu"].basis = "table"
     cpu = "(Fake CPU fake_cpu; the front is measured on it)"
     assert f"Latency on cpu (b1 fp32) is predicted from blocks measured on it {cpu}." in lines(
@@ -41,10 +43,21 @@ def test_what_is_predicted_says_so_and_from_what(devices):
     )
 
 
+def test_networks_of_a_small_space_are_counted_once(tmp_path):
+    config = SPACE.config.model_dump(mode="json")
+    for stage in config["stages"]:
+        stage |= {name: options[:1] for name, options in stage.items() if len(options) > 1}
+    config["stages"][2]["depth"] = [2, 4, 6]
+    small = SearchSpace(SpaceConfig.model_validate(config), "small")
+    problem = Problem.of(small, [], ("latency_ms", "macs"), "a100")
+    (line,) = [x for x in survey_lines(describe(problem)) if x.startswith("  latency_ms")]
+    assert small.size == 3 and line.endswith("max, predicted for 3 networks")
+
+
 def test_a_macs_budget_is_explained_by_the_smallest_preset():
     text = lines("20MMACs", objectives=("macs", "params"))
-    (explained,) = [x for x in text if "GFLOPs here are" in x]
-    assert explained.startswith("0.02 GFLOPs here are 20.00 MMACs (40.00 MFLOP at 2 FLOPs per MAC)")
+    (explained,) = [x for x in text if "FLOPs here are" in x]
+    assert explained.startswith("20 MFLOPs here are 20.00 MMACs (40.00 MFLOP at 2 FLOPs per MAC)")
     assert explained.endswith("it does not fit.")
     assert lines("60MMACs")[-3].endswith("it fits.")
 
