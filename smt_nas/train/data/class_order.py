@@ -13,7 +13,7 @@ import numpy as np
 from smt_nas.errors import TrainingError, list_names, one_line
 from smt_nas.train.data.examples import Examples, IntArray, Source, Subset
 
-_NUMBER = re.compile(r"[0-9]+")
+_NUMBER = re.compile(r"-?[0-9]+")
 
 Matching = Literal["same", "reordered", "by_number", "assumed"]
 

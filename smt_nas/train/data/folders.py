@@ -31,6 +31,7 @@ from smt_nas.train.data.file_tree import (
 from smt_nas.train.data.layout import SplitFolder, read_layout
 from smt_nas.train.data.split_names import SPLITS, Split
 
+_PACKED = (".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 _RAW = {  # files of a named set, whose folder was given without the set's name
     "train-images-idx3-ubyte": "fashion-mnist",
     "train-images-idx3-ubyte.gz": "fashion-mnist",
@@ -127,7 +128,8 @@ def check_folder(folder: Path) -> None:
     if not folder.exists():
         raise TrainingError(f"{folder}: must be a folder of images (got no such folder).")
     if not folder.is_dir():
-        way = f"Use tar:{folder}." if folder.suffix == ".tar" else "Name the folder it lies in."
+        ways = {".tar": f"Use tar:{folder}."} | dict.fromkeys(_PACKED, "Unpack it.")
+        way = ways.get(folder.suffix.lower(), "Name the folder it lies in.")
         raise TrainingError(f"{folder}: must be a folder (got a file). {way}")
     try:
         empty = next(_visible_files(folder), None) is None
@@ -162,10 +164,14 @@ def _list_classes(root: Path, place: SplitFolder) -> tuple[str, ...]:
     _refuse_named_set(folder)
     if len(tree.folders) < 2:
         files = len(tree.images) + sum(tree.left_out.values())
-        got = f"only {next(iter(tree.folders))}" if tree.folders else f"{files} files and no folder"
+        got, way = f"{files} files and no folder", "Sort the images into class folders."
+        for name, only in tree.folders.items():
+            got = f"only {name}"
+            if len(only.class_folders) > 1:
+                way = f"If its folders are the classes, name {folder / name}."
         raise TrainingError(
             f"{folder}: must hold a folder of images for each of two or more classes (got {got}). "
-            "Sort the images into class folders."
+            f"{way}"
         )
     return order_classes(tree.folders)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from smt_nas.errors import TrainingError, list_names
 from smt_nas.train.data.file_tree import FileTree, join_path
 from smt_nas.train.data.split_names import (
+    SPLITS,
     USUAL,
     Split,
     SplitName,
@@ -146,10 +147,11 @@ def _refuse_unsorted(where: str, tree: FileTree, named: Mapping[str, SplitName])
     families = _find_families({n: s for n, s in named.items() if not s.short})
     if families:
         names = families[0]
+        first = min(names, key=lambda name: SPLITS.index(named[name].split))
         raise TrainingError(
             f"{where}: splits must hold a folder of images for each class (got "
             f"{list_names(names)} with images in none). Sort the images, as in "
-            f"{_suggest_path(names[0], named[names[0]])}/*.jpg. {_CLASSES}"
+            f"{_suggest_path(first, named[first])}/*.jpg. {_CLASSES}"
         )
 
 

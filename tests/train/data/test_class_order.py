@@ -19,6 +19,7 @@ def source(classes):
 def test_whole_numbers_stand_by_number_and_all_else_as_text():
     assert order_classes(sorted(NUMBERS)) == tuple(NUMBERS)
     assert order_classes(["10", "9", "009"]) == ("009", "9", "10")
+    assert order_classes(["10", "-1", "2"]) == ("-1", "2", "10")
     assert order_classes(["n10", "n9"]) == ("n10", "n9")
     assert order_classes(["10", "9", "x"]) == ("10", "9", "x")
 

@@ -82,6 +82,8 @@ def test_missing_empty_and_a_file(tmp_path):
     assert "must be a folder (got a file)" in refusal(tmp_path / "a.jpg")
     (tmp_path / "a.tar").write_bytes(b"")
     assert f"Use tar:{tmp_path}/a.tar" in refusal(tmp_path / "a.tar")
+    (tmp_path / "a.zip").write_bytes(b"")
+    assert refusal(tmp_path / "a.zip").endswith("(got a file). Unpack it.")
 
 
 def test_images_without_class_folders(tmp_path):
@@ -89,7 +91,9 @@ def test_images_without_class_folders(tmp_path):
         (tmp_path / f"{i}.jpg").write_bytes(jpeg(i))
     assert "(got 3 files and no folder)" in refusal(tmp_path)
     folder(tmp_path, {"alone": 1})
-    assert "(got only alone)" in refusal(tmp_path)
+    assert "(got only alone). Sort" in refusal(tmp_path)
+    folder(tmp_path / "alone", {"a": 1, "b": 1})
+    assert refusal(tmp_path).endswith(f"If its folders are the classes, name {tmp_path}/alone.")
 
 
 def test_a_class_without_images_is_named(tmp_path):

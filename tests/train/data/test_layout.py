@@ -119,10 +119,10 @@ def test_below_a_split_folders_may_have_any_name(load):
 @pytest.mark.parametrize(
     ("files", "told"),
     [
-        (["train/0.jpg", "test/0.jpg"], "as in test/CLASS/*.jpg. If these are classes, put all"),
+        (["train/0.jpg", "test/0.jpg"], "as in train/CLASS/*.jpg. If these are classes, put all"),
         (
             ["train_cat/0.jpg", "train_dog/0.jpg", "test_cat/0.jpg", "test_dog/0.jpg"],
-            "got test_cat, train_cat with images in none). Sort the images, as in test/cat/*.jpg",
+            "got test_cat, train_cat with images in none). Sort the images, as in train/cat/*.jpg",
         ),
         (sorted_into("train", "test1", "test2"), "must hold one test split (got test1 and test2)"),
         (sorted_into("train", "prueba"), "prueba: looks like a split, as it holds class folders"),
