@@ -105,6 +105,7 @@ class EvalResult:
         remarks: lines on what of the data is not used.
         averaged: the weights are a moving average.
         notes: on what was taken from the file, a line each.
+        unreadable: images that this process could not read, each with the reason.
     """
 
     score: Score
@@ -125,6 +126,7 @@ class EvalResult:
     remarks: tuple[str, ...] = ()
     averaged: bool = False
     notes: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,11 +176,15 @@ def evaluate_weights(
             of=len(setup.images),
             confusions=True,
         )
-    return _make_result(request, setup, group, score)
+    return _make_result(request, setup, group, score, unreadable)
 
 
 def _make_result(
-    request: EvalRequest, setup: _EvalSetup, group: ProcessGroup, score: Score
+    request: EvalRequest,
+    setup: _EvalSetup,
+    group: ProcessGroup,
+    score: Score,
+    unreadable: UnreadableImages,
 ) -> EvalResult:
     return EvalResult(
         score=score,
@@ -199,6 +205,7 @@ def _make_result(
         remarks=setup.source.remarks,
         averaged=setup.loaded.averaged,
         notes=setup.loaded.notes,
+        unreadable=tuple(f"{name} ({reason})" for name, reason in unreadable.names.items()),
     )
 
 

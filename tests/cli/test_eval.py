@@ -147,6 +147,7 @@ def test_unreadable_images_are_left_out_and_told(tmp_path, photos):
     (broken / "dog" / "1.jpg").write_bytes(b"no image")
     result = invoke("eval", path, "--data", broken)
     assert "1 images could not be read" in result.stdout
+    assert f"Not read: {broken}/dog/1.jpg (UnidentifiedImageError" in result.stdout
     assert "all images of" in result.stdout and "No top-5" in result.stdout
     refused = invoke("eval", path, "--data", broken, "--max-unreadable", 0, code=1)
     assert "1.jpg" in refused.stderr and "--max-unreadable" in refused.stderr

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from smt_nas.errors import list_names
 from smt_nas.report.shares import format_digits, interval, percent
 from smt_nas.report.train.warnings import warning_line
 from smt_nas.train.data.class_order import are_numbers
@@ -66,6 +67,7 @@ def score_notes(result: EvalResult) -> list[str]:
         f"{request.precision} on {result.device}.",
         "The interval is Wilson's: how well so many images can tell.",
         *map(warning_line, result.score.warnings()),
+        *[f"Not read: {list_names(result.unreadable, 3)}."] * bool(result.unreadable),
         *_describe_classes(result),
         *result.remarks,
     ]
