@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from smt_nas.errors import ConfigError
 from smt_nas.models import build
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.learner import build_learner
@@ -62,3 +63,28 @@ def test_gradients_too_large_for_a_norm_are_left_out_though_each_is_finite():
     assert not made
     after = everything(learner)
     assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_an_average_that_warms_up_follows_the_number_of_the_update():
+    """timm's update leaves warming up out where it is told no number; its first two steps copy."""
+    learner = learner_of("ema.decay=0.9999", "ema.warmup=true", "accumulation=1")
+    for number in range(3):
+        before = learner.ema.module.head.weight.clone()
+        assert learner.update(number, batches()[:1])[1]
+        decay = 0 if number == 0 else 1 - (1 + number) ** (-2 / 3)
+        expected = decay * before + (1 - decay) * learner.model.head.weight
+        assert torch.allclose(learner.ema.module.head.weight, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("change", ["augment.mix_prob=0", "augment.mixup=0"])
+def test_nothing_is_mixed_where_nothing_is_asked_for(change):
+    """timm's Mixup asserts that one of its alphas is above 0, and takes even batches alone."""
+    assert learner_of(change, "augment.cutmix=0", "batch_size=3").mixup is None
+
+
+@pytest.mark.parametrize("changes", [("mixup=0.8",), ("cutmix=1.0",), ("mixup=0.8", "cutmix=1.0")])
+def test_batches_are_mixed_by_either_alpha_and_are_even(changes):
+    learner = learner_of(*changes)
+    assert learner.mixup is not None and learner.update(0, batches())[1]
+    with pytest.raises(ConfigError, match="batch_size must be even"):
+        learner_of(*changes, "batch_size=3")
