@@ -53,7 +53,8 @@ def _make_table(
 
 
 def _measure_width(table: Table) -> int:
-    console = Console(width=2 * WIDTH, markup=False, emoji=False)
+    # no terminal: rich takes a dumb one for 80 columns, whatever width it is told
+    console = Console(width=2 * WIDTH, force_terminal=False, markup=False, emoji=False)
     return console.measure(table).maximum
 
 
