@@ -13,6 +13,7 @@ from smt_nas.cli import console
 from smt_nas.errors import SmtNasError
 
 INTERRUPTED = 130  # as shells report SIGINT
+UNREAD = 141  # as shells report SIGPIPE
 
 
 class _Group(TyperGroup):
@@ -31,9 +32,12 @@ class _Group(TyperGroup):
                 raise
             console.complain("the machine's memory is full. Free some, or search smaller networks.")
             raise typer.Exit(1) from error
-        except BrokenPipeError:  # `smt-nas front RUN | head`
+        except BrokenPipeError:  # `smt-nas front RUN | head`, `>&-`
             console.abandon()
-            raise typer.Exit(1) from None
+            raise typer.Exit(UNREAD) from None
+        except KeyboardInterrupt:  # where nothing is kept, or all is kept already
+            console.say("Interrupted.")
+            raise typer.Exit(INTERRUPTED) from None
         except OSError as error:  # a full disk behind `smt-nas front RUN > file`
             if ctx.params.get("debug"):
                 raise
@@ -69,6 +73,7 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    console.prepare_streams()
     try:
         app()
     except KeyboardInterrupt:

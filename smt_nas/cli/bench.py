@@ -9,6 +9,7 @@ import typer
 
 from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
+from smt_nas.cli.talk import say_first, talk
 
 bench = typer.Typer(no_args_is_help=True, help="Build or show a bench: networks really trained.")
 app.add_typer(bench, name="bench")
@@ -49,12 +50,13 @@ def build(
 
     Example: smt-nas bench build --data fashion-mnist:DIR --n 200
     """
+    say_first(f"Building a bench: {n} networks of space {space}, trained on {data}.")
     from smt_nas.nasbench.build import BuildRequest, build_bench, default_folder
     from smt_nas.report.bench import build_document, build_notes
 
     request = BuildRequest.read(space, data, recipe, n, macs, seed, seeds)
-    with console.talk() as talk:
-        built = build_bench(request, out or default_folder(request), device, workers, talk)
+    with talk() as listener:
+        built = build_bench(request, out or default_folder(request), device, workers, listener)
     if as_json:
         console.show_json(build_document(built))
     else:

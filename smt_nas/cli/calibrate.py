@@ -9,6 +9,7 @@ import typer
 
 from smt_nas.cli import console
 from smt_nas.cli.app import app
+from smt_nas.cli.talk import say_first, talk
 
 if TYPE_CHECKING:
     from smt_nas.conditions import Conditions
@@ -55,6 +56,7 @@ def calibrate(
 
     Example: smt-nas calibrate --device cpu --space smt_micro --minutes 10
     """
+    say_first(f"Measuring the blocks of space {space} on {device}, for {minutes:g} min at most.")
     from smt_nas.profilers.calibration.calibrate import calibrate as measure
     from smt_nas.report.profile.calibrate import (
         calibration_document,
@@ -64,7 +66,7 @@ def calibrate(
     from smt_nas.space import SearchSpace
 
     conditions = _conditions(device, batch, precision, mode, threads)
-    with console.talk() as talk:
+    with talk() as listener:
         result = measure(
             SearchSpace.load(space),
             device,
@@ -72,7 +74,7 @@ def calibrate(
             minutes,
             out,
             seed,
-            on_progress=lambda share: talk.step("calibrate", int(share * _STEPS), _STEPS),
+            on_progress=lambda share: listener.step("calibrate", int(share * _STEPS), _STEPS),
         )
     if as_json:
         console.show_json(calibration_document(result.evidence, result.path))

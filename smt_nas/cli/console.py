@@ -1,87 +1,254 @@
-"""The only room that prints: results to stdout, talk and progress to stderr."""
+"""The only room that prints: results to stdout, talk to stderr, in what each stream can take.
+
+A line on a terminal ends between words; in a pipe or a file it has no width. What a stream's
+encoding lacks is replaced by ASCII. A stdout that nobody reads ends the command once its work is
+saved; a stderr that nobody reads is passed over.
+"""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import os
-import shutil
+import re
 import sys
-import textwrap
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable
+from typing import IO, Annotated, Any, cast
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
-if TYPE_CHECKING:
-    from smt_nas.runtime.progress import (
-        EpochMetrics,
-        EvalWarning,
-        Phase,
-        TrainingListener,
-        TrainingStatus,
-        TrainingWarning,
-    )
-    from smt_nas.search.survey import Survey
+from rich.text import Text
 
 _PLAIN_WIDTH = 160  # of tables that go to a file or a pipe
+_USUAL_SIZE = (80, 25)  # of a terminal that does not say
+_REPLACE = "smt-nas-replace"  # the name of the error handler of our streams
+_ASCII = {
+    **{"±": "+-", "×": "x", "·": ".", "—": "-", "–": "-", "…": "...", "≤": "<=", "≥": ">="},  # noqa: RUF001
+    **{"→": "->", "µ": "u", "μ": "u", "°": "deg", "“": '"', "”": '"', "‘": "'", "’": "'"},  # noqa: RUF001
+    **dict(zip("▁▂▃▄▅▆▇█", "_.-=+*%#", strict=True)),  # of curves, low to high
+    **dict.fromkeys("│┃┆┊║╎╏", "|"),
+    **dict.fromkeys("─━═╌╍╴╶╸╺", "-"),
+    **dict.fromkeys("┌┐└┘├┤┬┴┼╇╈┏┓┗┛┣┫┳┻╋╭╮╯╰┡┩", "+"),
+    "•": "*",
+    "✓": "v",
+}
+_WORD = re.compile(r"(?:`[^`]*`|\S)+")  # a command in backquotes is one
 
 DEVICE_WORDS = "cpu, gpu, cuda:N, or a name of `smt-nas devices` as people write it."
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
 
-def _make_console(stderr: bool = False, width: int | None = None) -> Console:
-    """A console to which no text is markup: users' names and paths hold brackets and colons."""
-    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+def prepare_streams() -> None:
+    """Make stdout and stderr take any character, and see to it that they are not closed files.
+
+    A file that is opened later would get the number of a closed stream, and what is printed.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number
+    codecs.register_error(_REPLACE, _replace_characters)
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # None: it was closed
+        if reconfigure is not None:
+            reconfigure(errors=_REPLACE)
+
+
+def _replace_characters(error: UnicodeError) -> tuple[str, int]:
+    """Stand-ins for what cannot be encoded: `+-` for `±`, `\\u0411` for a letter."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_stand_in, error.object[error.start : error.end])), error.end
+
+
+def _stand_in(character: str) -> str:
+    if character in _ASCII:
+        return _ASCII[character]
+    return character.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def to_encodable(text: str, encoding: str) -> str:
+    """The text, with stand-ins for the characters that an encoding lacks."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return "".join(c if _can_encode(c, encoding) else _stand_in(c) for c in text)
+    return text
+
+
+def _can_encode(character: str, encoding: str) -> bool:
+    try:
+        character.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class _Console(Console):
+    """A console that lays out what it can print: stand-ins are wider than what they stand for."""
+
+    def render_str(
+        self,
+        text: str,
+        *,
+        style: Any = "",
+        justify: Any = None,
+        overflow: Any = None,
+        emoji: bool | None = None,
+        markup: bool | None = None,
+        highlight: bool | None = None,
+        highlighter: Any = None,
+    ) -> Text:
+        return super().render_str(
+            to_encodable(text, self.encoding),
+            style=style,
+            justify=justify,
+            overflow=overflow,
+            emoji=emoji,
+            markup=markup,
+            highlight=highlight,
+            highlighter=highlighter,
+        )
+
+
+class _Stderr:
+    """stderr as a file whose reader may be gone: the work goes on unheard."""
+
+    def __init__(self) -> None:
+        self._stream = sys.stderr
+        self.encoding = getattr(self._stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        """Write what can be written."""
+        if self._stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush it, if it is there."""
+        if self._stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return _is_terminal(self._stream)
+
+    def fileno(self) -> int:
+        """Its number. Raises OSError where it has none."""
+        if self._stream is None:
+            raise OSError("stderr is closed")
+        return self._stream.fileno()
+
+
+def _is_terminal(stream: IO[str] | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def _terminal_size(stream: IO[str]) -> tuple[int, int]:
+    """Columns and lines: what COLUMNS and LINES say, else the terminal, else the usual."""
+    try:
+        size: tuple[int, int] = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        size = (0, 0)
+    words = (os.environ.get(name, "") for name in ("COLUMNS", "LINES"))
+    told = (int(word) if word.isdecimal() else 0 for word in words)
+    columns, lines = (a or b or c for a, b, c in zip(told, size, _USUAL_SIZE, strict=True))
+    return columns, lines
+
+
+def make_talk_console() -> Console:
+    """A console on stderr to which no text is markup; it wraps nothing where there is no width."""
+    stream = cast("IO[str]", _Stderr())
+    width, height = _terminal_size(stream) if stream.isatty() else (None, None)
+    return _Console(
+        file=stream, width=width, height=height, markup=False, emoji=False, highlight=False
+    )
+
+
+def is_live(console: Console) -> bool:
+    """Whether lines on it can be drawn anew: a terminal that is not a dumb one."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+def print_line(console: Console, text: str, before: str = "", style: str = "") -> None:
+    """Print one line of text, after a word in a style; on a terminal it ends between words."""
+    width = console.width if console.is_terminal else None
+    line = Text(wrap_words(f"{before}{text}", width))
+    line.stylize(style, 0, len(before))
+    console.print(line, soft_wrap=True)
+
+
+def wrap_words(text: str, width: int | None) -> str:
+    """Break lines between words, with their indent; a word that is wider stays whole."""
+    if width is None:
+        return text
+    return "\n".join(_wrap_line(line, width) for line in text.split("\n"))
+
+
+def _wrap_line(line: str, width: int) -> str:
+    if cell_len(line) <= width:
+        return line
+    indent = line[: len(line) - len(line.lstrip())]
+    lines, current = list[str](), ""
+    for word in _WORD.findall(line):
+        longer = f"{current} {word}" if current else f"{indent}{word}"
+        if current and cell_len(longer) > width:
+            lines.append(current)
+            longer = f"{indent}{word}"
+        current = longer
+    return "\n".join([*lines, current])
 
 
 def show(item: RenderableType) -> None:
     """Print a result to stdout."""
-    if sys.stdout.isatty():
-        _make_console().print(item)
+    stdout = _stdout()
+    width, height = _terminal_size(stdout) if stdout.isatty() else (_PLAIN_WIDTH, None)
+    console = _Console(
+        file=stdout, width=width, height=height, markup=False, emoji=False, highlight=False
+    )
+    if stdout.isatty():
+        console.print(item)
         return
-    console = _make_console(width=_PLAIN_WIDTH)
     with console.capture() as captured:
         console.print(item)
     show_text("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def show_text(text: str) -> None:
-    """Print text to stdout as it is: no wrapping, no markup."""
-    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
-    sys.stdout.flush()
+    """Print text to stdout as it is: no wrapping, no markup. Raises BrokenPipeError."""
+    stdout = _stdout()
+    stdout.write(text if text.endswith("\n") else f"{text}\n")
+    stdout.flush()
+
+
+def _stdout() -> IO[str]:
+    """Stdout; one that was closed is like a pipe that nobody reads."""
+    if sys.stdout is None:
+        raise BrokenPipeError
+    return sys.stdout
 
 
 def show_notes(lines: Iterable[str]) -> None:
     """Print sentences to stdout; a terminal's lines end between words, but in a command to copy."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    stdout = _stdout()
+    width = _terminal_size(stdout)[0] if stdout.isatty() else None
     for line in lines:
-        whole = width is None or len(line) <= width or line.startswith("Next:")
-        show_text(line if whole else _wrapped(line, width or 0))
-
-
-def _wrapped(line: str, width: int) -> str:
-    indent = " " * (len(line) - len(line.lstrip()))
-    return textwrap.fill(
-        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+        show_text(line if line.startswith("Next:") else wrap_words(line, width))
 
 
 def abandon() -> None:
     """Drop what stdout still holds: nobody can take it, and Python would complain at its end."""
+    if sys.stdout is None:
+        return
     with contextlib.suppress(OSError, ValueError):  # ValueError: a stdout that is no file
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -95,173 +262,9 @@ def show_json(value: Any) -> None:
 
 def say(text: str) -> None:
     """Print one line of talk to stderr."""
-    _make_console(stderr=True).print(text, soft_wrap=True)
+    print_line(make_talk_console(), text)
 
 
 def complain(text: str) -> None:
     """Print one line of error to stderr."""
-    console = _make_console(stderr=True)
-    console.print("error:", style="bold red", end=" ")
-    console.print(text, soft_wrap=True)
-
-
-_PHASES: dict[Phase, str] = {
-    "evaluate": "evaluating",
-    "count": "verifying: counts",
-    "time": "verifying: timing",
-    "calibrate": "measuring",
-    "train": "training",
-}
-
-
-class Talk:
-    """What a search says and how far it is, on stderr. Hears a `SearchListener`'s events."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._tasks: dict[Phase, TaskID] = {}
-
-    def say(self, text: str) -> None:
-        """One line, above the bars."""
-        self._progress.console.print(text, soft_wrap=True)
-
-    def surveyed(self, survey: Survey) -> None:
-        """Lines on the space and the budgets."""
-        from smt_nas.report.search.survey import survey_lines
-
-        for line in survey_lines(survey):
-            self.say(line)
-
-    def resumed(self, tried: int, wanted: int) -> None:
-        """One line."""
-        if tried < wanted:
-            self.say(f"{tried} of {wanted} networks are tried already.")
-        else:
-            self.say(
-                f"All {tried} networks are tried already, and stay: none is added. A larger --n "
-                "tries more."
-            )
-
-    def exhausted(self, space: str, tried: int, wanted: int) -> None:
-        """One line."""
-        self.say(
-            f"The budget leaves no more networks of space {space}: {tried} tried instead of "
-            f"{wanted}."
-        )
-
-    def interrupted(self) -> None:
-        """One line."""
-        self.say("Interrupted. The front of what is there follows.")
-
-    def step(self, phase: Phase, done: int, total: int) -> None:
-        """Move a phase's bar."""
-        if phase not in self._tasks:
-            self._tasks[phase] = self._progress.add_task(_PHASES[phase], total=total)
-        self._progress.update(self._tasks[phase], completed=done, total=total)
-
-
-@contextmanager
-def talk() -> Iterator[Talk]:
-    """Progress bars on a terminal, plain lines elsewhere."""
-    console = _make_console(stderr=True)
-    progress = Progress(
-        TextColumn("{task.description:<17}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    with progress:
-        yield Talk(progress)
-
-
-class TrainingTalk:
-    """What a training says and how far it is, on stderr. Hears a `TrainingListener`'s events."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._training: TaskID | None = None
-        self._evaluation: TaskID | None = None
-        self._epochs: int | None = None
-
-    def say(self, text: str) -> None:
-        """One line, above the bar."""
-        self._progress.console.print(text, soft_wrap=True)
-
-    def update(self, status: TrainingStatus) -> None:
-        """Move the bar."""
-        self._hide_evaluation()
-        self._epochs = status.epochs
-        speed, memory = status.images_per_s, status.memory_mb
-        words = [
-            "" if speed is None else f"{speed:.0f} img/s",
-            "" if status.loss is None else f"loss {status.loss:.3f}",
-            f"lr {short_rate(status.lr)}",
-            "" if memory is None else f"{memory / 1e3:.1f} GB",
-        ]
-        name, figures = f"epoch {status.epoch}/{status.epochs}", " ".join(w for w in words if w)
-        done, total = status.done, status.total
-        if self._training is None:
-            # begun where a resumed training goes on, or its speed would be far too high
-            self._training = self._progress.add_task(
-                name, total=total, completed=done, figures=figures
-            )
-        self._progress.update(
-            self._training, description=name, completed=done, total=total, figures=figures
-        )
-
-    def evaluated(self, done: int, total: int | None) -> None:
-        """Move the bar of an evaluation."""
-        figures = f"{done} images" if total is None else f"{done}/{total} images"
-        if self._evaluation is None:
-            self._evaluation = self._progress.add_task("evaluating", total=total, figures=figures)
-        self._progress.update(self._evaluation, completed=done, total=total, figures=figures)
-
-    def warn(self, warning: EvalWarning | TrainingWarning) -> None:
-        """One line."""
-        from smt_nas.report.train.warnings import warning_line
-
-        self.say(warning_line(warning))
-
-    def epoch(self, metrics: EpochMetrics) -> None:
-        """One line."""
-        from smt_nas.report.train.results import epoch_line
-
-        self._hide_evaluation()
-        self.say(epoch_line(metrics, self._epochs))
-
-    def _hide_evaluation(self) -> None:
-        if self._evaluation is not None:
-            self._progress.remove_task(self._evaluation)
-            self._evaluation = None
-
-
-def short_rate(lr: float) -> str:
-    """`2.0e-3`: a learning rate in few characters."""
-    digits, _, power = f"{lr:.1e}".partition("e")
-    return f"{digits}e{int(power)}"
-
-
-@contextmanager
-def training(shown: bool = True) -> Iterator[TrainingListener]:
-    """A bar that fits 80 columns on a terminal, plain lines elsewhere; nothing unless `shown`."""
-    if not shown:
-        from smt_nas.runtime.progress import NullProgress
-
-        yield NullProgress()
-        return
-    console = _make_console(stderr=True)
-    progress = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=8),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}", markup=False),
-        console=console,
-        disable=not console.is_terminal,
-        speed_estimate_period=300,
-    )
-    with progress:
-        yield TrainingTalk(progress)
+    print_line(make_talk_console(), text, "error: ", "bold red")

@@ -9,6 +9,7 @@ import typer
 
 from smt_nas.cli import console
 from smt_nas.cli.app import app
+from smt_nas.cli.talk import say_first, training
 
 if TYPE_CHECKING:
     from smt_nas.train.evaluate_weights import EvalResult
@@ -85,6 +86,7 @@ def evaluate(
 
     Example: smt-nas eval runs/train-smt_micro-digits
     """
+    say_first(f"Evaluating {weights}: loading torch and the data first.")
     from smt_nas.train.evaluate_weights import EvalRequest, evaluate_weights
     from smt_nas.train.processes.process_group import join_process_group
     from smt_nas.yaml import validated
@@ -92,8 +94,8 @@ def evaluate(
     given = context.params  # by name: a dozen in a row would be mixed up one day
     values = {name: given[name] for name in EvalRequest.model_fields}
     request = validated(EvalRequest, values, "eval")
-    with join_process_group(device) as group, console.training(group.is_main) as talk:
-        result = evaluate_weights(request, group, talk)
+    with join_process_group(device) as group, training(group.is_main) as listener:
+        result = evaluate_weights(request, group, listener)
     if group.is_main:
         _show(result, per_class, as_json)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import typer
 
 from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
+from smt_nas.cli.talk import say_first, talk
 
 if TYPE_CHECKING:
     from smt_nas.conditions import Conditions
@@ -100,6 +102,7 @@ def profile(
 
     check_writable(csv, "--csv")
     check_writable(html, "--html")
+    say_first(f"Profiling {', '.join(networks)} on {gpu or 'this machine'}: loading torch first.")
     how = {"precision": precision, "mode": mode, "channels_last": channels_last, "train": train}
     options = _Options(how, batch, threads, seconds, energy)
     output = options.run(_networks(networks, image_size), gpu, anchors)
@@ -158,8 +161,16 @@ class _Options:
         cases = [c for b in batches for c in self._conditions(b, where)]
         sweeps = self._conditions(1, where) if auto else []
         request = Request(tuple(cases), _limits(self.seconds), self.energy, tuple(sweeps))
-        with _run_networks():
-            return _Output(profile(networks, device, where, request, console.say), networks)
+        with _run_networks(), talk() as listener:
+            measurements = len(cases) + len(sweeps) * len(networks)
+            started = itertools.count()
+
+            def hear(text: str) -> None:
+                """Each line says what is measured next."""
+                listener.step("measure", next(started), measurements)
+                listener.say(text)
+
+            return _Output(profile(networks, device, where, request, hear), networks)
 
     def _conditions(self, batch: int, where: str | None) -> list[Conditions]:
         """One for each number of threads."""

@@ -9,9 +9,11 @@ import typer
 
 from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
+from smt_nas.cli.talk import list_phases, say_first, talk
 from smt_nas.evaluators import EVALUATORS, default_evaluator, list_evaluators
 
 if TYPE_CHECKING:
+    from smt_nas.runtime.progress import Phase
     from smt_nas.search import Outcome, Settings
 
 Run = Annotated[Path, typer.Argument(help="A run directory, e.g. runs/smt-2.4GFLOPs.")]
@@ -140,17 +142,26 @@ def search(
 
     Example: smt-nas search --budget 2.4GFLOPs --budget 12Mparams --seed 1
     """
-    from smt_nas.report.evidence import describe_evidence
-    from smt_nas.search import create_search
+    phases = _phases("survey", _verify(verify, prove))
+    within = f" within {', '.join(budget)}" if budget else ""
+    say_first(f"Searching space {space}{within}: {list_phases(phases)}.")
+    with talk(phases) as listener:
+        listener.step("survey", 0, None)
+        from smt_nas.report.evidence import describe_evidence
+        from smt_nas.search import create_search
 
-    with console.talk() as talk:
         settings = _settings(context.params)
-        search = create_search(settings, out, go_on=True, listener=talk, workers=workers)
+        search = create_search(settings, out, go_on=True, listener=listener, workers=workers)
         evidence = search.directory.evidence
         if evidence is not None:
-            talk.say(describe_evidence(evidence))
+            listener.say(describe_evidence(evidence))
         outcome = search.run()
     _show(outcome, as_json, show_all)
+
+
+def _phases(first: Phase, verify: bool) -> list[Phase]:
+    """What a search does, in this order; the middle ones take turns."""
+    return [first, "screen", "evaluate", *(("count", "time") if verify else ())]
 
 
 def _settings(given: dict[str, Any]) -> Settings:
@@ -194,15 +205,18 @@ def resume(
     as_json: console.AsJson = False,
 ) -> None:
     """Go on with a search that was stopped, killed, or is to try more networks."""
-    from smt_nas.search import resume_search
+    phases = _phases("open", verify=True)
+    say_first(f"Going on with {run}: {list_phases(phases)}, as far as is needed.")
+    with talk(phases) as listener:
+        listener.step("open", 0, None)
+        from smt_nas.search import resume_search
 
-    with console.talk() as talk:
         search = resume_search(
             run,
             n=n,
             storage=storage,
             accept_changed_evaluator=accept_changed_evaluator,
-            listener=talk,
+            listener=listener,
             workers=workers,
         )
         outcome = search.run()

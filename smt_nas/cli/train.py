@@ -11,6 +11,7 @@ import typer
 
 from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
+from smt_nas.cli.talk import say_first, training
 from smt_nas.errors import ConfigError
 from smt_nas.files import write_atomic
 
@@ -126,6 +127,8 @@ def train(
     Example: smt-nas train smt_micro --data digits
     """
     arguments = _Arguments(context)  # by name: a row of thirty would be mixed up
+    what = f"{arch or out} on {data}" if data else f"{out}"
+    say_first(f"Training {what}: loading torch and the data first.")
     if top is None:
         _train_one(arguments, out, dry_run, as_json)
     else:
@@ -211,14 +214,14 @@ def _train_one(arguments: _Arguments, out: Path | None, dry: bool, as_json: bool
     from smt_nas.train.run import resume_training, start_training
 
     options, resumes_folder = arguments.to_options(), arguments.resumes_folder()
-    with join_process_group(options.device) as group, console.training(group.is_main) as talk:
+    with join_process_group(options.device) as group, training(group.is_main) as listener:
         if dry:
             plan = dry_run(arguments.to_request(), options, group)
         elif resumes_folder and out is not None:
-            result = resume_training(out, options, group, talk)
+            result = resume_training(out, options, group, listener)
         else:
             request = arguments.to_request()
-            result = start_training(request, options, out, arguments.resume, group, talk)
+            result = start_training(request, options, out, arguments.resume, group, listener)
     if not group.is_main:
         return
     if dry:
@@ -257,8 +260,8 @@ def _train_front(
     from smt_nas.train.processes.process_group import join_process_group
 
     options = arguments.to_options()
-    with join_process_group(options.device) as group, console.training(group.is_main) as talk:
-        comparison = train_front(arguments.to_request(), top, seeds, options, out, group, talk)
+    with join_process_group(options.device) as group, training(group.is_main) as listener:
+        comparison = train_front(arguments.to_request(), top, seeds, options, out, group, listener)
     if not group.is_main:
         return
     document, file = comparison_document(comparison), comparison.folder / "comparison.json"

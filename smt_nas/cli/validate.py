@@ -11,6 +11,7 @@ import typer
 
 from smt_nas.cli import console
 from smt_nas.cli.app import app
+from smt_nas.cli.talk import say_first, talk
 from smt_nas.errors import ConfigError
 from smt_nas.evaluators import EVALUATORS, list_evaluators
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from smt_nas.arch import Architecture
     from smt_nas.evaluators import Evaluation, Evaluator, EvaluatorChoice
     from smt_nas.evaluators.validation.validate import Evaluate
+    from smt_nas.runtime.progress import ProgressListener
 
 Names = Annotated[
     list[str],
@@ -51,6 +53,9 @@ def validate(
 
     Example: smt-nas validate predictor zero-cost --on smt-bench-mini
     """
+    if timeout is not None and not 0 < timeout < math.inf:
+        raise ConfigError(f"--timeout: must be seconds, more than 0 (got {timeout:g}). E.g. 60.")
+    say_first(f"Validating {', '.join(evaluators)} on {on}: loading libraries and the bench first.")
     from smt_nas.evaluators import choose_evaluator, make_evaluator
     from smt_nas.evaluators.validation.validate import validate as validate_evaluators
     from smt_nas.nasbench.table import load_bench
@@ -61,15 +66,13 @@ def validate(
         validation_table,
     )
 
-    if timeout is not None and not 0 < timeout < math.inf:
-        raise ConfigError(f"--timeout: must be seconds, more than 0 (got {timeout:g}). E.g. 60.")
     check_drawable(plot)
     choices = [choose_evaluator(word) for word in dict.fromkeys(evaluators)]
     made = [make_evaluator(choice) for choice in choices]
     bench = load_bench(on)
-    validation = validate_evaluators(
-        made, bench, _evaluate_in_pool({c.word: c for c in choices}, timeout, workers), seed
-    )
+    with talk(["validate"]) as listener:
+        evaluate = _evaluate_in_pool({c.word: c for c in choices}, timeout, workers, listener)
+        validation = validate_evaluators(made, bench, evaluate, seed, listener=listener)
     if as_json:
         console.show_json(validation_document(validation))
     else:
@@ -81,7 +84,10 @@ def validate(
 
 
 def _evaluate_in_pool(
-    choices: Mapping[str, EvaluatorChoice], timeout: float | None, workers: int | None
+    choices: Mapping[str, EvaluatorChoice],
+    timeout: float | None,
+    workers: int | None,
+    listener: ProgressListener,
 ) -> Evaluate:
     """Ask evaluators on all cores, with a bar."""
     from smt_nas.evaluators.runner import EvaluationRunner
@@ -90,11 +96,12 @@ def _evaluate_in_pool(
 
     def evaluate(evaluator: Evaluator, archs: Sequence[Architecture]) -> list[Evaluation]:
         evaluations = []
-        with console.talk() as talk, make_engine(workers or default_workers()) as pool:
+        listener.step("evaluate", 0, len(archs))
+        with make_engine(workers or default_workers()) as pool:
             runner = EvaluationRunner(evaluator, pool, choices[evaluator.name], timeout)
             for evaluation in runner.evaluate(archs):
                 evaluations.append(evaluation)
-                talk.step("evaluate", len(evaluations), len(archs))
+                listener.step("evaluate", len(evaluations), len(archs))
         return evaluations
 
     return evaluate

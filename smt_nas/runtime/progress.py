@@ -6,8 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, Protocol
 
-Phase = Literal["evaluate", "count", "time", "calibrate", "train"]
-"""What long work does step by step: evaluating, counting, timing, measuring, training networks."""
+Phase = Literal[
+    "open",
+    "survey",
+    "screen",
+    "evaluate",
+    "epochs",
+    "count",
+    "time",
+    "measure",
+    "calibrate",
+    "train",
+    "validate",
+]
+"""What long work does step by step. `epochs`: those that trained candidates have made."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +78,8 @@ class ProgressListener(Protocol):
     def say(self, text: str) -> None:
         """One line that a user wants to read."""
 
-    def step(self, phase: Phase, done: int, total: int) -> None:
-        """`done` of `total` in a phase."""
+    def step(self, phase: Phase, done: float, total: float | None) -> None:
+        """`done` of `total` in a phase; None where nobody knows of how many."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +167,7 @@ class NullProgress:
     def say(self, text: str) -> None:
         """Drop a line."""
 
-    def step(self, phase: Phase, done: int, total: int) -> None:
+    def step(self, phase: Phase, done: float, total: float | None) -> None:
         """Drop a step."""
 
     def update(self, status: TrainingStatus) -> None:

@@ -3,7 +3,7 @@
 import ast
 import json
 import os
-import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ from rich.table import Table
 from typer.testing import CliRunner
 
 from smt_nas.arch import PRESETS
-from smt_nas.cli import console
+from smt_nas.cli import console, talk
 from smt_nas.cli.app import app
 from smt_nas.metrics import METRICS
 from smt_nas.report.profile.costs import cost_rows, costs_table
@@ -112,7 +112,7 @@ def test_a_closed_pipe_is_silent(run, flags):
     os.close(read)
     done = command(["front", run, *flags], stdout=write)
     os.close(write)
-    assert (done.returncode, done.stderr) == (1, "")
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -135,7 +135,7 @@ def test_notes_end_between_words_on_a_terminal_but_commands_do_not(monkeypatch, 
     console.show_notes(notes)
     assert capsys.readouterr().out.splitlines() == notes  # a pipe has no width
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((20, 50)))
+    monkeypatch.setenv("COLUMNS", "20")
     console.show_notes(notes)
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["  some words that", "  are longer than", "  that", notes[1]]
@@ -155,8 +155,8 @@ def test_names_are_printed_as_they_are(name, terminal, capsys, monkeypatch):
     console.show(Group(name, table))
     console.say(f"say {name}")
     console.complain(f"complain {name}")
-    with console.talk() as talk, console.training() as training:
-        talk.say(f"talk {name}")
+    with talk.talk() as listener, talk.training() as training:
+        listener.say(f"talk {name}")
         training.say(f"training {name}")
     told = capsys.readouterr()
     assert told.out.count(name) == 5

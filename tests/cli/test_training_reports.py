@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from smt_nas.cli import console
+from smt_nas.cli import console, talk
 from smt_nas.report.train.dry_run import marks_of, plan_document, plan_notes, plan_view, sparkline
 from smt_nas.report.train.results import (
     comparison_document,
@@ -197,8 +197,8 @@ def test_the_document_of_a_comparison():
     assert smt_t["baseline"] and smt_t["provenance"]["top1"] == "trained"
 
 
-def act(talk):
-    talk.say("begun")
+def act(listener):
+    listener.say("begun")
     for done in (200_000, 200_400):
         moment = TrainingStatus(
             epoch=160,
@@ -210,52 +210,46 @@ def act(talk):
             images_per_s=12345.6,
             memory_mb=123_456.0,
         )
-        talk.update(moment)
-    talk.evaluated(10, 145)
-    talk.epoch(BEST)
-    talk.evaluated(10, None)
+        listener.update(moment)
+    listener.evaluated(10, 145)
+    listener.epoch(BEST)
+    listener.evaluated(10, None)
 
 
 def test_elsewhere_than_on_a_terminal_lines_are_plain(capsys):
-    with console.training() as talk:
-        act(talk)
+    with talk.training() as listener:
+        act(listener)
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == ["begun", epoch_line(BEST, 300)]
 
 
 def test_only_one_process_talks(capsys):
-    with console.training(False) as talk:
-        act(talk)
+    with talk.training(False) as listener:
+        act(listener)
     assert capsys.readouterr() == ("", "")
 
 
 def test_on_a_terminal_the_bar_fits_80_columns(monkeypatch):
-    made = []
-
-    def terminal(stderr, emoji, markup, **_):
-        assert stderr and not emoji and not markup
-        made.append(Console(width=80, force_terminal=True, color_system=None, record=True))
-        return made[-1]
-
-    monkeypatch.setattr(console, "Console", terminal)
-    with console.training() as talk:
-        act(talk)
-        talk._progress.refresh()
+    made = Console(width=80, force_terminal=True, color_system=None, record=True)
+    monkeypatch.setattr(console, "make_talk_console", lambda: made)
+    with talk.training() as listener:
+        act(listener)
+        listener._progress.refresh()
         plain = Console(width=80, color_system=None)
         with plain.capture() as captured:
-            plain.print(talk._progress.get_renderable())
+            plain.print(listener._progress.get_renderable())
     training, evaluating = captured.get().splitlines()
     days = len("100:00:00") - len("-:--:--")
     assert len(training.rstrip()) + days <= 80 and len(evaluating) <= 80
     assert training.startswith("epoch 160/300 ") and " 53% " in training
     assert training.rstrip().endswith("12346 img/s loss 12.346 lr 2.0e-3 123.5 GB")
     assert evaluating.startswith("evaluating") and "10 images" in evaluating
-    assert "begun" in made[0].export_text() and "…" not in training
+    assert "begun" in made.export_text() and "…" not in training
 
 
 @pytest.mark.parametrize(
     ("lr", "text"), [(2e-3, "2.0e-3"), (1.25e-7, "1.2e-7"), (0.1, "1.0e-1"), (3.0, "3.0e0")]
 )
 def test_learning_rates_in_few_characters(lr, text):
-    assert console.short_rate(lr) == text
+    assert talk.short_rate(lr) == text

@@ -1,9 +1,34 @@
 """A terminal: commands run in this process, tables as 80 columns show them."""
 
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from pathlib import Path
+
 from rich.console import Console
 from typer.testing import CliRunner
 
 from smt_nas.cli.app import app
+from tests.fakes.waiting import WATCHDOG_S
+
+ROOT = Path(__file__).resolve().parents[2]
+_OF_TERMINALS = (
+    "COLUMNS",
+    "LINES",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "TERM",
+    "PYTHONIOENCODING",
+    "LC_ALL",
+)
 
 
 def invoke(*words, code=0):
@@ -28,3 +53,62 @@ def cells(table):
     """The cells of each line of a table at 80 columns, below its headings."""
     lines = printed(table).splitlines()
     return [[cell.strip() for cell in line.split("│")] for line in lines if "│" in line]
+
+
+def run_in_terminal(words, columns=80, env=None, on_output=None, cwd=None):
+    """Run a program on a pseudo-terminal of so many columns.
+
+    `on_output(text so far, process id)` may act on what is there, e.g. send Ctrl-C.
+
+    Returns: its text, as the terminal got it, with `\\n` at the ends of lines; its exit code.
+    """
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k not in _OF_TERMINALS}
+    environment |= {"TERM": "xterm", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [str(word) for word in words],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env=environment | (env or {}),
+        cwd=cwd,
+        start_new_session=True,
+    )
+    os.close(follower)
+    read, end = b"", time.monotonic() + WATCHDOG_S
+    try:
+        while time.monotonic() < end:
+            if not select.select([leader], [], [], 1.0)[0]:
+                continue
+            try:
+                piece = os.read(leader, 65536)
+            except OSError:  # Linux: the program has ended
+                piece = b""
+            if not piece:
+                code = process.wait(WATCHDOG_S)
+                return read.decode().replace("\r\n", "\n"), code
+            read += piece
+            if on_output is not None:
+                on_output(read.decode(errors="replace"), process.pid)
+        raise TimeoutError(read.decode(errors="replace"))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        os.close(leader)
+
+
+def seen(text):
+    """What a terminal shows in the end, without colours: lines that were drawn anew are gone."""
+    lines = [""]
+    for piece in re.split(r"(\n|\r|\x1b\[[0-9;?]*[A-Za-z])", text):
+        if piece == "\n":
+            lines.append("")
+        elif piece == "\x1b[2K":
+            lines[-1] = ""
+        elif piece == "\x1b[1A":
+            lines.pop()
+        elif not piece.startswith(("\r", "\x1b")):
+            lines[-1] += piece
+    return lines

@@ -29,6 +29,7 @@ from smt_nas.evaluators.validation.agreement import (
 )
 from smt_nas.evaluators.validation.noise_ceiling import estimate_noise_ceiling, simulate_best
 from smt_nas.nasbench.table import Bench
+from smt_nas.runtime.progress import NullProgress, ProgressListener
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -118,6 +119,7 @@ def validate(
     evaluate: Evaluate | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
+    listener: ProgressListener | None = None,
 ) -> Validation:
     """Score evaluators by a bench.
 
@@ -127,22 +129,24 @@ def validate(
         evaluate: how those that are not fitted evaluate; None: in this process.
         seed: of folds, resamples and the random baseline.
         resamples: that intervals rest on.
+        listener: hears how far it is, by evaluators; the baselines and the noise are one more.
 
     Raises:
         ConfigError: too few networks, or all alike; an evaluator fails on nearly all of them.
     """
     data = TrainingSet.of(bench)
     scorer = _Scorer(data, seed, resamples)
-    rows = [
-        row
-        for evaluator in evaluators
-        for row in _score_evaluator(evaluator, scorer, evaluate or _evaluate_here)
-    ]
+    listener, rows = listener or NullProgress(), list[EvaluatorScore]()
+    for done, evaluator in enumerate(evaluators):
+        listener.step("validate", done, len(evaluators) + 1)
+        rows += _score_evaluator(evaluator, scorer, evaluate or _evaluate_here)
+    listener.step("validate", len(evaluators), len(evaluators) + 1)
     lot = np.random.default_rng([seed, 0]).permutation(len(data.top1)).astype(float)
     for name, figures in zip(BASELINES, (data.params, data.macs, lot), strict=True):
         rows.append(scorer.score(name, figures, figures))
     ceiling, rng = _estimate_ceiling(bench, scorer), np.random.default_rng([seed, 4])
     best = None if ceiling is None else simulate_best(data.top1, data.label_std, data.macs, rng)
+    listener.step("validate", len(evaluators) + 1, len(evaluators) + 1)
     return Validation(bench, data, ceiling, best, tuple(rows))
 
 

@@ -177,7 +177,7 @@ def _read_svhn(of: Any, folder: Path) -> tuple[dict[str, _ImagesAndLabels], tupl
 def _read_stl10(of: Any, folder: Path) -> tuple[dict[str, _ImagesAndLabels], tuple[str, ...]]:
     files = [name for name, _ in of.train_list + of.test_list] + [of.class_names_file]
     root = _find_root(folder, of.base_folder, files)
-    classes = (root / of.base_folder / of.class_names_file).read_text().split()
+    classes = (root / of.base_folder / of.class_names_file).read_text("utf-8").split()
     return _read_channels_first(of, root), tuple(classes)
 
 

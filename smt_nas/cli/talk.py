@@ -1,0 +1,340 @@
+"""What long work says and how far it is, on stderr: bars on a terminal, few lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from smt_nas.cli import console as streams
+
+if TYPE_CHECKING:
+    from smt_nas.runtime.progress import (
+        EpochMetrics,
+        EvalWarning,
+        Phase,
+        TrainingListener,
+        TrainingStatus,
+        TrainingWarning,
+    )
+    from smt_nas.search.survey import Survey
+
+Clock = Callable[[], float]
+PLAIN_EVERY_S = 60.0  # between lines on one phase, where there is no bar
+
+PHASES: dict[Phase, str] = {
+    "open": "open the run",
+    "survey": "survey the space",
+    "screen": "screen candidates",
+    "evaluate": "evaluate networks",
+    "count": "count the front",
+    "time": "time the front",
+    "measure": "measure",
+    "calibrate": "measure blocks",
+    "train": "train networks",
+    "epochs": "train, in epochs",
+    "validate": "score evaluators",
+}
+_PART_OF: dict[Phase, Phase] = {"epochs": "evaluate"}  # one phase of a plan, by either name
+
+
+def list_phases(phases: Sequence[Phase]) -> str:
+    """What is to be done, for the first line of a command."""
+    words = [f"{number} {PHASES[phase]}" for number, phase in enumerate(phases, 1)]
+    return ", ".join(words)
+
+
+@dataclass
+class Pace:
+    """How fast a phase goes, and so how long it will last.
+
+    Attributes:
+        clock: seconds that only grow.
+        start: when it began.
+        first: what was done then: a resumed one begins amid its work.
+        done: what is done.
+        total: of all; None where that is not known.
+        at: when `done` last grew.
+    """
+
+    clock: Clock
+    first: float
+    total: float | None
+    start: float = field(init=False)
+    done: float = field(init=False)
+    at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.start = self.at = self.clock()
+        self.done = self.first
+
+    def move(self, done: float, total: float | None) -> None:
+        """Note what is done now; less than before is another lot of the same."""
+        if done < self.done:
+            self.first, self.start = done, self.clock()
+        if done != self.done:
+            self.done, self.at = done, self.clock()
+        self.total = total
+
+    def left_s(self) -> float | None:
+        """Seconds left, at the mean pace so far; None before the first step, and at the end."""
+        made = self.done - self.first
+        if self.total is None or made <= 0 or self.done >= self.total:
+            return None
+        whole = (self.total - self.done) * (self.at - self.start) / made
+        return max(whole - (self.clock() - self.at), 0.0)
+
+
+class _Left(ProgressColumn):
+    """About how long a phase will still last; it counts down between steps, too."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        """`about 2:05 left`, or nothing."""
+        left = task.fields["pace"].left_s()
+        return Text("" if left is None else f"{describe_seconds(left)} left", "cyan")
+
+
+class _Done(ProgressColumn):
+    """`3/32`, or nothing where it is not known of how many."""
+
+    def render(self, task: Task) -> Text:
+        """What is done of all."""
+        total = task.fields["pace"].total
+        return Text("" if total is None else f"{_show(task.fields['pace'].done)}/{_show(total)}")
+
+
+def _show(amount: float) -> str:
+    return f"{amount:.0f}" if float(amount).is_integer() else f"{amount:.1f}"
+
+
+def describe_seconds(seconds: float) -> str:
+    """`0:07`, `2:05` or `3:20:00`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Talk:
+    """What a search says and how far it is, on stderr. Hears a `SearchListener`'s events.
+
+    Args:
+        progress: bars; disabled where there is no terminal, and lines take their place.
+        plan: the phases to come, in their order; their names tell which of how many they are.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self, progress: Progress, plan: Sequence[Phase] = (), clock: Clock = time.monotonic
+    ) -> None:
+        self._progress = progress
+        self._plan = list(plan)
+        self._clock = clock
+        self._tasks: dict[Phase, TaskID] = {}
+        self._paces: dict[Phase, Pace] = {}
+        self._now: Phase | None = None
+        self._told = clock()
+
+    def say(self, text: str) -> None:
+        """One line, above the bars."""
+        streams.print_line(self._progress.console, text)
+
+    def surveyed(self, survey: Survey) -> None:
+        """Lines on the space and the budgets."""
+        from smt_nas.report.search.survey import survey_lines
+
+        for line in survey_lines(survey):
+            self.say(line)
+
+    def resumed(self, tried: int, wanted: int) -> None:
+        """One line."""
+        if tried < wanted:
+            self.say(f"{tried} of {wanted} networks are tried already.")
+        else:
+            self.say(
+                f"All {tried} networks are tried already, and stay: none is added. A larger --n "
+                "tries more."
+            )
+
+    def exhausted(self, space: str, tried: int, wanted: int) -> None:
+        """One line."""
+        self.say(
+            f"The budget leaves no more networks of space {space}: {tried} tried instead of "
+            f"{wanted}."
+        )
+
+    def interrupted(self) -> None:
+        """One line."""
+        self.say("Interrupted. The front of what is there follows.")
+
+    def step(self, phase: Phase, done: float, total: float | None) -> None:
+        """Move a phase's bar; without a total it only shows that something is being done."""
+        if phase != self._now:
+            self._finish_open_bar()
+            self._now = phase
+        if phase not in self._tasks:
+            pace = self._paces[phase] = Pace(self._clock, done, total)
+            self._tasks[phase] = self._progress.add_task(self._title(phase), pace=pace)
+        self._paces[phase].move(done, total)
+        shown = 0.0 if total is None else done
+        self._progress.update(self._tasks[phase], completed=shown, total=total)
+        if self._clock() - self._told >= PLAIN_EVERY_S:
+            self._tell_plainly(self._describe(phase))
+
+    def _finish_open_bar(self) -> None:
+        """A bar without a total would go on moving for ever."""
+        if self._now is not None and self._paces[self._now].total is None:
+            self._progress.update(self._tasks[self._now], completed=1, total=1)
+
+    def _title(self, phase: Phase) -> str:
+        part_of = _PART_OF.get(phase, phase)
+        if part_of not in self._plan:
+            return PHASES[phase]
+        return f"{self._plan.index(part_of) + 1}/{len(self._plan)} {PHASES[phase]}"
+
+    def _describe(self, phase: Phase) -> str:
+        """`3/5 evaluate networks: 12 of 32, 4:10 left`."""
+        pace = self._paces[phase]
+        left = pace.left_s()
+        words = [] if pace.total is None else [f"{_show(pace.done)} of {_show(pace.total)}"]
+        words += [] if left is None else [f"{describe_seconds(left)} left"]
+        return f"{self._title(phase)}: {', '.join(words)}" if words else self._title(phase)
+
+    def _tell_plainly(self, text: str) -> None:
+        if self._progress.disable:
+            self.say(text)
+        self._told = self._clock()
+
+
+@contextmanager
+def talk(plan: Sequence[Phase] = ()) -> Iterator[Talk]:
+    """Bars on a terminal, plain lines elsewhere."""
+    console = streams.make_talk_console()
+    progress = Progress(
+        TextColumn("{task.description:<21}", markup=False),
+        BarColumn(bar_width=16),
+        _Done(),
+        TimeElapsedColumn(),
+        _Left(),
+        console=console,
+        disable=not streams.is_live(console),
+    )
+    with progress:
+        yield Talk(progress, plan)
+
+
+class TrainingTalk:
+    """What a training says and how far it is, on stderr. Hears a `TrainingListener`'s events."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._training: TaskID | None = None
+        self._evaluation: TaskID | None = None
+        self._epochs: int | None = None
+
+    def say(self, text: str) -> None:
+        """One line, above the bar."""
+        streams.print_line(self._progress.console, text)
+
+    def update(self, status: TrainingStatus) -> None:
+        """Move the bar."""
+        self._hide_evaluation()
+        self._epochs = status.epochs
+        speed, memory = status.images_per_s, status.memory_mb
+        words = [
+            "" if speed is None else f"{speed:.0f} img/s",
+            "" if status.loss is None else f"loss {status.loss:.3f}",
+            f"lr {short_rate(status.lr)}",
+            "" if memory is None else f"{memory / 1e3:.1f} GB",
+        ]
+        name, figures = f"epoch {status.epoch}/{status.epochs}", " ".join(w for w in words if w)
+        done, total = status.done, status.total
+        if self._training is None:
+            # begun where a resumed training goes on, or its speed would be far too high
+            self._training = self._progress.add_task(
+                name, total=total, completed=done, figures=figures
+            )
+        self._progress.update(
+            self._training, description=name, completed=done, total=total, figures=figures
+        )
+
+    def evaluated(self, done: int, total: int | None) -> None:
+        """Move the bar of an evaluation."""
+        figures = f"{done} images" if total is None else f"{done}/{total} images"
+        if self._evaluation is None:
+            self._evaluation = self._progress.add_task("evaluating", total=total, figures=figures)
+        self._progress.update(self._evaluation, completed=done, total=total, figures=figures)
+
+    def warn(self, warning: EvalWarning | TrainingWarning) -> None:
+        """One line."""
+        from smt_nas.report.train.warnings import warning_line
+
+        self.say(warning_line(warning))
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        """One line."""
+        from smt_nas.report.train.results import epoch_line
+
+        self._hide_evaluation()
+        self.say(epoch_line(metrics, self._epochs))
+
+    def _hide_evaluation(self) -> None:
+        if self._evaluation is not None:
+            self._progress.remove_task(self._evaluation)
+            self._evaluation = None
+
+
+def short_rate(lr: float) -> str:
+    """`2.0e-3`: a learning rate in few characters."""
+    digits, _, power = f"{lr:.1e}".partition("e")
+    return f"{digits}e{int(power)}"
+
+
+def say_first(text: str) -> None:
+    """The first line on a terminal, before anything slow; of several processes one says it.
+
+    Elsewhere nobody waits for it, and an error is to be the only line.
+    """
+    is_main = os.environ.get("RANK", "0") == "0"  # as torchrun numbers them
+    if is_main and streams.make_talk_console().is_terminal:
+        streams.say(text)
+
+
+@contextmanager
+def training(shown: bool = True) -> Iterator[TrainingListener]:
+    """A bar that fits 80 columns on a terminal, plain lines elsewhere; nothing unless `shown`."""
+    if not shown:
+        from smt_nas.runtime.progress import NullProgress
+
+        yield NullProgress()
+        return
+    console = streams.make_talk_console()
+    progress = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=8),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}", markup=False),
+        console=console,
+        disable=not streams.is_live(console),
+        speed_estimate_period=300,
+    )
+    with progress:
+        yield TrainingTalk(progress)
