@@ -161,7 +161,7 @@ class _Options:
         cases = [c for b in batches for c in self._conditions(b, where)]
         sweeps = self._conditions(1, where) if auto else []
         request = Request(tuple(cases), _limits(self.seconds), self.energy, tuple(sweeps))
-        with _run_networks(), talk() as listener:
+        with talk() as listener, _run_networks():
             measurements = len(cases) + len(sweeps) * len(networks)
             started = itertools.count()
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Evaluator,
         Figures,
         Fittable,
+        RoundEvaluator,
         TrainingEvaluator,
     )
     from smt_nas.evaluators.function import FunctionEvaluator, ReplayEvaluator
@@ -47,6 +48,7 @@ __all__ = [
     "Fittable",
     "FunctionEvaluator",
     "ReplayEvaluator",
+    "RoundEvaluator",
     "TrainingEvaluator",
     "choose_evaluator",
     "default_evaluator",

@@ -185,6 +185,14 @@ class TrainingEvaluator(Protocol):
 
 
 @runtime_checkable
+class RoundEvaluator(Protocol):
+    """An evaluator that compares the networks of a round, and may be stopped amid it."""
+
+    def read_finished(self, archs: Sequence[Architecture]) -> Mapping[str, Evaluation]:
+        """Evaluations, by key, of those whose figure is there whatever becomes of the others."""
+
+
+@runtime_checkable
 class SpaceBound(Protocol):
     """An evaluator that cannot evaluate the networks of every space."""
 

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from smt_nas.evaluators import BatchEvaluator, Evaluator, TrainingEvaluator
+from smt_nas.arch import Architecture
+from smt_nas.evaluators import (
+    BatchEvaluator,
+    Evaluation,
+    Evaluator,
+    RoundEvaluator,
+    TrainingEvaluator,
+)
 from smt_nas.evaluators.capacity import published_figures
 from smt_nas.evaluators.evidence import AnyEvidence
 from smt_nas.evaluators.runner import EvaluationRunner
@@ -34,8 +41,8 @@ from smt_nas.search.results import (
 )
 from smt_nas.search.run_directory import RunDirectory, Settings
 from smt_nas.search.strategies import BATCH, Prior, Strategy, make_strategy
-from smt_nas.search.study import Study, Trial, make_history
-from smt_nas.search.study_notes import StudyNotes
+from smt_nas.search.study import Study, Trial, make_history, predict_network
+from smt_nas.search.study_notes import FinishedNetwork, StudyNotes
 from smt_nas.search.verify import verify_networks
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.space.baselines import baselines
@@ -57,7 +64,7 @@ class Outcome:
         front: non-dominated networks, best first; those that failed verification are left out.
         baselines: the presets at the space's input.
         failed_verification: networks that failed verification, with the reason.
-        trials: all that were tried.
+        trials: all that were tried, and those of a round that was stopped that are evaluated.
         kendall_taus: of the evaluator's values to `params` and to `macs` in this run; empty without
             an evaluator or with fewer than 3 trials.
         prediction_errors: against what was measured on the front, by metric.
@@ -141,12 +148,14 @@ class Search:
             self.study.trials(),
             self.study.read_notes(),
         )
+        enough = len(trials) >= settings.n or notes.exhausted
+        enough = enough and len(trials) >= len(self.superseded)
+        if not enough:
+            trials = [*trials, *self._read_open_round(trials, notes)]
         front = [self._add_verification(r, notes) for r in self._select_candidates(trials, notes)]
         baseline_rows = [self._add_verification(r, notes) for r in self._collect_baselines(notes)]
         front = compare_with_presets(front, baseline_rows)
         verified = all(self._is_verified(r, notes) for r in (*front, *baseline_rows))
-        enough = len(trials) >= settings.n or notes.exhausted
-        enough = enough and len(trials) >= len(self.superseded)
         return Outcome(
             path=self.directory.path,
             settings=settings,
@@ -173,7 +182,7 @@ class Search:
         self._evaluate_again(runner, trials)
         proposer = make_strategy(settings.strategy, self.problem, self._make_prior())
         while len(trials) < settings.n:
-            self.listener.step("evaluate", len(trials), settings.n)
+            self.listener.step("screen", 0, None)
             todo = self._propose(proposer, trials)[: settings.n - len(trials)]
             if not len(todo):
                 self.study.read_notes().write_exhausted()
@@ -194,9 +203,54 @@ class Search:
     ) -> None:
         """Evaluate networks (n, G), and add each to the study and to `trials` when it is there."""
         archs = self.problem.space.decode(todo)
-        for genes, evaluation in zip(todo, runner.evaluate(archs), strict=True):
-            trials.append(self.study.add(genes, evaluation))
-            self.listener.step("evaluate", len(trials), total)
+        self.listener.step("evaluate", len(trials), total)
+        try:
+            for genes, evaluation in zip(todo, runner.evaluate(archs), strict=True):
+                trials.append(self.study.add(genes, evaluation))
+                self.listener.step("evaluate", len(trials), total)
+        except KeyboardInterrupt:
+            self._keep_finished(todo, archs)
+            raise
+
+    def _keep_finished(self, todo: Genes, archs: Sequence[Architecture]) -> None:
+        """Note which networks of a round are evaluated, though the round as a whole is not.
+
+        They are no trials yet: a round goes on as if it had not been stopped.
+        """
+        if not isinstance(self.evaluator, RoundEvaluator):
+            return
+        finished = self.evaluator.read_finished(archs)
+        networks = [
+            FinishedNetwork(
+                genes=tuple(row.tolist()),
+                key=arch.key,
+                evaluation=finished[arch.key].to_record(),
+                predictions=predict_network(self.problem, row),
+            )
+            for row, arch in zip(todo, archs, strict=True)
+            if arch.key in finished
+        ]
+        self.study.read_notes().write_open_round(networks)
+        self.listener.say(
+            f"{len(networks)} of the {len(archs)} networks of this round are evaluated, and count "
+            f"for the front. `smt-nas resume {self.directory.path}` goes on with the others where "
+            "they were stopped."
+        )
+
+    def _read_open_round(self, trials: Sequence[Trial], notes: StudyNotes) -> list[Trial]:
+        """Networks of a round that was stopped, as the trials that they will be."""
+        known = {t.key for t in trials}
+        networks = [network for network in notes.read_open_round() if network.key not in known]
+        return [
+            Trial(
+                number=number,
+                genes=np.array(network.genes, dtype=np.int64),
+                key=network.key,
+                evaluation=Evaluation.from_record(network.evaluation),
+                predictions=network.predictions,
+            )
+            for number, network in enumerate(networks, len(trials))
+        ]
 
     def _make_prior(self) -> Prior | None:
         evaluator, space = self.evaluator, self.problem.space

@@ -144,10 +144,7 @@ class Study:
         problem, row = self.problem, genes[None]
         arch = problem.space.decode(row)[0]
         values = {k: v[0].item() for k, v in problem.evaluate_formulas(row).items()}
-        predictions = {
-            name: (float(value[0]), float(low[0]), float(high[0]))
-            for name, (value, low, high) in problem.predict(row).items()
-        }
+        predictions = predict_network(problem, genes)
         values |= {name: interval[0] for name, interval in predictions.items()}
         violations = {name: float(by) for name, by in problem.violations(values).items()}
         costs = {name: values[name] for name in COSTS}
@@ -255,6 +252,14 @@ def _find_way_out(cause: object) -> str:
     if type(cause) is sqlite3.DatabaseError or isinstance(cause, ValueError | TypeError):
         return "The file is damaged: restore a copy of it, or search anew with another --out."
     return "What was stored is kept; mend the cause, then `smt-nas resume`."
+
+
+def predict_network(problem: Problem, genes: Genes) -> dict[str, tuple[float, float, float]]:
+    """Value, low and high of each predicted metric of one network, from its genes (G,)."""
+    return {
+        name: (float(value[0]), float(low[0]), float(high[0]))
+        for name, (value, low, high) in problem.predict(genes[None]).items()
+    }
 
 
 def make_history(problem: Problem, trials: Sequence[Trial]) -> History:

@@ -21,6 +21,7 @@ _BASELINE = "baseline:"
 _COUNTS = "proof:"
 _TIMING = "latency:"
 _KEY = 12  # characters of a network's key
+_OPEN_ROUND = "finished of an open round"
 
 
 class Timing(BaseModel):
@@ -59,6 +60,24 @@ class TimingFailure(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     reason: str = Field(validation_alias="failed", serialization_alias="failed")
+
+
+class FinishedNetwork(BaseModel):
+    """A network that is evaluated, of a round that is not: no trial yet, but worth showing.
+
+    Attributes:
+        genes: (G,).
+        key: `Architecture.key`.
+        evaluation: its record, as `Evaluation.to_record` makes it.
+        predictions: value, low and high of each predicted metric, by its name.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    genes: tuple[int, ...]
+    key: str
+    evaluation: dict[str, Any]
+    predictions: dict[str, tuple[float, float, float]]
 
 
 class _Counts(BaseModel):
@@ -133,6 +152,15 @@ class StudyNotes:
     def write_baseline(self, name: str, evaluation: Evaluation) -> None:
         """Keep what the evaluator said of a preset."""
         self._write(f"{_BASELINE}{name}", evaluation.to_record())
+
+    def read_open_round(self) -> list[FinishedNetwork]:
+        """What was evaluated of a round that was stopped; its networks may be trials by now."""
+        records = self._attributes.get(_OPEN_ROUND, [])
+        return [FinishedNetwork.model_validate(record) for record in records]
+
+    def write_open_round(self, networks: Sequence[FinishedNetwork]) -> None:
+        """Replace what was evaluated of a round that was stopped."""
+        self._write(_OPEN_ROUND, [network.model_dump(mode="json") for network in networks])
 
     def read_verification(
         self, key: str, targets: Sequence[LatencyTarget] = ()

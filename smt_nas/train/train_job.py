@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,13 +15,15 @@ from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions
 from smt_nas.errors import SmtNasError, StoreError, one_line
 from smt_nas.runtime.host import available_cores
-from smt_nas.runtime.progress import NullProgress
+from smt_nas.runtime.progress import NullProgress, TrainingStatus
 from smt_nas.runtime.torch_settings import apply_torch_settings
 from smt_nas.train.processes.process_group import ProcessGroup, join_process_group
 from smt_nas.train.run import start_training
 from smt_nas.train.train_config import RunOptions, TrainRequest
 from smt_nas.train.training_state import TrainResult
 
+_PROGRESS = ".progress"
+_EVERY_S = 1.0
 JobResult = TrainResult | StoreError | str
 """What became of a job: a failure of the network is its reason, one of the disk is an error."""
 
@@ -46,15 +50,41 @@ class TrainJob:
         return replace(self, options=options)
 
 
+class _ProgressFile(NullProgress):
+    """Keeps how far a training is in its folder, for those who wait for it elsewhere."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / _PROGRESS
+        self._written: float | None = None
+
+    def update(self, status: TrainingStatus) -> None:
+        """Write it, at most every second."""
+        now = time.monotonic()
+        if self._written is not None and now - self._written < _EVERY_S:
+            return
+        self._written = now
+        with contextlib.suppress(OSError):  # a full disk is told by what matters
+            self._file.write_text(f"{status.epochs * status.done / status.total:.3f}\n", "ascii")
+
+
+def read_epochs(folder: Path) -> float:
+    """Epochs that a training has made so far, as its process last said; 0 before that."""
+    try:
+        return float((folder / _PROGRESS).read_text("ascii"))
+    except (OSError, ValueError):  # not begun, or just being written
+        return 0.0
+
+
 def train_job(job: TrainJob) -> JobResult:
     """Train up to where the job says, from where its folder is.
 
     On one thread of the CPU, so that the weights do not depend on how many are trained at once.
     """
+    listener = _ProgressFile(job.folder)
     try:
         with single_process(job) as group:
             return start_training(
-                job.request, job.options, job.folder, True, group, NullProgress(), job.arch
+                job.request, job.options, job.folder, True, group, listener, job.arch
             )
     except StoreError as error:
         return error

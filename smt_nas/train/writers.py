@@ -103,6 +103,16 @@ class CsvWriter:
         write_atomic(self._path, text.getvalue())
 
 
+def read_metrics(run: Path) -> list[EpochMetrics]:
+    """Rows of the metrics.csv of a training's folder; none where there is none yet."""
+    file = run / CSV
+    if not file.is_file():
+        return []
+    rows = csv.DictReader(file.read_text(encoding="utf-8").splitlines())
+    figures = ({name: float(v) for name, v in row.items() if v} for row in rows)
+    return [EpochMetrics.from_dict(row | {"epoch": int(row["epoch"])}) for row in figures]
+
+
 class TensorBoardWriter:
     """Event files in RUN/tensorboard."""
 

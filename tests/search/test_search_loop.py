@@ -2,7 +2,9 @@
 
 import pytest
 
+from smt_nas.arch import PRESETS
 from smt_nas.evaluators import FunctionEvaluator
+from smt_nas.metrics import METRICS
 from smt_nas.profilers import counters
 from smt_nas.search import Settings, create_search, resume_search, verify
 from smt_nas.search.listener import NullSearchProgress
@@ -32,6 +34,9 @@ class Events(NullSearchProgress):
     def interrupted(self):
         self.heard.append(("interrupted",))
 
+    def say(self, text):
+        self.heard.append(("said", text.partition(",")[0]))
+
     def step(self, phase, done, total):
         self.heard.append((phase, done, total))
 
@@ -51,7 +56,11 @@ def test_a_search_tells_its_survey_and_each_evaluation(tmp_path):
     events = Events()
     outcome = begin(tmp_path / "r", listener=events).run()
     steps = [("evaluate", i, 6) for i in range(7)]
-    assert events.heard == [("surveyed", "smt_micro"), *steps]
+    assert [event for event in events.heard if event[0] != "said"] == [
+        ("surveyed", "smt_micro"),
+        ("screen", 0, None),
+        *steps,
+    ]
     assert outcome.finished and len(outcome.trials) == 6 and not outcome.interrupted
     assert [b.name for b in outcome.baselines] == ["smt_t", "smt_s", "smt_b", "smt_l"]
     assert all(b.values["score"] > 0 for b in outcome.baselines)  # by the same evaluator
@@ -69,6 +78,57 @@ def test_the_score_is_compared_with_costs_from_three_trials_on(tmp_path):
     assert begin(tmp_path / "r", n=2).run().kendall_taus == {}
     taus = resume_search(tmp_path / "r", n=6, evaluator=EVALUATOR).run().kendall_taus
     assert set(taus) == {"params", "macs"} and all(-1 <= tau <= 1 for tau in taus.values())
+
+
+class Trainer:
+    """Trains a round as a whole; the first time the user stops it after two networks."""
+
+    name, objective, fingerprint = "trainer", METRICS["score"], "0" * 12
+    evidence, baselines = EVALUATOR.evidence, tuple(PRESETS)
+
+    def __init__(self):
+        self.trained = {}
+        self.rounds = 0
+
+    def in_workdir(self, folder, workers=None, listener=None):
+        return self
+
+    def evaluate(self, archs):
+        self.rounds += 1
+        for arch in archs:
+            if len(self.trained) == 2 and self.rounds == 1:
+                raise KeyboardInterrupt
+            self.trained[arch.key] = EVALUATOR.evaluate([arch])[0]
+        return [self.trained[arch.key] for arch in archs]
+
+    def read_finished(self, archs):
+        return {arch.key: self.trained[arch.key] for arch in archs if arch.key in self.trained}
+
+
+def test_ctrl_c_in_a_round_keeps_what_is_evaluated_on_the_front(tmp_path):
+    whole = begin(tmp_path / "whole").run()
+    events, trainer = Events(), Trainer()
+    stopped = begin(tmp_path / "r", trainer, events).run()
+    assert stopped.interrupted and not stopped.finished
+    assert [t.key for t in stopped.trials] == list(trainer.trained)
+    assert [t.key for t in whole.trials][:2] == list(trainer.trained)
+    assert stopped.front and {r.arch.key for r in stopped.front} <= trainer.trained.keys()
+    assert ("said", "2 of the 6 networks of this round are evaluated") in events.heard
+    read = resume_search(tmp_path / "r", read_only=True).outcome()
+    assert read.frame().equals(stopped.frame()) and not read.finished
+    assert (tmp_path / "r/front/0.yaml").is_file()
+
+    resumed = resume_search(tmp_path / "r", evaluator=trainer).run()
+    assert resumed.finished
+    assert [(t.number, t.key) for t in resumed.trials] == [(t.number, t.key) for t in whole.trials]
+    assert resumed.frame().equals(whole.frame())
+
+
+def test_what_was_evaluated_of_a_round_is_no_part_of_a_finished_search(tmp_path):
+    trainer = Trainer()
+    begin(tmp_path / "r", trainer).run()
+    outcome = resume_search(tmp_path / "r", n=1, evaluator=trainer).run()
+    assert outcome.finished and len(outcome.trials) == 1
 
 
 def test_ctrl_c_writes_the_front_of_what_is_there(tmp_path):

@@ -25,7 +25,7 @@ from smt_nas.evaluators.predictors.predictor import PredictorEvaluator
 from smt_nas.evaluators.published_agreement import bench_agreement
 from smt_nas.evaluators.short_train.decisions import read_decisions, write_decisions
 from smt_nas.evaluators.short_train.ranking import rungs
-from smt_nas.evaluators.short_train.successive_halving import Race
+from smt_nas.evaluators.short_train.successive_halving import Race, evaluate_rows
 from smt_nas.files import locked, make_folder
 from smt_nas.metrics import METRICS
 from smt_nas.nasbench.build import labels_digest
@@ -42,6 +42,7 @@ from smt_nas.train.recipe import Recipe, load_recipe
 from smt_nas.train.train_config import RunOptions, TrainRequest
 from smt_nas.train.train_job import TrainJob, reader_count, train_job
 from smt_nas.train.weights.checkpoint import FOLDER as CHECKPOINTS
+from smt_nas.train.writers import read_metrics
 
 _WAY_OUT = "Choose another folder."
 
@@ -149,6 +150,21 @@ class ShortTrainEvaluator:
                 for key in new:
                     shutil.rmtree(folder / key / CHECKPOINTS, ignore_errors=True)
         return [decided[arch.key] for arch in archs]
+
+    def read_finished(self, archs: Sequence[Architecture]) -> dict[str, Evaluation]:
+        """Evaluations, by key, of those that are trained to the end already.
+
+        Raises:
+            StoreError: a folder that holds other trainings.
+        """
+        if self.folder is None or not self.folder.is_dir():
+            return {}
+        finished = read_decisions(self.folder, self.config.decisive)
+        for key in {arch.key for arch in archs} - finished.keys():
+            rows = read_metrics(self.folder / key)
+            if len(rows) == self.config.epochs and rows[-1].val_top1 is not None:
+                finished[key] = evaluate_rows(rows)
+        return finished
 
     @cached_property
     def _source(self) -> Source:

@@ -36,6 +36,15 @@ def count_kept(n: int, eta: int) -> int:
     return -(-n // eta)
 
 
+def count_epochs(n: int, ends: Sequence[int], eta: int, start: int = 0) -> int:
+    """Epochs that n networks are trained for in rungs, from an epoch on, where none fails."""
+    total = 0
+    for end in ends:
+        total += n * (end - start)
+        start, n = end, count_kept(n, eta)
+    return total
+
+
 def rank(top1: Sequence[float], macs: Sequence[float]) -> list[int]:
     """Indices of networks, the first to go on first.
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from smt_nas import costs
 from smt_nas.errors import StoreError
 from smt_nas.evaluators.base import Evaluation
-from smt_nas.evaluators.short_train.ranking import count_kept, dominators, rank
+from smt_nas.evaluators.short_train.ranking import count_epochs, count_kept, dominators, rank
+from smt_nas.evaluators.short_train.rung_progress import RungProgress
 from smt_nas.metrics import METRICS
 from smt_nas.runtime.progress import EpochMetrics, ProgressListener
 from smt_nas.train.train_job import JobResult, TrainJob
-from smt_nas.train.training_state import TrainResult
+from smt_nas.train.training_state import TrainingState, TrainResult
 
 Train = Callable[[Sequence[TrainJob]], Iterable[JobResult]]
 """Trains each job up to where it says; answers in the same order."""
@@ -28,14 +29,12 @@ class Arrived:
         rows: of the epochs up to the rung.
         macs: of the network as trained.
         top1: share of the validation split, after the last of these epochs.
-        images_per_s: of its training so far.
     """
 
     job: TrainJob
     rows: tuple[EpochMetrics, ...]
     macs: int
     top1: float
-    images_per_s: float | None
 
     @property
     def seconds(self) -> float:
@@ -79,12 +78,16 @@ class Race:
         """From the first rung to the last; the next best takes the place of one that fails."""
         evaluations: dict[str, Evaluation] = {}
         here, waiting, wanted, last = list[Arrived](), list(jobs), len(jobs), 0
-        for epoch in self.rungs:
+        trained = 0
+        for place, epoch in enumerate(self.rungs):
             there = list[Arrived]()
+            planned = trained + count_epochs(wanted, self.rungs[place:], self.eta, last)
             while waiting and len(there) < wanted:
                 free = wanted - len(there)
                 starting, waiting = waiting[:free], waiting[free:]
-                for job, answer in self._arrivals(starting, epoch):
+                progress = RungProgress(starting, last, epoch, trained, planned, self.listener)
+                trained += len(starting) * (epoch - last)
+                for job, answer in self._arrivals(progress):
                     if isinstance(answer, Arrived):
                         there.append(answer)
                     else:
@@ -95,25 +98,24 @@ class Race:
             }
             here, last = _best_first(there), epoch
             waiting, wanted = [a.job for a in here], count_kept(len(here), self.eta)
-        return evaluations | {a.job.arch.key: _evaluation(a) for a in here}
+        return evaluations | {a.job.arch.key: evaluate_rows(a.rows) for a in here}
 
-    def _arrivals(
-        self, jobs: Sequence[TrainJob], epoch: int
-    ) -> Iterator[tuple[TrainJob, Arrived | str]]:
+    def _arrivals(self, progress: RungProgress) -> Iterator[tuple[TrainJob, Arrived | str]]:
+        jobs, epoch = progress.jobs, progress.end
         self.listener.say(f"Training {_networks(len(jobs))} to epoch {epoch} of {self.rungs[-1]}.")
-        self.listener.step("train", 0, len(jobs))
-        answers = self.train([job.until(epoch) for job in jobs])
-        for done, (job, answer) in enumerate(zip(jobs, answers, strict=True), 1):
-            self.listener.step("train", done, len(jobs))
-            if isinstance(answer, StoreError):
-                raise answer
-            if isinstance(answer, str):
-                self.listener.say(f"{job.arch.key} failed: {answer}")
-                yield job, answer
-            elif answer.stop_requested:
-                raise KeyboardInterrupt
-            else:
-                yield job, _note_arrival(job, epoch, answer)
+        with progress.watched():
+            answers = self.train([job.until(epoch) for job in jobs])
+            for job, answer in zip(jobs, answers, strict=True):
+                progress.arrive()
+                if isinstance(answer, StoreError):
+                    raise answer
+                if isinstance(answer, str):
+                    self.listener.say(f"{job.arch.key} failed: {answer}")
+                    yield job, answer
+                elif answer.stop_requested:
+                    raise KeyboardInterrupt
+                else:
+                    yield job, _note_arrival(job, epoch, answer)
 
     def _explain_stop(self, i: int, rung: Sequence[Arrived], epoch: int) -> Evaluation:
         """The i-th best of a rung, which did not go on, and why."""
@@ -138,16 +140,17 @@ def _best_first(rung: Sequence[Arrived]) -> list[Arrived]:
     return [rung[i] for i in order]
 
 
-def _evaluation(done: Arrived) -> Evaluation:
-    """Of a network that was trained to the end."""
+def evaluate_rows(rows: Sequence[EpochMetrics]) -> Evaluation:
+    """Of a network that was trained to the end, from its epochs; the last has a top-1."""
+    seconds = sum(row.seconds or 0.0 for row in rows)
     figures = {
-        "epochs": float(len(done.rows)),
-        "val_loss": done.rows[-1].val_loss,
-        "images_per_s": done.images_per_s,
-        "seconds": done.seconds,
+        "epochs": float(len(rows)),
+        "val_loss": rows[-1].val_loss,
+        "images_per_s": TrainingState(history=list(rows)).images_per_s,
+        "seconds": seconds,
     }
     components = {k: v for k, v in figures.items() if v is not None and math.isfinite(v)}
-    return Evaluation(done.top1, "trained", components=components, seconds=done.seconds)
+    return Evaluation(rows[-1].val_top1, "trained", components=components, seconds=seconds)
 
 
 def _figures(at: Arrived) -> str:
@@ -165,4 +168,4 @@ def _note_arrival(job: TrainJob, epoch: int, finished: TrainResult) -> Arrived |
     if top1 is None:
         return f"epoch {epoch}: no image of the validation split could be read."
     macs = costs.of(finished.arch).macs
-    return Arrived(job, rows, macs, top1, finished.images_per_s)
+    return Arrived(job, rows, macs, top1)

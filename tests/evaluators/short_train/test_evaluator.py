@@ -68,6 +68,16 @@ def updates(monkeypatch):
     return record_updates(monkeypatch)
 
 
+class Heard(NullProgress):
+    """Keeps the steps it hears of."""
+
+    def __init__(self):
+        self.steps = []
+
+    def step(self, phase, done, total):
+        self.steps.append((phase, done, total))
+
+
 class Killer(NullProgress):
     """Dies as the second rung begins."""
 
@@ -215,6 +225,41 @@ def test_without_a_folder_nothing_is_kept(found, tmp_path, monkeypatch):
     (only,) = ShortTrainEvaluator(one, workers=1).evaluate(CHEAP[:1])
     assert only.value is not None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_trained_to_the_end_is_told_before_the_round_is_over(found, begun, monkeypatch):
+    true, starts = train_job.start_training, []
+
+    def start(asked, how, *others):
+        if how.until_epoch == 3:
+            starts.append(asked.name)
+        if len(starts) > 1:
+            raise KeyboardInterrupt
+        return true(asked, how, *others)
+
+    evaluator = ShortTrainEvaluator(TINY, begun, 1)
+    assert evaluator.read_finished(CHEAP) == {}  # one epoch of three is no figure
+    with monkeypatch.context() as patch:
+        patch.setattr(train_job, "start_training", start)
+        with pytest.raises(KeyboardInterrupt):
+            evaluator.evaluate(CHEAP)
+    finished = evaluator.read_finished(CHEAP)
+    assert list(finished) == starts[:1]
+    same = [e for a, e in zip(CHEAP, found, strict=True) if a.key in finished]
+    assert figures(finished.values()) == figures(same)
+    assert figures(evaluator.evaluate(CHEAP)) == figures(found)  # as if it had not been stopped
+    assert ShortTrainEvaluator(TINY).read_finished(CHEAP) == {}
+
+
+def test_epochs_are_told_while_they_are_trained(tmp_path):
+    listener = Heard()
+    evaluator = ShortTrainEvaluator(TINY, tmp_path, 1, listener)
+    evaluator.evaluate(CHEAP)
+    done = [done for phase, done, _ in listener.steps if phase == "epochs"]
+    assert {total for _, _, total in listener.steps} == {4 * 1 + 2 * 2}
+    assert done[0] == 0 and done[-1] == 8 and done == sorted(done)
+    assert all(train_job.read_epochs(tmp_path / arch.key) > 0 for arch in CHEAP)
+    assert train_job.read_epochs(tmp_path / "none") == 0
 
 
 def test_nothing_in_nothing_out(tmp_path):

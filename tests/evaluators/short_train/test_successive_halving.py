@@ -20,7 +20,7 @@ ARCHS = SPACE.decode(GENES[np.argsort(costs.estimate(SPACE, GENES).macs)])  # ch
 
 
 def row(epoch, top1):
-    return EpochMetrics(epoch, val_top1=top1, val_loss=1.0, seconds=2.0)
+    return EpochMetrics(epoch, val_top1=top1, val_loss=1.0, seconds=2.0, images_per_s=50.0)
 
 
 def finished(job, top1, stop_requested=False):
@@ -107,7 +107,7 @@ def test_accuracy_that_grows_with_cost_leaves_a_spread(tmp_path):
         "Training 12 networks to epoch 1 of 9.",
         "Training 4 networks to epoch 3 of 9.",
     ]
-    assert stadium.told.steps[-1] == ("train", 2, 2)
+    assert stadium.told.steps[-1] == ("epochs", 32, 32)
 
 
 def test_one_network_that_is_best_in_both_stops_the_others(tmp_path):
