@@ -26,6 +26,7 @@ from smt_nas.evaluators.capacity import published_figures
 from smt_nas.evaluators.evidence import AnyEvidence
 from smt_nas.evaluators.runner import EvaluationRunner
 from smt_nas.runtime.engine import Engine, make_engine
+from smt_nas.runtime.interrupts import InterruptWatch, watch_interrupts
 from smt_nas.search.listener import NullSearchProgress, SearchListener
 from smt_nas.search.objectives import Floats
 from smt_nas.search.problem import Problem
@@ -117,6 +118,7 @@ class Search:
     listener: SearchListener = field(default_factory=NullSearchProgress)
     workers: int = 1
     superseded: Sequence[Genes] = ()
+    _interrupts: InterruptWatch = field(default_factory=InterruptWatch, init=False, repr=False)
 
     def run(self) -> Outcome:
         """Do what is missing and write the front; Ctrl-C writes the front of what is there.
@@ -128,7 +130,7 @@ class Search:
         with self.directory.lock():
             interrupted = False
             try:
-                with make_engine(self.workers) as workers:
+                with make_engine(self.workers) as workers, watch_interrupts(self._interrupts):
                     runner = self._make_runner(workers)
                     trials = self._evaluate(runner)
                     self._evaluate_baselines(runner)
@@ -207,6 +209,7 @@ class Search:
         try:
             for genes, evaluation in zip(todo, runner.evaluate(archs), strict=True):
                 trials.append(self.study.add(genes, evaluation))
+                self._interrupts.check()
                 self.listener.step("evaluate", len(trials), total)
         except KeyboardInterrupt:
             self._keep_finished(todo, archs)
@@ -291,6 +294,7 @@ class Search:
         """Verify the front; a network that fails makes room for those it dominated."""
         verified: list[str] | None = None
         while True:
+            self._interrupts.check()
             notes = self.study.read_notes()
             members = self._select_candidates(trials, notes)
             keys = [r.arch.key for r in members]

@@ -1,5 +1,8 @@
 """The loop: rounds, events, verification that makes room, and what comes out."""
 
+import contextlib
+import signal
+
 import pytest
 
 from smt_nas.arch import PRESETS
@@ -72,6 +75,25 @@ def test_an_outcome_is_a_table_which_is_what_front_csv_holds(tmp_path):
     assert frame.equals(make_frame(outcome.front, outcome.baselines))
     text = frame.to_csv(index=False, float_format="%.10g", lineterminator="\n")
     assert (tmp_path / "r/front.csv").read_text() == text
+
+
+class Swallower:
+    """An evaluator that drops the Ctrl-C that comes while it runs, as a weakref callback does."""
+
+    name, objective, fingerprint = "swallower", METRICS["score"], "0" * 12
+    evidence = EVALUATOR.evidence
+
+    def evaluate(self, archs):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return EVALUATOR.evaluate(archs)
+
+
+def test_a_dropped_interrupt_stops_the_search_after_the_trial(tmp_path):
+    events = Events()
+    outcome = begin(tmp_path / "r", Swallower(), events).run()
+    assert outcome.interrupted and not outcome.finished
+    assert len(outcome.trials) == 1 and ("interrupted",) in events.heard
 
 
 def test_the_score_is_compared_with_costs_from_three_trials_on(tmp_path):

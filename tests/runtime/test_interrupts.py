@@ -1,0 +1,42 @@
+"""Ctrl-C is raised at once, and again where it was dropped."""
+
+import signal
+import weakref
+
+import pytest
+
+from smt_nas.runtime.interrupts import InterruptWatch, watch_interrupts
+
+
+class Thing:
+    """Something that can be referred to weakly."""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_drops_is_raised_by_the_next_check():
+    thing, watch = Thing(), InterruptWatch()
+    with watch_interrupts(watch):
+        watch.check()
+        reference = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+        del thing
+        with pytest.raises(KeyboardInterrupt):
+            watch.check()
+    assert reference() is None
+
+
+def test_an_interrupt_is_raised_at_once_and_the_handler_of_before_comes_back():
+    with watch_interrupts(InterruptWatch()), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_caller_that_handles_it_is_left_alone():
+    heard, watch = [], InterruptWatch()
+    signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        with watch_interrupts(watch):
+            signal.raise_signal(signal.SIGINT)
+            watch.check()
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert heard == [signal.SIGINT]
