@@ -25,7 +25,7 @@ from smt_nas.devices.device import hardware_of
 from smt_nas.devices.gpu_kernels import build_kernels
 from smt_nas.devices.registry import load_sheet
 from smt_nas.models.part_modules import trace_part
-from tools.roofline_fit import CPU_GUESSES, HOST, Sample, concatenate, fit_roofline
+from tools.roofline_fit import CPU_GUESSES, Sample, concatenate, fit_roofline
 
 PROFILES = Path(__file__).resolve().parents[1] / "profiles"
 DEVICE, SPACES = "epyc_zen3_2cpu", ("smt_micro", "smt")
@@ -82,11 +82,9 @@ def _write(samples: list[Sample], half: float) -> None:
     path = PROFILES / "efficiency.json"
     file = json.loads(path.read_text(encoding="utf-8"))
     fit = fit_roofline(samples, guesses=CPU_GUESSES)
-    host = dict.fromkeys(HOST, 0.0)  # a CPU has nothing to launch
     ends = {m: [-round(half, 3), round(half, 3)] for m in ("eager", "compile", "graph")}
-    coefficients = fit.coefficients | host
     file["cpu"] |= {
-        "coefficients": {k: float(f"{v:.4g}") for k, v in coefficients.items()},
+        "coefficients": {k: float(f"{v:.4g}") for k, v in fit.coefficients.items()},
         "provenance": (
             f"benchmarks/cpu.py --write: parts of {' and '.join(SPACES)} measured on {DEVICE}, "
             "batch 1, FP32, one thread. compile: not measured"

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measured import family, network_samples, op_samples
+from benchmarks.smt_rows import smt_samples
 from benchmarks.zoo import CACHE
 from smt_nas import conditions
 from smt_nas.costs import ops
 from smt_nas.devices import gpu_kernels, roofline
 from smt_nas.devices.gpu_kernels import Floats
 from smt_nas.fingerprint import fingerprint
+from smt_nas.models import operators
 from tools import roofline_fit
 from tools.roofline_fit import RooflineFit, Sample
 
@@ -28,19 +30,23 @@ def group_of(name: str) -> int:
     return zlib.crc32(name.encode()) % GROUPS
 
 
+def all_samples() -> list[Sample]:
+    """Networks of timm, SMT networks and their parts."""
+    return [*network_samples().values(), *smt_samples().values()]
+
+
 @functools.cache
 def without(device: str, group: int | None = None) -> RooflineFit:
-    """Fitted on all networks and operators but those of a device (and of a group of families)."""
+    """Fitted on all networks and operators but those of a device, and of a group of families."""
 
     def make() -> RooflineFit:
-        samples = [s for s in network_samples().values() if s.device != device]
+        samples = [s for s in all_samples() if s.device != device]
         if group is not None:
             keep = [np.array([group_of(family(n)) != group for n in s.names]) for s in samples]
             samples = [s.only(k) for s, k in zip(samples, keep, strict=True)]
         start = None if group is None else without(device)
-        return roofline_fit.fit_roofline(
-            [*samples, *op_samples().values()], start, 30 if start is None else 8
-        )
+        ops = [s for (_, d), s in op_samples().items() if d != device]
+        return roofline_fit.fit_roofline([*samples, *ops], start, 30 if start is None else 8)
 
     return _load_or_fit(f"{device}.{group}", make)
 
@@ -57,9 +63,7 @@ def without_chips(prefixes: tuple[str, ...]) -> RooflineFit:
     """Fitted on all networks, and on operators of devices whose name starts otherwise."""
     samples = [s for (_, d), s in op_samples().items() if not d.startswith(prefixes)]
     name = f"chips.{'-'.join(prefixes)}"
-    return _load_or_fit(
-        name, lambda: roofline_fit.fit_roofline([*network_samples().values(), *samples])
-    )
+    return _load_or_fit(name, lambda: roofline_fit.fit_roofline([*all_samples(), *samples]))
 
 
 @functools.cache
@@ -67,7 +71,7 @@ def of_all() -> RooflineFit:
     """Fitted on everything: what is shipped."""
     return _load_or_fit(
         "all",
-        lambda: roofline_fit.fit_roofline([*network_samples().values(), *op_samples().values()]),
+        lambda: roofline_fit.fit_roofline([*all_samples(), *op_samples().values()]),
     )
 
 
@@ -103,8 +107,8 @@ def _load_or_fit(name: str, make: Callable[[], RooflineFit]) -> RooflineFit:
 def _digest() -> str:
     """Of the code that a fit depends on."""
     files = [
-        str(m.__file__) for m in (conditions, roofline_fit, gpu_kernels, gpu_kernels, ops, roofline)
+        str(m.__file__) for m in (conditions, roofline_fit, gpu_kernels, operators, ops, roofline)
     ]
-    files += [str(Path(__file__).parent / f"{name}.py") for name in ("measured", "zoo")]
+    files += [str(Path(__file__).parent / f"{name}.py") for name in ("measured", "smt_rows", "zoo")]
     text = b"".join(Path(f).read_bytes() for f in files)
     return fingerprint(text)

@@ -231,4 +231,11 @@ def _shapes(op: str, rows: Sequence[Row]) -> dict[str, Floats]:
         }  # fmt: skip
     b, h = of("B", "H")
     inputs = 2 if op in TWO_INPUTS else 1
-    return {"groups": one, "merged": one, "read": 4 * inputs * b * h, "written": 4 * b * h}
+    rows_of = {"m": b, "n": h} if op == "ln" else {}
+    return {
+        **rows_of,
+        "groups": one,
+        "merged": one,
+        "read": 4 * inputs * b * h,
+        "written": 4 * b * h,
+    }

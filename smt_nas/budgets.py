@@ -1,7 +1,7 @@
 """Quantities and budgets: the text a user writes after `--budget`, and what it means.
 
     2.4GFLOPs  2.0..2.4GMACs  12Mparams  30Mactivations  2GB           amounts
-    5ms  5ms@a100:b1:fp16  1500img/s@RTX 4090  5ms@cuda:1              predicted for a device
+    5ms  5ms@a100:b1:fp16  1500img/s@RTX 4090  5ms@cuda:1:graph        predicted for a device
     smt_t  0.9*smt_s  0.8..0.9*smt_s  0.8*smt_t.latency                shares of a preset's figure
 
 One multiply-accumulate is 1 FLOP, so GFLOPs and GMACs mean the same. 1 GB is 1000 MB. Units are
@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from typing import NamedTuple
 
 from smt_nas.arch import PRESETS
 from smt_nas.errors import ConfigError, did_you_mean
@@ -22,6 +23,7 @@ from smt_nas.files import looks_like_path
 from smt_nas.metrics import METRICS
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "amp-fp16", "amp-bf16")
+MODES = ("eager", "compile", "graph")
 MAX_TEXT = 256  # longer than any budget's canonical form
 MAX_BATCH = 65_536
 
@@ -103,6 +105,7 @@ class Budget:
         device: the figure is for, as `spell_device` gives it; None for this machine.
         batch: images per forward; None for the default.
         precision: one of PRECISIONS; None for the default.
+        mode: one of MODES; None for the default.
     """
 
     metric: str
@@ -112,6 +115,7 @@ class Budget:
     device: str | None = None
     batch: int | None = None
     precision: str | None = None
+    mode: str | None = None
 
     @property
     def low(self) -> float | None:
@@ -126,7 +130,7 @@ class Budget:
     @property
     def needs_prediction(self) -> bool:
         """Whether no formula can answer it: a latency, a throughput, or a figure on a device."""
-        target = (self.device, self.batch, self.precision)
+        target = (self.device, self.batch, self.precision, self.mode)
         return self.metric in _PREDICTED or any(part is not None for part in target)
 
     def _limit(self, size: Decimal) -> Limit:
@@ -144,7 +148,8 @@ class Budget:
             text = self.preset if self.amounts == (Decimal(1),) else f"{text}*{self.preset}"
             text += "" if self.metric == "macs" else f".{_WORDS[self.metric]}"
         batch = None if self.batch is None else f"b{self.batch}"
-        target = ":".join(p for p in (self.device, batch, self.precision) if p is not None)
+        parts = (self.device, batch, self.precision, self.mode)
+        target = ":".join(p for p in parts if p is not None)
         return f"{text}{self.unit or ''}{'@' if target else ''}{target}"
 
 
@@ -211,8 +216,7 @@ def _read_budget(text: str) -> Budget:
         metric, preset = _UNITS[unit][0], None
     if at and metric not in _ON_DEVICE:
         raise ConfigError(f"{metric} is the same on every device. Drop '@{target}'.")
-    device, batch, precision = parse_target(target) if at else (None, None, None)
-    return Budget(metric, amounts, unit, preset, device, batch, precision)
+    return Budget(metric, amounts, unit, preset, *(parse_target(target) if at else Target()))
 
 
 def _read_relative(body: str) -> tuple[str, tuple[Decimal, ...], str]:
@@ -275,16 +279,25 @@ def _read_unit(text: str, body: str) -> str:
     raise ConfigError(f"unknown unit {text!r}. Known: {known}. {hint}".rstrip())
 
 
-def parse_target(text: str) -> tuple[str | None, int | None, str | None]:
-    """Read `a100:b1:fp16`, in any order: device, batch, precision; None where left open.
+class Target(NamedTuple):
+    """A device and the conditions after it; None where left open."""
+
+    device: str | None = None
+    batch: int | None = None
+    precision: str | None = None
+    mode: str | None = None
+
+
+def parse_target(text: str) -> Target:
+    """Read `a100:b1:fp16:graph`, in any order.
 
     The device is any word that could be one: `devices.resolve` knows which there are. Of two words
     such as `b200:b8` the first is the device.
 
     Raises:
-        ConfigError: a part that is none of the three, or one of them twice.
+        ConfigError: a part that is none of the four, or one of them twice.
     """
-    device, batch, precision = None, None, None
+    device, batch, precision, mode = Target()
     for part in _split_target(text):
         is_batch = re.fullmatch(r"b[0-9]+", part) is not None
         if is_batch and batch is not None and device is None:
@@ -295,15 +308,17 @@ def parse_target(text: str) -> tuple[str | None, int | None, str | None]:
                 raise ConfigError(f"the batch must be from 1 to {MAX_BATCH} (got {batch}).")
         elif part in PRECISIONS and precision is None:
             precision = part
+        elif part in MODES and mode is None:
+            mode = part
         elif _PRECISION_LIKE.fullmatch(part) and part not in PRECISIONS:
             known = f"Known: {', '.join(PRECISIONS)}. {did_you_mean(part, PRECISIONS)}".rstrip()
             raise ConfigError(f"unknown precision {part!r}. {known}")
         elif _could_be_device(part) and device is None:
             device = part
         else:
-            rule = "a target is a device, a batch and a precision, each once"
+            rule = "a target is a device, a batch, a precision and a mode, each once"
             raise ConfigError(f"{rule} (got {part!r}). Write e.g. a100:b1:fp16.")
-    return device, batch, precision
+    return Target(device, batch, precision, mode)
 
 
 def spell_device(text: str) -> str:
@@ -325,4 +340,6 @@ def _split_target(text: str) -> list[str]:
 
 
 def _could_be_device(word: str) -> bool:
-    return looks_like_path(word) or (word not in PRECISIONS and bool(_DEVICE.fullmatch(word)))
+    if looks_like_path(word):
+        return True
+    return word not in (*PRECISIONS, *MODES) and bool(_DEVICE.fullmatch(word))

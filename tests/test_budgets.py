@@ -277,12 +277,23 @@ def test_describe_macs():
 
 
 def test_of_two_words_like_a_batch_the_first_is_the_device():
-    assert parse_target("b200:b8") == ("b200", 8, None)
-    assert parse_target("fp16:b200:b8") == ("b200", 8, "fp16")
-    assert parse_target("a100:b200") == ("a100", 200, None)
-    assert parse_target("b200") == (None, 200, None)  # which devices there are, others know
+    assert parse_target("b200:b8") == ("b200", 8, None, None)
+    assert parse_target("fp16:b200:b8") == ("b200", 8, "fp16", None)
+    assert parse_target("a100:b200") == ("a100", 200, None, None)
+    assert parse_target("b200") == (None, 200, None, None)  # which devices there are, others know
 
 
 def test_an_index_of_a_gpu_has_one_spelling():
-    assert parse_target("cuda:01:b8") == parse_target("cuda:1:b8") == ("cuda:1", 8, None)
-    assert parse_target("cuda:0") == ("cuda:0", None, None)
+    assert parse_target("cuda:01:b8") == parse_target("cuda:1:b8") == ("cuda:1", 8, None, None)
+    assert parse_target("cuda:0") == ("cuda:0", None, None, None)
+
+
+def test_a_target_has_a_mode():
+    budget = parse_budget("3ms@4090:b1:fp16:graph")
+    assert (budget.device, budget.batch, budget.precision, budget.mode) == (
+        "4090", 1, "fp16", "graph",
+    )  # fmt: skip
+    assert str(budget) == "3ms@4090:b1:fp16:graph" and budget.needs_prediction
+    assert parse_budget("3ms@graph").mode == "graph"
+    with pytest.raises(ConfigError, match="each once"):
+        parse_budget("3ms@4090:graph:compile")

@@ -47,14 +47,17 @@ GUESSES: Guesses = {  # of a GPU: first guess and spread about it, in log
     "depthwise_first_half": (0.2, 0.7),
     "depthwise_last_full": (0.6, 0.7),
     "depthwise_first_full": (0.3, 0.7),
+    "depthwise_beyond_half": (0.03, 1.0),
+    "depthwise_beyond_full": (0.1, 1.0),
     "depthwise_output_macs": (10.0, 0.7),
     "depthwise_area": (0.1, 1.0),
     "odd_share": (0.5, 0.5),
     "relayout": (1.0, 0.7),
     "resize_ns": (20.0, 1.5),
+    "norm_row_clocks": (400.0, 0.7),
     "l2_share": (0.4, 0.1),
     "l2_cost": (0.5, 0.1),
-    "start_us": (3.0, 0.1),
+    "start_us": (4.0, 0.2),
     "overlap": (3.0, 0.3),
     **{
         f"bytes_{k}": (0.8, 0.25)
@@ -66,8 +69,11 @@ GUESSES: Guesses = {  # of a GPU: first guess and spread about it, in log
         for k in ("norm", "batchnorm", "softmax", "elementwise", "reduce", "copy", "resize", "cast")
     },
 }
+GPU_ONLY = frozenset(  # blocks of threads, cuDNN
+    ("norm_row_clocks", "depthwise_beyond_half", "depthwise_beyond_full")
+)
 CPU_GUESSES: Guesses = {
-    **GUESSES,  # oneDNN and plain loops on a few cores; host_* play no part
+    **{k: v for k, v in GUESSES.items() if k not in GPU_ONLY},
     "linear_simt": (0.7, 0.4),
     "conv_simt": (0.6, 0.4),
     "grouped_simt": (0.15, 0.7),
@@ -80,12 +86,6 @@ CPU_GUESSES: Guesses = {
     "l2_cost": (0.3, 0.5),
     "start_us": (8.0, 0.7),
     **{name: (guess, 0.5) for name, (guess, _) in GUESSES.items() if name.startswith("bytes_")},
-}
-HOST = {  # microseconds to launch; nothing here measures them: typical of torch 2 on a server CPU
-    "host_heavy_us": 20.0,
-    "host_light_us": 8.0,
-    "host_compiled_us": 4.0,
-    "host_graph_us": 0.1,
 }
 DEVICE_SPREAD = 0.1  # of a device's factor about 1, in log
 MODE_SPREAD = 0.04  # of its factor by mode
@@ -209,7 +209,7 @@ class _Vector:
         own, by_mode, by_device, by_key = np.split(x, self.ends)
         device = dict(zip(self.devices, by_device, strict=True))
         return RooflineFit(
-            {**HOST, **dict(zip(self.guesses, map(float, np.exp(own)), strict=True))},
+            dict(zip(self.guesses, map(float, np.exp(own)), strict=True)),
             dict(zip(self.modes, map(float, by_mode), strict=True)),
             {k: float(device[k[0]] + v) for k, v in zip(self.keys, by_key, strict=True)},
         )

@@ -39,13 +39,16 @@ class Op:
         written: elements it writes.
         weights: elements of parameters and buffers it reads.
         m, n, k: of the (implicit) matrix product, one group; 0 where it is none. m counts output
-            positions of the whole batch. Of a resize, m pixels for each of n maps.
+            positions of the whole batch. Of a resize, m pixels for each of n maps; of a layer norm,
+            m rows of n elements.
         groups: products of that shape: batch x heads of a batched product, groups of a convolution.
         kernel: height times width of a convolution's kernel; 0 elsewhere.
         sources: of each activation it reads: how many operators back it was written (0: given from
             outside) and how many elements of it are read. They add up to `read`.
         wide: under autocast it writes fp32.
         channels_last: a convolution whose input lies in channels-last memory.
+        strided: a convolution of a slice of channels-last memory: cuDNN's take it as channels-last,
+            and torch gathers it into memory of its own first.
     """
 
     path: str
@@ -63,3 +66,4 @@ class Op:
     sources: tuple[tuple[int, int], ...] = ()
     wide: bool = False
     channels_last: bool = False
+    strided: bool = False

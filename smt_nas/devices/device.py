@@ -13,7 +13,8 @@ from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions, Mode
 from smt_nas.costs.ops import Op
 from smt_nas.costs.parts import PartIndex
-from smt_nas.devices.block_table import BlockTable, Latency
+from smt_nas.devices.block_table import BlockTable, Correction, JointTimes, Latency
+from smt_nas.devices.dispatch import Host, load_host
 from smt_nas.devices.gpu_kernels import Floats, Kernels, build_kernels
 from smt_nas.devices.measured_table import find_table
 from smt_nas.devices.resolve import DeviceRef, resolve
@@ -21,7 +22,6 @@ from smt_nas.devices.roofline import (
     Efficiency,
     Hardware,
     Times,
-    host_ms,
     kernel_times,
     load_efficiency,
 )
@@ -29,9 +29,10 @@ from smt_nas.devices.sheet import Sheet
 from smt_nas.errors import MeasurementError
 from smt_nas.space import SearchSpace
 
-Bound = Literal["compute", "memory", "launch"]
+Bound = Literal["compute", "memory", "launch", "host"]
 _WHOLE = 5  # networks that are traced whole, where parts do not quite add up
 _UNSEEN = 0.35  # in log: how far off V100 and A100 were in FP32 and TF32 (benchmarks/RESULTS.md)
+_CLOCK_GHZ = 1.5  # where a sheet has none
 _SMALL_BATCH = 16  # all truths are of larger ones; below, launching counts, which none tells apart
 
 
@@ -41,22 +42,11 @@ class OpTimes:
 
     Attributes:
         ms: (n,); their sum is the network's time.
-        bound: what each waits for, (n,).
+        bound: what each waits for, (n,): the arithmetic, the memory, the kernel's start, the host.
     """
 
     ms: Floats
     bound: tuple[Bound, ...]
-
-
-class Correction(NamedTuple):
-    """What networks measured on a device say of its predictions in one mode.
-
-    `factor`: truth over prediction; `low`, `high`: log of truth over what is then predicted.
-    """
-
-    factor: float
-    low: float
-    high: float
 
 
 class Cost(NamedTuple):
@@ -109,34 +99,28 @@ class Device:
             MeasurementError: the device cannot do this, or it is a training step.
         """
         cost = self.cost(ops, conditions)
-        ms = max(cost.device_ms, cost.host_ms) * self.factor(conditions)
-        low, high = self.interval(conditions)
+        device_ms = np.array([cost.device_ms * self.factor(conditions)])
+        host_ms = np.array([cost.host_ms])
+        ms, low, high = self.joint(conditions).predict(device_ms, host_ms)
         return Latency(
-            ms=np.array([ms]),
-            low=np.array([ms * np.exp(low)]),
-            high=np.array([ms * np.exp(high)]),
+            ms=ms,
+            low=low,
+            high=high,
             conditions=conditions,
             basis=self.basis(conditions),
             notes=self.sheet.warnings,
+            host_bound=None if self.host is None else host_ms > device_ms,
         )
 
     def predict_arch(self, arch: Architecture, conditions: Conditions) -> Latency:
         """Latency of one architecture, arrays of (1,); `predict_ops` of its trace."""
-        from smt_nas.models import build
-        from smt_nas.models.trace import trace
-
-        size = conditions.image_size or arch.image_size
-        module = build(arch, device="meta").eval()
-        image = (arch.in_channels, size, size)
-        ops = trace(module, image, conditions.batch, conditions.channels_last)
-        return self.predict_ops(ops, conditions)
+        return self.predict_ops(trace_arch(arch, conditions), conditions)
 
     def cost(self, ops: Sequence[Op], conditions: Conditions) -> Cost:
         """What a run of operators needs, e.g. of a part of a network; costs of parts add up."""
         kernels = build_kernels(ops, conditions, self.sheet.kind == "gpu")
         times = self._times(kernels, conditions)
-        host = host_ms(kernels, self.efficiency.coefficients, conditions.mode)
-        return Cost(float(times.total.sum()), float(host.sum()))
+        return Cost(float(times.total.sum()), float(self._host_ms(kernels, conditions).sum()))
 
     def op_times(self, ops: Sequence[Op], conditions: Conditions) -> OpTimes:
         """Time of each operator, and what bounds it.
@@ -145,27 +129,36 @@ class Device:
             MeasurementError: as `predict_ops`.
         """
         kernels = build_kernels(ops, conditions, self.sheet.kind == "gpu")
-        times = self._times(kernels, conditions)
-        host = host_ms(kernels, self.efficiency.coefficients, conditions.mode)
-        waits = host.sum() > times.total.sum()
-        ms, bound = np.zeros(len(ops)), np.full(len(ops), "launch", dtype=object)
-        np.add.at(ms, kernels.owner, (host if waits else times.total) * self.factor(conditions))
-        bound[kernels.owner] = _bounds(times, host if waits else np.zeros(len(host)))
+        times, host = self._times(kernels, conditions), self._host_ms(kernels, conditions)
+        waits = host.sum() > times.total.sum() * self.factor(conditions)
+        busiest = host if waits else times.total
+        ms, bound = (
+            np.zeros(len(ops)),
+            np.full(len(ops), "host" if waits else "launch", dtype=object),
+        )
+        whole = self.predict_ops(ops, conditions).ms[0]
+        np.add.at(ms, kernels.owner, busiest * (whole / busiest.sum()))
+        bound[kernels.owner] = "host" if waits else _find_bounds(times)
         return OpTimes(ms, tuple(bound))
 
     def factor(self, conditions: Conditions) -> float:
-        """Truth over roofline, as measurements of this device have it, else of a typical one."""
+        """Device time over roofline, as measurements of it have it, else of a typical one."""
         own = self.efficiency.factor(self.sheet.key, conditions.mode) or self.sheet.pace
         if own is None:
             own = self.efficiency.typical.get(_fitted_mode(conditions.mode), 1.0)
-        corrected = self.corrections.get(conditions.mode)
-        return own * corrected.factor if corrected else own
+        return own
+
+    def joint(self, conditions: Conditions) -> JointTimes:
+        """How it shares a forward with its host."""
+        low, high = self.interval(conditions)
+        half = self.host.half_width if self.host else 0.0
+        return JointTimes(low, high, half, self.corrections.get(conditions.mode))
 
     def interval(self, conditions: Conditions) -> tuple[float, float]:
-        """Log of truth over prediction that the interval reaches down and up to."""
-        corrected = self.corrections.get(conditions.mode)
-        if corrected:
-            return corrected.low, corrected.high
+        """Log of truth over the device's predicted time that the interval reaches down and up to.
+
+        What the host takes has an interval of its own.
+        """
         own = self.efficiency.factor(self.sheet.key, conditions.mode) is not None
         table = self.efficiency.own_intervals if own else self.efficiency.intervals
         low, high = table[_fitted_mode(conditions.mode)]
@@ -184,10 +177,31 @@ class Device:
         """What a prediction without a measured table is made from."""
         return "anchored" if conditions.mode in self.corrections else "sheet"
 
+    @property
+    def host(self) -> Host | None:
+        """What feeds it; None of a CPU."""
+        return load_host(self.sheet.host) if self.sheet.kind == "gpu" else None
+
+    def _host_ms(self, kernels: Kernels, conditions: Conditions) -> Floats:
+        """Time to submit each kernel, (n,)."""
+        host = self.host
+        return host.submit_ms(kernels, conditions.mode) if host else np.zeros(len(kernels))
+
     def _times(self, kernels: Kernels, conditions: Conditions) -> Times:
         hardware = hardware_of(self.sheet, conditions)
         compiled = conditions.mode == "compile"
         return kernel_times(kernels, hardware, self.efficiency.coefficients, compiled)
+
+
+def trace_arch(arch: Architecture, conditions: Conditions) -> Sequence[Op]:
+    """Operators of a network under conditions."""
+    from smt_nas.models import build
+    from smt_nas.models.trace import trace
+
+    size = conditions.image_size or arch.image_size
+    module = build(arch, device="meta").eval()
+    image = (arch.in_channels, size, size)
+    return trace(module, image, conditions.batch, conditions.channels_last)
 
 
 def load_device(device: str | DeviceRef) -> Device:
@@ -222,15 +236,13 @@ def trace_block_table(device: Device, space: SearchSpace, conditions: Conditions
     index = PartIndex.of(space, conditions.image_size)
     batch, channels_last = conditions.batch, conditions.channels_last
     costs = [device.cost(trace_part(p, batch, channels_last), conditions) for p in index.parts]
-    low, high = device.interval(conditions)
     table = BlockTable(
         index=index,
         conditions=conditions,
         ms=np.array([cost.device_ms for cost in costs]),
-        host_ms=np.array([cost.host_ms for cost in costs]),
+        host_ms=None if device.host is None else np.array([cost.host_ms for cost in costs]),
         factor=device.factor(conditions),
-        low=low,
-        high=high,
+        joint=device.joint(conditions),
         basis=device.basis(conditions),
         notes=device.sheet.warnings,
     )
@@ -239,13 +251,16 @@ def trace_block_table(device: Device, space: SearchSpace, conditions: Conditions
 
 def _correct_for_fusion(device: Device, table: BlockTable) -> BlockTable:
     """Correct for the kernels that a compiler merges across the border of two parts."""
-    genes = table.index.space.sample(np.random.default_rng(0), _WHOLE)
-    whole = [
-        device.predict_arch(arch, table.conditions).ms[0]
-        for arch in table.index.space.decode(genes)
-    ]
-    share = float(np.median(np.array(whole) / table.predict(genes).ms))
-    return replace(table, factor=table.factor * share)
+    conditions, index = table.conditions, table.index
+    genes = index.space.canonical(index.space.sample(np.random.default_rng(0), _WHOLE))
+    archs = index.space.decode(genes)
+    costs = [device.cost(trace_arch(arch, conditions), conditions) for arch in archs]
+    on_device, on_host = np.array(costs).T
+    factor = table.factor * float(np.median(on_device / index.sums(table.ms, genes)))
+    if table.host_ms is None:
+        return replace(table, factor=factor)
+    share = float(np.median(on_host / index.sums(table.host_ms, genes)))
+    return replace(table, factor=factor, host_ms=table.host_ms * share)
 
 
 def hardware_of(sheet: Sheet, conditions: Conditions) -> Hardware:
@@ -277,6 +292,7 @@ def hardware_of(sheet: Sheet, conditions: Conditions) -> Hardware:
         sms=sheet.sms or max(1.0, sheet.units * share),
         tensor=sheet.kind == "gpu" and precision != "fp32",
         half=precision not in ("fp32", "tf32"),
+        clock_ghz=sheet.boost_ghz or _CLOCK_GHZ,
     )
 
 
@@ -285,9 +301,8 @@ def _fitted_mode(mode: Mode) -> Mode:
     return "eager" if mode == "graph" else mode
 
 
-def _bounds(times: Times, host: Floats) -> np.ndarray:
-    """What each kernel waits for most."""
-    launch = np.maximum(times.start, host)
-    table = np.stack([times.compute, times.memory, launch])
+def _find_bounds(times: Times) -> np.ndarray:
+    """What each kernel takes longest for."""
+    table = np.stack([times.compute, times.memory, times.start])
     names = np.array(["compute", "memory", "launch"], dtype=object)
     return np.asarray(names[table.argmax(axis=0)])

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas.conditions import Conditions
-from smt_nas.costs.ops import Op
+from smt_nas.costs.ops import Kind, Op
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -92,7 +92,7 @@ def build_kernels(ops: Sequence[Op], conditions: Conditions, gpu: bool = True) -
     amp, compiled = conditions.precision.startswith("amp"), conditions.mode == "compile"
     origin = list(range(len(ops)))
     if gpu:
-        ops, origin = add_bias_kernels(ops, compiled)
+        ops, origin = add_hidden_kernels(ops, compiled)
     sizes = _Sizes(ops, amp, 2 if amp else BYTES[conditions.precision])
     if compiled:
         rows = [sizes.fused_row(k) for k in fuse(ops, sizes.sources, amp)]
@@ -282,42 +282,38 @@ def readers_of(sources: Sequence[Sequence[Source]]) -> list[set[int]]:
     return readers
 
 
-def add_bias_kernels(ops: Sequence[Op], compiled: bool) -> tuple[list[Op], list[int]]:
-    """On a GPU a convolution's bias is added afterwards, in a kernel of its own.
+def add_hidden_kernels(ops: Sequence[Op], compiled: bool) -> tuple[list[Op], list[int]]:
+    """What a convolution on a GPU launches besides: a copy before it, its bias after it.
 
-    All but torch's own depthwise kernel, for plain memory in eager mode, leave it to another
-    (aten/src/ATen/native/Convolution.cpp); a compiler merges that with what follows.
+    A strided input is gathered first, and the convolution then runs channels-last. All but torch's
+    own depthwise kernel, for plain memory in eager mode, leave the bias to a kernel of its own,
+    which a compiler merges with what follows (aten/src/ATen/native/Convolution.cpp).
 
     Returns: the operators, and where each one stood before.
     """
-    biased = [_adds_bias(op, compiled) for op in ops]
-    place = np.arange(len(ops)) + np.concatenate([[0], np.cumsum(biased)[:-1]])
     kernels: list[Op] = []
     origin: list[int] = []
+    last: list[int] = []  # of the kernels of each operator, the one that others read
     for i, op in enumerate(ops):
-        sources = []
-        for back, n in op.sources:
-            reads_bias = back and biased[i - back]
-            old = int(place[i] - place[i - back]) - bool(reads_bias) if back else 0
-            sources.append((old, n))
-        kernels.append(replace(op, sources=tuple(sources)))
-        origin.append(i)
-        if biased[i]:
-            kernels.append(
-                Op(
-                    op.path,
-                    "bias",
-                    "elementwise",
-                    0,
-                    op.written,
-                    op.written,
-                    op.n * op.groups,
-                    sources=((1, op.written),),
-                    wide=op.wide,
-                )
-            )
+        sources = [(last[i - back] if back else -1, n) for back, n in op.sources]
+        group = [replace(op, channels_last=op.channels_last or op.strided)]
+        if op.strided:
+            group.insert(0, _plain_kernel(op, "copy", "contiguous", op.read, 0))
+        if _adds_bias(group[-1], compiled):
+            group.append(_plain_kernel(op, "elementwise", "bias", op.written, op.n * op.groups))
+        for kernel in group:
+            at = len(kernels)
+            own = tuple((at - s if s >= 0 else 0, n) for s, n in sources)
+            kernels.append(replace(kernel, sources=own))
             origin.append(i)
+            sources = [(at, kernel.written)]
+        last.append(len(kernels) - 1)
     return kernels, origin
+
+
+def _plain_kernel(op: Op, kind: Kind, name: str, elements: int, weights: int) -> Op:
+    """A kernel beside an operator that reads and writes so many elements."""
+    return Op(op.path, name, kind, 0, elements, elements, weights, wide=op.wide)
 
 
 def _adds_bias(op: Op, compiled: bool) -> bool:

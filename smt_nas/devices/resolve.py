@@ -14,7 +14,7 @@ from typing import get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from smt_nas.budgets import parse_target, spell_device
+from smt_nas.budgets import Target, parse_target, spell_device
 from smt_nas.conditions import Precision
 from smt_nas.devices.registry import (
     all_sheets,
@@ -113,14 +113,15 @@ def resolve(text: str | None = None) -> DeviceRef:
     return DeviceRef.of_sheet(label, sheet, locate(sheet))
 
 
-def parse_device(text: str) -> tuple[str | None, int | None, str | None]:
-    """Read `a100:b8:fp16`: a device for `resolve`, batch, precision; None where left open.
+def parse_device(text: str) -> Target:
+    """Read `a100:b8:fp16`: a device for `resolve`, and conditions; None where left open.
 
     Raises:
-        ConfigError: a part that is none of the three, or one of them twice.
+        ConfigError: a part that is none of these, or one of them twice.
     """
-    device, batch, precision = parse_target(text)
-    return *split_batch(device, batch), precision
+    target = parse_target(text)
+    device, batch = split_batch(target.device, target.batch)
+    return target._replace(device=device, batch=batch)
 
 
 def split_batch(device: str | None, batch: int | None) -> tuple[str | None, int | None]:
@@ -149,11 +150,11 @@ def _resolve_own(label: str, device: str) -> DeviceRef:
 def _refuse_conditions(label: str) -> None:
     """Where a device stands alone, what follows it would be passed over."""
     try:
-        device, batch, precision = parse_target(label)
+        target = parse_target(label)
     except ConfigError:  # no conditions, then: a name that nobody bears
         return
-    if device is not None and (batch is not None or precision is not None):
+    if target.device is not None and any(part is not None for part in target[1:]):
         raise ConfigError(
-            f"device: must stand alone here (got {label!r}). Name {device}: conditions follow a "
-            "device in budgets and in `search --device`, elsewhere they are options."
+            f"device: must stand alone here (got {label!r}). Name {target.device}: conditions "
+            "follow a device in budgets and in `search --device`, elsewhere they are options."
         )

@@ -6,6 +6,7 @@
   much as a full one, small tiles and short sums reach less of the peak; the best tile is taken
 - a dense or grouped convolution is such a product of (positions, channels out, channels in x area)
 - a depthwise convolution computes outside the tensor cores
+- a layer norm in eager mode gives every row a block of threads, of a fixed number of clocks
 - memory moves what is read and written once, at a share of the peak that depends on the kind; what
   fits the L2 cache moves faster
 
@@ -33,6 +34,7 @@ from smt_nas.yaml import validated
 
 FILE = "efficiency.json"
 TILES = ((256, 128), (128, 128), (128, 64), (64, 64), (64, 32), (32, 32))  # rows x columns
+_LARGEST_FAST = 49  # area of a channels-last depthwise kernel; cuDNN has no quick one beyond
 _GEMM = np.array([k in ("linear", "matmul", "conv", "grouped") for k in KINDS])
 
 
@@ -47,6 +49,7 @@ class Hardware(NamedTuple):
         sms: multiprocessors; of a CPU, cores.
         tensor: matrix products run on tensor cores.
         half: activations take two bytes.
+        clock_ghz: of the multiprocessors.
     """
 
     product_tflops: float
@@ -56,6 +59,7 @@ class Hardware(NamedTuple):
     sms: float
     tensor: bool
     half: bool
+    clock_ghz: float = 1.5
 
 
 class Times(NamedTuple):
@@ -162,10 +166,16 @@ def compute_ms(kernels: Kernels, hw: Hardware, c: Mapping[str, float], compiled:
         width = "half" if hw.half else "full"
         last = kernels.channels_last[depthwise] > 0
         rate = np.where(last, c[f"depthwise_last_{width}"], c[f"depthwise_first_{width}"])
+        beyond = last & (kernels.kernel[depthwise] > _LARGEST_FAST)
+        rate = np.where(beyond, rate * c.get(f"depthwise_beyond_{width}", 1.0), rate)
         outputs = (kernels.m * kernels.n * kernels.groups)[depthwise]
         wider = (kernels.kernel[depthwise] / 9) ** c["depthwise_area"]
         work = kernels.macs[depthwise] * wider + c["depthwise_output_macs"] * outputs
         ms[depthwise] = 2e-9 * work / (hw.vector_tflops * rate)
+    norm = kernels.kind == CODE["norm"]
+    if norm.any() and not compiled:
+        clocks = c.get("norm_row_clocks", 0.0)  # a CPU has none
+        ms[norm] = 1e-6 * clocks * kernels.m[norm] / (hw.sms * hw.clock_ghz)
     resize = (kernels.kind == CODE["resize"]) & (kernels.channels_last == 0)
     if resize.any() and not compiled:
         rounds = np.ceil(kernels.m / (1024 * hw.sms)) * kernels.n
@@ -205,13 +215,3 @@ def memory_ms(kernels: Kernels, hw: Hardware, c: Mapping[str, float], compiled: 
     names = [f"compiled_{k}" if compiled and k not in PRODUCTS else f"bytes_{k}" for k in KINDS]
     shares = np.array([c[name] for name in names])[kernels.kind]
     return np.asarray(1e-6 * moved / (hw.bandwidth_gbps * shares))
-
-
-def host_ms(kernels: Kernels, c: Mapping[str, float], mode: Mode) -> Floats:
-    """Time the host takes to launch each kernel, (n,): what a small batch waits for."""
-    busy = np.isin(kernels.kind, [CODE["copy"], CODE["cast"], CODE["elementwise"], CODE["reduce"]])
-    eager = np.where(busy, c["host_light_us"], c["host_heavy_us"])
-    if mode != "eager":
-        each = c["host_compiled_us"] if mode == "compile" else c["host_graph_us"]
-        eager = np.full(len(kernels), each)
-    return np.asarray(eager * 1e-3)

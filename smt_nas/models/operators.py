@@ -57,6 +57,9 @@ def shape_of(name: str, args: Any, out: Any) -> Shape:
         return _convolution(args, out)
     if KIND_OF.get(name) == "resize":
         return Shape(0, math.prod(out.shape[2:]), math.prod(out.shape[:2]))
+    if name == "native_layer_norm":
+        width = math.prod(args[1])
+        return Shape(0, args[0].numel() // width, width)
     if name not in PRODUCTS:
         return Shape()
     left, right = args[:2] if name in ("mm", "bmm", "mv") else args[1:3]

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._prims_common import suggest_memory_format
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -172,6 +173,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             sources=tuple(sources),
             wide=out is not None and out.dtype == torch.float32,
             channels_last=name == "convolution" and self._channels_last(reads[0]),
+            strided=name == "convolution" and _is_strided(reads[0]),
             **shape._asdict(),
         )
         self.ops.append(op)
@@ -288,6 +290,13 @@ class _FunctionWatch(TorchFunctionMode):
             scores = scores if mask is None else scores + mask
             out: Tensor = (scores.softmax(dim=-1) @ v.float()).to(q.dtype)
             return out
+
+
+def _is_strided(x: Tensor) -> bool:
+    """Whether `x` (B, C, H, W) is a slice of channels-last memory: in its order, with gaps."""
+    if x.ndim != 4 or x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last):
+        return False
+    return suggest_memory_format(x) == torch.channels_last
 
 
 def _storage(t: Tensor) -> int:

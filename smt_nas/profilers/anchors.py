@@ -22,8 +22,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from smt_nas.conditions import Conditions, Mode, Precision
-from smt_nas.devices.block_table import COVERAGE
-from smt_nas.devices.device import Correction, Device
+from smt_nas.devices.block_table import COVERAGE, Correction
+from smt_nas.devices.device import Device
 from smt_nas.errors import ConfigError
 from smt_nas.profilers.breakdown import trace_operators
 from smt_nas.profilers.network_loader import load_network

@@ -220,7 +220,7 @@ def profile(
     try:
         for conditions in request.cases:
             if where is None:
-                result.rows += [_predict_row(n, device, conditions) for n in networks]
+                _predict_case(result, networks, conditions, request)
             else:
                 say(f"measuring {', '.join(n.name for n in networks)}: {conditions}")
                 _measure_case(result, networks, conditions, request)
@@ -246,6 +246,18 @@ def _predict_row(network: Network, device: Device, conditions: Conditions) -> Pr
         "energy_mj": unknown("predicted", "energy is measured, not predicted"),
     }
     return ProfileRow(network.name, conditions, readings, predicted=latency)
+
+
+def _predict_case(
+    result: Profile, networks: Sequence[Network], conditions: Conditions, request: Request
+) -> None:
+    """Rows of one set of conditions; where the host binds, those of a CUDA graph beside them."""
+    rows = [_predict_row(n, result.device, conditions) for n in networks]
+    result.rows += rows
+    graph = conditions.model_copy(update={"mode": "graph"})
+    waits = any(r.predicted is not None and r.predicted.bound == "host" for r in rows)
+    if waits and conditions.mode == "eager" and graph not in request.cases:
+        result.rows += [_predict_row(n, result.device, graph) for n in networks]
 
 
 def _measure_case(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from smt_nas.devices.block_table import Latency
 from smt_nas.metrics import Provenance
 from smt_nas.profilers.latency.measurement import Measurement, Status
+
+Bound = Literal["device", "host"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Reading:
         low, high: its interval: 95 % of the median where measured, 80 % of truths where predicted.
         reason: why there is no value, why the status is not `ok`, or what else must be known.
         basis: what a prediction is made from: `sheet`, `anchored` or `table`.
+        bound: of a latency on a GPU, who is waited for: `device`, or the `host` that submits its
+            operators; None where it is not told apart.
     """
 
     value: float | None
@@ -30,6 +34,7 @@ class Reading:
     high: float | None = None
     reason: str | None = None
     basis: str | None = None
+    bound: Bound | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -45,14 +50,20 @@ def latency_as_measured(m: Measurement) -> Reading:
     """The wall time of one call, milliseconds."""
     s = m.wall
     reason = "; ".join(m.reasons) or None
-    return Reading(s.median_ms, "measured", m.status, s.low_ms, s.high_ms, reason)
+    bound = _word_bound(m.launch_bound)
+    return Reading(s.median_ms, "measured", m.status, s.low_ms, s.high_ms, reason, bound=bound)
 
 
 def latency_as_predicted(latency: Latency) -> Reading:
     """The predicted time of one call, milliseconds."""
     low, ms, high = (float(a[0]) for a in (latency.low, latency.ms, latency.high))
     note = "; ".join(latency.notes) or None
-    return Reading(ms, "predicted", "ok", low, high, note, latency.basis)
+    bound = _word_bound(None if latency.host_bound is None else bool(latency.host_bound[0]))
+    return Reading(ms, "predicted", "ok", low, high, note, latency.basis, bound)
+
+
+def _word_bound(by_host: bool | None) -> Bound | None:
+    return None if by_host is None else "host" if by_host else "device"
 
 
 def throughput_of(latency: Reading, batch: int) -> Reading:

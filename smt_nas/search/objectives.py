@@ -8,15 +8,15 @@ metric's name alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from smt_nas.budgets import Budget, Limit, parse_budget, resolve_budget
+from smt_nas.budgets import Budget, Limit, Target, parse_budget, resolve_budget
 from smt_nas.conditions import Conditions, Precision
 from smt_nas.devices.block_table import Latency
 from smt_nas.devices.device import Device, load_device
@@ -51,12 +51,19 @@ class LatencyTarget(BaseModel):
 
     def __str__(self) -> str:
         """Write it as budgets do after `@`, e.g. `a100:b1:fp16`."""
-        return f"{self.place.label}:b{self.conditions.batch}:{self.conditions.precision}"
+        return ":".join([self.place.label, *self._words])
 
     @property
     def label(self) -> str:
         """Write it for a reader, e.g. `a100 (b1 fp16)`."""
-        return f"{self.place.label} (b{self.conditions.batch} {self.conditions.precision})"
+        return f"{self.place.label} ({' '.join(self._words)})"
+
+    @property
+    def _words(self) -> list[str]:
+        """Its conditions; the mode where it is not the default."""
+        mode = self.conditions.mode
+        words = [f"b{self.conditions.batch}", self.conditions.precision]
+        return words if mode == "eager" else [*words, mode]
 
 
 BEFORE_DEVICES = LatencyTarget(  # of run directories that do not say: all were timed like this
@@ -94,51 +101,71 @@ class Devices:
 
 @dataclass(frozen=True)
 class DefaultTarget:
-    """What `--device` says: where latencies without a device of their own are of.
+    """Where latencies without a device of their own are of.
 
     Attributes:
         place: the device.
-        batch, precision: None where they were left open.
+        batch, precision, mode: None where they were left open.
+        source: who named it: `--device`, a budget, or nobody, so that it is this machine's.
     """
 
     place: DeviceRef
     batch: int | None = None
     precision: str | None = None
+    mode: str | None = None
+    source: Literal["option", "budget", "machine"] = "option"
+
+    def __str__(self) -> str:
+        """Write it as `--device` takes it: `a100`, `a100:b8:fp16`."""
+        batch = None if self.batch is None else f"b{self.batch}"
+        parts = (self.place.label, batch, self.precision, self.mode)
+        return ":".join(p for p in parts if p is not None)
 
     @classmethod
     def read(cls, text: str | None, find: FindDevice) -> DefaultTarget:
         """Read `a100`, `a100:b8:fp16` or None. Raises ConfigError."""
-        device, batch, precision = (None, None, None) if text is None else _parse_default(text)
-        return cls(find(device), batch, precision)
+        if text is None:
+            return cls(find(None), source="machine")
+        target = _parse_default(text)
+        return cls(find(target.device), target.batch, target.precision, target.mode)
 
     def target(self, metric: str) -> LatencyTarget:
         """The target of a metric that names none."""
-        return make_target(self.place, metric, self.batch, self.precision)
+        return make_target(self.place, metric, self.batch, self.precision, self.mode)
 
 
 def make_target(
-    place: DeviceRef, metric: str, batch: int | None, precision: str | None
+    place: DeviceRef,
+    metric: str,
+    batch: int | None,
+    precision: str | None,
+    mode: str | None = None,
 ) -> LatencyTarget:
     """A target, with what was left open filled in.
 
     One thread on a CPU: with more, a busy neighbour makes a forward several times slower.
 
     Raises:
-        ConfigError: the device cannot compute in that precision.
+        ConfigError: the device cannot compute in that precision, or has no CUDA graphs.
     """
     if precision is not None and precision not in place.precisions:
         raise ConfigError(
             f"{place.label}: cannot compute in {precision}. It can: {', '.join(place.precisions)}."
         )
-    conditions = Conditions(
-        batch=batch or _BATCH.get(metric, {}).get(place.kind, 1),
-        precision=precision or "fp32",
-        threads=1 if place.kind == "cpu" else None,
+    if mode == "graph" and place.kind == "cpu":
+        raise ConfigError(f"{place.label}: has no CUDA graphs (got mode graph). Drop it.")
+    conditions = Conditions.model_validate(
+        {
+            "batch": batch or _BATCH.get(metric, {}).get(place.kind, 1),
+            "precision": precision or "fp32",
+            "mode": mode or "eager",
+            "threads": 1 if place.kind == "cpu" else None,
+        }
     )
     return LatencyTarget(place=place, conditions=conditions)
 
 
-def _parse_default(text: str) -> tuple[str | None, int | None, str | None]:
+def _parse_default(text: str) -> Target:
     try:
         return parse_device(text)
     except ConfigError as error:
@@ -247,8 +274,39 @@ def make_constraint(
 
 
 def _find_target(budget: Budget, default: DefaultTarget, find: FindDevice) -> LatencyTarget:
+    named = read_budget_target(budget, find)
+    if named is None:
+        batch, precision = budget.batch or default.batch, budget.precision or default.precision
+        named = DefaultTarget(default.place, batch, precision, budget.mode or default.mode)
+    return named.target(budget.metric)
+
+
+def read_budget_target(budget: Budget, find: FindDevice) -> DefaultTarget | None:
+    """The device that a budget names, with its conditions; None where it names none."""
     device, batch = split_batch(budget.device, budget.batch)
-    if device is not None:
-        return make_target(find(device), budget.metric, batch, budget.precision)
-    batch, precision = budget.batch or default.batch, budget.precision or default.precision
-    return make_target(default.place, budget.metric, batch, precision)
+    if device is None:
+        return None
+    return DefaultTarget(find(device), batch, budget.precision, budget.mode, "budget")
+
+
+def choose_target(budgets: Sequence[str], find: FindDevice) -> DefaultTarget | None:
+    """The target of a search that names no device: the one that its budgets of latency name.
+
+    None where one of them names none, as that one is of this machine, or where they name several.
+    The first budget of a latency says the conditions, else the first of a throughput.
+
+    Raises:
+        ConfigError: as `read_budget`.
+    """
+    timed = [(text, parse_budget(text)) for text in budgets]
+    timed = [(text, budget) for text, budget in timed if budget.metric in FROM_LATENCY]
+    named = []
+    for text, budget in sorted(timed, key=lambda pair: FROM_LATENCY.index(pair[1].metric)):
+        try:
+            target = read_budget_target(budget, find)
+        except ConfigError as error:
+            raise ConfigError(f"budget {text!r}: {error}") from error
+        if target is None:
+            return None
+        named.append(target)
+    return named[0] if len({target.place.label for target in named}) == 1 else None

@@ -25,6 +25,7 @@ from smt_nas.search.objectives import (
     Interval,
     LatencyTarget,
     TargetMetric,
+    choose_target,
     make_constraint,
     read_budget,
     read_objective,
@@ -47,7 +48,9 @@ class Problem:
         constraints: budgets, each on what a formula knows or a device is predicted to take.
         objectives: at most one of them, the evaluator's, is neither.
         metrics: all that networks are judged by: those of constraints and objectives.
-        target: the search's own device (`--device`) and conditions.
+        target: the search's own device and conditions: of `--device`, else of the budgets where
+            they name one device, else this machine's.
+        default: what `target` is made from, and who named it.
         devices: by label; empty where a search is only read.
         stored_predictions: of a search that is only read, by the text of their target.
     """
@@ -57,6 +60,7 @@ class Problem:
     objectives: tuple[TargetMetric, ...]
     metrics: tuple[TargetMetric, ...]
     target: LatencyTarget
+    default: DefaultTarget
     devices: Mapping[str, Device] = field(default_factory=dict, repr=False)
     stored_predictions: Mapping[str, LatencyPrediction] = field(default_factory=dict, repr=False)
 
@@ -75,8 +79,8 @@ class Problem:
             space: which networks are allowed.
             budgets: what must hold.
             objectives: what is wanted; none means COST_OBJECTIVES.
-            device: where latencies are of that name no device, e.g. `a100:b8:fp16`; None for this
-                machine's own.
+            device: where latencies are of that name no device, e.g. `a100:b8:fp16`; None for the
+                device that the budgets of latency name, else this machine's own.
             records: targets of a search that is only read; no device is then looked at.
 
         Raises:
@@ -85,7 +89,7 @@ class Problem:
         """
         devices = Devices()
         find: FindDevice = _find_among(records) if records else devices
-        default = DefaultTarget.read(device, find)
+        default = _choose_default(device, () if records else budgets, find)
         wanted = _read_objectives(objectives or COST_OBJECTIVES, default)
         budgeted = [read_budget(text, default, find) for text in budgets]
         metrics = {q.name: q for q in (*wanted, *(q for _, q in budgeted))}
@@ -95,6 +99,7 @@ class Problem:
             objectives=wanted,
             metrics=tuple(metrics.values()),
             target=default.target("latency_ms"),
+            default=default,
             devices=devices.loaded,
             stored_predictions={
                 str(r.target): r.forecast for r in records if r.forecast is not None
@@ -172,6 +177,12 @@ class Problem:
         """Predict `predicted_metrics` of (n, G) genes: value, low and high, each (n,)."""
         return self._predict(genes, self.predicted_metrics)
 
+    def find_host_bound(self, q: TargetMetric, genes: Genes) -> NDArray[np.bool_] | None:
+        """Which of (n, G) genes wait for a GPU's host, (n,); None where that is not told apart."""
+        assert q.target is not None
+        device = self.devices[q.target.place.label]
+        return device.predict(self.space, genes, q.target.conditions).host_bound
+
     def predict_preset(self, name: str) -> dict[str, tuple[float, float, float]]:
         """Predict the same of a preset."""
         predictions = {}
@@ -242,6 +253,15 @@ def _read_objectives(names: Sequence[str], default: DefaultTarget) -> tuple[Targ
     if len({q.name for q in wanted}) < len(wanted):
         raise ConfigError(f"--objective: each one once (got {', '.join(names)}). Drop one.")
     return wanted
+
+
+def _choose_default(device: str | None, budgets: Sequence[str], find: FindDevice) -> DefaultTarget:
+    """Where latencies are of that name no device."""
+    if device is None:
+        chosen = choose_target(budgets, find)
+        if chosen is not None:
+            return chosen
+    return DefaultTarget.read(device, find)
 
 
 def _list_targets(metrics: Sequence[TargetMetric]) -> list[LatencyTarget]:

@@ -63,7 +63,7 @@ def create_search(
         update={
             "objectives": tuple(q.metric.name for q in problem.objectives),
             "evaluator": None if evaluator is None else choice,
-            "device": settings.device or problem.target.place.label,
+            "device": settings.device or str(problem.default),
         }
     )
     listener = listener or NullSearchProgress()

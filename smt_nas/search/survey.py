@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,10 +16,11 @@ from smt_nas.search.forecast import TargetRecord
 from smt_nas.search.objectives import Constraint
 from smt_nas.search.problem import Problem
 from smt_nas.search.screen import find_nearest_miss, sample_feasible
-from smt_nas.space import SearchSpace
+from smt_nas.space import Genes, SearchSpace
 from smt_nas.space.baselines import baselines
 
 SAMPLE = 20_000
+_PROBES = 200
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Survey:
         targets: devices and conditions of its latencies, and how they are predicted.
         preset: name of the smallest preset.
         preset_costs: what that one costs at the space's input.
+        host_shares: by name of a limited latency on a GPU, share of those random networks that wait
+            for its host.
     """
 
     problem: Problem
@@ -46,6 +49,7 @@ class Survey:
     targets: tuple[TargetRecord, ...]
     preset: str
     preset_costs: costs.PartCosts
+    host_shares: dict[str, float] = field(default_factory=dict)
 
 
 def describe(problem: Problem) -> Survey:
@@ -78,7 +82,26 @@ def describe(problem: Problem) -> Survey:
         targets=problem.target_records,
         preset=preset,
         preset_costs=costs.of(baselines(problem.space)[preset]),
+        host_shares=_share_by_host(problem, genes),
     )
+
+
+def _share_by_host(problem: Problem, genes: Genes) -> dict[str, float]:
+    """Of each limited latency that a host plays a part in, share of networks that wait for it."""
+    shares = {}
+    for q in (x.target_metric for x in problem.constraints):
+        bound = problem.find_host_bound(q, genes) if q.is_predicted else None
+        if bound is not None:
+            shares[q.name] = float(bound.mean())
+    return shares
+
+
+def _way_out(problem: Problem) -> str:
+    """What helps where most networks wait for the host."""
+    genes = problem.space.sample(np.random.default_rng(0), _PROBES)
+    if not any(share > 0.5 for share in _share_by_host(problem, genes).values()):
+        return ""
+    return " Networks wait for the host there: add :graph (a CUDA graph), or ask for a batch."
 
 
 def _check_reachable(space: SearchSpace, limit: Constraint, span: Range) -> None:
@@ -116,7 +139,7 @@ def _explain_infeasible(problem: Problem) -> str:
         (limit,) = problem.constraints
         value, m = miss[limit.target_metric.name], limit.target_metric.metric
         if limit.high is not None and value > limit.high:
-            return f"{where} The nearest that can be met: {_round_up(m, value)}."
+            return f"{where} The nearest that can be met: {_round_up(m, value)}.{_way_out(problem)}"
         if limit.low is not None and value < limit.low:
             return f"{where} The nearest that can be met: {_round_down(m, value)}."
     limited = {x.target_metric.name: x.target_metric for x in problem.constraints}.values()

@@ -79,12 +79,32 @@ def test_an_absent_device_is_predicted_and_labelled(here):
     found = json.loads(invoke("profile", "tiny.yaml", "--gpu", "a100", "--json").stdout)
     assert found["schema"] == 2 and found["device"]["where"] is None
     assert found["device"]["key"] == "a100_80_sxm"
-    (row,) = found["rows"]
+    row, graph = found["rows"]
+    assert (row["conditions"]["mode"], graph["conditions"]["mode"]) == ("eager", "graph")
     latency = row["figures"]["latency_ms"]
     assert latency["provenance"] == "predicted" and latency["basis"] in ("sheet", "anchored")
     assert latency["low"] < latency["value"] < latency["high"]
     assert row["measurement"] is None
     assert row["figures"]["energy_mj"]["value"] is None
+
+
+def test_where_the_host_binds_a_graph_stands_beside_it(here):
+    text = " ".join(invoke("profile", "tiny.yaml", "--gpu", "h100").stdout.split())
+    assert "Bound by the host" in text and "as a CUDA graph (--mode graph)" in text
+    words = ("profile", "tiny.yaml", "smt_micro", "--gpu", "h100", "--json")
+    found = json.loads(invoke(*words).stdout)["rows"]
+    bound = {(r["network"], r["conditions"]["mode"]): r["figures"]["latency_ms"] for r in found}
+    assert len(bound) == 4
+    for network in {name for name, _ in bound}:
+        eager, graph = bound[network, "eager"], bound[network, "graph"]
+        assert (eager["bound"], graph["bound"]) == ("host", "device")
+        assert graph["high"] < eager["value"]
+
+
+def test_where_the_device_binds_nothing_stands_beside_it(here):
+    words = ("profile", "smt_t", "--gpu", "h100", "--batch", "256", "--json")
+    (row,) = json.loads(invoke(*words).stdout)["rows"]
+    assert row["figures"]["latency_ms"]["bound"] == "device"
 
 
 def test_predicted_batches_are_a_curve_with_a_knee(here):
@@ -190,7 +210,7 @@ def test_the_breakdown_adds_up(here, by):
         found["rows"][0]["figures"]["latency_ms"]["value"], rel=1e-6
     )
     assert sum(p["macs"] for p in b["pieces"]) == 64 * found["networks"][0]["values"]["macs"]
-    assert {p["bound"] for p in b["pieces"]} <= {"compute", "memory", "launch"}
+    assert {p["bound"] for p in b["pieces"]} <= {"compute", "memory", "launch", "host"}
 
 
 def test_operators_measured_here_are_most_of_the_latency(here):

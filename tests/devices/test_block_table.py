@@ -9,7 +9,7 @@ import pytest
 from smt_nas import SearchSpace
 from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import PartIndex, decompose
-from smt_nas.devices.block_table import BlockTable
+from smt_nas.devices.block_table import BlockTable, Correction, JointTimes, join_times
 from smt_nas.errors import SpaceError
 
 SPACE = SearchSpace.load("smt")
@@ -49,6 +49,32 @@ def test_where_the_host_is_slower_its_time_counts():
     device, launch = INDEX.sums(MS, genes), INDEX.sums(host, genes)
     assert 0 < (device > launch).sum() < 200
     assert mine == pytest.approx(np.maximum(device, launch), rel=1e-12)
+
+
+def test_a_host_and_a_device_share_a_forward():
+    device, host = np.array([1.0, 10.0, 10.0, 10.0]), np.array([10.0, 1.0, 10.0, 0.0])
+    ms = join_times(device, host)
+    assert ms == pytest.approx([10.0, 10.0, 10 * 2**0.25, 10.0], rel=1e-3)
+    assert (ms >= np.maximum(device, host)).all() and ms[3] == 10.0
+
+
+def test_of_a_sheet_each_has_its_own_doubt():
+    genes = SPACE.sample(np.random.default_rng(3), 50)
+    joint = JointTimes(low=-0.1, high=0.1, host_half=0.5)
+    waits = table(host_ms=100 * MS, factor=0.9, joint=joint).predict(genes)
+    computes = table(host_ms=MS / 100, factor=0.9, joint=joint).predict(genes)
+    assert waits.host_bound.all() and not computes.host_bound.any()
+    for found, ms, half in ((waits, 100 * MS, 0.5), (computes, 0.9 * MS, 0.1)):
+        assert found.ms == pytest.approx(INDEX.sums(ms, genes), rel=1e-6)
+        assert np.log(found.high / found.ms) == pytest.approx(half, rel=1e-6)
+        assert np.log(found.ms / found.low) == pytest.approx(half, rel=1e-6)
+
+
+def test_networks_that_were_measured_correct_the_joint_time():
+    joint = JointTimes(-0.1, 0.1, 0.5, Correction(1.5, -0.05, 0.05))
+    ms, low, high = joint.predict(np.array([10.0]), np.array([2.0]))
+    assert ms == pytest.approx([15.0], rel=1e-3)
+    assert (low, high) == (pytest.approx(ms * np.exp(-0.05)), pytest.approx(ms * np.exp(0.05)))
 
 
 def test_the_interval_widens_with_what_was_fitted():

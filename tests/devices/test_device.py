@@ -49,20 +49,43 @@ def test_compiling_and_half_precision_help_a_large_batch(name):
 def test_a_batch_of_one_waits_for_its_launches_but_not_in_a_graph():
     device = load_device("a100")
     eager = device.op_times(ONE, Conditions())
-    assert set(eager.bound) == {"launch"}
+    assert set(eager.bound) == {"host"}
+    assert device.predict_ops(ONE, Conditions()).host_bound.all()
+    assert not device.predict_ops(OPS, Conditions(batch=BATCH)).host_bound.any()
     graph = Conditions(mode="graph")
     assert device.predict_ops(ONE, graph).ms[0] < 0.5 * eager.ms.sum()
 
 
-@pytest.mark.parametrize("conditions", [AMP, AMP.model_copy(update={"mode": "compile"})], ids=str)
-def test_times_of_operators_add_up(conditions):
-    device = load_device("a100")
+@pytest.mark.parametrize("mode", ["eager", "compile"])
+def test_times_of_operators_add_up(mode):
+    device, conditions = load_device("a100"), Conditions(batch=BATCH, mode=mode)
     found = device.op_times(OPS, conditions)
     assert found.ms.sum() == pytest.approx(device.predict_ops(OPS, conditions).ms[0])
     assert len(found.ms) == len(found.bound) == len(OPS)
     assert {"compute", "memory"} <= set(found.bound)
     alone = [op.path for op, t in zip(OPS, found.ms, strict=True) if op.kind == "linear" and not t]
     assert alone == []  # products are never merged away
+
+
+def test_hosts_differ_where_the_host_counts():
+    """One launch cost for all hosts gave one latency at batch 1 for all GPUs."""
+    fp16 = Conditions(precision="fp16")
+    ms = {n: load_device(n).predict_ops(ONE, fp16).ms[0] for n in ("4090", "h100", "t4", "orin")}
+    assert ms["4090"] < ms["h100"] < ms["t4"] < ms["orin"]
+
+
+def test_autocast_costs_the_host_its_casts():
+    device = load_device("h100")
+    conditions = [Conditions(precision=p) for p in ("fp16", "amp-fp16")]
+    half, amp = (device.predict_ops(ONE, c).ms[0] for c in conditions)
+    assert amp > 1.3 * half
+
+
+def test_a_prediction_that_waits_for_the_host_is_as_unsure_as_the_host():
+    device = load_device("v100")
+    found = device.predict_ops(ONE, Conditions())
+    assert np.log(found.high / found.ms) == pytest.approx(device.host.half_width, rel=0.05)
+    assert load_device("epyc").predict_ops(ONE, Conditions()).host_bound is None
 
 
 def test_an_architecture_is_predicted_by_its_trace():

@@ -36,6 +36,19 @@ def traffic(found):
     return list(zip(found.read, found.written, found.weights, strict=True))
 
 
+def test_a_strided_convolution_is_gathered_first_and_adds_its_bias():
+    """cuDNN takes a slice of channels-last memory as channels-last, and wants it without gaps."""
+    conv = op("depthwise", (1, 100), m=10, n=1, k=9, groups=10, kernel=9, weights=100, strided=True)
+    ops = [op("elementwise", (0, 100)), conv, op("elementwise", (1, 100), (2, 100))]
+    found = build_kernels(ops, Conditions())
+    assert kinds(found) == ["elementwise", "copy", "depthwise", "elementwise", "elementwise"]
+    assert list(found.owner) == [0, 1, 1, 1, 2] and found.channels_last[2] == 1
+    assert traffic(found)[1:] == [(400, 400, 0), (400, 400, 400), (400, 400, 40), (800, 400, 0)]
+    on_cpu = build_kernels(ops, Conditions(), gpu=False)
+    assert kinds(on_cpu) == ["elementwise", "depthwise", "elementwise"]
+    assert on_cpu.channels_last[1] == 0
+
+
 @pytest.mark.parametrize(("precision", "size"), [("fp32", 4), ("tf32", 4), ("bf16", 2)])
 def test_without_autocast_all_have_one_size_and_nothing_is_cast(precision, size):
     found = build_kernels(CHAIN, Conditions(precision=precision))

@@ -236,13 +236,14 @@ def test_a_path_to_a_sheet(gpus, tmp_path):
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("a100", ("a100", None, None)),
-        ("RTX 4090:b8:FP16", ("rtx-4090", 8, "fp16")),
-        ("cuda:1:b8", ("cuda:1", 8, None)),
-        ("b8", (None, 8, None)),
-        ("B200", ("b200", None, None)),  # alone it is the GPU
-        ("b200_sxm:b200", ("b200_sxm", 200, None)),
-        ("sheets/Mine.yaml:fp16", ("sheets/Mine.yaml", None, "fp16")),
+        ("a100", ("a100", None, None, None)),
+        ("RTX 4090:b8:FP16", ("rtx-4090", 8, "fp16", None)),
+        ("a100:graph:b8", ("a100", 8, None, "graph")),
+        ("cuda:1:b8", ("cuda:1", 8, None, None)),
+        ("b8", (None, 8, None, None)),
+        ("B200", ("b200", None, None, None)),  # alone it is the GPU
+        ("b200_sxm:b200", ("b200_sxm", 200, None, None)),
+        ("sheets/Mine.yaml:fp16", ("sheets/Mine.yaml", None, "fp16", None)),
     ],
 )
 def test_conditions_follow_a_device(text, parts):
@@ -260,12 +261,12 @@ def test_what_is_kept_in_run_yaml(gpus):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("b200", ("b200", None, None)),
-        ("b200:fp16", ("b200", None, "fp16")),
-        ("b200:b8", ("b200", 8, None)),
-        ("a100:b200", ("a100", 200, None)),
-        ("b8", (None, 8, None)),
-        ("cuda:1:b8:fp16", ("cuda:1", 8, "fp16")),
+        ("b200", ("b200", None, None, None)),
+        ("b200:fp16", ("b200", None, "fp16", None)),
+        ("b200:b8", ("b200", 8, None, None)),
+        ("a100:b200", ("a100", 200, None, None)),
+        ("b8", (None, 8, None, None)),
+        ("cuda:1:b8:fp16", ("cuda:1", 8, "fp16", None)),
     ],
 )
 def test_a_device_whose_name_reads_as_a_batch(text, expected):

@@ -279,10 +279,3 @@ def test_a_sheet_without_a_host_is_of_a_host_not_known():
     written = yaml.safe_load(path.read_text())
     del written["host"]
     assert Sheet.model_validate(SheetFile.model_validate(written).unwrap("mine")).host is None
-    unknown = load_host(None)
-    assert unknown.half_width > max(load_host(g.host).half_width for g in GPUS)
-
-
-def test_an_unknown_class_of_hosts_names_those_there_are():
-    with pytest.raises(ConfigError, match=r"got 'dekstop'.* Did you mean 'desktop'"):
-        load_host("dekstop")

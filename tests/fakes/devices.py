@@ -32,6 +32,7 @@ class FakeDevice:
     spread: float = 0.2
     calls: int = 0
     basis: str = "sheet"  # of networks of a space
+    host_bound: bool | None = None
 
     def predict(self, space, genes, conditions):
         self.calls += 1
@@ -46,7 +47,10 @@ class FakeDevice:
         ms = self.start_ms + macs / self.macs_per_ms + activations / self.activations_per_ms
         ms = ms * conditions.batch / (2 if "16" in conditions.precision else 1)
         low, high = ms * (1 - self.spread), ms * (1 + self.spread)
-        return Latency(ms, low, high, conditions, basis, self.sheet.warnings)
+        bound = None
+        if self.host_bound is not None:
+            bound = np.full(ms.shape, self.host_bound and conditions.mode == "eager")
+        return Latency(ms, low, high, conditions, basis, self.sheet.warnings, bound)
 
 
 def install(monkeypatch, *, gpu=False):

@@ -7,13 +7,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from smt_nas import PRESETS, SearchSpace, costs
 from smt_nas.errors import MeasurementError
 from smt_nas.models import autocast, build
-from smt_nas.models.trace import trace
+from smt_nas.models.trace import NOTHING, trace
 from smt_nas.runtime.torchvision_ops import import_timm
+from tests.fakes.weights import TINY
 
 
 def of_arch(arch, batch=1):
@@ -167,6 +169,38 @@ def test_views_cost_nothing_and_copies_do():
 
     assert trace(Views(), (4, 6)) == []
     assert [(op.kind, op.read, op.written) for op in trace(Copies(), (4, 6))] == [("copy", 24, 24)]
+
+
+def test_a_slice_of_channels_last_memory_is_told_apart():
+    sam = [op for op in of_arch(PRESETS["smt_t"]) if op.path.startswith("stages.0.blocks.0.mixer")]
+    heads = [op for op in sam if op.kind == "depthwise" and op.kernel > 4]
+    assert [op.kernel for op in heads] == [9, 25, 49, 81]
+    assert all(op.strided and not op.channels_last for op in heads)
+    assert not any(op.strided for op in sam if op not in heads)
+
+
+def test_a_layer_norm_says_its_rows():
+    (norm,) = trace(nn.LayerNorm(24), (7, 24), 2)
+    assert (norm.kind, norm.m, norm.n, norm.macs) == ("norm", 14, 24, 0)
+
+
+def test_operators_are_those_that_torch_dispatches():
+    """What a host has to submit, counted on a real forward: only its attention has another name."""
+
+    class Counter(TorchDispatchMode):
+        def __init__(self):
+            super().__init__()
+            self.calls = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            made_here = func in NOTHING or "empty" in str(func) or "zeros" in str(func)
+            self.calls += not (func.is_view or made_here)
+            return func(*args, **(kwargs or {}))
+
+    module = build(TINY, device="cpu").eval()
+    with torch.no_grad(), Counter() as counter:
+        module(torch.zeros(1, TINY.in_channels, TINY.image_size, TINY.image_size))
+    assert sum(op.kind != "cast" for op in of_arch(TINY)) == counter.calls
 
 
 def test_a_part_takes_milliseconds():

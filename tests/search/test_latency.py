@@ -76,12 +76,13 @@ def problem(*budgets, objectives=("macs",), device=None):
         ("5ms", "a100:b8:fp16", "latency_ms", "a100", "b8 fp16 eager"),
         ("5ms@a100", "a100", "latency_ms", "a100", "b1 fp32 eager"),
         ("5ms@b4", None, "latency_ms@cpu:b4:fp32", "cpu", "b4 fp32 eager 1 thread"),
-        ("5ms@a100:b1:fp16", None, "latency_ms@a100:b1:fp16", "a100", "b1 fp16 eager"),
+        ("5ms@a100:b1:fp16", None, "latency_ms", "a100", "b1 fp16 eager"),
+        ("5ms@a100:fp16:graph", None, "latency_ms", "a100", "b1 fp16 graph"),
         ("5ms@A100:FP16", "cpu", "latency_ms@a100:b1:fp16", "a100", "b1 fp16 eager"),
-        ("1500img/s@a100", None, "throughput_ips@a100:b64:fp32", "a100", "b64 fp32 eager"),
+        ("1500img/s@a100", None, "throughput_ips", "a100", "b64 fp32 eager"),
         ("1500img/s", None, "throughput_ips", "cpu", "b1 fp32 eager 1 thread"),
         ("2GB@a100:b64:fp16", None, "peak_memory_mb@a100:b64:fp16", "a100", "b64 fp16 eager"),
-        ("0.8*smt_t.latency@a100", None, "latency_ms@a100:b1:fp32", "a100", "b1 fp32 eager"),
+        ("0.8*smt_t.latency@a100", None, "latency_ms", "a100", "b1 fp32 eager"),
     ],
 )
 def test_what_a_budget_is_of(devices, text, device, name, label, conditions):
@@ -89,6 +90,30 @@ def test_what_a_budget_is_of(devices, text, device, name, label, conditions):
     assert limit.target_metric.name == name
     assert limit.target_metric.target.place.label == label
     assert str(limit.target_metric.target.conditions) == conditions
+
+
+@pytest.mark.parametrize(
+    ("budgets", "device", "target"),
+    [
+        (("5ms@a100:b8:fp16",), None, "a100:b8:fp16"),
+        (("9img/s@a100:b64", "5ms@a100:b8", "1GB@a100:b2"), None, "a100:b8:fp32"),
+        (("5ms@a100:b8:fp16:graph", "10MMACs"), None, "a100:b8:fp16:graph"),
+        (("5ms@a100:b8", "5ms@cpu"), None, "cpu:b1:fp32"),  # two devices: this machine's
+        (("5ms@a100:b8", "5ms"), None, "cpu:b1:fp32"),  # the second is of this machine
+        (("5ms@a100:b8",), "cpu", "cpu:b1:fp32"),
+        (("1GB@a100:b8",), None, "cpu:b1:fp32"),
+    ],
+)
+def test_the_device_of_a_budget_is_that_of_the_objective(devices, budgets, device, target):
+    found = problem(*budgets, objectives=("macs", "latency_ms"), device=device)
+    assert str(found.target) == str(found.objectives[1].target) == target
+    again = problem(*budgets, objectives=("macs", "latency_ms"), device=str(found.default))
+    assert again.target == found.target  # as a resumed search reads it
+
+
+def test_a_cpu_has_no_graphs(devices):
+    with pytest.raises(ConfigError, match="cpu: has no CUDA graphs"):
+        problem("5ms@cpu:graph")
 
 
 def test_values_are_the_device_s(devices):
@@ -210,7 +235,8 @@ def table(outcome):
 
 
 def test_predicted_and_measured_stand_side_by_side(devices, stopwatch, tmp_path):
-    outcome = begin(tmp_path / "r", verify=True, budgets=("0.08ms@a100:b1:fp16",)).run()
+    budgets = ("0.08ms@a100:b1:fp16",)
+    outcome = begin(tmp_path / "r", verify=True, budgets=budgets, device="cpu").run()
     heads = [
         [cell.strip() for cell in line.split("┃")] for line in table(outcome)[1:5] if "┃" in line
     ]
@@ -304,8 +330,8 @@ def test_stopped_and_resumed_gives_the_same(devices, tmp_path):
     texts = [(tmp_path / name / "front.csv").read_text() for name in ("whole", "cut")]
     assert texts[0] == texts[1]
     kept = yaml.safe_load((tmp_path / "cut" / "run.yaml").read_text())["targets"]
-    assert [r["target"]["place"]["device"] for r in kept] == ["fake_cpu", "fake_a100"]
-    assert kept[1]["target"]["conditions"]["precision"] == "fp16"
+    assert [r["target"]["place"]["device"] for r in kept] == ["fake_a100"]
+    assert kept[0]["target"]["conditions"]["precision"] == "fp16"
 
 
 def test_another_table_is_another_search(devices, tmp_path):

@@ -49,7 +49,8 @@ def test_the_device_is_asked_only_for_what_formulas_leave(devices):
 
 
 def test_metrics_by_where_they_come_from(devices):
-    problem = make_problem("5ms@a100", "1GB@a100:b8", objectives=("score", "latency"))
+    budgets = ("5ms@a100", "1GB@a100:b8")
+    problem = make_problem(*budgets, objectives=("score", "latency"), device="cpu")
     assert problem.evaluated_metric.name == "score"
     assert [q.name for q in problem.predicted_metrics] == ["latency_ms", "latency_ms@a100:b1:fp32"]
     assert [q.name for q in problem.metrics][-1] == "peak_memory_mb@a100:b8:fp32"

@@ -19,17 +19,20 @@ from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError
 from smt_nas.profilers.latency.stats import DRIFT_SAMPLES, Summary, drifts, summarise
 
-Status = Literal["ok", "drifting", "throttled", "loaded", "unknown"]
+Status = Literal["ok", "drifting", "throttled", "loaded", "unsteady", "unknown"]
 """`ok`: nothing spoke against it. `drifting`: the last third is not like the first. `throttled`:
-the GPU held its clocks back. `loaded`: others used the machine. `unknown`: it could not be told."""
+the GPU held its clocks back. `loaded`: others used the machine. `unsteady`: its samples lie far
+apart, so that the median is that of whichever speed prevailed. `unknown`: it could not be told."""
 
 Concern = tuple[Status, str]
 """A status other than `ok`, and the reason for it."""
 
-LAUNCH_BOUND = 1.1
+LAUNCH_BOUND = 1.1  # wall over device time
+SUBMITTING = 0.8  # share of the wall time until all was submitted: then the GPU had to wait
+MAX_IQR = 0.2  # interquartile range over median of times that lie close enough
 MAX_FLAGGED = 0.05  # share of samples under load from which the whole measurement is
 STARVED = 1.1  # a sample that took this much longer than its CPU time explains was made to wait
-_WORST_FIRST: tuple[Status, ...] = ("throttled", "loaded", "drifting", "unknown")
+_WORST_FIRST: tuple[Status, ...] = ("throttled", "loaded", "drifting", "unsteady", "unknown")
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Samples:
         name, device, conditions: of the network, and how it runs.
         threads: CPU threads it runs on; None on a GPU.
         wall_ms, device_ms: samples in order; the second stays empty on a CPU.
+        submit_ms: of each of `wall_ms`, the part until all was submitted; empty on a CPU.
         cpu_ms: CPU time of this process during each sample of `wall_ms`; empty on a GPU.
         first_call_ms, compile_ms: as in `Measurement`.
         per_turn: samples taken in a row.
@@ -65,6 +69,7 @@ class Samples:
     threads: int | None
     wall_ms: list[float] = field(default_factory=list)
     device_ms: list[float] = field(default_factory=list)
+    submit_ms: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
     first_call_ms: float = 0.0
     compile_ms: float | None = None
@@ -104,7 +109,8 @@ class Measurement:
         device: `cpu` or `cuda:0`.
         conditions: how it was run.
         wall_ms: what a caller waits, from submitting one call to its end; every sample, in order.
-        device_ms: time on the GPU between CUDA events, every sample; None on a CPU.
+        device_ms: time on the GPU between CUDA events, every sample, with what it waited between
+            them; None on a CPU.
         first_call_ms: the first call, which loads, tunes and allocates; in no other figure.
         compile_ms: torch.compile or graph capture; None where nothing was compiled.
         warmup_s: seconds of warm-up.
@@ -120,6 +126,8 @@ class Measurement:
             they can be compared round by round.
         cpu_ms: CPU time of this process during each sample of `wall_ms`; None on a GPU, and in
             files: it serves while networks are compared.
+        submit_ms: of each of `wall_ms`, the part until all work was submitted to the GPU; None on
+            a CPU, and in files of before it was taken.
     """
 
     name: str
@@ -139,6 +147,7 @@ class Measurement:
     per_round: int = 1
     started: str = ""
     cpu_ms: tuple[float, ...] | None = field(default=None, repr=False)
+    submit_ms: tuple[float, ...] | None = None
 
     @cached_property
     def wall(self) -> Summary:
@@ -152,10 +161,17 @@ class Measurement:
 
     @property
     def launch_bound(self) -> bool | None:
-        """Whether the GPU waits for the CPU: wall over device time above 1.1; None on a CPU."""
+        """Whether the GPU waits for the CPU; None on a CPU.
+
+        Events hold the time that the GPU waits between two kernels, so it is the time to submit a
+        call that tells: where the GPU is the slower one, much is left to do after it.
+        """
         if self.on_device is None:
             return None
-        return self.wall.median_ms > LAUNCH_BOUND * self.on_device.median_ms
+        wall = self.wall.median_ms
+        if self.submit_ms and float(np.median(self.submit_ms)) > SUBMITTING * wall:
+            return True
+        return wall > LAUNCH_BOUND * self.on_device.median_ms
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: every field, raw samples and all, and what is concluded from them."""
@@ -216,6 +232,7 @@ def assess_quality(samples: Samples, context: RunContext) -> Measurement:
         per_round=samples.per_turn,
         started=context.started,
         cpu_ms=tuple(samples.cpu_ms) or None,
+        submit_ms=tuple(samples.submit_ms) if samples.submit_ms else None,
     )
 
 
@@ -229,6 +246,10 @@ def _list_concerns(samples: Samples, context: RunContext, flagged: int) -> Itera
         yield "unknown", "no warm-up, and too few samples to see a drift"
     if any(drifts(times) for times in (samples.wall_ms, samples.device_ms) if times):
         yield "drifting", "the last third of the samples is unlike the first"
+    q1, median, q3 = np.percentile(samples.wall_ms, (25, 50, 75))
+    if len(samples.wall_ms) >= DRIFT_SAMPLES and q3 - q1 > MAX_IQR * median:
+        share = (q3 - q1) / median
+        yield "unsteady", f"half of the samples lie {share:.0%} of the median or more apart"
     if flagged > MAX_FLAGGED * len(samples.wall_ms):
         share = flagged / len(samples.wall_ms)
         yield "loaded", f"{share:.0%} of the samples were taken while others ran"

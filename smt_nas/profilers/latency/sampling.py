@@ -169,6 +169,7 @@ class SampleCollector:
     def __init__(self, runnable: Runnable, clock: Clock) -> None:
         self._runnable, self._clock = runnable, clock
         self._stream = clock.stream(runnable.device)
+        self._submitted_ms = 0.0
         threads = None if self._stream else (runnable.conditions.threads or available_cores())
         self.samples = Samples(runnable.name, runnable.device, runnable.conditions, threads)
 
@@ -217,14 +218,17 @@ class SampleCollector:
             marks.append((start, self._stream.mark()))
         self._stream.wait()
         on_device = [self._stream.between_ms(*pair) for pair in marks]
-        self.samples.wall_ms += [self._time(self._runnable) for _ in marks]
         self.samples.device_ms += on_device
+        for _ in marks:
+            self.samples.wall_ms.append(self._time(self._runnable))
+            self.samples.submit_ms.append(self._submitted_ms)
         return 0.0
 
     def _time(self, call: Callable[[], None]) -> float:
-        """Milliseconds from submitting to the end."""
+        """Milliseconds from submitting to the end; those until all was submitted are kept."""
         start = self._clock.wall_ns()
         call()
+        self._submitted_ms = (self._clock.wall_ns() - start) / 1e6
         if self._stream:
             self._stream.wait()
         return (self._clock.wall_ns() - start) / 1e6

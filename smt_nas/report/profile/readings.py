@@ -52,8 +52,8 @@ def _notes(profile: Profile) -> Iterator[str]:
                 f"{m.wall.outliers} outliers, stopped by {m.stopped_by}{steady}; first call "
                 f"{as_ms(m.first_call_ms)} ms{compiled}."
             )
-            if m.launch_bound:
-                yield f"{who}: launch-bound (wall > 1.1 x device). Try --mode graph or compile."
+            if m.launch_bound and row.conditions.mode != "graph":
+                yield f"{who}: bound by the host, the GPU waits for it. Try --mode graph."
         for name, figure in row.readings.items():
             if figure.value is None and (
                 figure.provenance == "predicted" or name == "reserved_memory_mb"
@@ -67,6 +67,7 @@ def _notes(profile: Profile) -> Iterator[str]:
             yield f"pred. ms: {row.predicted.reason}"
     if any(_known(row.readings.get("peak_memory_mb")) for row in profile.rows):
         yield f"peak MB: {PEAK_MEMORY}; measured here, with what kernels copy."
+    yield from _host_notes(profile)
     for s in profile.sweeps:
         largest = "not found" if s.largest is None else str(s.largest)
         reason = f" ({s.largest_reason})" if s.largest_reason else ""
@@ -82,6 +83,28 @@ def _notes(profile: Profile) -> Iterator[str]:
     for c in profile.comparisons:
         if c.verdict.reason:
             yield f"{c.other} v {c.base}, {c.conditions}: {c.verdict.word}, {c.verdict.reason}."
+
+
+def _host_notes(profile: Profile) -> Iterator[str]:
+    """What a prediction that is bound by the host assumes, and what a CUDA graph saves."""
+    predicted = [r for r in profile.rows if r.readings and r.measurement is None]
+    waiting = [r for r in predicted if r.readings["latency_ms"].bound == "host"]
+    host = profile.device.host
+    if not waiting or host is None or profile.where is not None:
+        return
+    yield (
+        f"Bound by the host: it submits operators slower than the GPU runs them. Taken as "
+        f"{host.host_class.name}, which is most of the doubt; a larger batch waits less."
+    )
+    rows = {(r.network, r.conditions): r.readings["latency_ms"].value for r in predicted}
+    for row in waiting:
+        eager = row.readings["latency_ms"].value
+        graph = rows.get((row.network, row.conditions.model_copy(update={"mode": "graph"})))
+        if graph is not None and eager is not None and row.conditions.mode == "eager":
+            yield (
+                f"{row.network} {row.conditions}: {as_ms(eager)} ms bound by the host, "
+                f"{as_ms(graph)} ms as a CUDA graph (--mode graph)."
+            )
 
 
 def _measured_table(where: str, rows: Sequence[ProfileRow]) -> Table:
@@ -130,13 +153,14 @@ def _predicted_table(rows: Sequence[ProfileRow]) -> Table:
         table.add_column(heading, no_wrap=True)
     for heading in ("latency\nms", "80 % interval\nms", "img/s"):
         table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("bound\nby", no_wrap=True)
     table.add_column("from", no_wrap=True)
     for row in rows:
         c, latency = row.conditions, row.readings["latency_ms"]
         interval = f"{as_ms(latency.low)} to {as_ms(latency.high)}"
         cells = (str(c.batch), c.precision, c.mode, as_ms(latency.value), interval)
         speed = as_number(row.readings.get("throughput_ips"))
-        table.add_row(*cells, speed, f"predicted, {latency.basis}")
+        table.add_row(*cells, speed, latency.bound or DASH, f"predicted, {latency.basis}")
     return table
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from smt_nas.budgets import describe_macs
 from smt_nas.metrics import METRICS
 from smt_nas.report.search.latency import PREDICTION_SOURCES
 from smt_nas.search.forecast import TargetRecord
 from smt_nas.search.objectives import TargetMetric
+from smt_nas.search.problem import Problem
 from smt_nas.search.survey import Survey
 
 _ALWAYS = ("macs", "params")
+_WHY = {
+    "option": "--device names it",
+    "machine": "the budgets do not name one device; --device chooses it",
+    "budget": "the budget names it",
+}
+_MOST = 0.5  # share of networks from which it is told that they wait for the host
 _LEAST_SHARE = 0.001  # below it, a share of 20,000 networks is too few of them to be a number
 
 
@@ -27,7 +34,30 @@ def survey_lines(survey: Survey) -> list[str]:
         known = survey.share >= _LEAST_SHARE
         share = f"{survey.share:.1%}" if known else f"less than {_LEAST_SHARE:.1%}"
         lines.append(f"Share of the space that fits: {share}.")
-    return lines
+    return [*lines, *_host_lines(survey), *_apart_lines(survey.problem)]
+
+
+def _host_lines(survey: Survey) -> Iterator[str]:
+    """Where networks wait for a GPU's host, a limit on latency hardly tells them apart."""
+    for constraint in survey.problem.constraints:
+        q = constraint.target_metric
+        share = survey.host_shares.get(q.name, 0.0)
+        if share > _MOST and q.target is not None:
+            yield (
+                f"On {q.target.label} {share:.0%} of the networks are bound by the host, whose "
+                "time depends on the number of operators alone: add :graph to the budget (a CUDA "
+                "graph), or ask for a batch, e.g. b64."
+            )
+
+
+def _apart_lines(problem: Problem) -> Iterator[str]:
+    """Why the latency that is wanted is of another device than the one that is limited."""
+    own = problem.target.place.label
+    limited = [x.target_metric for x in problem.constraints if x.target_metric.is_predicted]
+    others = sorted({q.target.place.label for q in limited if q.target is not None} - {own})
+    if others and any(q.is_predicted for q in problem.objectives):
+        why = _WHY[problem.default.source]
+        yield f"Latency as an objective is of {own}, not of {', '.join(others)}: {why}."
 
 
 def _list_metrics(survey: Survey) -> list[TargetMetric]:

@@ -1,7 +1,9 @@
 """The loop of measuring, on a clock that only the calls move."""
 
+from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
@@ -119,6 +121,30 @@ def test_a_gpu_that_waits_for_its_cpu_is_launch_bound():
     found = run(gpu_call(FakeClock(), ms=1.0, launch_ms=3.0))
     assert found.launch_bound is True
     assert found.wall.median_ms == pytest.approx(4.0)
+
+
+def test_submitting_tells_that_a_gpu_waits_where_its_events_hold_the_waits():
+    """Events of calls that are queued slower than they run are as far apart as the calls."""
+    found = run(gpu_call(FakeClock(), ms=0.5, launch_ms=4.0))
+    assert np.median(found.submit_ms) == pytest.approx(4.0)
+    events = replace(found, device_ms=found.wall_ms)
+    assert events.launch_bound is True
+    assert replace(events, submit_ms=None).launch_bound is False  # files of before
+
+
+def test_two_speeds_are_not_ok():
+    clock = FakeClock()
+    call = FakeRunnable(clock, 8.0, noise=TwoSpeeds())
+    found = run(call)
+    assert found.status in ("drifting", "unsteady")
+    assert any("apart" in reason for reason in found.reasons)
+
+
+class TwoSpeeds:
+    """A host that is at times half as fast, as that of a rented GPU was."""
+
+    def factor(self, now_ms):
+        return 1.0 if int(now_ms / 100) % 2 else 1.9
 
 
 @pytest.mark.parametrize("ms", [0.05, 1.0, 30.0, 70.0])

@@ -37,7 +37,7 @@ def test_columns_say_where_their_numbers_come_from():
 
 
 def test_a_device_is_named_where_there_are_several():
-    problem = make_problem("5ms@a100", "5ms@a100:b8", objectives=("latency",))
+    problem = make_problem("5ms@a100", "5ms@a100:b8", objectives=("latency",), device="cpu")
     found = headings(make_outcome(problem, make_trials(problem, sample(20))))
     assert [h for h in found if h[0] == "latency_ms"] == [
         ["latency_ms", "cpu", "predicted"],

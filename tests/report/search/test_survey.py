@@ -2,6 +2,7 @@
 
 import pytest
 
+from smt_nas.errors import ConfigError
 from smt_nas.report.search.survey import survey_lines
 from smt_nas.search.problem import Problem
 from smt_nas.search.survey import describe
@@ -52,6 +53,34 @@ def test_networks_of_a_small_space_are_counted_once(tmp_path):
     problem = Problem.of(small, [], ("latency_ms", "macs"), "a100")
     (line,) = [x for x in survey_lines(describe(problem)) if x.startswith("  latency_ms")]
     assert small.size == 3 and line.endswith("max, predicted for 3 networks")
+
+
+def test_where_networks_wait_for_the_host_a_limit_on_latency_says_so(devices):
+    devices["a100"].host_bound = True
+    (line,) = [x for x in lines("5ms@a100:b1:fp16") if "bound by the host" in x]
+    assert line.startswith("On a100 (b1 fp16) 100% of the networks are bound by the host")
+    assert "add :graph to the budget" in line and "a batch" in line
+    assert not any("bound by the host" in x for x in lines("5ms@a100:b1:fp16:graph"))
+    devices["a100"].host_bound = False
+    assert not any("bound by the host" in x for x in lines("5ms@a100:b1:fp16"))
+
+
+def test_a_limit_that_no_network_holds_as_all_wait_names_the_graph(devices):
+    devices["a100"].host_bound = True
+    with pytest.raises(ConfigError, match=r"nearest that can be met: .* add :graph"):
+        lines("0.001ms@a100")
+
+
+def test_why_the_objective_is_of_another_device_than_the_limit():
+    wanted = {"objectives": ("macs", "latency_ms")}
+    assert not any("as an objective" in x for x in lines("5ms@a100", **wanted))
+    named = lines("5ms@a100", device="cpu", **wanted)
+    assert named[-1] == "Latency as an objective is of cpu, not of a100: --device names it."
+    several = lines("5ms@a100", "5ms@cpu", **wanted)
+    assert several[-1] == (
+        "Latency as an objective is of cpu, not of a100: the budgets do not name one device; "
+        "--device chooses it."
+    )
 
 
 def test_a_macs_budget_is_explained_by_the_smallest_preset():
