@@ -12,6 +12,7 @@ from smt_nas.profilers.profile import Profile, ProfileRow
 from smt_nas.profilers.reading import Reading
 
 DASH = "-"
+_BOUND = {"host": "host", "device": "GPU"}  # 80 columns hold no longer word
 
 
 def reading_table(profile: Profile) -> Table:
@@ -160,7 +161,8 @@ def _predicted_table(rows: Sequence[ProfileRow]) -> Table:
         interval = f"{as_ms(latency.low)} to {as_ms(latency.high)}"
         cells = (str(c.batch), c.precision, c.mode, as_ms(latency.value), interval)
         speed = as_number(row.readings.get("throughput_ips"))
-        table.add_row(*cells, speed, latency.bound or DASH, f"predicted, {latency.basis}")
+        bound = _BOUND[latency.bound] if latency.bound else DASH
+        table.add_row(*cells, speed, bound, f"predicted, {latency.basis}")
     return table
 
 
