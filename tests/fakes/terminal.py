@@ -74,6 +74,8 @@ def run_in_terminal(words, columns=80, env=None, on_output=None, cwd=None):
         env=environment | (env or {}),
         cwd=cwd,
         start_new_session=True,
+        # a shell starts what it puts in the background with Ctrl-C ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(follower)
     read, end = b"", time.monotonic() + WATCHDOG_S

@@ -8,6 +8,14 @@ import pytest
 from smt_nas.runtime.interrupts import InterruptWatch, watch_interrupts
 
 
+@pytest.fixture(autouse=True)
+def _default_handler():
+    """A shell starts what it puts in the background with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Thing:
     """Something that can be referred to weakly."""
 

@@ -91,7 +91,11 @@ class Swallower:
 
 def test_a_dropped_interrupt_stops_the_search_after_the_trial(tmp_path):
     events = Events()
-    outcome = begin(tmp_path / "r", Swallower(), events).run()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        outcome = begin(tmp_path / "r", Swallower(), events).run()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert outcome.interrupted and not outcome.finished
     assert len(outcome.trials) == 1 and ("interrupted",) in events.heard
 

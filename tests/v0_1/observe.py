@@ -227,13 +227,6 @@ FRONTS = {
         "objectives": COSTS_ONLY,
         "n": 16,
     },
-    "latency on a sheet": {
-        "budgets": ("5ms@a100:b1:fp16",),
-        "device": "a100:b1:fp16",
-        "evaluator": "capacity",
-        "strategy": "random",
-        "n": 8,
-    },
     "latency by a table": {
         "budgets": ("0.5..6GMACs", "6img/s@epyc_zen3_2cpu"),
         "objectives": ("score", "latency_ms", "throughput_ips"),
