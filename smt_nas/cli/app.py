@@ -19,6 +19,13 @@ UNREAD = 141  # as shells report SIGPIPE
 class _Group(TyperGroup):
     """Turns the errors a user can mend into one line and exit 1."""
 
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command; its help has room for words at 80 columns."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            _shorten_types(command, ctx)
+        return command
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
@@ -44,6 +51,18 @@ class _Group(TyperGroup):
             console.abandon()
             console.complain(f"{error.filename or 'output'}: {error.strerror or error}.")
             raise typer.Exit(1) from error
+
+
+def _shorten_types(command: Any, ctx: Any) -> None:
+    """Name what options take: nothing for a flag, `<int>` where a range follows; in groups too."""
+    for parameter in command.params:
+        display_type = getattr(parameter, "display_type", None)  # of typer since 0.25
+        is_option = parameter.param_type_name == "option"
+        if display_type is not None and is_option and parameter.metavar is None:
+            taken = (display_type(ctx) or "").replace(" range", "").replace("list[str]", "str")
+            parameter.metavar = "" if parameter.is_flag else taken
+    for inner in getattr(command, "commands", {}).values():
+        _shorten_types(inner, ctx)
 
 
 app = typer.Typer(
@@ -75,6 +94,6 @@ def main() -> None:
     """Run the command line."""
     console.prepare_streams()
     try:
-        app()
+        app(prog_name="smt-nas")  # as messages call it, however it was started
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

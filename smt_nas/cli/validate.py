@@ -70,7 +70,7 @@ def validate(
     choices = [choose_evaluator(word) for word in dict.fromkeys(evaluators)]
     made = [make_evaluator(choice) for choice in choices]
     bench = load_bench(on)
-    with talk(["validate"]) as listener:
+    with talk() as listener:
         evaluate = _evaluate_in_pool({c.word: c for c in choices}, timeout, workers, listener)
         validation = validate_evaluators(made, bench, evaluate, seed, listener=listener)
     if as_json:

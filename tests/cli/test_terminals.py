@@ -184,3 +184,21 @@ def test_the_time_left_counts_down_between_steps_and_starts_anew_with_another_lo
 )
 def test_seconds_in_words(seconds, text):
     assert talk.describe_seconds(seconds) == text
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("words", ["search", "profile", "train", "bench build", ""])
+def test_help_names_the_command_and_leaves_room_for_words(words, columns):
+    text, code = run_in_terminal([*SMT_NAS, *words.split(), "--help"], columns)
+    lines = seen(text)
+    assert code == 0 and max(map(len, lines)) <= columns
+    assert any(f"Usage: smt-nas {words}".strip() in line for line in lines)
+    options = [line for line in lines if line.startswith("│ ") and "--" in line]
+    assert not words or not any("<bool>" in x or " range>" in x for x in options[:-1])
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_usage_errors_fit_the_terminal(columns):
+    text, code = run_in_terminal([*SMT_NAS, "search", "--n", "x"], columns)
+    assert code == 2 and max(map(len, seen(text))) <= columns
+    assert "Try 'smt-nas search --help'" in text
