@@ -62,6 +62,18 @@ def looks_like_path(text: str) -> bool:
     return text.endswith((".yaml", ".yml")) or os.sep in text
 
 
+def to_text(name: str) -> str:
+    """A name that came from a file system or a command line, as text whatever the locale.
+
+    Python keeps bytes that the locale's encoding lacks as lone surrogates, which no file, database
+    or screen takes. Most are UTF-8, and become that; others read `\\xff`.
+    """
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # surrogates that stand for no byte
+        return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 @contextlib.contextmanager
 def working_directory() -> Iterator[None]:
     """Let modules of the working directory be imported, as `python -m` does."""
@@ -163,9 +175,18 @@ def cut_torn_line(path: Path) -> None:
 
 
 def sqlite_url(path: Path) -> str:
-    """The URL of a SQLite file, whatever stands in its path: `?`, `#`, `%`, blanks, braces."""
+    """The URL of a SQLite file, whatever stands in its path: `?`, `#`, `%`, blanks, braces.
+
+    Raises:
+        StoreError: bytes that the locale's encoding lacks; no URL can hold them.
+    """
     import sqlalchemy
 
+    if to_text(str(path.resolve())) != str(path.resolve()):
+        raise StoreError(
+            f"{path}: must be a path that the locale's encoding can name (got other bytes). Use a "
+            "UTF-8 locale, e.g. LC_ALL=C.UTF-8, or plain letters."
+        )
     url = sqlalchemy.URL.create("sqlite", database=str(path.resolve()))
     return url.render_as_string(hide_password=False)
 
@@ -204,7 +225,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(to_text(content).encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp makes 0600; results are for colleagues too

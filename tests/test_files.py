@@ -14,6 +14,7 @@ from smt_nas.files import (
     find_yaml,
     locked,
     names,
+    to_text,
     write_atomic,
 )
 from smt_nas.yaml import read_yaml, to_yaml
@@ -235,3 +236,15 @@ def test_the_first_setting_that_differs_is_named():
             check_same("runs/a", "holds a bench", old, new, "Choose another.")
         message = f"runs/a: holds a bench with {name} {before} (got {after}). Choose another."
         assert str(caught.value) == message
+
+
+def test_names_are_text_whatever_the_locale():
+    assert to_text("червен.png") == "червен.png"
+    assert to_text("червен".encode().decode("ascii", "surrogateescape")) == "червен"
+    assert to_text(b"a\xff".decode("utf-8", "surrogateescape")) == r"a\xff"
+    assert to_text("\ud800") == r"\ud800"
+
+
+def test_a_file_takes_any_text(tmp_path):
+    write_atomic(tmp_path / "f", "червен".encode().decode("ascii", "surrogateescape"))
+    assert (tmp_path / "f").read_text(encoding="utf-8") == "червен"

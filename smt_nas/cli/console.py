@@ -21,6 +21,8 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from smt_nas.files import to_text
+
 _PLAIN_WIDTH = 160  # of tables that go to a file or a pipe
 _USUAL_SIZE = (80, 25)  # of a terminal that does not say
 _REPLACE = "smt-nas-replace"  # the name of the error handler of our streams
@@ -62,7 +64,7 @@ def _replace_characters(error: UnicodeError) -> tuple[str, int]:
     """Stand-ins for what cannot be encoded: `+-` for `±`, `\\u0411` for a letter."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "".join(map(_stand_in, error.object[error.start : error.end])), error.end
+    return to_encodable(error.object[error.start : error.end], error.encoding), error.end
 
 
 def _stand_in(character: str) -> str:
@@ -73,6 +75,7 @@ def _stand_in(character: str) -> str:
 
 def to_encodable(text: str, encoding: str) -> str:
     """The text, with stand-ins for the characters that an encoding lacks."""
+    text = to_text(text)
     try:
         text.encode(encoding)
     except UnicodeEncodeError:

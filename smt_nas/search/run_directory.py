@@ -24,7 +24,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.evaluators import EvaluatorChoice, default_evaluator
 from smt_nas.evaluators.evidence import AnyEvidence
-from smt_nas.files import locked, sqlite_url, write_atomic
+from smt_nas.files import locked, sqlite_url, to_text, write_atomic
 from smt_nas.runtime.host import read_host
 from smt_nas.search.forecast import TargetRecord
 from smt_nas.search.objectives import BEFORE_DEVICES
@@ -154,7 +154,7 @@ class RunDirectory:
         if settings.storage is not None:
             check_url(settings.storage)
         path = _make_folder(settings, path)
-        study = path.resolve().name
+        study = to_text(path.resolve().name)
         directory = cls(path, settings, space, study, targets, evidence, fingerprint)
         with directory.lock():
             cls.is_same(path, settings, allowed=False)

@@ -95,7 +95,8 @@ def test_stand_ins():
     assert console.to_encodable("5 ± 1 …", "ascii") == "5 +- 1 ..."
     assert console.to_encodable("5 ± 1 …", "latin-1") == "5 ± 1 ..."
     assert console.to_encodable("5 ± 1 …", "utf-8") == "5 ± 1 …"
-    assert console.to_encodable("Ж\udce4", "ascii") == "\\u0416\\udce4"
+    assert console.to_encodable("Ж\udce4", "ascii") == "\\u0416\\xe4"
+    assert console.to_encodable("\udcd0\udc96", "utf-8") == "Ж"
 
 
 def test_files_are_utf_8_whatever_the_locale(tmp_path):
@@ -114,6 +115,32 @@ def test_files_are_utf_8_whatever_the_locale(tmp_path):
     assert [line for line in kept[0] if "description" in line] == [
         line for line in kept[1] if "description" in line
     ]
+
+
+def test_class_folders_are_one_text_in_every_locale(tmp_path):
+    from PIL import Image
+
+    names = ["червен".encode(), b"bad\xff", "漢字".encode()]
+    for name in names:
+        for split, count in ((b"train", 4), (b"val", 1)):
+            folder = os.fsencode(tmp_path) + b"/data/" + split + b"/" + name
+            os.makedirs(folder)
+            for i in range(count):
+                Image.new("RGB", (8, 8), (i, 2, 3)).save(folder + b"/%d.png" % i)
+    words = ["train", "smt_micro", "--data", "data", "--new-head", "--epochs", 1]
+    words += ["--set", "batch_size=12", "--out", "run"]
+    run(words, ASCII_LOCALE, cwd=tmp_path)
+    judged = json.loads(run(["eval", "run", "--json"], cwd=tmp_path).stdout)
+    text = json.dumps(judged, ensure_ascii=False)
+    assert all(f'"{name}"' in text for name in ("червен", "漢字", r"bad\\xff"))
+
+
+def test_a_path_that_a_locale_cannot_name_is_told(tmp_path):
+    out = tmp_path / "червен"
+    done = run([*SEARCH, "--out", out], ASCII_LOCALE, code=1)
+    assert b"must be a path that the locale's encoding can name" in done.stderr
+    assert not out.exists()
+    run([*SEARCH, "--out", out], {"LC_ALL": "C.UTF-8"})
 
 
 CLOSED = "exec {python} -m smt_nas {words} {closed}"

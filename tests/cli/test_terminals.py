@@ -201,4 +201,4 @@ def test_help_names_the_command_and_leaves_room_for_words(words, columns):
 def test_usage_errors_fit_the_terminal(columns):
     text, code = run_in_terminal([*SMT_NAS, "search", "--n", "x"], columns)
     assert code == 2 and max(map(len, seen(text))) <= columns
-    assert "Try 'smt-nas search --help'" in text
+    assert "Try 'smt-nas search --help' for help." in seen(text)

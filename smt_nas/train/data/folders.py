@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from smt_nas.errors import TrainingError, list_names
+from smt_nas.files import to_text
 from smt_nas.train.data.class_order import order_classes, remark_case
 from smt_nas.train.data.examples import Examples, IntArray, Source, decode_image
 from smt_nas.train.data.file_tree import (
@@ -119,8 +120,9 @@ def make_source(
     Whoever has images of another kind sets `augment.flip=0`.
     """
     train, validation, test = (examples.get(split) for split in SPLITS)
-    said = (*remarks, *remark_case(spec, classes))
-    return Source(spec, tuple(classes), train, validation, test, mirrors=True, remarks=said)
+    named = tuple(to_text(name) for name in classes)
+    said = (*remarks, *remark_case(spec, named))
+    return Source(spec, named, train, validation, test, mirrors=True, remarks=said)
 
 
 def check_folder(folder: Path) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError, StoreError
+from smt_nas.files import to_text
 from smt_nas.train.recipe import EvalTransform
 from smt_nas.yaml import validated
 
@@ -18,6 +19,7 @@ KEY = "smt_nas.card"
 _SCHEMA = 1
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Text = Annotated[str, BeforeValidator(to_text)]
 Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -63,13 +65,13 @@ class Card(_CardValue):
 
     schema_version: Literal[1] = 1
     arch: Architecture
-    classes: tuple[str, ...]
+    classes: tuple[Text, ...]
     mean: tuple[Finite, ...]
     std: tuple[Scale, ...]
     evaluation: EvalTransform
     image_size: int
     recipe: str
-    data: str
+    data: Text
     seed: int
     epoch: int
     update: int
