@@ -170,7 +170,10 @@ class _Options:
                 listener.step("measure", next(started), measurements)
                 listener.say(text)
 
-            return _Output(profile(networks, device, where, request, hear), networks)
+            measured = profile(networks, device, where, request, hear)
+            if where is not None and not measured.interrupted:
+                listener.step("measure", measurements, measurements)
+            return _Output(measured, networks)
 
     def _conditions(self, batch: int, where: str | None) -> list[Conditions]:
         """One for each number of threads."""
