@@ -163,8 +163,8 @@ def _terminal_size(stream: IO[str]) -> tuple[int, int]:
     except (OSError, ValueError):
         size = (0, 0)
     words = (os.environ.get(name, "") for name in ("COLUMNS", "LINES"))
-    told = (int(word) if word.isdecimal() else 0 for word in words)
-    columns, lines = (a or b or c for a, b, c in zip(told, size, _USUAL_SIZE, strict=True))
+    wanted = (int(word) if word.isdecimal() else 0 for word in words)
+    columns, lines = (a or b or c for a, b, c in zip(wanted, size, _USUAL_SIZE, strict=True))
     return columns, lines
 
 

@@ -173,25 +173,25 @@ def _settings(given: dict[str, Any]) -> Settings:
     options = {name: given[name] for name in _OF_EVALUATORS}
     choice = choose_evaluator(given["evaluator"], options, given["seed"])
     names = ("space", "device", "strategy", "timeout", "seed", "storage")
-    asked = {name: given[name] for name in names} | {
+    fields = {name: given[name] for name in names} | {
         "budgets": given["budget"] or [],
         "objectives": given["objective"] or [],
         "evaluator": choice,
         "verify": _verify(given["verify"], given["prove"]),
         "n": choice.entry.default_n if given["n"] is None else given["n"],
     }
-    return validated(Settings, asked, "search")
+    return validated(Settings, fields, "search")
 
 
 def _verify(verify: bool | None, prove: bool | None) -> bool:
     """Whether to verify the front, by the option or by its old name."""
-    said = {word for word in (verify, prove) if word is not None}
-    if len(said) > 1:
+    values = {word for word in (verify, prove) if word is not None}
+    if len(values) > 1:
         raise typer.BadParameter(
             "--prove/--no-prove is its old name and says otherwise. Drop one.",
             param_hint="--verify/--no-verify",
         )
-    return said.pop() if said else True
+    return values.pop() if values else True
 
 
 @app.command()

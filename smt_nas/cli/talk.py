@@ -94,10 +94,10 @@ class Pace:
 
     def left_s(self) -> float | None:
         """Seconds left, at the mean pace so far; None before the first step, and at the end."""
-        made = self.done - self.first
-        if self.total is None or made <= 0 or self.done >= self.total:
+        steps = self.done - self.first
+        if self.total is None or steps <= 0 or self.done >= self.total:
             return None
-        whole = (self.total - self.done) * (self.at - self.start) / made
+        whole = (self.total - self.done) * (self.at - self.start) / steps
         return max(whole - (self.clock() - self.at), 0.0)
 
 

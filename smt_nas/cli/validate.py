@@ -68,11 +68,11 @@ def validate(
 
     check_drawable(plot)
     choices = [choose_evaluator(word) for word in dict.fromkeys(evaluators)]
-    made = [make_evaluator(choice) for choice in choices]
+    built = [make_evaluator(choice) for choice in choices]
     bench = load_bench(on)
     with talk() as listener:
         evaluate = _evaluate_in_pool({c.word: c for c in choices}, timeout, workers, listener)
-        validation = validate_evaluators(made, bench, evaluate, seed, listener=listener)
+        validation = validate_evaluators(built, bench, evaluate, seed, listener=listener)
     if as_json:
         console.show_json(validation_document(validation))
     else:

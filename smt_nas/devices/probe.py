@@ -40,7 +40,7 @@ def probe_cpu(host: Host) -> Sheet:
     """The sheet of a CPU by its family, its clock, its threads and its instruction sets."""
     family = find_cpu_family(host)
     if family is None:
-        return _probe_unheard_cpu(host)
+        return _probe_unknown_cpu(host)
     cores = max(1, host.threads // host.threads_per_core)
     ghz = max(family.boost_ghz or 0.0, (host.mhz or 0.0) / 1e3) or _FALLBACK_GHZ
     peaks: dict[Peak, float] = {"fp32": cores * family.fp32_flops_per_clk * ghz / 1e3}
@@ -48,21 +48,21 @@ def probe_cpu(host: Host) -> Sheet:
     if family.amx is not None and has_amx:
         peaks["bf16"] = cores * family.amx * ghz / 1e3
     most = family.bandwidth_gbps or _GBPS_AT_MOST
-    told = f"{family.name}: {'; '.join(family.sources)}"
+    source = f"{family.name}: {'; '.join(family.sources)}"
     warnings = ["probed: its bandwidth is assumed. `smt-nas calibrate --device cpu` measures."]
     warnings += ["AMX: its BF16 rate was never checked against a measurement."] if has_amx else []
-    sheet = _probe_unheard_cpu(host)
+    sheet = _probe_unknown_cpu(host)
     sources = {
-        "architecture": told,
+        "architecture": source,
         "cores": _TOLD,
-        "boost_ghz": told if ghz == family.boost_ghz else sheet.sources["boost_ghz"],
-        "fp32_flops_per_clk": told,
+        "boost_ghz": source if ghz == family.boost_ghz else sheet.sources["boost_ghz"],
+        "fp32_flops_per_clk": source,
         "peak_tflops.fp32": "computed: cores x FLOPs per clock x clock",
         "bandwidth_gbps": f"assumed: {_GBPS_PER_THREAD:g} GB/s a thread, at most {most:g}, of its "
-        f"memory channels ({told})",
+        f"memory channels ({source})",
     }
     if family.pace is not None:
-        sources["pace"] = told
+        sources["pace"] = source
     if has_amx:
         sources["peak_tflops.bf16"] = "computed: cores x AMX's FLOPs per clock x clock"
     return sheet.model_copy(
@@ -80,7 +80,7 @@ def probe_cpu(host: Host) -> Sheet:
     )
 
 
-def _probe_unheard_cpu(host: Host) -> Sheet:
+def _probe_unknown_cpu(host: Host) -> Sheet:
     """The sheet of a CPU of a family that is not known."""
     ghz = host.mhz / 1e3 if host.mhz else _FALLBACK_GHZ
     name, per_clk = next((p for p in _FP32_PER_CLK if p[0] in host.flags), ("no vectors", 4))

@@ -51,7 +51,7 @@ MAY_LACK: dict[Kind, tuple[str, ...]] = {  # those of older files do
     "gpu": ("host",),
     "cpu": ("cores", "pace"),
 }
-UNSAID = ("cores", "pace")  # not shown where a sheet does not say them
+HIDDEN_IF_NONE = ("cores", "pace")  # not shown where a sheet does not say them
 
 
 class Sheet(BaseModel):
@@ -145,7 +145,9 @@ class Sheet(BaseModel):
                 for peak in PEAKS:
                     name = f"peak_tflops.{peak}"
                     yield name, self.peak_tflops.get(peak)
-            elif field not in other and not (field in UNSAID and getattr(self, field) is None):
+            elif field not in other and not (
+                field in HIDDEN_IF_NONE and getattr(self, field) is None
+            ):
                 yield field, getattr(self, field)
 
 

@@ -83,7 +83,7 @@ class EvaluatorChoice(BaseModel):
     def _write(self) -> Any:
         if self.handed_in:
             return {"name": self.name, "handed_in": True}
-        return self.name if self.config is None else {"name": self.name, "config": self.said}
+        return self.name if self.config is None else {"name": self.name, "config": self.given}
 
     @property
     def entry(self) -> EvaluatorEntry:
@@ -98,11 +98,16 @@ class EvaluatorChoice(BaseModel):
         return find_entry(self.name)
 
     @property
-    def said(self) -> dict[str, Any]:
+    def given(self) -> dict[str, Any]:
         """What was said to it, as JSON has it; defaults that nobody named are left out."""
         if self.config is None:
             return {}
         return self.config.model_dump(mode="json", exclude_unset=True)
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What was said beside the name of a function: the trainings of one that trains."""
+        return {name: value for name, value in self.given.items() if name != _TARGET}
 
     @property
     def word(self) -> str:

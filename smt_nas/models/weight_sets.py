@@ -54,13 +54,13 @@ def find_weight_sets(content: Mapping[Any, Any], anchors: Sequence[str]) -> list
         content: a state dict, or mappings around some.
         anchors: names of tensors; every set holds one of them.
     """
-    found = [s for keys, m in _list_mappings(content) for s in _divide(keys, m, anchors)]
+    sets = [s for keys, m in _list_mappings(content) for s in _divide(keys, m, anchors)]
     swapped = _holds_average_in_place(content)
     if not swapped:
-        return found
+        return sets
     return [
         WeightSet(s.label, s.tensors, s.label.partition(".")[0] == "state_dict", s.outside)
-        for s in found
+        for s in sets
     ]
 
 

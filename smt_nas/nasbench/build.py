@@ -311,7 +311,7 @@ def _list_missing(
     for seed in SEEDS:
         for p in planned:
             if seed in p.seeds and (p.arch.key, seed) not in trained_before:
-                asked = TrainRequest(p.arch.key, request.data, recipe=request.recipe, seed=seed)
+                training = TrainRequest(p.arch.key, request.data, recipe=request.recipe, seed=seed)
                 folder = scratch / f"{p.arch.key}-{seed}"
-                tasks.append(TrainingTask(TrainJob(p.arch, asked, options, folder), p.group))
+                tasks.append(TrainingTask(TrainJob(p.arch, training, options, folder), p.group))
     return tasks

@@ -21,14 +21,16 @@ def check_board(sheet: Sheet, device: torch.device) -> None:
     """
     if device.type != "cuda":
         return
-    told = torch.cuda.get_device_properties(device)
+    properties = torch.cuda.get_device_properties(device)
     facts = BoardFacts(
-        told.multi_processor_count, told.total_memory / 1e9, (told.major, told.minor)
+        properties.multi_processor_count,
+        properties.total_memory / 1e9,
+        (properties.major, properties.minor),
     )
     contradictions = list_contradictions(sheet, facts)
     if contradictions:
         raise MeasurementError(
-            f"{device}: must be the {sheet.name} of sheet {sheet.key} (got {told.name}: "
+            f"{device}: must be the {sheet.name} of sheet {sheet.key} (got {properties.name}: "
             f"{', '.join(contradictions)}). Set CUDA_DEVICE_ORDER=PCI_BUS_ID where GPUs are "
             "unlike, or name the device it is."
         )

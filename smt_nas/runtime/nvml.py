@@ -25,12 +25,13 @@ REASONS = {  # clock event reasons that hold a GPU back; others (idle, set clock
 _SM, _MEMORY = 1, 2  # nvmlClockType_t
 _CORE_TEMPERATURE = 0  # nvmlTemperatureSensors_t
 _LOST = 15  # nvmlReturn_t: GPU is lost
+RELOAD = "The driver was updated while the old one was loaded: reload it, or reboot."
 _INSTALL = "Install the NVIDIA driver."
 _WAYS_OUT = {  # nvmlReturn_t -> what helps where the library does not start
     4: "Ask for access to /dev/nvidia*.",
     9: "Load the NVIDIA driver (`modprobe nvidia`), or reboot.",
     _LOST: "Reset the GPU, or reboot.",
-    18: "The driver was updated while the old one was loaded: reload it, or reboot.",
+    18: RELOAD,
 }
 _CORES_PER_SM = {(7, 0): 64, (7, 5): 64, (8, 0): 64}  # by compute capability; 128 since 8.6
 _SLACK = 1.05  # a clock may stand this far above its maximum before it counts as nonsense

@@ -10,6 +10,7 @@ from torch import nn
 
 from smt_nas.conditions import Conditions, Precision
 from smt_nas.errors import MeasurementError, one_line
+from smt_nas.runtime.nvml import RELOAD
 from smt_nas.runtime.torch_settings import keep_random_state
 
 DTYPES: dict[Precision, torch.dtype] = {
@@ -23,7 +24,6 @@ DTYPES: dict[Precision, torch.dtype] = {
 """What matrix products and convolutions are computed in; `tf32` stores fp32."""
 
 _MISMATCH = re.compile(r"\b(?:Error )?80[34]\b|version mismatch|unsupported display driver", re.I)
-_RELOAD = "The driver was updated while the old one was loaded: reload it, or reboot."
 _AMPERE = (8, 0)  # compute capability of the first GPUs with TF32 and BF16
 
 
@@ -68,7 +68,7 @@ def _check_driver(device: str) -> None:
         try:
             torch.cuda.init()  # type: ignore[no-untyped-call]
         except (RuntimeError, AssertionError) as error:
-            way = _RELOAD if _MISMATCH.search(str(error)) else "Measure on cpu."
+            way = RELOAD if _MISMATCH.search(str(error)) else "Measure on cpu."
             raise MeasurementError(
                 f"{device}: no GPU can be used ({one_line(error)}). {way}"
             ) from error

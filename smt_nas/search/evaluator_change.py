@@ -38,8 +38,8 @@ class OpenedStudy:
 
 def open_study(directory: RunDirectory, problem: Problem) -> OpenedStudy:
     """Open the study that run.yaml names. Raises StoreError."""
-    told = (FINGERPRINT, DEVICES)
-    depends_on = {k: v for k, v in directory.identity.items() if k not in told}
+    may_differ = (FINGERPRINT, DEVICES)
+    depends_on = {k: v for k, v in directory.identity.items() if k not in may_differ}
     study = Study.load(problem, directory.storage, directory.study_name, depends_on)
     genes: list[Genes] = []
     older = study

@@ -277,8 +277,8 @@ def _evaluator_identity(choice: EvaluatorChoice | None) -> dict[str, Any]:
     """The evaluator, under the words that studies have it by from the first."""
     if choice is None:
         return {"evaluator": None}
-    said = {name: value for name, value in choice.said.items() if name != "target"}
-    return {"evaluator": choice.word} | ({"training": said} if said else {})
+    training = {"training": choice.training} if choice.training else {}
+    return {"evaluator": choice.word} | training
 
 
 def device() -> str:

@@ -89,7 +89,7 @@ def create_search(
     own = [t.place for t in problem.predicted_targets if t.place.is_own]
     if own:
         listener.say(
-            f"Seed {settings.seed} gives this search again where {own[0].label} is a "
+            f"Seed {settings.seed} gives this search again where {own[0].label} is "
             f"{own[0].name} too ({directory.machine}); --device NAME makes it of one device "
             "everywhere."
         )
@@ -129,8 +129,8 @@ def resume_search(
     directory = RunDirectory.open(path, storage)
     listener = listener or NullSearchProgress()
     if n is not None:
-        asked = validated(Settings, {**directory.settings.model_dump(), "n": n}, f"resume {path}")
-        n = asked.n
+        changed = {**directory.settings.model_dump(), "n": n}
+        n = validated(Settings, changed, f"resume {path}").n
     problem = _read_problem(directory) if read_only else _predict_again(directory)
     evaluator = None if read_only else _recorded_evaluator(directory, problem, evaluator)
     if directory.settings.storage is None and not _holds_data(directory.database):

@@ -75,13 +75,13 @@ class Learner:
         buffers = list(self.model.buffers())  # a forward changes them: of batch norms
         before = [buffer.clone() for buffer in buffers]
         losses = [self._backward(*b, i == len(batches) - 1) for i, b in enumerate(batches)]
-        made = self._apply_gradients()
-        if not made:
+        is_updated = self._apply_gradients()
+        if not is_updated:
             for buffer, value in zip(buffers, before, strict=True):
                 buffer.copy_(value)
         elif self.ema is not None:
             self.ema.update(self.model, number + 1)
-        return float(torch.stack(losses).mean()), made
+        return float(torch.stack(losses).mean()), is_updated
 
     def state_dict(self) -> dict[str, Any]:
         """What beside the weights an update depends on; the rates depend on its number alone."""

@@ -111,7 +111,7 @@ def test_help_and_validate_know_it_too():
 )
 def test_what_users_write(word, options, name, said):
     choice = choose_evaluator(word, options, seed=7)
-    assert (choice.name, choice.said) == (name, said)
+    assert (choice.name, choice.given) == (name, said)
     assert EvaluatorChoice.model_validate(choice.model_dump(mode="json")) == choice
     assert Settings(evaluator=choice.model_dump(mode="json")).evaluator == choice
 

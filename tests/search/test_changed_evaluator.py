@@ -302,5 +302,5 @@ def test_one_that_was_handed_in_must_be_handed_in_again(tmp_path):
 )
 def test_settings_of_before_are_read(evaluator, training, expected):
     choice = Settings.model_validate({"evaluator": evaluator, "training": training}).evaluator
-    assert (choice.word, choice.said) == expected
+    assert (choice.word, choice.given) == expected
     assert choice.handed_in == (evaluator == "oracle")

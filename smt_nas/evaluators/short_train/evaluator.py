@@ -206,8 +206,8 @@ class ShortTrainEvaluator:
     def _check_trainings(self, arch: Architecture) -> torch.device:
         """Find what is wrong with all trainings before the first. Returns where they run."""
         with join_process_group(self.config.device) as process_group:
-            asked = training_of(self.config, arch)
-            wanted = asked.to_config(arch, self._source, process_group.size)
+            request = training_of(self.config, arch)
+            wanted = request.to_config(arch, self._source, process_group.size)
             recipe = wanted.recipe
             check_recipe(recipe, wanted.recipe_name, process_group)
             make_splits(self._source, recipe.validation, wanted.split_seed, recipe.images)

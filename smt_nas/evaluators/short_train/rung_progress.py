@@ -42,8 +42,8 @@ class RungProgress:
         """Tell how many epochs were trained so far, in all."""
         each = self.end - self.start
         under_way = (read_epochs(job.folder) - self.start for job in self.jobs[self.arrived :])
-        made = self.arrived * each + sum(min(max(epochs, 0.0), each) for epochs in under_way)
-        self.listener.step("epochs", min(self.before + made, self.planned), self.planned)
+        trained = self.arrived * each + sum(min(max(epochs, 0.0), each) for epochs in under_way)
+        self.listener.step("epochs", min(self.before + trained, self.planned), self.planned)
 
     def arrive(self) -> None:
         """Note the next answer."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -155,18 +156,16 @@ def compare_taus(
     Raises:
         ConfigError: as `measure_agreement`.
     """
-    a, b, y, macs, groups = _drop_failed(
-        figures, other, truth, macs, default_groups(groups, figures)
-    )
-    _check_truth(y, np.size(figures) - a.size)
-    w = draw_weights(groups, resamples, rng)
-    t = pairwise_signs(y)
+    drawn = _draw(figures, other, truth, macs, rng, resamples, groups)
 
     def subtract_taus(pairs: Bools | None) -> Floats:
-        one, two = (rank_statistics.tau(pairwise_signs(x), t, w, pairs) for x in (a, b))
+        one, two = (
+            rank_statistics.tau(pairwise_signs(x), drawn.order, drawn.weights, pairs)
+            for x in drawn.figures
+        )
         return one - two
 
-    return summarise_taus(subtract_taus, rank_statistics.pairs_in_band(macs, BAND))
+    return summarise_taus(subtract_taus, drawn.band)
 
 
 def compare_picks(
@@ -182,15 +181,46 @@ def compare_picks(
 
     Arguments and errors are those of `compare_taus`.
     """
-    a, b, y, macs, groups = _drop_failed(
+    drawn = _draw(figures, other, truth, macs, rng, resamples, groups)
+    w = drawn.weights
+    recalls = [
+        rank_statistics.recall(pairwise_signs(x), drawn.order, w, TOP) for x in drawn.figures
+    ]
+    regrets = [rank_statistics.regret(x, drawn.truth, drawn.band, w) for x in drawn.figures]
+    return PickGap(summarise(recalls[0] - recalls[1]), summarise(regrets[0] - regrets[1]))
+
+
+class _Drawn(NamedTuple):
+    """Two figures of the same networks, and the resamples they are compared on.
+
+    `figures`: (n,) each; `truth`: (n,); `order`: its pairwise signs (n, n); `band`: pairs of like
+    MACs (n, n); `weights`: as `draw_weights` gives them.
+    """
+
+    figures: tuple[Floats, Floats]
+    truth: Floats
+    order: Floats
+    band: Bools
+    weights: Floats
+
+
+def _draw(
+    figures: ArrayLike,
+    other: ArrayLike,
+    truth: ArrayLike,
+    macs: ArrayLike,
+    rng: np.random.Generator,
+    resamples: int,
+    groups: ArrayLike | None,
+) -> _Drawn:
+    """Keep the networks that have both figures, and draw resamples. Raises ConfigError."""
+    a, b, y, kept_macs, kept_groups = _drop_failed(
         figures, other, truth, macs, default_groups(groups, figures)
     )
     _check_truth(y, np.size(figures) - a.size)
-    w = draw_weights(groups, resamples, rng)
-    band, t = rank_statistics.pairs_in_band(macs, BAND), pairwise_signs(y)
-    recalls = [rank_statistics.recall(pairwise_signs(x), t, w, TOP) for x in (a, b)]
-    regrets = [rank_statistics.regret(x, y, band, w) for x in (a, b)]
-    return PickGap(summarise(recalls[0] - recalls[1]), summarise(regrets[0] - regrets[1]))
+    weights = draw_weights(kept_groups, resamples, rng)
+    band = rank_statistics.pairs_in_band(kept_macs, BAND)
+    return _Drawn((a, b), y, pairwise_signs(y), band, weights)
 
 
 def _drop_failed(*columns: ArrayLike) -> list[Floats]:

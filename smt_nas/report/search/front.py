@@ -117,10 +117,9 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
 def _settings_document(settings: Settings) -> dict[str, Any]:
     """The evaluator as a user writes it; what it was told beside that stands as `training`."""
     choice = settings.evaluator
-    said = {} if choice is None else {k: v for k, v in choice.said.items() if k != "target"}
     return settings.model_dump(mode="json", exclude={"storage"}) | {
         "evaluator": None if choice is None else choice.word,
-        "training": said or None,
+        "training": None if choice is None else choice.training or None,
     }
 
 

@@ -121,8 +121,8 @@ def make_source(
     """
     train, validation, test = (examples.get(split) for split in SPLITS)
     named = tuple(to_text(name) for name in classes)
-    said = (*remarks, *remark_case(spec, named))
-    return Source(spec, named, train, validation, test, mirrors=True, remarks=said)
+    all_remarks = (*remarks, *remark_case(spec, named))
+    return Source(spec, named, train, validation, test, mirrors=True, remarks=all_remarks)
 
 
 def check_folder(folder: Path) -> None:
@@ -201,10 +201,10 @@ def _find_examples(
     empty = sorted(set(classes) - {classes[i] for i in set(labels)})
     if empty and (split == "train" or not labels):
         words = count_left_out(place.tree.folders[name] for name in empty)
-        held = f" They hold {words}." if words else ""
+        others = f" They hold {words}." if words else ""
         raise TrainingError(
             f"{folder}: every class folder must hold an image (got none in {list_names(empty)}). "
-            f"Add images of a format that Pillow reads, or remove the folders.{held}"
+            f"Add images of a format that Pillow reads, or remove the folders.{others}"
         )
     remarks = remark_left_out(str(folder), place.tree)
     if repeats:
