@@ -51,16 +51,16 @@ class RungProgress:
         self.tell()
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
+    def watch(self) -> Iterator[None]:
         """Tell it every second, too."""
         self.tell()
         ended = Event()
 
-        def watch() -> None:
+        def tell_again() -> None:
             while not ended.wait(_EVERY_S):
                 self.tell()
 
-        thread = Thread(target=watch, daemon=True)
+        thread = Thread(target=tell_again, daemon=True)
         thread.start()
         try:
             yield

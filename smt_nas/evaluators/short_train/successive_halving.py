@@ -103,7 +103,7 @@ class Race:
     def _arrivals(self, progress: RungProgress) -> Iterator[tuple[TrainJob, Arrived | str]]:
         jobs, epoch = progress.jobs, progress.end
         self.listener.say(f"Training {_networks(len(jobs))} to epoch {epoch} of {self.rungs[-1]}.")
-        with progress.watched():
+        with progress.watch():
             answers = self.train([job.until(epoch) for job in jobs])
             for job, answer in zip(jobs, answers, strict=True):
                 progress.arrive()

@@ -36,7 +36,7 @@ def test_epochs_under_way_count_by_their_files(tmp_path):
 
 def test_what_is_written_later_is_told_without_an_answer(tmp_path):
     jobs, heard = [job(tmp_path / "a")], Heard()
-    with RungProgress(jobs, 0, 4, before=0, planned=4, listener=heard).watched():
+    with RungProgress(jobs, 0, 4, before=0, planned=4, listener=heard).watch():
         assert heard.steps == [("epochs", 0, 4)]
         (tmp_path / "a" / ".progress").write_text("1.5\n")
         wait_until(lambda: ("epochs", 1.5, 4) in heard.steps)
