@@ -229,7 +229,7 @@ def test_the_device_is_in_what_a_study_depends_on_and_is_said(tmp_path, monkeypa
     asked = SETTINGS | {"objectives": ("score", "latency"), "n": 4}
     search = create_search(Settings(**asked), tmp_path / "run", evaluator=rater(), listener=hears)
     assert search.directory.identity["devices"] == {"cpu:b1:fp32": "Fake CPU fake_cpu"}
-    assert any("gives this search again where cpu is a Fake CPU" in x for x in hears.lines)
+    assert any("gives this search again where cpu is Fake CPU" in x for x in hears.lines)
     search.run()
     monkeypatch.setattr(run_directory, "describe_machine", lambda: "A CPU, 64 threads")
     fakes.install(monkeypatch)["cpu"].macs_per_ms *= 2
