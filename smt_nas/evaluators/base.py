@@ -202,10 +202,10 @@ class SpaceBound(Protocol):
 
 @runtime_checkable
 class InputBound(Protocol):
-    """An evaluator whose figure has its meaning for certain images only."""
+    """An evaluator whose figure, or whose way to it, depends on the images of a space."""
 
     def for_space(self, space: SearchSpace) -> Evaluator:
-        """The one that rates networks of a space by what has a meaning there; itself if it does."""
+        """The one that rates networks of a space by what suits its images; itself if it does."""
 
 
 def call_guarded(evaluate: Callable[[], Evaluation], provenance: Provenance) -> Evaluation:

@@ -43,7 +43,8 @@ class ShortTraining(EvaluatorConfig):
     Attributes:
         data: as `load_source` takes it.
         epochs: of a network that goes all the way; the learning rate is run down over these.
-        recipe: name or path; None chooses by the image size. Its share of warm-up is kept.
+        recipe: name or path; None chooses by image size and number of images, and fits it to few
+            images. Its share of warm-up is kept.
         changes: of the recipe, `field=value`.
         image_size: pixels; None for the networks' own, or the recipe's.
         seed: the same seed gives the same trainings; all networks share it, and so their split.

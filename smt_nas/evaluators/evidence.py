@@ -101,6 +101,7 @@ class TrainingEvidence(_Evidence):
         images: that are trained on.
         rungs: epochs after which networks are compared; the last are all.
         guess: agreement of what chooses the first networks; None where it is not known.
+        few_updates: of a training to the end, where they are too few to learn much; None elsewhere.
     """
 
     basis: Literal["training"] = "training"
@@ -108,6 +109,7 @@ class TrainingEvidence(_Evidence):
     images: int
     rungs: tuple[int, ...]
     guess: BenchAgreement | None = None
+    few_updates: int | None = None
 
 
 class FunctionEvidence(_Evidence):

@@ -80,10 +80,14 @@ def _training(e: TrainingEvidence) -> str:
     epochs = ", ".join(map(str, e.rungs))
     halving = f"successive halving by accuracy and MACs at epochs {epochs}"
     every = halving if len(e.rungs) > 1 else "every network to the end"
+    few = e.few_updates
+    in_vain = (
+        "" if few is None else f" ({few} updates: few networks learn much from them; more --epochs)"
+    )
     return (
         f"val top-1 after {e.rungs[-1]} epochs on {e.data} ({e.images:,} images), {every}; "
-        "trained, but short: the order may change in a full training. The predictor chooses the "
-        f"first networks{_aside(e.guess)}."
+        f"trained, but short{in_vain}: the order may change in a full training. The predictor "
+        f"chooses the first networks{_aside(e.guess)}."
     )
 
 

@@ -299,8 +299,9 @@ def _recorded_evaluator(
                 "none). Go on there: smt_nas.search.resume_search(path, evaluator=...)."
             )
         evaluator = make_evaluator(choice)
-    if problem.evaluated_metric.metric != evaluator.objective:  # else of before there were scores
-        evaluator = _for_space(evaluator, directory.space)
+    adapted = _for_space(evaluator, directory.space)
+    if problem.evaluated_metric.metric == adapted.objective:  # else of before there were scores
+        evaluator = adapted
     _check_objective(problem, evaluator)
     if isinstance(evaluator, SpaceBound):
         evaluator.check_space(directory.space)

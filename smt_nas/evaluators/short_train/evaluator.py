@@ -23,6 +23,7 @@ from smt_nas.evaluators.evaluator_fingerprint import fingerprint_of_values
 from smt_nas.evaluators.evidence import TrainingEvidence
 from smt_nas.evaluators.predictors.predictor import PredictorEvaluator
 from smt_nas.evaluators.published_agreement import bench_agreement
+from smt_nas.evaluators.short_train.candidate_training import CandidateTraining, plan_training
 from smt_nas.evaluators.short_train.decisions import read_decisions, write_decisions
 from smt_nas.evaluators.short_train.ranking import rungs
 from smt_nas.evaluators.short_train.successive_halving import Race, evaluate_rows
@@ -34,9 +35,9 @@ from smt_nas.runtime.process_pool import default_workers
 from smt_nas.runtime.progress import NullProgress, ProgressListener
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.train.data.examples import Source
-from smt_nas.train.data.sources import load_source, make_splits
+from smt_nas.train.data.sources import load_source
 from smt_nas.train.learner import check_recipe
-from smt_nas.train.planning.recipe_choice import default_recipe
+from smt_nas.train.planning.recipe_choice import FEW_UPDATES
 from smt_nas.train.processes.process_group import join_process_group
 from smt_nas.train.recipe import Recipe, load_recipe
 from smt_nas.train.train_config import RunOptions, TrainRequest
@@ -45,26 +46,7 @@ from smt_nas.train.weights.checkpoint import FOLDER as CHECKPOINTS
 from smt_nas.train.writers import read_metrics
 
 _WAY_OUT = "Choose another folder."
-
-
-def training_of(config: ShortTraining, arch: Architecture) -> TrainRequest:
-    """The whole training of a network. Raises ConfigError."""
-    sized, size = arch, tuple[str, ...]()
-    if config.image_size is not None:
-        sized = arch.model_copy(update={"image_size": config.image_size})
-        size = (f"image_size={config.image_size}",)
-    name = config.recipe or default_recipe(sized)
-    whole = load_recipe(name)
-    warm = f"warmup_epochs={whole.warmup_epochs * config.epochs / whole.epochs}"
-    return TrainRequest(
-        name=arch.key,
-        data=config.data,
-        recipe=name,
-        changes=(warm, *config.changes, *size, "eval_every=1"),
-        epochs=config.epochs,
-        seed=config.seed,
-        new_head=True,
-    )
+_SMALL, _MANY_IMAGES = "small", "imagenet1k"  # recipes
 
 
 @dataclass(frozen=True)
@@ -78,12 +60,14 @@ class ShortTrainEvaluator:
         workers: processes that train; figures do not depend on it. None for one a core, or one in
             all on a GPU.
         listener: hears how far it is.
+        size: pixels of a side of the networks, as `for_space` says it.
     """
 
     config: ShortTraining
     folder: Path | None = None
     workers: int | None = None
     listener: ProgressListener = field(default_factory=NullProgress)
+    size: int = 32
 
     name = "short-train"
     objective = METRICS["val_top1"]
@@ -101,6 +85,10 @@ class ShortTrainEvaluator:
             listener=listener or self.listener,
         )
 
+    def for_space(self, space: SearchSpace) -> ShortTrainEvaluator:
+        """The same, whose recipe is that for the images of a space."""
+        return replace(self, size=space.config.image_size)
+
     @cached_property
     def fingerprint(self) -> str:
         """Of the settings, the recipe as it stands, and the labels of the data."""
@@ -115,14 +103,14 @@ class ShortTrainEvaluator:
     @property
     def evidence(self) -> TrainingEvidence:
         """What is trained on, and for how long. Raises SmtNasError, of data or recipe."""
-        config, recipe = self.config, self._recipe
-        seed = config.seed if recipe.split_seed is None else recipe.split_seed
+        config, training = self.config, self._training
         return TrainingEvidence(
             evaluator=self.name,
             data=config.data,
-            images=len(make_splits(self._source, recipe.validation, seed, recipe.images).train),
+            images=training.images,
             rungs=rungs(config.epochs, config.eta),
             guess=bench_agreement(PredictorEvaluator.name),
+            few_updates=training.updates if training.updates < FEW_UPDATES else None,
         )
 
     def predict(self, space: SearchSpace, genes: Genes) -> Estimate:
@@ -173,10 +161,17 @@ class ShortTrainEvaluator:
             self.listener.say(remark)
         return source
 
+    @cached_property
+    def _training(self) -> CandidateTraining:
+        return plan_training(self.config, self.size, self._source)
+
     @property
     def _recipe(self) -> Recipe:
-        name = self.config.recipe or "small"  # the default ones split alike
-        return load_recipe(name, self.config.changes)
+        """What the fingerprint holds: the recipe as it stands, not shortened."""
+        name = self._training.recipe_name
+        if self.config.recipe is None and name == _MANY_IMAGES:
+            name = _SMALL  # as in runs of before there were recipes of few images
+        return load_recipe(name, (*self.config.changes, *self._training.fitting))
 
     @contextmanager
     def _locked_folder(self) -> Iterator[Path]:
@@ -191,11 +186,17 @@ class ShortTrainEvaluator:
 
     def _race(self, archs: Sequence[Architecture], folder: Path) -> Mapping[str, Evaluation]:
         config = self.config
-        device = self._check_trainings(archs[0])
+        trainings = {
+            size: plan_training(config, size, self._source)
+            for size in {arch.image_size for arch in archs}
+        }
+        requests = [trainings[arch.image_size].make_request(config, arch) for arch in archs]
+        device = self._check_training(archs[0], requests[0])
         processes = self._processes(device)
         options = RunOptions(device=config.device, workers=reader_count(device, processes), keep=1)
         jobs = [
-            TrainJob(arch, training_of(config, arch), options, folder / arch.key) for arch in archs
+            TrainJob(arch, request, options, folder / arch.key)
+            for arch, request in zip(archs, requests, strict=True)
         ]
         with make_engine(processes) as pool:
             train = partial(pool.map, train_job, lost=str)
@@ -203,14 +204,11 @@ class ShortTrainEvaluator:
                 jobs
             )
 
-    def _check_trainings(self, arch: Architecture) -> torch.device:
+    def _check_training(self, arch: Architecture, request: TrainRequest) -> torch.device:
         """Find what is wrong with all trainings before the first. Returns where they run."""
         with join_process_group(self.config.device) as process_group:
-            request = training_of(self.config, arch)
             wanted = request.to_config(arch, self._source, process_group.size)
-            recipe = wanted.recipe
-            check_recipe(recipe, wanted.recipe_name, process_group)
-            make_splits(self._source, recipe.validation, wanted.split_seed, recipe.images)
+            check_recipe(wanted.recipe, wanted.recipe_name, process_group)
             return process_group.device
 
     def _processes(self, device: torch.device) -> int:

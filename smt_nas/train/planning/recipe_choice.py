@@ -25,11 +25,6 @@ _WANTED = {"small": FEW_UPDATES, "own-images": 1000, "finetune": 400}
 """Updates of a whole training that a recipe is fitted to make, where the images are few."""
 
 
-def default_recipe(arch: Architecture) -> str:
-    """The recipe by a network's size alone, where nothing is known of the data."""
-    return "small" if arch.image_size <= _SMALL else "imagenet1k"
-
-
 def choose_recipe(size: int, images: int, from_weights: bool) -> str:
     """The recipe where none is named.
 
@@ -86,6 +81,16 @@ def fit_recipe(
         epochs = max(recipe.epochs, math.ceil(wanted / updates))
         fitted = fitted.model_copy(update={"epochs": epochs})
     return validated(Recipe, fitted.model_dump(mode="json"), f"recipe {name}")
+
+
+def list_batch_changes(recipe: Recipe, fitted: Recipe) -> tuple[str, ...]:
+    """Changes, as `load_recipe` takes them, that make the batch and the rates of one of another."""
+    before, after = (r.model_dump(mode="json") for r in (recipe, fitted))
+    rates = ("lr", "warmup_lr", "min_lr")
+    values = {"batch_size": (before["batch_size"], after["batch_size"])} | {
+        f"optimizer.{name}": (before["optimizer"][name], after["optimizer"][name]) for name in rates
+    }
+    return tuple(f"{name}={new!r}" for name, (old, new) in values.items() if new != old)
 
 
 def find_size(arch: Architecture, changes: Sequence[str]) -> int:

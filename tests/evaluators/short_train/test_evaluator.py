@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from smt_nas import costs
 from smt_nas.arch import load_arch
 from smt_nas.errors import ConfigError, SmtNasError, StoreError
 from smt_nas.evaluators.configs import ShortTraining
-from smt_nas.evaluators.short_train.evaluator import ShortTrainEvaluator, training_of
+from smt_nas.evaluators.short_train.candidate_training import plan_training
+from smt_nas.evaluators.short_train.evaluator import ShortTrainEvaluator
 from smt_nas.evaluators.short_train.successive_halving import Race
 from smt_nas.report.evidence import describe_evidence
 from smt_nas.runtime.progress import NullProgress
@@ -26,6 +28,7 @@ from smt_nas.train import train_job
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.learner import Learner
 from smt_nas.yaml import validated
+from tests.fakes.images import array
 from tests.fakes.waiting import WATCHDOG_S
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -33,6 +36,7 @@ SPACE = SearchSpace.load("smt_micro")
 POOL = SPACE.sample(np.random.default_rng(3), 200)
 CHEAP = SPACE.decode(POOL[np.argsort(costs.estimate(SPACE, POOL).macs)[[0, 1, 3, 5]]])
 CHANGES = ("images=90", "batch_size=30", "validation=0.1")
+DIGITS = "00710922d999"  # the fingerprint of searches of before
 TINY = ShortTraining(data="digits", epochs=3, changes=CHANGES)
 UPDATES = 3  # an epoch
 
@@ -271,25 +275,69 @@ def test_the_recipe_is_shortened_in_proportion():
     source = load_source("digits")
 
     def recipe(**changes):
-        asked = training_of(ShortTraining(data="digits", **changes), CHEAP[0])
-        return asked.to_config(CHEAP[0], source, 1).recipe
+        config = ShortTraining(data="digits", **changes)
+        training = plan_training(config, 32, source)
+        made = training.make_request(config, CHEAP[0]).to_config(CHEAP[0], source, 1).recipe
+        assert made == training.recipe
+        return made
 
     short = recipe(epochs=3, changes=("eval_every=2",))
     assert (short.epochs, short.warmup_epochs, short.eval_every) == (3, 0.25, 1)
     assert recipe(changes=("warmup_epochs=2",)).warmup_epochs == 2
 
 
+@pytest.mark.parametrize(
+    ("size", "images", "name", "batch", "updates"),
+    [
+        (96, 300, "own-images", 16, 4 * 15),
+        (224, 3000, "own-images", 64, 4 * 37),
+        (32, 300, "small", 16, 4 * 16),
+        (32, 1438, "small", 128, 4 * 10),  # as digits, whose searches keep their figures
+        (224, 20_000, "imagenet1k", 128, 4 * 140),
+    ],
+)
+def test_candidates_get_a_recipe_that_suits_their_size_and_the_images(
+    size, images, name, batch, updates
+):
+    source = replace(load_source("digits"), train=array(images, classes=10))
+    config = ShortTraining(data="digits")
+    training = plan_training(config, size, source)
+    assert (training.recipe_name, training.recipe.batch_size) == (name, batch)
+    assert training.updates == updates
+    arch = CHEAP[0].model_copy(update={"image_size": size})
+    assert training.make_request(config, arch).to_config(arch, source, 1).recipe == training.recipe
+
+
+def test_a_recipe_that_is_named_is_not_fitted_to_candidates():
+    source = replace(load_source("digits"), train=array(300, classes=10))
+    named = ShortTraining(data="digits", recipe="imagenet1k")
+    assert plan_training(named, 96, source).recipe.batch_size == 128
+    fixed = ShortTraining(data="digits", changes=("batch_size=64",))
+    assert plan_training(fixed, 96, source).recipe.batch_size == 64
+
+
+def test_the_fingerprint_follows_the_recipe_of_few_images():
+    evaluator = ShortTrainEvaluator(ShortTraining(data="digits"))
+    large = evaluator.for_space(SearchSpace.load("smt"))
+    assert evaluator.for_space(SPACE).fingerprint == evaluator.fingerprint == DIGITS
+    assert large.fingerprint != evaluator.fingerprint
+    assert 1100 < large.evidence.images < 1200  # a fifth is held out
+
+
 def test_evidence():
     assert describe_evidence(ShortTrainEvaluator(TINY).evidence) == (
         "short-train: val top-1 after 3 epochs on digits (90 images), successive halving by "
-        "accuracy and MACs at epochs 1, 3; trained, but short: the order may change in a full "
+        "accuracy and MACs at epochs 1, 3; trained, but short (9 updates: few networks learn much "
+        "from them; more --epochs): the order may change in a full "
         "training. The predictor chooses the first networks (SMT-Bench-mini: "
         "held-out Kendall tau 0.71, 0.60 at equal MACs, recall of the best ten 0.30, regret 0.21 "
         "points (#params 0.55, 0.37, 0.20, 0.31; as a pick of the best better beyond doubt))."
     )
     two = ShortTrainEvaluator(ShortTraining(data="digits", epochs=2))
     plain = describe_evidence(two.evidence)
-    assert "(1,297 images), every network to the end; trained, but short" in plain
+    assert "(1,297 images), every network to the end; trained, but short (20 updates" in plain
+    long = ShortTrainEvaluator(ShortTraining(data="digits", epochs=20))
+    assert "trained, but short: the order" in describe_evidence(long.evidence)
 
 
 @pytest.mark.parametrize(
