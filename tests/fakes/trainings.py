@@ -51,12 +51,13 @@ class Killed(Exception):
 
 
 class KillAt(NullProgress):
-    """Ends a training at an update, as it hears of it."""
+    """Ends a training at an update, as it hears of it; keeps the first that it hears of."""
 
     def __init__(self, at):
-        self.at = at
+        self.at, self.first = at, None
 
     def update(self, status):
+        self.first = self.first or status.done
         if status.done >= self.at:
             raise Killed
 

@@ -10,7 +10,7 @@ from smt_nas.train.recipe import load_recipe
 from smt_nas.train.train_config import RunOptions
 from smt_nas.train.training_directory import FILE, lock_directory, read_config
 from tests.fakes.images import few_digits
-from tests.fakes.trainings import ALONE, SHORT, resume, start
+from tests.fakes.trainings import ALONE, SHORT, Killed, KillAt, resume, start
 from tests.fakes.weights import TINY
 
 HALVES = replace(SHORT, changes=("batch_size=20", "accumulation=2", "warmup_epochs=0.3"))
@@ -50,6 +50,19 @@ def test_a_folder_is_for_one_training(trained, tmp_path):
     (other / "thesis.tex").write_text("years of work")
     with pytest.raises(StoreError, match=r"must be empty or new \(got thesis.tex\)"):
         start(SHORT, other)
+
+
+def test_a_training_of_before_recipes_were_fitted_goes_on_by_its_own(tmp_path):
+    unnamed = replace(SHORT, epochs=None)  # 36 updates by `small` as it stands
+    run = tmp_path / "run"
+    with pytest.raises(Killed):
+        start(replace(unnamed, recipe="small"), run, listener=KillAt(4))
+    with pytest.raises(Killed):
+        start(unnamed, run, resume=True, listener=(heard := KillAt(6)))
+    assert heard.first > 1  # it went on
+    assert read_config(run).recipe.epochs == load_recipe("small").epochs == 12
+    with pytest.raises(StoreError, match=r"a training with recipe.epochs 12 \(got 3\)"):
+        start(replace(unnamed, epochs=3), run, resume=True)
 
 
 @pytest.mark.parametrize(

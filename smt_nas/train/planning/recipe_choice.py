@@ -75,7 +75,8 @@ def fit_recipe(
     changes: dict[str, int] = {}
     if not fixed & {"batch_size", "accumulation"}:
         changes["batch_size"] = _fit_batch(recipe, images, processes)
-    fitted = _scale_rates(recipe.model_copy(update=changes), recipe.batch_size, fixed)
+    fitted = recipe.model_copy(update=changes)
+    fitted = _scale_rates(fitted, processes * fitted.batch_size / recipe.batch_size, fixed)
     updates = _count_updates(fitted, images, processes)
     if "epochs" not in fixed and updates:
         epochs = max(recipe.epochs, math.ceil(wanted / updates))
@@ -114,15 +115,16 @@ def _fit_batch(recipe: Recipe, images: int, processes: int) -> int:
     return batch if batch % 2 == 0 or not recipe.augment.mixes else 2
 
 
-def _scale_rates(recipe: Recipe, batch: int, fixed: frozenset[str]) -> Recipe:
-    """With rates for its batch, which was another one: by the root of the ratio, as of Adam's kind.
+def _scale_rates(recipe: Recipe, share: float, fixed: frozenset[str]) -> Recipe:
+    """With rates for updates of a share of the images: by its root, as of Adam's kind.
 
+    More images than the recipe's own leave the rates: a recipe says them for any number.
     Source: Malladi et al., "On the SDEs and scaling rules for adaptive gradient algorithms", 2022
     (arXiv 2205.10287).
     """
     if recipe.optimizer.lr_per is not None:
         return recipe
-    factor = math.sqrt(recipe.batch_size / batch)
+    factor = math.sqrt(min(share, 1.0))
     rates = {
         name: float(f"{getattr(recipe.optimizer, name) * factor:.2g}")
         for name in ("lr", "warmup_lr", "min_lr")

@@ -70,10 +70,18 @@ def test_few_images_make_some_hundred_updates(name, request_, fewest, images):
     assert config.recipe.optimizer.lr == pytest.approx(named.optimizer.lr * factor, rel=0.05)
 
 
-def test_processes_share_the_images_of_an_update():
-    one, two = (config_of("smt_t", 300, processes) for processes in (1, 2))
+@pytest.mark.parametrize("name", ["smt_t", "smt_micro"])
+def test_processes_share_the_images_of_an_update(name):
+    one, two = (config_of(name, 300, processes) for processes in (1, 2))
     assert two.images_per_update == one.images_per_update
-    assert two.recipe.epochs == one.recipe.epochs
+    parts = {"batch_size": one.recipe.batch_size}
+    assert two.recipe.model_copy(update=parts) == one.recipe
+
+
+def test_many_processes_do_not_raise_the_rate_of_a_fitted_recipe():
+    config = config_of("smt_t", 9000, 8)
+    assert config.images_per_update > load_recipe("own-images").batch_size
+    assert config.recipe.optimizer == load_recipe("own-images").optimizer
 
 
 def test_enough_images_leave_the_recipe_as_it_is():
