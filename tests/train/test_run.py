@@ -10,7 +10,7 @@ from smt_nas.train.recipe import load_recipe
 from smt_nas.train.train_config import RunOptions
 from smt_nas.train.training_directory import FILE, lock_directory, read_config
 from tests.fakes.images import few_digits
-from tests.fakes.trainings import ALONE, SHORT, Killed, KillAt, resume, start
+from tests.fakes.trainings import ALONE, SHORT, KillAt, Killed, resume, start
 from tests.fakes.weights import TINY
 
 HALVES = replace(SHORT, changes=("batch_size=20", "accumulation=2", "warmup_epochs=0.3"))
