@@ -16,7 +16,7 @@ from smt_nas.costs.parts import PartIndex
 from smt_nas.devices.block_table import BlockTable, Correction, JointTimes, Latency
 from smt_nas.devices.dispatch import Host, load_host
 from smt_nas.devices.gpu_kernels import Floats, Kernels, build_kernels
-from smt_nas.devices.measured_table import find_table
+from smt_nas.devices.measured_table import find_device_table
 from smt_nas.devices.resolve import DeviceRef, resolve
 from smt_nas.devices.roofline import (
     Efficiency,
@@ -224,7 +224,7 @@ def find_block_table(device: Device, space: SearchSpace, conditions: Conditions)
         MeasurementError: the device cannot do this, or it is a training step.
         ConfigError: there is a measured table, but it is damaged.
     """
-    measured = find_table(device.sheet.key, space)
+    measured = find_device_table(device.sheet, space)
     table = None if measured is None else measured.block_table(conditions)
     return trace_block_table(device, space, conditions) if table is None else table
 

@@ -242,7 +242,7 @@ def _check_disk(folder: Path) -> Check:
 def _check_tables(root: Path, nvml: Any) -> Iterator[Check]:
     """Whether predictions for what is here come from measured tables."""
     for device, sheet in local_sheets(root=root, nvml=nvml).items():
-        spaces = tables_of(sheet.key)
+        spaces = tables_of(sheet)
         way = f"smt-nas calibrate --device {device} --space smt"
         source = f"measured for {', '.join(spaces)}" if spaces else "none: predicted from its sheet"
         yield Check(f"{device} table", "ok" if spaces else "missing", source, "" if spaces else way)

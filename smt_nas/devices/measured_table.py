@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import Floats, PartIndex
 from smt_nas.devices.block_table import DAY_TO_DAY, BlockTable
+from smt_nas.devices.sheet import Sheet
 from smt_nas.errors import ConfigError
 from smt_nas.files import folders, write_atomic
 from smt_nas.fingerprint import fingerprint
@@ -265,6 +266,12 @@ def write_table(path: Path, table: MeasuredTable) -> Evidence:
         path.with_suffix(".json"), evidence.model_dump_json(indent=1, by_alias=True) + "\n"
     )
     return evidence
+
+
+def find_device_table(sheet: Sheet, space: SearchSpace) -> MeasuredTable | None:
+    """`find_table` by the key of a device, or one it was probed under before it had a sheet."""
+    tables = (find_table(key, space) for key in sheet.table_keys)
+    return next((table for table in tables if table is not None), None)
 
 
 def find_table(device: str, space: SearchSpace) -> MeasuredTable | None:

@@ -34,6 +34,11 @@ _MEMORY_KIND = re.compile(r"hbm[0-9]?e?|gddr[0-9]x?")
 _SLICE = re.compile(r"\smig\s.*")
 
 
+def make_key(*words: str) -> str:
+    """A name that can stand in a budget and in a file's name."""
+    return re.sub(r"[^a-z0-9]+", "-", " ".join(words).casefold()).strip("-")[:40].rstrip("-")
+
+
 @dataclass(frozen=True)
 class DeviceName:
     """A name, taken apart.

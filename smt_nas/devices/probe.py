@@ -5,9 +5,8 @@ What neither the processor nor NVML tells is assumed, and its source says so.
 
 from __future__ import annotations
 
-import re
-
 from smt_nas.devices.cpu_families import find_cpu_family
+from smt_nas.devices.names import make_key
 from smt_nas.devices.sheet import PEAKS, Peak, Sheet
 from smt_nas.errors import MeasurementError
 from smt_nas.runtime.host import Host
@@ -89,7 +88,7 @@ def _probe_unknown_cpu(host: Host) -> Sheet:
     clock = _TOLD if host.mhz else f"assumed: this machine does not tell, {_FALLBACK_GHZ} GHz"
     none = "this machine does not tell"
     return Sheet(
-        key=_make_key(host.name or host.family or "cpu", f"{host.threads}cpu"),
+        key=make_key(host.name or host.family or "cpu", f"{host.threads}cpu"),
         name=host.name or host.family or "this CPU",
         kind="cpu",
         reported=host.names,
@@ -140,7 +139,7 @@ def probe_gpu(gpu: Gpu, contradiction: str = "") -> Sheet:
     warnings = ["probed: its tensor peaks are assumed from its compute capability."]
     warnings += [f"{gpu.name}: {contradiction}."] if contradiction else []
     return Sheet(
-        key=_make_key(gpu.name or "gpu", f"{sms}sm" if contradiction else ""),
+        key=make_key(gpu.name or "gpu", f"{sms}sm" if contradiction else ""),
         name=gpu.name or "this GPU",
         kind="gpu",
         reported=(gpu.name,) if gpu.name and not contradiction else (),
@@ -168,11 +167,6 @@ def _list_gpu_sources() -> dict[str, str]:
         "bandwidth_gbps": "computed: memory bus x clock x 2",
         **dict.fromkeys(("l2_mb", "sustained"), "NVML does not tell"),
     }
-
-
-def _make_key(*words: str) -> str:
-    """A name that can stand in a budget and in a file's name."""
-    return re.sub(r"[^a-z0-9]+", "-", " ".join(words).casefold()).strip("-")[:40].rstrip("-")
 
 
 def _tensor_per_clk(capability: tuple[int, int], name: str) -> int | None:

@@ -109,10 +109,16 @@ def all_sheets() -> list[Sheet]:
     return [_read(files[key]) for key in sorted(files)]
 
 
-def tables_of(key: str) -> list[str]:
+def tables_of(sheet: Sheet) -> list[str]:
     """Names of the spaces that a measured table of a device exists for."""
-    paths = {p for folder in _folders() for p in folder.glob(f"{glob.escape(key)}.*.csv")}
-    return sorted({p.name.removeprefix(f"{key}.").removesuffix(".csv") for p in paths})
+    return sorted(
+        {
+            path.name.removeprefix(f"{key}.").removesuffix(".csv")
+            for key in sheet.table_keys
+            for folder in _folders()
+            for path in folder.glob(f"{glob.escape(key)}.*.csv")
+        }
+    )
 
 
 def local_sheets(*, root: Path = ROOT, nvml: Any = None) -> dict[str, Sheet]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from smt_nas.conditions import Precision
+from smt_nas.devices.names import make_key
 
 Kind = Literal["gpu", "cpu"]
 Peak = Literal["fp32", "tf32", "fp16", "bf16"]
@@ -120,6 +121,16 @@ class Sheet(BaseModel):
     def units(self) -> int:
         """What computes apart from each other: SMs of a GPU, cores of a CPU."""
         return self.sms or self.cores or self.threads or 1
+
+    @property
+    def table_keys(self) -> tuple[str, ...]:
+        """Under which its measured tables may lie.
+
+        The sheet's own, and the keys it was probed under before there was a sheet of it.
+        """
+        size = f"{self.threads}cpu" if self.kind == "cpu" else ""
+        probed = (make_key(name, size) for name in self.reported)
+        return tuple(dict.fromkeys((self.key, *probed)))
 
     @property
     def names(self) -> tuple[str, ...]:

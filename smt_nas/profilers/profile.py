@@ -19,7 +19,7 @@ import torch
 from smt_nas.conditions import Conditions
 from smt_nas.devices.block_table import Latency
 from smt_nas.devices.device import Device, load_device
-from smt_nas.devices.measured_table import find_table
+from smt_nas.devices.measured_table import find_device_table
 from smt_nas.devices.registry import tables_of
 from smt_nas.devices.resolve import resolve
 from smt_nas.errors import ConfigError, MeasurementError, SmtNasError
@@ -381,9 +381,9 @@ def _predict_by_table(network: Network, device: Device, conditions: Conditions) 
     arch = network.arch
     if arch is None or conditions.image_size not in (None, arch.image_size):
         return None
-    for name in sorted({*tables_of(device.sheet.key)} & {*names("search_spaces")}):
+    for name in sorted({*tables_of(device.sheet)} & {*names("search_spaces")}):
         space = SearchSpace.load(name)
-        table = find_table(device.sheet.key, space) if space.contains([arch])[0] else None
+        table = find_device_table(device.sheet, space) if space.contains([arch])[0] else None
         blocks = None if table is None else table.block_table(conditions)
         if blocks is not None:
             return blocks.predict(space.encode(arch))

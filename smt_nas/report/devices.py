@@ -67,7 +67,7 @@ def find_device(name: str) -> DeviceEntry:
 
 
 def _entry(sheet: Sheet, here: str | None) -> DeviceEntry:
-    return DeviceEntry(sheet, here, tuple(tables_of(sheet.key)))
+    return DeviceEntry(sheet, here, tuple(tables_of(sheet)))
 
 
 def device_document(entry: DeviceEntry) -> dict[str, Any]:

@@ -17,11 +17,13 @@ from smt_nas.devices.measured_table import (
     MeasuredTable,
     NetworkTime,
     PartTimes,
+    find_device_table,
     find_table,
     load_table,
     table_path,
     write_table,
 )
+from smt_nas.devices.registry import tables_of
 from smt_nas.devices.roofline import load_efficiency
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.files import folders
@@ -187,6 +189,28 @@ def test_the_table_of_the_working_directory_predicts(tmp_path, monkeypatch):
     assert device.predict(SMALL, GENES, Conditions(batch=2)).basis == "sheet"
     other = SearchSpace(SMALL.config.model_copy(update={"num_classes": 7}), "small")
     assert find_table(SHEET.key, other) is None  # of the same name, and not the same
+
+
+@pytest.mark.parametrize(
+    ("cells", "before"),
+    [
+        (
+            {"reported": ("AMD Ryzen 9 9950X 16-Core Processor",), "threads": 32},
+            "amd-ryzen-9-9950x-16-core-processor-32cp",
+        ),
+        ({"reported": ("NVIDIA GeForce RTX 4070",), "kind": "gpu"}, "nvidia-geforce-rtx-4070"),
+    ],
+)
+def test_a_table_taken_before_the_device_had_a_sheet_is_its_own(
+    tmp_path, monkeypatch, cells, before
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "profiles").mkdir()
+    write_table(table_path(tmp_path / "profiles", before, SMALL), table())
+    sheet = SHEET.model_copy(update=cells)
+    assert find_device_table(SHEET, SMALL) is None
+    assert find_device_table(sheet, SMALL).evidence.complete
+    assert tables_of(SHEET) == [] and tables_of(sheet) == ["small"]
 
 
 def test_a_folder_that_is_not_there_cannot_be_written(tmp_path):
