@@ -90,3 +90,8 @@ def list_names(names: Sequence[str], most: int = 5) -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def format_count(number: int, noun: str, form: str = ",") -> str:
+    """`1 network`, `20,000 networks`; the form is of the number."""
+    return f"{number:{form}} {noun}" + "s" * (number != 1)

@@ -36,6 +36,7 @@ _ASCII = {
     "•": "*",
     "✓": "v",
 }
+_COMMANDS = ("Next:", "More:")  # before a command that is copied as a whole
 _WORD = re.compile(r"(?:`[^`]*`|\S)+")  # a command in backquotes is one
 
 DEVICE_WORDS = "cpu, gpu, cuda:N, or a name of `smt-nas devices` as people write it."
@@ -245,7 +246,7 @@ def show_notes(lines: Iterable[str]) -> None:
     stdout = _stdout()
     width = _terminal_size(stdout)[0] if stdout.isatty() else None
     for line in lines:
-        show_text(line if line.startswith("Next:") else wrap_words(line, width))
+        show_text(line if line.startswith(_COMMANDS) else wrap_words(line, width))
 
 
 def abandon() -> None:

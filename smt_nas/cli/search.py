@@ -111,6 +111,9 @@ AcceptChange = Annotated[
     ),
 ]
 ShowAll = Annotated[bool, typer.Option("--all", help="Show every row of a long front.")]
+ShowEvidence = Annotated[
+    bool, typer.Option("--evidence", help="Tell in full what the figures rest on.")
+]
 
 
 @app.command()
@@ -147,14 +150,14 @@ def search(
     say_first(f"Searching space {space}{within}: {list_phases(phases)}.")
     with talk(phases) as listener:
         listener.step("survey", 0, None)
-        from smt_nas.report.evidence import describe_evidence
+        from smt_nas.report.evidence import summarise_evidence
         from smt_nas.search import create_search
 
         settings = _settings(context.params)
         search = create_search(settings, out, go_on=True, listener=listener, workers=workers)
         evidence = search.directory.evidence
         if evidence is not None:
-            listener.say(describe_evidence(evidence))
+            listener.say(summarise_evidence(evidence))
         outcome = search.run()
     _show(outcome, as_json, show_all)
 
@@ -225,23 +228,33 @@ def resume(
 
 @app.command()
 def front(
-    run: Run, storage: Storage = None, show_all: ShowAll = False, as_json: console.AsJson = False
+    run: Run,
+    storage: Storage = None,
+    show_all: ShowAll = False,
+    evidence: ShowEvidence = False,
+    as_json: console.AsJson = False,
 ) -> None:
     """Show the front of a run as it is now, also while it runs. Writes nothing."""
     from smt_nas.search import resume_search
 
     outcome = resume_search(run, storage=storage, read_only=True).outcome()
-    _show(outcome, as_json, show_all, exit_code=False)
+    _show(outcome, as_json, show_all, evidence, exit_code=False)
 
 
-def _show(outcome: Outcome, as_json: bool, show_all: bool, exit_code: bool = True) -> None:
+def _show(
+    outcome: Outcome,
+    as_json: bool,
+    show_all: bool,
+    evidence: bool = False,
+    exit_code: bool = True,
+) -> None:
     from smt_nas.report.search.front import as_document, front_notes, front_table
 
     if as_json:
         console.show_json(as_document(outcome))
     else:
         console.show(front_table(outcome, show_all))
-        console.show_notes(front_notes(outcome, show_all))
+        console.show_notes(front_notes(outcome, show_all, evidence))
     if exit_code and outcome.interrupted:
         raise typer.Exit(INTERRUPTED)
     if exit_code and not outcome.front:

@@ -1,10 +1,13 @@
-"""What an evaluator's figures are and what they rest on, in one line."""
+"""What an evaluator's figures are and what they rest on: in full, or in short lines."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from smt_nas.errors import format_count
 from smt_nas.evaluators.evidence import (
     AnyEvidence,
     BenchEvidence,
@@ -22,11 +25,33 @@ _BENCH = "SMT-Bench-mini"
 _UNKNOWN = "nothing is known of how well it orders networks"
 
 
+_WIDTH = 80  # of a sentence of runs of before, where it is shortened
+
+
 def describe_evidence(evidence: AnyEvidence | str) -> str:
-    """One line that begins with the evaluator's name; the sentence itself in runs of before."""
+    """All in one line that begins with the evaluator's name; in runs of before, their sentence."""
     if isinstance(evidence, str):
         return evidence
-    return f"{evidence.evaluator}: {_WORDS[type(evidence)](evidence)}"
+    return f"{evidence.evaluator}: {_WORDS[type(evidence)].whole(evidence)}"
+
+
+def summarise_evidence(evidence: AnyEvidence | str) -> str:
+    """What the evaluator's figure is, in a short line: said before a search."""
+    if isinstance(evidence, str):
+        return _shorten(evidence)
+    return f"{evidence.evaluator}: {_WORDS[type(evidence)].figure(evidence)}."
+
+
+def describe_doubt(evidence: AnyEvidence | str) -> str | None:
+    """How well the figure orders networks, in a short line; None where there is no doubt."""
+    if isinstance(evidence, str):
+        return _shorten(evidence)
+    doubt = _WORDS[type(evidence)].doubt(evidence)
+    return None if doubt is None else f"{evidence.evaluator}{doubt}."
+
+
+def _shorten(sentence: str) -> str:
+    return textwrap.shorten(sentence, _WIDTH, placeholder=" ...")
 
 
 _SCORE = (
@@ -80,15 +105,23 @@ def _training(e: TrainingEvidence) -> str:
     epochs = ", ".join(map(str, e.rungs))
     halving = f"successive halving by accuracy and MACs at epochs {epochs}"
     every = halving if len(e.rungs) > 1 else "every network to the end"
-    few = e.few_updates
-    in_vain = (
-        "" if few is None else f" ({few} updates: few networks learn much from them; more --epochs)"
-    )
     return (
-        f"val top-1 after {e.rungs[-1]} epochs on {e.data} ({e.images:,} images), {every}; "
-        f"trained, but short{in_vain}: the order may change in a full training. The predictor "
-        f"chooses the first networks{_aside(e.guess)}."
+        f"{_name_training(e)}, {every}; trained, but short{_warn_of_few_updates(e)}: the order may "
+        "change in a full training. The predictor chooses the first networks"
+        f"{_aside(e.guess)}."
     )
+
+
+def _warn_of_few_updates(e: TrainingEvidence) -> str:
+    if e.few_updates is None:
+        return ""
+    updates = format_count(e.few_updates, "update")
+    return f" ({updates}: few networks learn much from them; more --epochs)"
+
+
+def _name_training(e: TrainingEvidence) -> str:
+    epochs, images = format_count(e.rungs[-1], "epoch"), format_count(e.images, "image")
+    return f"val top-1 after {epochs} on {e.data} ({images})"
 
 
 def _function(e: FunctionEvidence) -> str:
@@ -99,7 +132,7 @@ def _function(e: FunctionEvidence) -> str:
 
 
 def _table(e: TableEvidence) -> str:
-    return f"{e.networks} networks of a table"
+    return f"{format_count(e.networks, 'network')} of a table"
 
 
 def _unknown(e: UnknownEvidence) -> str:
@@ -109,7 +142,7 @@ def _unknown(e: UnknownEvidence) -> str:
 def _source(e: BenchEvidence | CombinedEvidence) -> str:
     """The bench, and what is known of it."""
     if e.bench is not None:
-        return f"{e.bench}, {e.networks} networks"
+        return f"{e.bench}, {format_count(e.networks or 0, 'network')}"
     return _BENCH if e.agreement is None else f"{_BENCH}: {_beside_params(e.agreement)}"
 
 
@@ -143,13 +176,67 @@ def _two(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-_WORDS: dict[type[Any], Callable[[Any], str]] = {
-    PublishedEvidence: _published,
-    BenchEvidence: _bench,
-    CombinedEvidence: _combined,
-    ProxyEvidence: _proxy,
-    TrainingEvidence: _training,
-    FunctionEvidence: _function,
-    TableEvidence: _table,
-    UnknownEvidence: _unknown,
+def _name_score(e: PublishedEvidence | CombinedEvidence) -> str:
+    if e.relative:
+        return "a score that only orders networks, predicted; 0 is SMT-T at the same input"
+    return "expected ImageNet-1K top-1, predicted"
+
+
+def _compare_picks(agreement: BenchAgreement | None, own: RankAgreement | None = None) -> str:
+    """Tau never stands alone: a better order need not name the best."""
+    if agreement is None:
+        return f": {_UNKNOWN}"
+    own = own or agreement.own
+    held_out = ", held out" if own.held_out else ""
+    theirs = ", ".join(map(_two, [agreement.params.tau, *_list_picks(agreement.params)]))
+    picks = ""
+    if own.top_recall is not None:
+        picks = f", recall {_two(own.top_recall)}, regret {_two(own.regret)}"
+    return f"{held_out}: tau {_two(own.tau)}{picks} (#params {theirs})"
+
+
+def _doubt_combined(e: CombinedEvidence) -> str:
+    """At full size, which has no score, what small images tell of attention does not count."""
+    return _compare_picks(e.agreement, None if e.relative else e.without_attention)
+
+
+def _doubt_function(e: FunctionEvidence) -> str:
+    way = f"; `smt-nas validate {e.evaluator}` tells" if e.importable else ""
+    return f": {_UNKNOWN}{way}"
+
+
+@dataclass(frozen=True)
+class _Words:
+    """How one kind of evidence is told.
+
+    Attributes:
+        whole: all that is known, after the evaluator's name.
+        figure: what the figure is, in a few words.
+        doubt: how well it orders networks, in a few words after the name; None where it is sure.
+    """
+
+    whole: Callable[[Any], str]
+    figure: Callable[[Any], str]
+    doubt: Callable[[Any], str | None]
+
+
+_WORDS: dict[type[Any], _Words] = {
+    PublishedEvidence: _Words(_published, _name_score, lambda e: _compare_picks(e.agreement)),
+    BenchEvidence: _Words(
+        _bench,
+        lambda e: "points of top-1 above the published pattern, predicted",
+        lambda e: _compare_picks(e.agreement),
+    ),
+    CombinedEvidence: _Words(_combined, _name_score, _doubt_combined),
+    ProxyEvidence: _Words(
+        _proxy, lambda e: "a proxy, not an accuracy", lambda e: _compare_picks(e.agreement)
+    ),
+    TrainingEvidence: _Words(
+        _training,
+        lambda e: f"{_name_training(e)}, trained{_warn_of_few_updates(e)}",
+        lambda e: ": trained, but short; the order may change in a full training",
+    ),
+    FunctionEvidence: _Words(_function, lambda e: "your own function", _doubt_function),
+    TableEvidence: _Words(_table, _table, lambda e: None),
+    UnknownEvidence: _Words(_unknown, lambda e: e.description, lambda e: f": {_UNKNOWN}"),
 }

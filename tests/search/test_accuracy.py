@@ -86,7 +86,7 @@ class TestWhatIsTold:
         kept = yaml.safe_load((outcome.path / "run.yaml").read_text())["evidence"]
         assert kept["networks"] == 160 and kept["basis"] == "bench"
         words = describe_evidence(rater.evidence)
-        assert any(line.startswith(words) for line in front_notes(outcome, False))
+        assert any(x.startswith(words) for x in front_notes(outcome, False, evidence=True))
         again = search.resume_search(outcome.path, read_only=True).outcome()
         assert again.evidence == rater.evidence and as_document(again)["evidence"] == words
 
@@ -106,7 +106,7 @@ class TestWhatIsTold:
         assert not any("Outside the evidence" in n for n in front_notes(outcome, False))
         narrow = inside | {"log_depth": (-9.0, -0.2)}
         monkeypatch.setattr(published_agreement, "feature_ranges", lambda: narrow)
-        notes = "\n".join(front_notes(outcome, False))
+        notes = "\n".join(front_notes(outcome, False, evidence=True))
         assert "Outside the evidence" in notes
         assert "blocks against the published pattern, bench" in notes
         rows = as_document(outcome)["front"]
@@ -119,8 +119,8 @@ class TestWhatIsTold:
         others = [r for r in outcome.front if r.arch.stages[2].depth != least]
         many = (members * 5)[:5]
         assert members and others
-        assert f"depth of stage 3 is {least} (of {least}.." in edge_notes(MICRO, many)[0]
-        assert not any("depth of stage 3" in n for n in edge_notes(MICRO, [*many, others[0]]))
+        assert f"depth of stage 3 is {least} (of {least}.." in edge_notes(MICRO, many)[0].text
+        assert not any("depth of stage 3" in n.text for n in edge_notes(MICRO, [*many, others[0]]))
         assert edge_notes(MICRO, many[:4]) == []
 
     def test_an_objective_that_the_evaluator_does_not_rate_is_refused(self, rater, tmp_path):
@@ -164,7 +164,7 @@ class TestShortTraining:
         assert len(kept) == 7
 
         text = invoke("front", run).stdout
-        assert "4 of 6 trials were stopped early, e.g.: stopped after 1 of 3 epochs" in text
+        assert "4 of 6 trials stopped early, e.g.: stopped after 1 of 3 epochs" in text
         assert "failed" not in text
         more = json.loads(invoke("resume", run, "--n", 8, "--workers", 1, "--json").stdout)
         assert more["trials"] == 8

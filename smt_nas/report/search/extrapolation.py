@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from smt_nas.errors import format_count, list_names
 from smt_nas.evaluators.predictors.extrapolation import ExtrapolatedFeature, find_extrapolated
 from smt_nas.evaluators.published_agreement import BENCH
+from smt_nas.report.search.notes import Note
 from smt_nas.search import Result
 from smt_nas.space import SearchSpace
 
@@ -21,8 +23,8 @@ _EDGES = {
 _MOST, _NAMED = 6, 8  # features, and members of each, that are named; the JSON has all
 
 
-def outside_notes(members: Sequence[Result]) -> list[str]:
-    """A line a feature with the members that leave the bench in it; none where all lie inside."""
+def outside_notes(members: Sequence[Result]) -> list[Note]:
+    """A note a feature with the members that leave the bench in it; none where all lie inside."""
     by_feature: dict[str, list[tuple[str, ExtrapolatedFeature]]] = {}
     leaving = set()
     for r in members:
@@ -31,37 +33,43 @@ def outside_notes(members: Sequence[Result]) -> list[str]:
             leaving.add(r.name)
     if not by_feature:
         return []
-    lines = [
-        f"Outside the evidence ({BENCH} trained no network like it): {len(leaving)} of "
-        f"{len(members)} members, in"
+    share = f"{len(leaving)} of {format_count(len(members), 'member')}"
+    notes = [
+        Note(
+            f"Outside the evidence ({BENCH} trained no network like it): {share}, in",
+            f"Outside the evidence, so in more doubt: {share}.",
+        )
     ]
     ordered = sorted(by_feature.values(), key=lambda rows: -max(b.widths for _, b in rows))
     for rows in ordered[:_MOST]:
         first = rows[0][1]
         names = ", ".join(f"{name} ({b.value:.3g})" for name, b in rows[:_NAMED])
-        names += f" and {len(rows) - _NAMED} others" if len(rows) > _NAMED else ""
-        lines.append(f"  {first.words}, bench {first.low:.3g} to {first.high:.3g}: {names}")
+        others = len(rows) - _NAMED
+        names += f" and {format_count(others, 'other')}" if others > 0 else ""
+        notes.append(Note(f"  {first.words}, bench {first.low:.3g} to {first.high:.3g}: {names}"))
     if len(ordered) > _MOST:
-        lines.append(f"  and {len(ordered) - _MOST} other features; --json has them.")
-    return lines
+        more = format_count(len(ordered) - _MOST, "other feature")
+        notes.append(Note(f"  and {more}; --json has them."))
+    return notes
 
 
-def edge_notes(space: SearchSpace, members: Sequence[Result]) -> list[str]:
+def edge_notes(space: SearchSpace, members: Sequence[Result]) -> list[Note]:
     """Options at whose least or greatest value every member lies: there the space is the limit."""
     if len(members) < _FRONT:
         return []
-    edges = []
+    edges = {}
     for i, options in enumerate(space.config.stages):
         for field, words in _EDGES.items():
             values = sorted(getattr(options, field))
             for edge in {values[0], values[-1]} if len(values) > 1 else ():
                 if all(getattr(r.arch.stages[i], field) == edge for r in members):
-                    edges.append(
-                        f"{words} of stage {i + 1} is {edge:g} (of {values[0]:g}..{values[-1]:g})"
-                    )
+                    name = f"{words} of stage {i + 1}"
+                    edges[name] = f"is {edge:g} (of {values[0]:g}..{values[-1]:g})"
     if not edges:
         return []
-    return [f"At an edge of the space in all {len(members)} members: {', '.join(edges)}."]
+    whole = ", ".join(f"{name} {value}" for name, value in edges.items())
+    short = f"At an edge of the space in all {len(members)}: {list_names([*edges], 2)}."
+    return [Note(f"At an edge of the space in all {len(members)} members: {whole}.", short)]
 
 
 def outside_document(r: Result) -> dict[str, Any]:

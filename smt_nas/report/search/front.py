@@ -11,10 +11,12 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from smt_nas.report.evidence import describe_evidence
+from smt_nas.errors import format_count
+from smt_nas.report.evidence import describe_doubt, describe_evidence
 from smt_nas.report.search.columns import Column, is_relative, make_columns
 from smt_nas.report.search.extrapolation import edge_notes, outside_document, outside_notes
-from smt_nas.report.search.latency import latency_notes
+from smt_nas.report.search.latency import latency_notes, prediction_notes
+from smt_nas.report.search.notes import Note
 from smt_nas.search import Outcome, Result, Settings, Trial
 
 WIDTH = 80  # of a terminal: the table fits it
@@ -23,6 +25,7 @@ _PUBLISHED = (
     "(CVPR 2024), table 1."
 )
 ROWS = 20  # of a long front that are shown without --all
+NOTES = 6  # lines that are shown without --evidence
 
 
 def front_table(outcome: Outcome, show_all: bool) -> Group:
@@ -34,7 +37,7 @@ def front_table(outcome: Outcome, show_all: bool) -> Group:
         table = _make_table(outcome, members, columns, tight=True)
     if _measure_width(table) > WIDTH:
         table = _make_table(outcome, members, [c for c in columns if not c.spare], tight=True)
-    return Group(Text(_make_title(outcome)), table)
+    return Group(Text(_make_title(outcome, len(members))), table)
 
 
 def _make_table(
@@ -58,36 +61,61 @@ def _measure_width(table: Table) -> int:
     return console.measure(table).maximum
 
 
-def front_notes(outcome: Outcome, show_all: bool) -> list[str]:
-    """What a reader must know of the table, and what to run next."""
-    lines = []
-    if len(outcome.front) > ROWS and not show_all:
-        lines.append(
-            f"{len(outcome.front)} networks are on the front; {ROWS} are shown, spread over it. "
-            f"All: smt-nas front {outcome.path} --all"
-        )
-    lines += _provenance_notes(outcome) + outside_notes(outcome.front)
-    lines += edge_notes(outcome.problem.space, outcome.front) + latency_notes(outcome)
-    lines += [
-        f"Left out, it failed verification: {r.arch.key}: {r.failure}"
-        for r in outcome.failed_verification
+def front_notes(outcome: Outcome, show_all: bool, evidence: bool = False) -> list[str]:
+    """What to run next, then what a reader must know of the table.
+
+    Args:
+        outcome: with the front.
+        show_all: all rows were shown.
+        evidence: tell everything, in full, instead of the `NOTES` that a reader needs most.
+    """
+    notes = collect_notes(outcome)
+    if evidence:
+        return [*_next_steps(outcome), *(note.text for note in notes)]
+    flags = " --all" if len(outcome.front) > ROWS and not show_all else ""
+    short = [note.short for note in notes if note.short is not None]
+    more = [f"More: smt-nas front {outcome.path}{flags} --evidence"] if notes else []
+    return [*_next_steps(outcome), *more, *short[:NOTES]]
+
+
+def collect_notes(outcome: Outcome) -> list[Note]:
+    """All notes, those first that a reader needs most."""
+    return [
+        *_failure_notes(outcome),
+        *_evidence_notes(outcome),
+        *outside_notes(outcome.front),
+        *latency_notes(outcome),
+        *edge_notes(outcome.problem.space, outcome.front),
+        *_tau_notes(outcome),
+        *prediction_notes(outcome),
+        *_source_notes(outcome),
     ]
-    lines += _failure_notes(outcome)
-    lines.append(_next_step(outcome))
-    return lines
 
 
-def _failure_notes(outcome: Outcome) -> list[str]:
-    """Trials that were stopped on purpose, and those that failed."""
+def _failure_notes(outcome: Outcome) -> list[Note]:
+    """Networks that failed verification, trials that were stopped on purpose, those that failed."""
+    failed = outcome.failed_verification
     without = [t.evaluation for t in outcome.trials if t.evaluation.failure is not None]
-    lines = []
+    trials = format_count(len(outcome.trials), "trial")
+    notes = []
+    if failed:
+        first, count = failed[0], format_count(len(failed), "network")
+        notes.append(
+            Note(
+                "\n".join(
+                    f"Left out, it failed verification: {r.arch.key}: {r.failure}" for r in failed
+                ),
+                f"Left out, failed verification: {count}, e.g. {first.arch.key}: {first.failure}",
+            )
+        )
     for word, some in (
-        ("were stopped early", [e.failure for e in without if e.stopped]),
         ("failed", [e.failure for e in without if not e.stopped]),
+        ("stopped early", [e.failure for e in without if e.stopped]),
     ):
         if some:
-            lines.append(f"{len(some)} of {len(outcome.trials)} trials {word}, e.g.: {some[0]}")
-    return lines
+            text = f"{len(some)} of {trials} {word}, e.g.: {some[0]}"
+            notes.append(Note(text, text))
+    return notes
 
 
 def as_document(outcome: Outcome) -> dict[str, Any]:
@@ -104,6 +132,7 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
         "failed": sum(_has_failed(t) for t in outcome.trials),
         "stopped": sum(t.evaluation.stopped for t in outcome.trials),
         "evidence": None if outcome.evidence is None else describe_evidence(outcome.evidence),
+        "notes": [note.text for note in collect_notes(outcome)],
         "kendall_tau": outcome.kendall_taus,
         "targets": {n: records[str(t)].model_dump(mode="json") for n, t in targets.items()},
         "prediction_error": {
@@ -135,41 +164,58 @@ def _thin_out(members: Sequence[Result]) -> list[Result]:
     return [members[i] for i in picks]
 
 
-def _make_title(outcome: Outcome) -> str:
+def _make_title(outcome: Outcome, shown: int) -> str:
     limits = ", ".join(str(limit) for limit in outcome.problem.constraints) or "no budget"
+    members = format_count(len(outcome.front), "network")
+    part = f" ({shown} shown)" if shown < len(outcome.front) else ""
     return (
-        f"Front of {len(outcome.front)} networks, of {len(outcome.trials)} tried in space "
+        f"Front of {members}{part}, of {len(outcome.trials)} tried in space "
         f"{outcome.problem.space.name}, {limits}"
     )
 
 
-def _provenance_notes(outcome: Outcome) -> list[str]:
-    lines = (
-        [] if outcome.evidence is None else [f"{describe_evidence(outcome.evidence).rstrip('.')}."]
-    )
+def _evidence_notes(outcome: Outcome) -> list[Note]:
+    """On what the evaluator's figures rest."""
+    evidence = outcome.evidence
+    if evidence is None:
+        return []
+    return [Note(f"{describe_evidence(evidence).rstrip('.')}.", describe_doubt(evidence))]
+
+
+def _tau_notes(outcome: Outcome) -> list[Note]:
+    """How near the evaluator's figure is to a mere count of costs."""
     metric = outcome.problem.evaluated_metric
-    if outcome.kendall_taus:
-        taus = ", ".join(f"{tau:.2f} to #{name}" for name, tau in outcome.kendall_taus.items())
-        assert metric is not None
-        name = "score" if is_relative(outcome, metric) else metric.name
-        lines.append(f"{name}: its Kendall tau in this run is {taus}.")
+    if not outcome.kendall_taus or metric is None:
+        return []
+    taus = ", ".join(f"{tau:.2f} to #{name}" for name, tau in outcome.kendall_taus.items())
+    name = "score" if is_relative(outcome, metric) else metric.name
+    text = f"{name}: its Kendall tau in this run is {taus}."
+    return [Note(text, text)]
+
+
+def _source_notes(outcome: Outcome) -> list[Note]:
+    """Where figures come from that no evaluator and no clock gave."""
+    metric, notes = outcome.problem.evaluated_metric, []
     if metric is not None and any(metric.name in r.published for r in outcome.baselines):
-        lines.append(_PUBLISHED)
+        notes.append(Note(_PUBLISHED, "Published: top-1 of the presets on ImageNet-1K."))
     if any(r.op_counts for r in outcome.front):
-        lines.append(
-            "MACs: by formula, and torch's counter agrees on every row; fvcore's, thop's and "
-            "torchprofile's figures are in front.csv (smt-nas profile says what each leaves out)."
+        rule = "MACs: by formula, and torch's counter agrees on every row"
+        notes.append(
+            Note(
+                f"{rule}; fvcore's, thop's and torchprofile's figures are in front.csv (smt-nas "
+                "profile says what each leaves out).",
+                f"{rule}.",
+            )
         )
-    return lines
+    return notes
 
 
-def _next_step(outcome: Outcome) -> str:
+def _next_steps(outcome: Outcome) -> list[str]:
     if not outcome.front and outcome.finished:
-        return "Nothing is on the front. Mend what failed, and search anew with another --out."
+        return ["Nothing is on the front. Mend what failed, and search anew with another --out."]
     if not outcome.front:
-        return f"Nothing is on the front yet. Next: smt-nas resume {outcome.path}"
+        return ["Nothing is on the front yet.", f"Next: smt-nas resume {outcome.path}"]
     if not outcome.finished:
-        return f"This run is not finished. Next: smt-nas resume {outcome.path}"
+        return ["This run is not finished.", f"Next: smt-nas resume {outcome.path}"]
     first = next((r for r in outcome.front if not r.violations), outcome.front[0])
-    best = f"{outcome.path}/front/{first.name}.yaml"
-    return f"Next: smt-nas profile {best}"
+    return [f"Next: smt-nas profile {outcome.path}/front/{first.name}.yaml"]

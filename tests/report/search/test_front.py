@@ -5,9 +5,10 @@ import json
 import pytest
 from rich.console import Console
 
-from smt_nas.evaluators import Evaluation
-from smt_nas.report.search.front import ROWS, WIDTH, as_document, front_notes, front_table
-from smt_nas.search.study_notes import Verification
+from smt_nas.evaluators import Evaluation, EvaluatorChoice, make_evaluator
+from smt_nas.report.evidence import describe_evidence
+from smt_nas.report.search.front import NOTES, ROWS, WIDTH, as_document, front_notes, front_table
+from smt_nas.search.study_notes import Timing, Verification
 from tests.fakes import devices as fakes
 from tests.fakes.searches import make_outcome, make_problem, make_trials, sample
 
@@ -45,10 +46,11 @@ def test_a_long_front_is_thinned_out_with_both_ends_unless_all_is_shown():
     shown = [int(name) for name in names if name.isdigit()]
     assert len(shown) == ROWS and (shown[0], shown[-1]) == (0, size - 1)
     assert sum(line.split()[0].isdigit() for line in print_table(outcome, True)) == size
-    first = front_notes(outcome, False)[0]
-    assert first.startswith(f"{size} networks are on the front; {ROWS} are shown")
-    assert first.endswith("All: smt-nas front runs/fake --all")
-    assert front_notes(outcome, True)[0] != first
+    assert print_table(outcome)[0].startswith(f"Front of {size} networks ({ROWS} shown), of 400")
+    assert print_table(outcome, True)[0].startswith(f"Front of {size} networks, of 400 tried")
+    noted = make(n=400, kendall_taus={"params": 1.0})
+    assert front_notes(noted, False)[1] == "More: smt-nas front runs/fake --all --evidence"
+    assert front_notes(noted, True)[1] == "More: smt-nas front runs/fake --evidence"
 
 
 def test_trials_without_a_value_are_told_by_kind():
@@ -60,18 +62,21 @@ def test_trials_without_a_value_are_told_by_kind():
     outcome = make(n=3, evaluations=evaluations)
     notes = front_notes(outcome, False)
     assert "1 of 3 trials failed, e.g.: ValueError: odd" in notes
-    assert "1 of 3 trials were stopped early, e.g.: stopped at epoch 1" in notes
+    assert "1 of 3 trials stopped early, e.g.: stopped at epoch 1" in notes
     document = as_document(outcome)
     assert (document["trials"], document["failed"], document["stopped"]) == (3, 1, 1)
 
 
-def test_the_last_note_says_what_to_run_next():
+def test_the_first_note_says_what_to_run_next():
     outcome = make()
-    assert front_notes(outcome, False)[-1] == "Next: smt-nas profile runs/fake/front/0.yaml"
+    assert front_notes(outcome, False)[0] == "Next: smt-nas profile runs/fake/front/0.yaml"
     unfinished = make(finished=False)
-    assert front_notes(unfinished, False)[-1].endswith("Next: smt-nas resume runs/fake")
+    assert front_notes(unfinished, False)[:2] == [
+        "This run is not finished.",
+        "Next: smt-nas resume runs/fake",
+    ]
     failures = [Evaluation(None, "function", failure="broke")] * 2
-    assert front_notes(make(n=2, evaluations=failures), False)[-1].startswith(
+    assert front_notes(make(n=2, evaluations=failures), False)[0].startswith(
         "Nothing is on the front. Mend what failed"
     )
 
@@ -85,7 +90,7 @@ def test_op_counts_and_failed_verifications_are_told():
     ]
     failed = front[0].with_verification(problem, Verification({}, "its logits are not finite"))
     outcome = make_outcome(problem, trials, front=counted, failed_verification=[failed])
-    notes = front_notes(outcome, True)
+    notes = front_notes(outcome, True, evidence=True)
     key = failed.arch.key
     assert f"Left out, it failed verification: {key}: its logits are not finite" in notes
     assert any("torch's counter agrees on every row" in note for note in notes)
@@ -106,3 +111,31 @@ def test_a_document_is_plain_json_without_the_storage():
     assert set(entry) >= {"name", "key", "values", "provenance", "intervals", "measured", "breaks"}
     assert entry["breaks"] == [] and entry["measured"] == {}
     assert document["targets"]["latency_ms"]["forecast"]["basis"] == "sheet"
+
+
+def test_at_most_six_short_notes_stand_below_a_table_and_all_in_the_evidence():
+    evidence = make_evaluator(EvaluatorChoice(name="joint")).evidence
+    problem = make_problem("5ms", objectives=("score", "latency", "macs", "params"))
+    trials = make_trials(problem, sample(400))
+    (target,) = problem.local_targets
+    timing = Timing(latency_ms=6.0, spread_ms=0.1, samples=9, status="loaded")
+    verification = Verification({"torch": 7}, None, {str(target): timing})
+    front = [
+        r.with_verification(problem, verification) for r in make_outcome(problem, trials).front
+    ]
+    outcome = make_outcome(
+        problem, trials, front=front, evidence=evidence, kendall_taus={"params": 0.9, "macs": 0.8}
+    )
+    notes = front_notes(outcome, False)
+    assert [line.split(":")[0] for line in notes[:2]] == ["Next", "More"]
+    assert len(notes) == 2 + NOTES and max(map(len, notes)) <= WIDTH
+    full = front_notes(outcome, False, evidence=True)
+    assert len(full) > len(notes) and f"{describe_evidence(evidence)}." in full
+    assert as_document(outcome)["notes"] == full[1:]
+
+
+def test_one_network_is_a_network():
+    problem = make_problem()
+    assert print_table(make_outcome(problem, make_trials(problem, sample(1))))[0].startswith(
+        "Front of 1 network, of 1 tried"
+    )
