@@ -3,15 +3,19 @@
 Names are torch's. Each list is the one of the same macro in aten/src/ATen/autocast_mode.h (torch
 2.13), with the operators that composites reach the dispatcher as; the sense is told at
 https://docs.pytorch.org/docs/stable/amp.html#autocast-op-reference. A test holds them against what
-torch registers.
+torch registers. `autocast_of_gpu` is the switch: code of a network asks and turns it as on a GPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp import autocast_mode
 
 LOWER, FP32, WIDEST, REFUSED = (
     frozenset(names.split())
@@ -72,3 +76,55 @@ def autocast_type(name: str, tensors: Iterable[Tensor]) -> torch.dtype | None:
 def is_castable(t: Tensor) -> bool:
     """Whether autocast casts a tensor at all: doubles, complex numbers and integers stay."""
     return t.is_floating_point() and t.dtype != torch.float64
+
+
+@dataclass
+class AutocastSwitch:
+    """Whether autocast is on for what runs next."""
+
+    on: bool
+
+
+@contextmanager
+def autocast_of_gpu(enabled: bool) -> Iterator[AutocastSwitch]:
+    """While it lasts, autocast of CUDA is on or off, whether there is a GPU or not.
+
+    `torch.autocast` in a network's code turns it, for tensors of the meta device too, which by
+    itself knows no autocast: `with torch.autocast(x.device.type, enabled=False)` keeps what is in
+    it in fp32. A GPU that is not there is no reason to leave it off. What a decorator made before,
+    maybe off as there was no GPU, changes nothing.
+
+    Yields: the switch as it stands. torch's own is of no use inside operators: it is off there.
+    """
+    kind: Any = autocast_mode.autocast
+    common: Any = torch.cuda.amp.common
+    create, enter, leave = kind.__init__, kind.__enter__, kind.__exit__
+    misses, before = common.amp_definitely_not_available, torch.is_autocast_enabled("cuda")
+    switch, outer = AutocastSwitch(enabled), list[bool]()
+
+    def create_for_gpu(
+        self: Any, device_type: str, dtype: Any = None, *args: Any, **kw: Any
+    ) -> None:
+        self.for_gpu = device_type in ("meta", "cuda")
+        # fp16 stands for both types: without a GPU torch refuses bfloat16
+        target = ("cuda", None) if self.for_gpu else (device_type, dtype)
+        create(self, *target, *args, **kw)
+
+    def enter_on_gpu(self: Any) -> Any:
+        outer.append(switch.on)
+        switch.on = self._enabled if getattr(self, "for_gpu", False) else switch.on
+        return enter(self)
+
+    def leave_on_gpu(self: Any, *raised: Any) -> Any:
+        switch.on = outer.pop()
+        return leave(self, *raised)
+
+    try:
+        kind.__init__, kind.__enter__, kind.__exit__ = create_for_gpu, enter_on_gpu, leave_on_gpu
+        common.amp_definitely_not_available = lambda: False
+        torch.set_autocast_enabled("cuda", enabled)
+        yield switch
+    finally:
+        torch.set_autocast_enabled("cuda", before)
+        kind.__init__, kind.__enter__, kind.__exit__ = create, enter, leave
+        common.amp_definitely_not_available = misses

@@ -22,7 +22,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from smt_nas.costs.ops import Kind, Op
-from smt_nas.models.autocast import autocast_type, is_castable, name_of
+from smt_nas.models.autocast import (
+    AutocastSwitch,
+    autocast_of_gpu,
+    autocast_type,
+    is_castable,
+    name_of,
+)
 from smt_nas.models.operators import Shape, kind_of, shape_of
 
 aten = torch.ops.aten
@@ -56,12 +62,12 @@ def trace(
         image: shape of one input without the batch, e.g. (C, H, W).
         batch: inputs of the one forward.
         channels_last: images and convolutions' weights lie in channels-last memory.
-        autocast: with its casts. Some networks run without it only.
+        autocast: with its casts. Some networks run without it only. What the network itself runs
+            with autocast on or off stays so.
 
     Raises:
         Exception: whatever the network's code raises on tensors without numbers.
     """
-    recorder = _Recorder(module, channels_last, autocast)
     x = torch.empty(batch, *image, device="meta")
     x = x.to(memory_format=torch.channels_last) if channels_last else x
     fast_path = torch.backends.mha.get_fastpath_enabled()
@@ -70,6 +76,8 @@ def trace(
         torch.backends.mha.set_fastpath_enabled(False)  # one opaque operator
         stack.enter_context(torch.no_grad())
         stack.enter_context(run_compiled_eagerly())
+        switch = stack.enter_context(autocast_of_gpu(autocast))
+        recorder = _Recorder(module, channels_last, switch)
         stack.enter_context(module_paths(module, recorder.stack))
         stack.enter_context(recorder)
         stack.enter_context(_FunctionWatch(recorder))
@@ -111,10 +119,11 @@ def module_paths(module: nn.Module, stack: list[str]) -> Iterator[None]:
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes down every dispatched operator that launches work."""
 
-    def __init__(self, module: nn.Module, channels_last: bool, autocast: bool) -> None:
+    def __init__(self, module: nn.Module, channels_last: bool, switch: AutocastSwitch) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.channels_last = channels_last
-        self.autocast = autocast
+        self.switch = switch
+        self.inside_cast = False  # in the operators of one whose inputs were cast
         self.ops: list[Op] = []
         self.stack = [""]
         self.kept: list[Tensor] = []  # an address is never used twice while its tensor lives
@@ -200,16 +209,20 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def autocast_type(self, name: str, tensors: list[Tensor]) -> torch.dtype | None:
         """What autocast casts an operator's inputs to; None where it leaves them."""
-        return autocast_type(name, tensors) if self.autocast else None
+        return autocast_type(name, tensors) if self.casts() else None
+
+    def casts(self) -> bool:
+        """Whether autocast is on for what runs next."""
+        return self.switch.on and not self.inside_cast
 
     @contextmanager
     def without_autocast(self) -> Iterator[None]:
         """What runs inside is not cast, as in the operators of an operator that was."""
-        before, self.autocast = self.autocast, False
+        before, self.inside_cast = self.inside_cast, True
         try:
             yield
         finally:
-            self.autocast = before
+            self.inside_cast = before
 
     def _ready_tensor(self, t: Tensor, dtype: torch.dtype | None, on_meta: bool) -> Tensor:
         if on_meta and not t.is_meta:
@@ -267,7 +280,7 @@ class _FunctionWatch(TorchFunctionMode):
     def _attention(
         self, q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, *_: Any, **__: Any
     ) -> Tensor:
-        if self.recorder.autocast:
+        if self.recorder.casts():
             q, k, v = (self.recorder.cast(t, torch.float16) for t in (q, k, v))
         if q.ndim != 4:
             return self._attend_in_plain_ops(q, k, v, attn_mask)

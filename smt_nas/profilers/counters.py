@@ -72,8 +72,8 @@ def count(
 ) -> dict[str, Count]:
     """Let each tool count a network; what is handed in stays as it is.
 
-    torch, thop and torchprofile see shapes only (meta device) where the network runs so; fvcore
-    has to compute one image on the CPU.
+    torch, thop and torchprofile see shapes only (meta device) where the network runs so; else, and
+    fvcore always, compute one image on the CPU.
 
     Args:
         what: an SMT, or any network.
@@ -294,13 +294,24 @@ def _count_with_thop(network: _Countable) -> Count:
     library, version = _import_tool("thop", "thop"), metadata.version("thop")
     known = frozenset(importlib.import_module("thop.profile").register_hooks)
     try:
-        model = network.on_meta()
-        with ProductWatch(model, known) as watch:
-            macs, _ = library.profile(model, (network.images("meta"),), verbose=False)
+        try:
+            macs, watch = _hook_macs(library, known, network.on_meta(), network.images("meta"))
+        except Exception:  # as of torch's counter
+            with apply_torch_settings(_ONE_THREAD, torch.device("cpu")):
+                macs, watch = _hook_macs(library, known, network.on_cpu(), network.images("cpu"))
     except Exception as error:  # hooks on anybody's code
         return _no_count(version, error)
     left = [*sorted(watch.products), *watch.unknown_kinds(), *_FUNCTIONS]
-    return Count(int(macs), ", ".join(left), "4 per element of BatchNorm and LayerNorm", version)
+    return Count(macs, ", ".join(left), "4 per element of BatchNorm and LayerNorm", version)
+
+
+def _hook_macs(
+    library: ModuleType, known: frozenset[type], model: nn.Module, images: Tensor
+) -> tuple[int, ProductWatch]:
+    """MACs by thop's hooks, and what was multiplied out of their sight."""
+    with ProductWatch(model, known) as watch:
+        macs, _ = library.profile(model, (images,), verbose=False)
+    return int(macs), watch
 
 
 def _count_with_torchprofile(network: _Countable) -> Count:

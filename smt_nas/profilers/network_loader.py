@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -26,6 +27,7 @@ _WAY_OUT = "A path to a model .yaml, timm:NAME and package.module:factory work t
 _TIMM = "timm:"
 _SIZES = range(32, 8193)  # pixels, as Conditions allows
 _A_SLIP, _NEAR = 0.85, 0.6  # shares of letters in common, as difflib has them
+_UNIFORM = frozenset((torch.float16, torch.bfloat16, torch.float64))
 _POOL = 1 << 18  # random numbers that cheap weights repeat
 
 
@@ -93,7 +95,8 @@ def load_network(spec: str, image_size: int | None = None) -> Network:
 
     Args:
         spec: a preset, a path to a model config, `timm:NAME`, or `pkg.module:factory` where
-            `factory()` returns an `nn.Module`; modules of the working directory are found.
+            `factory()` returns an `nn.Module`, or is one; what lies in the working directory is
+            seen.
         image_size: pixels; the network's own by default, 224 for a factory.
 
     Raises:
@@ -217,6 +220,8 @@ def _check_size(network: Network) -> None:
 def _load_factory(spec: str, image_size: int | None) -> Network:
     with torch.random.fork_rng(devices=[]):
         factory = import_attribute(spec, "network")
+    if isinstance(factory, nn.Module):  # copied for each run, as what a factory keeps
+        factory = functools.partial(_return, factory)
     if not callable(factory):
         raise ConfigError(
             f"network {spec}: must name a function that returns an nn.Module "
@@ -235,6 +240,10 @@ def _load_factory(spec: str, image_size: int | None) -> Network:
         return _materialise(model, (1, 3, size, size), spec)
 
     return Network(spec, spec, None, size, 3, build)
+
+
+def _return(model: nn.Module) -> nn.Module:
+    return model
 
 
 def _copy_shared(model: nn.Module, spec: str) -> nn.Module:
@@ -280,4 +289,21 @@ def _build_seeded(factory: Callable[[], object], spec: str) -> nn.Module:
             f"network {spec}: the factory must return an nn.Module (got {type(model).__name__}). "
             "Mend it."
         )
-    return model.eval()
+    return _widen(set_mode(model, training=False))
+
+
+def set_mode(model: nn.Module, training: bool) -> nn.Module:
+    """`train` or `eval`; what torch.export made has one mode for good, and refuses both."""
+    with suppress(NotImplementedError):
+        model.train() if training else model.eval()
+    return model
+
+
+def _widen(model: nn.Module) -> nn.Module:
+    """In fp32, where all of it is in one other type of floats: which it runs in, conditions say.
+
+    A mixture is the network's own, and so are quantised weights.
+    """
+    tensors = [*model.parameters(), *model.buffers()]
+    kinds = {t.dtype for t in tensors if t.is_floating_point()}
+    return model.float() if len(kinds) == 1 and kinds <= _UNIFORM else model

@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import importlib.machinery
 import importlib.util
+import logging
 import os
 import sys
 import sysconfig
@@ -60,7 +61,8 @@ def run_user_code(silent: bool = False) -> Iterator[None]:
     """While it lasts, code of a user runs as it expects: its imports work, and stdout is not its.
 
     Args:
-        silent: what it prints is dropped: a forward that is timed says the same a thousand times.
+        silent: what it prints or logs is dropped: a forward that is timed says the same a thousand
+            times.
     """
     watch_torchvision()
     with contextlib.ExitStack() as stack:
@@ -69,6 +71,9 @@ def run_user_code(silent: bool = False) -> Iterator[None]:
             stack.enter_context(open(os.devnull, "w", encoding="utf-8")) if silent else sys.stderr
         )
         stack.enter_context(contextlib.redirect_stdout(sink))
+        if silent:
+            stack.callback(logging.disable, logging.root.manager.disable)
+            logging.disable(logging.CRITICAL)
         yield
 
 

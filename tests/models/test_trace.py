@@ -1,6 +1,8 @@
 """Operators of networks: MACs as the formulas have them, who reads from whom, casts, layouts."""
 
 import time
+import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -277,3 +279,53 @@ def test_a_function_that_autocast_refuses_is_refused():
     model = Calls(lambda y, w: F.binary_cross_entropy(y.sigmoid(), w.sigmoid()))
     with pytest.raises(RuntimeError, match="not allowed under autocast"):
         trace(model, (8,), 8)
+
+
+class Region(nn.Module):
+    """Two linear layers; the second runs under an autocast of its own."""
+
+    def __init__(self, switch):
+        super().__init__()
+        self.first, self.second, self.switch = nn.Linear(4, 4), nn.Linear(4, 4), switch
+
+    def forward(self, x):
+        x = self.first(x.mean((2, 3))[..., :1].expand(-1, 4))
+        with self.switch(x):
+            return self.second(x.float())
+
+
+@pytest.mark.parametrize(
+    ("switch", "on", "casts"),
+    [
+        (lambda x: torch.autocast(x.device.type, enabled=False), True, 3),
+        (lambda x: torch.autocast("cuda", enabled=False), True, 3),
+        (lambda x: torch.autocast("cuda", dtype=torch.bfloat16), True, 6),
+        (lambda x: torch.autocast(x.device.type, dtype=torch.bfloat16), False, 3),
+        (lambda x: torch.autocast("cpu", enabled=False), True, 6),
+    ],
+)
+def test_a_network_switches_autocast_for_its_own_operators(switch, on, casts):
+    state = torch.is_autocast_enabled("cuda")
+    ops = trace(Region(switch), (3, 8, 8), autocast=on)
+    assert sum(op.kind == "cast" and op.path in ("first", "second") for op in ops) == casts
+    assert torch.is_autocast_enabled("cuda") == state
+
+
+def test_autocast_by_a_decorator_leaves_it_as_it_is():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where there is no CUDA
+        decorated = torch.autocast("cuda")(Region.forward)
+    network = type("Decorated", (Region,), {"forward": decorated})(lambda x: nullcontext())
+    assert sum(op.kind == "cast" for op in trace(network, (3, 8, 8))) >= 6
+
+
+def test_a_recurrent_layer_after_a_convolution_has_a_trace():
+    class Rows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.rows = nn.Conv2d(3, 4, 8, 8), nn.LSTM(4, 4, batch_first=True)
+
+        def forward(self, x):
+            return self.rows(self.stem(x).flatten(2).mT)[0]
+
+    assert any(op.kind == "cast" for op in trace(Rows().to("meta"), (3, 16, 16)))

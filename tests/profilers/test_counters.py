@@ -253,10 +253,8 @@ class Looks(nn.Module):
 
 
 def test_a_network_that_looks_at_its_numbers():
-    found = count(network(Looks()))
-    assert found["torch"].macs == found["fvcore"].macs == 5 * 3 * 32 * 32
-    assert found["thop"].macs is None
-    assert found["thop"].leaves_out == "everything"
+    counts = count(network(Looks())).values()
+    assert {c.macs for c in counts} == {5 * 3 * 32 * 32}
 
 
 class Breaks(nn.Module):

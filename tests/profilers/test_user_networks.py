@@ -58,6 +58,22 @@ def leaves():
     return network(lambda self, y: exit(3))
 
 
+def logs():
+    import logging
+    return network(lambda self, y: logging.getLogger("mine").warning("a forward speaks") or y)
+
+
+def half():
+    return network(lambda self, y: y).half()
+
+
+def exported():
+    return torch.export.export(network(lambda self, y: y), (torch.zeros(1, 3, 32, 32),)).module()
+
+
+kept = network(lambda self, y: y)
+
+
 def nothing():
     return nn.Identity()
 
@@ -80,11 +96,12 @@ def networks(tmp_path, monkeypatch):
     sys.modules.pop("mine_here", None)
 
 
-@pytest.mark.parametrize("name", ["lerp", "cdist", "branch"])
+@pytest.mark.parametrize("name", ["lerp", "cdist", "branch", "half", "exported", "kept"])
 def test_counters_and_measurement_stand_whatever_the_prediction_does(networks, name):
     done = invoke("profile", f"mine_here:{name}", *QUICK)
     assert "torch " in done.stdout and "latency" in done.stdout
     assert ("not predicted" in done.stdout) == (name == "branch")
+    assert ("cannot count it" in done.stdout) == (name == "exported")  # thop wants its mode
 
 
 def test_a_prediction_that_cannot_be_had_is_a_reason_beside_the_counters(networks):
@@ -99,9 +116,10 @@ def test_no_breakdown_says_why_and_the_rest_stands(networks):
     assert "not predicted" in done.stderr and "latency" in done.stdout
 
 
-def test_what_a_forward_prints_is_dropped(networks):
-    done = invoke("profile", "mine_here:prints", "--json", *QUICK)
-    assert "a forward speaks" not in done.stdout + done.stderr
+@pytest.mark.parametrize("name", ["prints", "logs"])
+def test_what_a_forward_prints_or_logs_is_dropped(networks, capfd, name):
+    done = invoke("profile", f"mine_here:{name}", "--json", *QUICK)
+    assert "a forward speaks" not in done.stdout + done.stderr + capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

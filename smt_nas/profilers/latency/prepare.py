@@ -25,7 +25,7 @@ from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError, one_line
 from smt_nas.profilers.latency.clock import Runnable
 from smt_nas.profilers.memory_estimate import DoesNotFit, check_room, image_shape
-from smt_nas.profilers.network_loader import Network
+from smt_nas.profilers.network_loader import Network, set_mode
 from smt_nas.runtime.torch_device import DTYPES, check, open_device
 from smt_nas.runtime.torch_settings import apply_torch_settings, keep_random_state
 
@@ -165,7 +165,7 @@ def _place(model: nn.Module, conditions: Conditions, device: torch.device) -> nn
 def _inference_step(
     model: nn.Module, conditions: Conditions, device: torch.device
 ) -> Callable[[Tensor], object]:
-    _want_gradients(model.eval(), False)
+    _want_gradients(set_mode(model, training=False), False)
     forward, amp = _build_forward(model, conditions), conditions.precision.startswith("amp")
     dtype = DTYPES[conditions.precision]
 
@@ -179,7 +179,7 @@ def _inference_step(
 def _training_step(
     model: nn.Module, conditions: Conditions, device: torch.device
 ) -> Callable[[Tensor], object]:
-    _want_gradients(model.train(), True)
+    _want_gradients(set_mode(model, training=True), True)
     forward, amp = _build_forward(model, conditions), conditions.precision.startswith("amp")
     dtype = DTYPES[conditions.precision]
     optimizer = torch.optim.SGD(model.parameters(), lr=_LEARNING_RATE, momentum=0.9)
@@ -285,4 +285,9 @@ def _explain_errors(
     except Exception as error:  # the network's code and the compiler's may raise anything
         if any(words in str(error) for words in _FULL):
             raise DoesNotFit(f"{where}: {_NO_ROOM}") from error
-        raise MeasurementError(f"{where}: cannot be run (got {one_line(error)}).") from error
+        shape = ", ".join(map(str, image_shape(network, conditions)))
+        takes = f" Its forward must take one tensor, images of ({shape})."
+        way_out = takes if isinstance(error, TypeError) else ""
+        raise MeasurementError(
+            f"{where}: cannot be run (got {one_line(error)}).{way_out}"
+        ) from error
