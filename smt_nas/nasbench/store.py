@@ -24,9 +24,14 @@ def prepare_table(table: Path, card: BenchCard) -> None:
     """
     if card_path(table).is_file():
         old, new = (_comparable_settings(c) for c in (read_card(table), card))
-        if old["data_digest"] is None:  # of before there was one
-            del old["data_digest"], new["data_digest"]
+        labels, now = old.pop("data_digest"), new.pop("data_digest")
         check_same(table.parent, "holds a bench", old, new, _REPEAT)
+        if labels not in (None, now):  # None: of before there was one
+            raise StoreError(
+                f"{table.parent}: holds a bench with labels {labels} of {card.data} (got {now}): "
+                "images were added or moved, or class folders are named by numbers, which were "
+                "once sorted as text. Restore the images, or choose another --out."
+            )
     elif other := sorted(p.name for p in table.parent.iterdir() if not p.name.startswith(".")):
         raise StoreError(
             f"{table.parent}: must be empty or new (got {other[0]}). Choose another --out."
