@@ -197,7 +197,7 @@ class TestBadInput:
 
     def test_other_labels_are_other_data(self, built, recipe, monkeypatch):
         monkeypatch.setattr(build, "labels_digest", lambda source: "000000000000")
-        with pytest.raises(StoreError, match="holds a bench with labels .* named by numbers"):
+        with pytest.raises(StoreError, match=r"holds a bench with labels .* named by numbers"):
             build_bench(wanted(recipe), built.table.parent, "cpu", 1, NullProgress())
 
     def test_data_of_another_number_of_classes_is_refused(self, recipe, tmp_path):
