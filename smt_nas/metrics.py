@@ -21,6 +21,7 @@ Provenance = Literal[
 
 
 PREFIXES = {"T": 12, "G": 9, "M": 6, "k": 3, "": 0}
+_LEAST_PLAIN, _MOST_PLAIN = 1e-4, 1e7  # of a column without a unit that needs no exponent
 _LEAST = 0.1  # of a column's smallest value, in the unit of the column
 
 
@@ -32,15 +33,18 @@ class Unit:
         heading: column title, with the unit.
         per: divisor from the stored value to the one that is written.
         digits: decimals.
+        scientific: with an exponent.
     """
 
     heading: str
     per: float
     digits: int
+    scientific: bool = False
 
     def show(self, value: float | None) -> str:
         """Write a stored value; `-` where it was not measured."""
-        return "-" if value is None else f"{value / self.per:.{self.digits}f}"
+        kind = "e" if self.scientific else "f"
+        return "-" if value is None else f"{value / self.per:.{self.digits}{kind}}"
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class Metric:
     def choose_unit(self, values: Iterable[float | None]) -> Unit:
         """The unit for values of one column: the largest in which the smallest is not tiny."""
         known = [v for v in values if v]
+        if not self.unit:
+            return self._choose_plain_unit(max(map(abs, known), default=1.0))
         prefix = self.unit[:1]
         if self.base is not None and known:
             prefix = _find_prefix(min(known) * self.base / _LEAST)
@@ -86,6 +92,12 @@ class Metric:
         per = 10 ** PREFIXES[prefix] / self.base
         digits = min(max(2 - math.floor(math.log10(min(known) / per)), 0), 2 if prefix else 0)
         return Unit(heading, per, digits)
+
+    def _choose_plain_unit(self, largest: float) -> Unit:
+        """For numbers of any size, such as scores of a user's own function."""
+        if not _LEAST_PLAIN <= largest < _MOST_PLAIN:
+            return Unit(self.heading, self.per, self.digits, scientific=True)
+        return Unit(self.heading, self.per, max(2 - math.floor(math.log10(largest)), self.digits))
 
     def describe(self, value: float, digits: int = 4) -> str:
         """A stored value with its unit, e.g. `20 MMACs`, in at most so many significant digits."""

@@ -40,6 +40,11 @@ def test_a_quantity_is_told_in_the_unit_that_suits_it(name, value, expected):
         ("peak_memory_mb", [0.02, 0.5], "peak kB", ["20.0", "500.0"]),
         ("latency_ms", [0.01, 5], "latency_ms", ["0.01", "5.00"]),
         ("macs", [None], "GMACs", ["-"]),
+        ("score", [0.5, -12.25, 0.0], "score", ["0.500", "-12.250", "0.000"]),
+        ("score", [0.0123, -0.001], "score", ["0.0123", "-0.0010"]),
+        ("score", [2e-9, 3e-7, None], "score", ["2.000e-09", "3.000e-07", "-"]),
+        ("score", [1e300, -2.5], "score", ["1.000e+300", "-2.500e+00"]),
+        ("score", [0.0], "score", ["0.000"]),
     ],
 )
 def test_a_column_has_one_unit_by_its_smallest_value(name, values, heading, shown):
