@@ -333,14 +333,18 @@ def _load_checkpoint(
     session.unreadable.names.update(stored.get("unreadable", {}))
     state = TrainingState.from_dict(stored["progress"])
     listener.say(f"Going on from update {state.update} of {session.updates}.")
-    then, now = stored.get("threads"), torch.get_num_threads()
-    if then not in (None, now) and session.group.device.type == "cpu":
-        listener.say(
-            f"The CPU computed with {_count_threads(then)} until there, and now does with "
-            f"{_count_threads(now)}: gradients are summed in another order, so the weights will "
-            f"differ a little from those of one go (OMP_NUM_THREADS={then} repeats them)."
-        )
+    goes_on = state.update < session.updates and session.group.device.type == "cpu"
+    if goes_on and stored.get("threads") not in (None, torch.get_num_threads()):
+        listener.say(_describe_threads(stored["threads"], torch.get_num_threads()))
     return replace(session, state=state)
+
+
+def _describe_threads(before: int, now: int) -> str:
+    return (
+        f"The CPU computed with {_count_threads(before)} until there, and now does with "
+        f"{_count_threads(now)}: gradients are summed in another order, so the weights will differ "
+        f"a little from those of one go (OMP_NUM_THREADS={before} repeats them)."
+    )
 
 
 def _count_threads(number: int) -> str:

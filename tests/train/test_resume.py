@@ -95,13 +95,15 @@ def test_another_number_of_threads_is_told(tmp_path, threads):
     """Gradients are then summed in another order."""
     run = tmp_path / "run"
     threads(3)
-    start(SHORT, run)
+    start(replace(SHORT, epochs=2), run, until_epoch=1)
     assert "torch_threads: 3" in (run / "train.yaml").read_text()
-    same, other = Lines(), Lines()
-    resume(run, same)
+    same, other, done = Lines(), Lines(), Lines()
+    resume(run, same, until_epoch=1)
     threads(1)
     resume(run, other)
-    assert not [line for line in same.lines if "gradients" in line]
+    threads(2)
+    resume(run, done)  # nothing is left to compute
+    assert not [line for line in (*same.lines, *done.lines) if "gradients" in line]
     (line,) = [line for line in other.lines if "gradients" in line]
     assert "computed with 3 threads" in line and "with 1 thread:" in line
     assert "OMP_NUM_THREADS=3" in line
