@@ -30,9 +30,10 @@ from smt_nas.train.data.file_tree import (
 )
 from smt_nas.train.data.folders import check_folder, make_source
 from smt_nas.train.data.layout import SplitFolder, read_layout
-from smt_nas.train.data.split_names import Split, parse_split
+from smt_nas.train.data.split_names import Split, is_filler, parse_split
 
 _Member = tuple[str, int, int, str]  # archive, first byte, bytes, path inside
+_CUT_OFF = ("unexpected end of data", "truncated header")  # as tarfile says where it sees it
 _LabelledMember = tuple[_Member, str]  # with the name of its class
 
 
@@ -149,6 +150,8 @@ class _Listing:
             with tarfile.open(archive, "r:") as tar:
                 self._add(tar, str(archive), stem, 0, "")
         except (OSError, ValueError, tarfile.TarError) as error:
+            if any(words in str(error) for words in _CUT_OFF):
+                raise _cut_off_error(str(archive)) from error
             raise TrainingError(
                 f"{archive}: must be .tar files with images (got: {one_line(error)}). Pack them "
                 "anew, without compression."
@@ -167,14 +170,39 @@ class _Listing:
                 with tarfile.open(fileobj=tar.extractfile(info), mode="r:") as inner:
                     self._add(inner, archive, name[: -len(".tar")], start, f"{info.name}:")
                 continue
+            if name.lower().endswith(".cls"):
+                raise TrainingError(
+                    f"{archive}: classes must be folders (got labels in files, {name}). Sort the "
+                    "images into class folders."
+                )
             self.names.append(name)
             self.members[name] = (archive, start, info.size, f"{prefix}{info.name}")
+        _check_end(tar, archive)
 
     def remark_links(self, path: Path) -> list[str]:
         """A line on what was left out."""
         if not self.links:
             return []
         return [f"{path}: not read, as they are links inside an archive: {self.links}."]
+
+
+def _check_end(tar: tarfile.TarFile, archive: str) -> None:
+    """Refuse an archive that was cut off; tarfile reads what is there and says nothing.
+
+    Each ends in blocks of zeros (POSIX pax, "ustar Interchange Format"), after its last file.
+    """
+    file = tar.fileobj
+    assert file is not None
+    file.seek(tar.offset)  # where the next header would be
+    block = file.read(tarfile.BLOCKSIZE)
+    if len(block) < tarfile.BLOCKSIZE or block.strip(tarfile.NUL):
+        raise _cut_off_error(archive)
+
+
+def _cut_off_error(archive: str) -> TrainingError:
+    return TrainingError(
+        f"{archive}: must be whole (got an archive that was cut off). Copy or pack it anew."
+    )
 
 
 def _list_members(path: Path, split: SplitFolder, listing: _Listing) -> list[_LabelledMember]:
@@ -190,9 +218,17 @@ def _list_members(path: Path, split: SplitFolder, listing: _Listing) -> list[_La
                 )
             if place == split.path:
                 continue  # beside class folders, see `remark_left_out`
-            name = place.rpartition("/")[2]
-            members.append((listing.members[join_path(place, image)], name))
+            member = listing.members[join_path(place, image)]
+            members.append((member, _name_class(place, split.path)))
     return sorted(members, key=lambda member: (member[0][0], member[0][3]))
+
+
+def _name_class(place: str, split: str) -> str:
+    """The folder that an image lies in, or the one above where it says nothing: n01/images."""
+    folder, inside = place, len(split_path(split)) + 1
+    while is_filler(folder.rpartition("/")[2]) and len(split_path(folder)) > inside:
+        folder = folder.rpartition("/")[0]
+    return folder.rpartition("/")[2]
 
 
 def _name_classes(path: Path, members: Sequence[_LabelledMember]) -> tuple[str, ...]:

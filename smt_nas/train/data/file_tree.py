@@ -87,8 +87,8 @@ def join_path(folder: str, name: str) -> str:
 
 
 def split_path(path: str) -> list[str]:
-    """Its folders and its name, without the `./` that some archives write before."""
-    return [part for part in path.split("/") if part not in ("", ".")]
+    """Its folders and its name, without the `./` and `../` that some archives write before."""
+    return [part for part in path.split("/") if part not in ("", ".", "..")]
 
 
 def is_hidden(name: str) -> bool:

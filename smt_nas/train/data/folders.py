@@ -96,8 +96,12 @@ def load_folder(spec: str, folder: Path) -> Source:
     _refuse_named_set(folder)
     tree = scan_folder(folder)
     layout = read_layout(str(folder), tree)
-    classes = {split: _list_classes(folder, place) for split, place in layout.splits.items()}
-    first = next(iter(classes))
+    first = next(iter(layout.splits))
+    classes = {first: _list_classes(folder, layout.splits[first])}
+    for split, place in layout.splits.items():
+        own = set(place.tree.folders)
+        few = bool(own) and own < set(classes[first])  # said with what is missing
+        classes[split] = tuple(place.tree.folders) if few else _list_classes(folder, place)
     folders = {split: folder / place.path for split, place in layout.splits.items()}
     for split, names in classes.items():
         _check_same_classes(folders[first], folders[split], classes[first], names)
@@ -167,6 +171,11 @@ def _list_classes(root: Path, place: SplitFolder) -> tuple[str, ...]:
     if len(tree.folders) < 2:
         files = len(tree.images) + sum(tree.left_out.values())
         got, way = f"{files} files and no folder", "Sort the images into class folders."
+        packed = sorted(set(tree.left_out) & {".tar", *_PACKED})
+        if place.path and files:
+            way = f"{way[:-1]}, or move the folder away."
+        elif packed:
+            way = f"Use tar:{folder}." if packed == [".tar"] else f"Unpack its {packed[0]} files."
         for name, only in tree.folders.items():
             got = f"only {name}"
             if len(only.class_folders) > 1:

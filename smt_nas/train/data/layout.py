@@ -8,6 +8,7 @@ What is named for a split, or holds the classes of one, and cannot be used as on
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from smt_nas.train.data.split_names import (
 )
 
 _WAY_OUT = f"{', '.join(list(USUAL.values())[:-1])} or {USUAL['test']}"
+_FOLD = re.compile(r"(?:k[\W_]*)?folds?[\W_]*\d+", re.IGNORECASE)
 _CLASSES = "If these are classes, put all class folders into one folder named train."
 
 
@@ -57,7 +59,7 @@ def read_layout(where: str, tree: FileTree) -> Layout:
 
     Raises:
         TrainingError: two folders for one split, folders that look like splits and cannot be used,
-            or splits inside classes.
+            folds, or splits inside classes.
     """
     top, tree = _enter_wrapper(tree)
     where = f"{where}/{top}" if top else where
@@ -192,9 +194,20 @@ def _refuse_inner_splits(where: str, tree: FileTree) -> None:
             )
             if families:
                 a, b = (join_path(path, n) for n in families[0][:2])
+                last = path.rpartition("/")[2]
+                way_out = (
+                    f"Give {where}/{path} alone, if its splits are meant."
+                    if all(inside.folders[n].class_folders for n in families[0])
+                    else f"Move the images, as to train/{last} and test/{last}."
+                )
                 raise TrainingError(
-                    f"{where}: splits must stand above classes (got {a} and {b}). Move the images, "
-                    f"as to train/{name} and test/{name}."
+                    f"{where}: splits must stand above classes (got {a} and {b}). {way_out}"
+                )
+        for inner, named in _name_splits(child).items():
+            if len(child.folders) == 1 and len(child.folders[inner].class_folders) > 1:
+                raise TrainingError(
+                    f"{where}: a {named.split} split must stand above classes (got {name}/{inner} "
+                    f"with classes below). Give {where}/{name} alone, if it is meant."
                 )
 
 
@@ -245,12 +258,18 @@ def _word_unused(where: str, tree: FileTree, unused: list[str]) -> Iterator[str]
 
 
 def _remark_alike(where: str, tree: FileTree) -> tuple[str, ...]:
-    """Classes that hold the same folders may be splits under names of their own."""
+    """Folders that hold the same folders may be splits under names of their own; folds are."""
     insides = {child.class_folders for child in tree.folders.values()}
     if len(tree.folders) < 2 or len(insides) > 1 or len(next(iter(insides))) < 2:
         return ()
-    inside = sorted(next(iter(insides)))
+    inside, names = sorted(next(iter(insides))), list(tree.folders)
+    each = f"{list_names(names, 3)}, each with the folders {list_names(inside, 3)}"
+    if all(map(_FOLD.fullmatch, names)):
+        raise TrainingError(
+            f"{where}: folds must be made splits (got {each}). Put the class folders of those to "
+            "train on into train, and the others into val."
+        )
     return (
-        f"{where}: its classes are {list_names(list(tree.folders), 3)}, and each holds the folders "
-        f"{list_names(inside, 3)}. If they are splits, rename them to {_WAY_OUT}.",
+        f"{where}: no folder is named for a split, so all is for training: {each}. If they are "
+        f"splits, rename them to {_WAY_OUT}.",
     )

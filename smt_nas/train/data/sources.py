@@ -81,7 +81,8 @@ def make_splits(source: Source, fraction: float, seed: int, images: int | None =
     """
     if source.train is None:
         raise TrainingError(
-            f"{source.spec}: has no training split (got only others). It can be evaluated on."
+            f"{source.spec}: has no training split (got only others). It can be evaluated on; if "
+            "a folder's name was taken for a split's, name that folder."
         )
     if source.validation is not None:
         return Splits(_sample(source.train, images, seed), source.validation)

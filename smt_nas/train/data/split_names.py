@@ -113,11 +113,18 @@ def assign_splits(where: str, named: Mapping[str, SplitName]) -> dict[Split, str
         by_split[other if moves and other is not None else split.split].append(name)
     for kind, names in by_split.items():
         if len(names) > 1:
+            others = _explain_classes(named, names)
             raise TrainingError(
                 f"{where}: must hold one {kind} split (got {_join(names)}). Keep one of them, or "
-                f"name each for what it is: {', '.join(USUAL.values())}."
+                f"name each for what it is: {', '.join(USUAL.values())}.{others}"
             )
     return {kind: names[0] for kind, names in by_split.items() if names}
+
+
+def _explain_classes(named: Mapping[str, SplitName], names: Iterable[str]) -> str:
+    """What else names with other words beside the split's may be: positive_test, negative_test."""
+    rests = [named[name].rest for name in names]
+    return "" if not all(rests) else " If these are classes, put them into a folder named train."
 
 
 def _part_glued(word: str) -> Iterable[str]:

@@ -112,3 +112,47 @@ def test_links_in_an_archive_are_counted(tmp_path):
     (root / "a" / "x.jpg").symlink_to("0.jpg")
     source = load_source(f"tar:{pack(tmp_path / 'set.tar', root)}")
     assert len(source.train) == 2 and source.remarks[0].endswith("links inside an archive: 1.")
+
+
+@pytest.mark.parametrize("cut", [600, 1024, 2300])
+def test_an_archive_that_was_cut_off_is_refused(tmp_path, cut):
+    root = folder(tmp_path / "images", {"train/a": 2, "train/b": 2, "val/a": 1, "val/b": 1})
+    archive = pack(tmp_path / "set.tar", root)
+    whole = archive.read_bytes().rstrip(b"\0")
+    archive.write_bytes(whole[: -(cut % len(whole))])
+    assert "must be whole (got an archive that was cut off)" in refusal(f"tar:{archive}")
+
+
+def test_one_cut_at_the_end_of_a_file_and_an_inner_one(tmp_path):
+    """tarfile reads what is there and says nothing: a whole split may be missing."""
+    root = folder(tmp_path / "images", {"a": 2, "b": 2})
+    archive = pack(tmp_path / "in" / "set.tar", root)
+    with tarfile.open(archive) as tar:
+        end = max(info.offset_data + 512 * -(-info.size // 512) for info in tar)
+    archive.write_bytes(archive.read_bytes()[:end])
+    assert "must be whole" in refusal(f"tar:{archive}")
+    outer = pack(tmp_path / "outer.tar", tmp_path / "in")
+    assert "must be whole" in refusal(f"tar:{outer}")
+
+
+def test_labels_in_files_are_no_class_folders(tmp_path):
+    root = folder(tmp_path / "images", {"": 1})
+    (root / "0.cls").write_text("3")
+    pack(tmp_path / "set" / "train-0000.tar", root)
+    pack(tmp_path / "set" / "train-0001.tar", root)
+    assert "classes must be folders (got labels in files" in refusal(f"tar:{tmp_path}/set")
+
+
+def test_a_class_is_the_folder_above_one_that_says_nothing(tmp_path):
+    root = folder(tmp_path / "images", {"train/n01/images": 1, "train/n02/images": 2})
+    source = load_source(f"tar:{pack(tmp_path / 'set.tar', root)}")
+    assert source.classes == ("n01", "n02") and source.train.labels.tolist() == [0, 1, 1]
+    root = folder(tmp_path / "plain", {"cat": 1, "images": 2})
+    assert load_source(f"tar:{pack(tmp_path / 'two.tar', root)}").classes == ("cat", "images")
+
+
+def test_folders_alike_are_no_classes_where_an_archive_merges_them(tmp_path):
+    root = folder(tmp_path / "images", {"photo/a": 1, "photo/b": 1, "sketch/a": 1, "sketch/b": 1})
+    source = load_source(f"tar:{pack(tmp_path / 'set.tar', root)}")
+    assert source.classes == ("a", "b")
+    assert "so all is for training: photo, sketch, each with the folders a, b" in source.remarks[0]

@@ -144,3 +144,23 @@ def test_files_of_a_named_set_want_its_name(tmp_path, name, spec):
 def test_a_class_may_have_the_name_of_a_set(tmp_path):
     folder(tmp_path, {"KMNIST": 1, "MNIST": 1})
     assert load_source(str(tmp_path)).classes == ("KMNIST", "MNIST")
+
+
+def test_a_test_split_without_some_classes_or_without_any(tmp_path):
+    folder(tmp_path / "a", {"train/cat": 1, "train/dog": 1, "test/cat": 1})
+    assert "a/train (got no dog). Rename or add folders" in refusal(tmp_path / "a")
+    folder(tmp_path / "b", {"train/cat": 1, "train/dog": 1, "test": 2})
+    assert "Sort the images into class folders, or move the folder away." in refusal(tmp_path / "b")
+
+
+def test_a_lone_split_inside_what_would_be_a_class(tmp_path):
+    folder(tmp_path, {f"{d}/train/{c}": 1 for d in ("photo", "sketch") for c in ("cat", "dog")})
+    assert "a train split must stand above classes (got photo/train with" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "way_out"), [("set.tar", "Use tar:"), ("set.zip", "Unpack its .zip files.")]
+)
+def test_a_folder_of_archives_says_what_to_do_with_them(tmp_path, name, way_out):
+    (tmp_path / name).write_bytes(b"x")
+    assert way_out in refusal(tmp_path)

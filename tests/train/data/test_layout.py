@@ -125,6 +125,16 @@ def test_below_a_split_folders_may_have_any_name(load):
             "got test_cat, train_cat with images in none). Sort the images, as in train/cat/*.jpg",
         ),
         (sorted_into("train", "test1", "test2"), "must hold one test split (got test1 and test2)"),
+        (sorted_into("negative_test", "positive_test"), "If these are classes, put them into a"),
+        (sorted_into("fold0", "fold_1"), "folds must be made splits (got fold0, fold_1, each with"),
+        (
+            [f"wild/{c}/{s}/0.jpg" for s in ("train", "test") for c in CLASSES],
+            "Move the images, as to train/circle and test/circle",
+        ),
+        (
+            [*sorted_into("set/train", "set/test"), "cover.jpg"],
+            "(got set/test and set/train). Give ",
+        ),
         (sorted_into("train", "prueba"), "prueba: looks like a split, as it holds class folders"),
         (sorted_into("train", "val", "fold7"), "Rename it to train, val or test, or move it away"),
         (
@@ -152,7 +162,7 @@ def test_what_looks_like_a_split_and_cannot_be_used(load, files, told):
 def test_classes_that_all_hold_the_same_folders_may_be_splits(tmp_path):
     source = load_source(str(write(tmp_path, sorted_into("prueba", "entrenamiento"))))
     assert source.classes == ("entrenamiento", "prueba")
-    assert "each holds the folders circle, square. If they are splits" in source.remarks[0]
+    assert "each with the folders circle, square. If they are splits" in source.remarks[0]
 
 
 def test_numbers_stand_in_their_order(load):
