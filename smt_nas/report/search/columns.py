@@ -93,7 +93,8 @@ def _make_component_columns(outcome: Outcome, q: TargetMetric) -> list[Column]:
 
     def cell(r: Result) -> str:
         value = _read_topology(r)
-        return "-" if value is None else f"{value:+.{q.metric.digits}f}"
+        digits = q.metric.digits
+        return "-" if value is None else f"{round(value, digits) + 0.0:+.{digits}f}"  # no -0.000
 
     return [Column("of it\ntopology", cell, spare=True)]
 
