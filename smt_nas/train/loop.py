@@ -6,6 +6,7 @@ that was killed and resumed makes the very updates that an unbroken one makes.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -182,7 +183,7 @@ class _TrainingLoop:
         session.write_metrics(metrics)
         session.save(self.folder, score)
         self.listener.epoch(metrics)
-        rise = find_rise(state.history)
+        rise = find_rise(state.history, self._first_loss)
         if rise is not None and rise.kind not in self.warned:
             self.warned.add(rise.kind)
             self.listener.warn(rise)
@@ -257,4 +258,12 @@ class _TrainingLoop:
             return ()
         labels = session.splits.validation.labels
         chance = float(np.bincount(labels).max() / len(labels))
-        return list_result_warnings(state.history, state.best, len(labels), chance)
+        return list_result_warnings(
+            state.history, state.best, len(labels), chance, self._first_loss
+        )
+
+    @property
+    def _first_loss(self) -> float | None:
+        """That of guessing among the classes; a teacher's is not known."""
+        config = self.session.config
+        return math.log(config.arch.num_classes) if config.teacher is None else None

@@ -11,6 +11,8 @@ from smt_nas.train.recipe import Recipe
 
 _FEW_HELD_OUT = 100  # images, of which one is a whole point
 _ABOVE_FIRST, _ABOVE_BEST = 1.1, 1.5  # times the loss of the first epoch, of the best one
+_ABOVE_START = 1.5  # times that of a network that knows nothing
+_LEAST_RISE = 0.05  # nats: of losses near nothing, epochs differ by more than these factors
 _FIRST_WEIGHTS = 0.37  # share of an average, above which it still is mostly what it began with
 
 
@@ -38,7 +40,11 @@ def _find_in_plan(recipe: Recipe, updates: int, validation_n: int) -> Iterator[T
 
 
 def list_result_warnings(
-    history: Sequence[EpochMetrics], best: EpochMetrics | None, validation_n: int, chance: float
+    history: Sequence[EpochMetrics],
+    best: EpochMetrics | None,
+    validation_n: int,
+    chance: float,
+    start: float | None = None,
 ) -> tuple[TrainingWarning, ...]:
     """What must be known of a training that has ended.
 
@@ -47,11 +53,12 @@ def list_result_warnings(
         best: the best of them.
         validation_n: images held out.
         chance: share of the most frequent class among them.
+        start: as in `find_rise`.
     """
     warnings = []
     if history and (history[-1].update or 0) < FEW_UPDATES:
         warnings.append(TrainingWarning("few_updates", history[-1].update or 0, FEW_UPDATES))
-    rise = find_rise(history)
+    rise = find_rise(history, start)
     warnings += [] if rise is None else [rise]
     if best is None or best.val_top1 is None:
         return tuple(warnings)
@@ -64,15 +71,23 @@ def list_result_warnings(
     return tuple(warnings)
 
 
-def find_rise(history: Sequence[EpochMetrics]) -> TrainingWarning | None:
-    """A loss of the last epoch clearly above that of the first, or of the best one.
+def find_rise(
+    history: Sequence[EpochMetrics], start: float | None = None
+) -> TrainingWarning | None:
+    """A loss of the last epoch clearly above that of the first, of the best one, or of the start.
 
     Epochs of few images differ by their draw alone, so a little is no rise.
+
+    Args:
+        history: the epochs.
+        start: loss of a network that knows nothing; None where that is not known.
     """
     losses = [m.train_loss for m in history if m.train_loss is not None]
-    if len(losses) < 2:
+    if not losses:
         return None
-    for before, factor in ((min(losses), _ABOVE_BEST), (losses[0], _ABOVE_FIRST)):
-        if losses[-1] > factor * before:
-            return TrainingWarning("loss_rose", losses[-1], before)
+    before = [(min(losses), _ABOVE_BEST), (losses[0], _ABOVE_FIRST)]
+    before += [] if start is None else [(start, _ABOVE_START)]
+    for loss, factor in before:
+        if losses[-1] > max(factor * loss, loss + _LEAST_RISE):
+            return TrainingWarning("loss_rose", losses[-1], loss)
     return None

@@ -56,6 +56,21 @@ def test_a_result_is_warned_of_chance_and_of_a_loss_that_rose(losses, more, n, e
     assert kinds(list_result_warnings(history, best, n, 0.2)) == expected
 
 
+@pytest.mark.parametrize(
+    ("losses", "warned"),
+    [
+        ((122.0,), True),
+        ((122.0, 28.0, 4.4), True),  # it only falls, from where the first updates threw it
+        ((1.7, 1.65), False),
+        ((122.0, 1.5), False),
+        ((0.004, 0.003, 0.007), False),  # as good as nothing
+    ],
+)
+def test_a_loss_far_above_that_of_guessing_has_risen_in_its_first_epoch(losses, warned):
+    history, best = epochs(*losses)
+    assert kinds(list_result_warnings(history, best, 500, 0.2, 1.609)) == ["loss_rose"] * warned
+
+
 def test_the_standard_error_is_not_nothing_where_all_are_right():
     assert standard_error(1.0, 30) == pytest.approx(0.029, abs=1e-3)
     assert standard_error(0.5, 30) == pytest.approx(0.0861, abs=1e-3)
