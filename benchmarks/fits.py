@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from benchmarks.measured import family, network_samples, op_samples
 from benchmarks.smt_rows import smt_samples
@@ -83,7 +85,12 @@ def logs(fitted: RooflineFit, sample: Sample, known: bool = False) -> Floats:
 def half_width(
     logs_by_column: Mapping[str, Floats], networks: Mapping[str, Sample], devices: set[str]
 ) -> float:
-    """The 80 % quantile of |log| over some devices, which count alike."""
+    """Half an interval for a device that is none of some, which count alike.
+
+    It is the 80 % quantile of |log|. What the networks of a device have in common varies from
+    device to device, and few of them tell by how much: so it is widened as Student's quantile is
+    beyond the normal one.
+    """
     values, weights = [], []
     for device in devices:
         own = np.concatenate([r for c, r in logs_by_column.items() if networks[c].device == device])
@@ -91,7 +98,8 @@ def half_width(
         weights.append(np.full(len(own), 1 / len(own)))
     value, weight = np.concatenate(values), np.concatenate(weights)
     order = np.argsort(value)
-    return float(np.interp(0.8, np.cumsum(weight[order]) / weight.sum(), value[order]))
+    few = student.ppf(0.9, len(devices) - 1) / norm.ppf(0.9)
+    return float(few * np.interp(0.8, np.cumsum(weight[order]) / weight.sum(), value[order]))
 
 
 def _load_or_fit(name: str, make: Callable[[], RooflineFit]) -> RooflineFit:

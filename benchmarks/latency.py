@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,9 @@ from smt_nas.devices.device import load_device
 
 SMALL = 8  # batches up to this one are "small" in the goals; those from LARGE on are large
 LARGE = 32
+PUBLISHED_DISPATCHES = 1.32
+"""Host's time of the published code over ours: its dispatches, counted in models/smt.py of
+AFeng-x/SMT 108442d (1014 kernels of SMT-S where ours has 705, 1492 of SMT-B for 1038), by kind."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,9 @@ def check(row: Row) -> Check:
     """Predict a row."""
     device, c = load_device(row.device), row.conditions
     ops = trace_network(row.network, c.batch, c.channels_last)
-    latency, cost = device.predict_ops(ops, c), device.cost(ops, c)
+    latency, cost = device.predict_ops(ops, c, is_smt=True), device.cost(ops, c)
     ms, low, high = (float(x[0]) for x in (latency.ms, latency.low, latency.high))
-    return Check(row, ms, low, high, cost.device_ms * device.factor(c), cost.host_ms)
+    return Check(row, ms, low, high, cost.device_ms * device.factor(c, is_smt=True), cost.host_ms)
 
 
 def main() -> None:
@@ -114,21 +117,29 @@ def _summary(name: str, group: Sequence[Check]) -> str:
 
 
 def crossed_lines(checks: Sequence[Check]) -> Iterator[str]:
-    """`in_network` fitted on one device's rows that wait for the host, tried on the other's."""
+    """`in_network` fitted on one device's rows that wait for the host, tried on the other's.
+
+    The V100's rows are of the published code, which dispatches more operators than ours: they are
+    tried as they are, and with the host's time of that code.
+    """
     waiting = [c for c in checks if c.host_ms > c.device_ms and c.row.conditions.mode == "eager"]
-    groups = {d: [c for c in waiting if c.row.device == d] for d in {c.row.device for c in waiting}}
     shipped = load_device(waiting[0].row.device).host
     assert shipped is not None
+    in_network = shipped.reference.in_network
     yield "in_network of profiles/hosts.yaml, by rows that wait for the host; shipped: " + (
-        f"{shipped.reference.in_network:g}"
+        f"{in_network:g}"
     )
-    for name, group in sorted(groups.items()):
+    ours = [c for c in waiting if c.row.device == "h100_sxm"]
+    theirs = [c for c in waiting if c.row.device != "h100_sxm"]
+    more = [replace(c, host_ms=c.host_ms * PUBLISHED_DISPATCHES) for c in theirs]
+    groups = {"h100_sxm": ours, "v100_sxm2": theirs, "v100_sxm2, host of its code": more}
+    for name, group in groups.items():
         scale = _fit_scale(group)
-        yield f"fitted on {name} ({len(group)} rows): {scale * shipped.reference.in_network:.2f}"
-        for other, rows in sorted(groups.items()):
+        yield f"fitted on {name} ({len(group)} rows): {scale * in_network:.2f}"
+        for other, rows in groups.items():
             errors = [abs(_rescale(scale)(c) / c.row.ms - 1) for c in rows]
             yield f"  median error on {other}: {np.median(errors):.0%}, worst {max(errors):.0%}"
-    logs = [np.log(c.row.ms / c.ms) for c in groups.get("h100_sxm", [])]
+    logs = [np.log(c.row.ms / c.ms) for c in ours]
     yield f"80 % of the H100's logs lie within {np.quantile(np.abs(logs), 0.8):.2f}"
 
 

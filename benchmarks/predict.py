@@ -273,6 +273,7 @@ def write(held: Sequence[Held]) -> None:
             "of NeuSight (6945927; FP32, six GPUs)"
         ),
         "typical": {m: round(float(np.exp(fit.modes[m])), 4) for m in MODES},
+        "ours": round(float(np.exp(fit.ours)), 4),
         "factors": factors,
         "intervals": {m: [-round(half, 3), round(half, 3)] for m in MODES},
         "own_intervals": {m: [-round(own[m], 3), round(own[m], 3)] for m in MODES},

@@ -137,4 +137,5 @@ def _sample(
         network=network,
         truth_ms=np.array(truth_ms),
         weight=np.ones(len(names)),
+        ours=True,
     )

@@ -38,10 +38,9 @@ def traces(name: str, size: int, channels_last: bool, merged: bool) -> Traces:
         kept: Traces = pickle.loads(path.read_bytes())
         return kept
     module = _built(name, size, merged)
-    first, second, again = (
-        trace(module, (3, size, size), batch, channels_last) for batch in (*BATCHES, BATCHES[0])
-    )
-    first = first if len(first) == len(second) else again  # some prepare tables when first called
+    first, second = (trace(module, (3, size, size), batch, channels_last) for batch in BATCHES)
+    if len(first) != len(second):  # some prepare tables when first called
+        first = trace(module, (3, size, size), BATCHES[0], channels_last)
     assert [o.name for o in first] == [o.name for o in second], name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(pickle.dumps((first, second)))

@@ -13,6 +13,7 @@ nothing that predicts does.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -43,12 +44,9 @@ GUESSES: Guesses = {  # of a GPU: first guess and spread about it, in log
     "tile_simt": (10.0, 0.7),
     "depth_simt": (30.0, 0.7),
     "softmax_macs": (32.0, 0.5),
-    "depthwise_last_half": (0.3, 0.7),
-    "depthwise_first_half": (0.2, 0.7),
-    "depthwise_last_full": (0.6, 0.7),
-    "depthwise_first_full": (0.3, 0.7),
-    "depthwise_beyond_half": (0.03, 1.0),
-    "depthwise_beyond_full": (0.1, 1.0),
+    "depthwise_fast": (10.0, 1.0),
+    "depthwise_last": (0.5, 1.0),
+    "depthwise_first": (1.0, 1.0),
     "depthwise_output_macs": (10.0, 0.7),
     "depthwise_area": (0.1, 1.0),
     "odd_share": (0.5, 0.5),
@@ -70,7 +68,7 @@ GUESSES: Guesses = {  # of a GPU: first guess and spread about it, in log
     },
 }
 GPU_ONLY = frozenset(  # blocks of threads, cuDNN
-    ("norm_row_clocks", "depthwise_beyond_half", "depthwise_beyond_full")
+    ("norm_row_clocks", "depthwise_fast")
 )
 CPU_GUESSES: Guesses = {
     **{k: v for k, v in GUESSES.items() if k not in GPU_ONLY},
@@ -80,8 +78,8 @@ CPU_GUESSES: Guesses = {
     "attention_simt": (0.4, 0.5),
     "tile_simt": (4.0, 0.7),
     "softmax_macs": (16.0, 0.7),
-    "depthwise_last_full": (0.15, 0.7),
-    "depthwise_first_full": (0.15, 0.7),
+    "depthwise_last": (0.15, 0.7),
+    "depthwise_first": (0.15, 0.7),
     "l2_share": (0.5, 0.5),
     "l2_cost": (0.3, 0.5),
     "start_us": (8.0, 0.7),
@@ -90,6 +88,7 @@ CPU_GUESSES: Guesses = {
 DEVICE_SPREAD = 0.1  # of a device's factor about 1, in log
 MODE_SPREAD = 0.04  # of its factor by mode
 ALL_SPREAD = 0.15  # of what a whole mode is off
+OURS_SPREAD = 0.12  # of a family's factor: what families that no fit has seen are off beyond others
 PRIOR = 0.1  # weight of a prior: one spread counts as a network that is 10 % off
 ROBUST = 0.15  # residuals above this count less than squared
 
@@ -109,6 +108,7 @@ class Sample:
         truth_ms: (n,) measured.
         weight: (n,) of the residuals.
         extra_ms: what each measurement holds besides.
+        ours: they are SMT networks, and not timm's.
     """
 
     device: str
@@ -121,6 +121,7 @@ class Sample:
     truth_ms: Floats
     weight: Floats
     extra_ms: float = 0.0
+    ours: bool = False
 
     @property
     def key(self) -> Key:
@@ -156,17 +157,22 @@ class RooflineFit:
         coefficients: of the roofline, all of them.
         modes: log of truth over roofline of a typical device, by mode.
         devices: the same of each device of the samples beyond that, by (device, mode).
+        ours: the same of SMT networks beyond that.
     """
 
     coefficients: dict[str, float]
     modes: dict[str, float]
     devices: dict[Key, float]
+    ours: float = 0.0
 
     def predict(self, sample: Sample, known: bool = False) -> Floats:
         """Milliseconds of each network, (n,); `known`: with the device's own factor."""
-        shift = self.modes.get(sample.mode, 0.0)
-        shift += self.devices.get(sample.key, 0.0) if known else 0.0
-        return np.asarray(sample.predict(self.coefficients) * np.exp(shift))
+        return np.asarray(sample.predict(self.coefficients) * np.exp(self.shift(sample, known)))
+
+    def shift(self, sample: Sample, known: bool = False) -> float:
+        """Log of what the roofline of a sample is multiplied by."""
+        own = self.devices.get(sample.key, 0.0) if known else 0.0
+        return self.modes.get(sample.mode, 0.0) + self.ours * sample.ours + own
 
 
 @dataclass(frozen=True)
@@ -187,13 +193,14 @@ class _Vector:
     @property
     def ends(self) -> NDArray[np.int64]:
         """Where its parts end."""
-        return np.cumsum([len(self.guesses), len(self.modes), len(self.devices)])
+        return np.cumsum([len(self.guesses), len(self.modes), len(self.devices), len(self.keys)])
 
     @property
     def prior(self) -> tuple[Floats, Floats]:
         """Middle and spread."""
         spread = [s for _, s in self.guesses.values()] + [ALL_SPREAD] * len(self.modes)
         spread += [DEVICE_SPREAD] * len(self.devices) + [MODE_SPREAD] * len(self.keys)
+        spread.append(OURS_SPREAD)
         guess = np.log([middle for middle, _ in self.guesses.values()])
         return np.concatenate([guess, np.zeros(len(spread) - len(guess))]), np.array(spread)
 
@@ -206,12 +213,13 @@ class _Vector:
         return x
 
     def unpack(self, x: Floats) -> RooflineFit:
-        own, by_mode, by_device, by_key = np.split(x, self.ends)
+        own, by_mode, by_device, by_key, ours = np.split(x, self.ends)
         device = dict(zip(self.devices, by_device, strict=True))
         return RooflineFit(
             dict(zip(self.guesses, map(float, np.exp(own)), strict=True)),
             dict(zip(self.modes, map(float, by_mode), strict=True)),
             {k: float(device[k[0]] + v) for k, v in zip(self.keys, by_key, strict=True)},
+            float(ours[0]),
         )
 
 
@@ -234,16 +242,27 @@ def fit_roofline(
     vector = _Vector.of(samples, guesses)
     middle, spread = vector.prior
 
+    coefficient_names = list(guesses)
+
+    @functools.lru_cache(maxsize=2)  # a step in a factor alone leaves the roofline as it is
+    def rooflines(coefficients: tuple[float, ...]) -> list[Floats]:
+        c = dict(zip(coefficient_names, coefficients, strict=True))
+        return [np.log(s.predict(c) / s.truth_ms) for s in samples]
+
     def residuals(x: Floats) -> Floats:
         now = vector.unpack(x)
-        logs = [s.weight * np.log(now.predict(s, known=True) / s.truth_ms) for s in samples]
-        return np.concatenate([*logs, PRIOR * (x - middle) / spread])
+        logs = rooflines(tuple(now.coefficients.values()))
+        own = [
+            s.weight * (r + now.shift(s, known=True)) for s, r in zip(samples, logs, strict=True)
+        ]
+        return np.concatenate([*own, PRIOR * (x - middle) / spread])
 
     solution = least_squares(
         residuals,
         vector.start(start),
         loss="soft_l1",
         f_scale=ROBUST,
+        x_scale=spread,
         diff_step=1e-3,
         max_nfev=rounds,
     )

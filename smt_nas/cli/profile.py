@@ -19,6 +19,7 @@ from smt_nas.cli.talk import say_first, talk
 
 if TYPE_CHECKING:
     from smt_nas.conditions import Conditions
+    from smt_nas.devices.sheet import Sheet
     from smt_nas.profilers.breakdown import Breakdown
     from smt_nas.profilers.latency.sampling import Limits
     from smt_nas.profilers.network_loader import Network
@@ -158,8 +159,9 @@ class _Options:
 
         batches, auto = parse_batches(self.batch)
         device, where = resolve_target(gpu, anchors, console.say)
-        cases = [c for b in batches for c in self._conditions(b, where)]
-        sweeps = self._conditions(1, where) if auto else []
+        counts = self._count_threads(device.sheet, where)
+        cases = [c for b in batches for c in self._conditions(b, counts)]
+        sweeps = self._conditions(1, counts) if auto else []
         request = Request(tuple(cases), _limits(self.seconds), self.energy, tuple(sweeps))
         with talk() as listener, _run_networks():
             measurements = len(cases) + len(sweeps) * len(networks)
@@ -175,12 +177,19 @@ class _Options:
                 listener.step("measure", measurements, measurements)
             return _Output(measured, networks)
 
-    def _conditions(self, batch: int, where: str | None) -> list[Conditions]:
+    def _count_threads(self, sheet: Sheet, where: str | None) -> list[int | None]:
+        """Numbers of threads; None is all of a CPU's, and for a GPU, which has none."""
+        from smt_nas.runtime.host import available_cores
+
+        if sheet.kind == "gpu":
+            return [None]
+        return _threads(self.threads, available_cores() if where else sheet.threads or 1)
+
+    def _conditions(self, batch: int, counts: Sequence[int | None]) -> list[Conditions]:
         """One for each number of threads."""
         from smt_nas.conditions import Conditions
         from smt_nas.yaml import validated
 
-        counts = _threads(self.threads) if where == "cpu" else [None]
         cases = [{**self.how, "batch": batch, "threads": n} for n in counts]
         return [validated(Conditions, case, "profile") for case in cases]
 
@@ -200,11 +209,10 @@ def _run_networks() -> Iterator[None]:
         ) from error
 
 
-def _threads(text: str) -> list[int | None]:
+def _threads(text: str, most: int) -> list[int | None]:
     from smt_nas.errors import ConfigError
-    from smt_nas.runtime.host import available_cores
 
-    most, counts = available_cores(), list[int | None]()
+    counts = list[int | None]()
     for word in text.split(","):
         word = word.strip()
         if word != "all" and not (word.isdecimal() and 1 <= int(word) <= most):

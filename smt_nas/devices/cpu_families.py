@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from smt_nas.errors import ConfigError
 from smt_nas.files import folders
@@ -63,11 +63,45 @@ class CpuFamily(BaseModel):
         return self.channels * self.mts * _BYTES / 1e3
 
 
+class TypedCpu(NamedTuple):
+    """CPUs that people name by their maker's number.
+
+    Attributes:
+        name: pattern of the whole name, in one spelling (`cpu_names.spell_cpu`).
+        family: that they are of.
+        ghz: highest clock of a usual one; None: no source tells it.
+        source: of the clock.
+    """
+
+    name: str
+    family: CpuFamily
+    ghz: float | None
+    source: str
+
+
+class _TypedRow(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    family: str
+    ghz: Annotated[float, Field(gt=0)] | None
+    source: str
+
+
 class _FamiliesFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sources: dict[str, str]
     families: tuple[CpuFamily, ...]
+    typed: tuple[_TypedRow, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_there(self) -> Self:
+        families = {row.name for row in self.families}
+        for row in self.typed:
+            if row.family not in families or row.source not in self.sources:
+                raise ValueError(f"typed {row.name}: family and source must be in this file.")
+        return self
 
 
 def find_cpu_family(host: Host) -> CpuFamily | None:
@@ -84,18 +118,30 @@ def find_cpu_family(host: Host) -> CpuFamily | None:
     return None
 
 
-@functools.cache
 def load_cpu_families() -> tuple[CpuFamily, ...]:
     """The table, with the sources of each row spelt out.
 
     Raises:
         ConfigError: the file is missing or broken, or a source is not in its list.
     """
+    return _load_file()[0]
+
+
+def load_typed_cpus() -> tuple[TypedCpu, ...]:
+    """Names of CPUs, and what they are of. Raises as `load_cpu_families`."""
+    return _load_file()[1]
+
+
+@functools.cache
+def _load_file() -> tuple[tuple[CpuFamily, ...], tuple[TypedCpu, ...]]:
     path = next((f / FILE for f in folders("profiles") if (f / FILE).is_file()), None)
     if path is None:
         raise ConfigError(f"profiles/{FILE}: must be there (got none). Install smt-nas again.")
     file = validated(_FamiliesFile, read_yaml(path), str(path))
-    return tuple(_spell_sources(row, file.sources, path) for row in file.families)
+    families = tuple(_spell_sources(row, file.sources, path) for row in file.families)
+    by_name = {row.name: row for row in families}
+    typed = (TypedCpu(r.name, by_name[r.family], r.ghz, file.sources[r.source]) for r in file.typed)
+    return families, tuple(typed)
 
 
 def _spell_sources(row: CpuFamily, sources: dict[str, str], path: Path) -> CpuFamily:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -31,9 +32,16 @@ from smt_nas.space import SearchSpace
 
 Bound = Literal["compute", "memory", "launch", "host"]
 _WHOLE = 5  # networks that are traced whole, where parts do not quite add up
-_UNSEEN = 0.35  # in log: how far off V100 and A100 were in FP32 and TF32 (benchmarks/RESULTS.md)
+_UNSEEN = {  # in log, how much wider an interval is where the residuals are not of the conditions
+    "capped": 0.35,  # of a board that a sheet warns of; nothing was measured
+    "tf32": 0.35,  # published rows of an A100 name no precision (benchmarks/RESULTS.md)
+    "fp32": 0.15,  # V100, A100 and H100, in no fit
+    "unsustained": 0.25,  # fp32 of a chip whose dense products nobody timed: what the others keep
+    "small": 0.18,  # an H100 at batch 1
+}
 _CLOCK_GHZ = 1.5  # where a sheet has none
-_SMALL_BATCH = 16  # all truths are of larger ones; below, launching counts, which none tells apart
+_SUSTAINED = 0.76  # the same: the median of the seven chips that were measured
+_SMALL_BATCH = 16  # nearly all truths are of larger ones
 
 
 @dataclass(frozen=True)
@@ -92,14 +100,21 @@ class Device:
             self._tables[key] = find_block_table(self, space, conditions)
         return self._tables[key].predict(genes)
 
-    def predict_ops(self, ops: Sequence[Op], conditions: Conditions) -> Latency:
+    def predict_ops(
+        self, ops: Sequence[Op], conditions: Conditions, is_smt: bool = False
+    ) -> Latency:
         """Latency of one network, arrays of (1,), from its operators at `conditions.batch`.
+
+        Args:
+            ops: of the network.
+            conditions: how it runs.
+            is_smt: it is one of ours, and not any network.
 
         Raises:
             MeasurementError: the device cannot do this, or it is a training step.
         """
         cost = self.cost(ops, conditions)
-        device_ms = np.array([cost.device_ms * self.factor(conditions)])
+        device_ms = np.array([cost.device_ms * self.factor(conditions, is_smt)])
         host_ms = np.array([cost.host_ms])
         ms, low, high = self.joint(conditions).predict(device_ms, host_ms)
         return Latency(
@@ -114,7 +129,7 @@ class Device:
 
     def predict_arch(self, arch: Architecture, conditions: Conditions) -> Latency:
         """Latency of one architecture, arrays of (1,); `predict_ops` of its trace."""
-        return self.predict_ops(trace_arch(arch, conditions), conditions)
+        return self.predict_ops(trace_arch(arch, conditions), conditions, is_smt=True)
 
     def cost(self, ops: Sequence[Op], conditions: Conditions) -> Cost:
         """What a run of operators needs, e.g. of a part of a network; costs of parts add up."""
@@ -122,31 +137,31 @@ class Device:
         times = self._times(kernels, conditions)
         return Cost(float(times.total.sum()), float(self._host_ms(kernels, conditions).sum()))
 
-    def op_times(self, ops: Sequence[Op], conditions: Conditions) -> OpTimes:
-        """Time of each operator, and what bounds it.
+    def op_times(self, ops: Sequence[Op], conditions: Conditions, is_smt: bool = False) -> OpTimes:
+        """Time of each operator, and what bounds it. Its arguments are those of `predict_ops`.
 
         Raises:
             MeasurementError: as `predict_ops`.
         """
         kernels = build_kernels(ops, conditions, self.sheet.kind == "gpu")
         times, host = self._times(kernels, conditions), self._host_ms(kernels, conditions)
-        waits = host.sum() > times.total.sum() * self.factor(conditions)
+        waits = host.sum() > times.total.sum() * self.factor(conditions, is_smt)
         busiest = host if waits else times.total
         ms, bound = (
             np.zeros(len(ops)),
             np.full(len(ops), "host" if waits else "launch", dtype=object),
         )
-        whole = self.predict_ops(ops, conditions).ms[0]
+        whole = self.predict_ops(ops, conditions, is_smt).ms[0]
         np.add.at(ms, kernels.owner, busiest * (whole / busiest.sum()))
         bound[kernels.owner] = "host" if waits else _find_bounds(times)
         return OpTimes(ms, tuple(bound))
 
-    def factor(self, conditions: Conditions) -> float:
+    def factor(self, conditions: Conditions, is_smt: bool = False) -> float:
         """Device time over roofline, as measurements of it have it, else of a typical one."""
         own = self.efficiency.factor(self.sheet.key, conditions.mode) or self.sheet.pace
         if own is None:
             own = self.efficiency.typical.get(_fitted_mode(conditions.mode), 1.0)
-        return own
+        return own * self.efficiency.ours if is_smt else own
 
     def joint(self, conditions: Conditions) -> JointTimes:
         """How it shares a forward with its host."""
@@ -162,16 +177,21 @@ class Device:
         own = self.efficiency.factor(self.sheet.key, conditions.mode) is not None
         table = self.efficiency.own_intervals if own else self.efficiency.intervals
         low, high = table[_fitted_mode(conditions.mode)]
-        wider = _UNSEEN * np.sqrt(self._unseen(conditions))
-        return -float(np.hypot(low, wider)), float(np.hypot(high, wider))
+        wider = math.hypot(*(_UNSEEN[name] for name in self._list_unseen(conditions)))
+        return -math.hypot(low, wider), math.hypot(high, wider)
 
-    def _unseen(self, conditions: Conditions) -> int:
-        """In how many ways the conditions are unlike those the residuals are of."""
+    def _list_unseen(self, conditions: Conditions) -> Iterator[str]:
+        """In what the conditions are unlike those the residuals are of."""
         if self.sheet.kind == "cpu":
-            return 0  # its interval says it
-        half = conditions.precision in ("fp16", "bf16", "amp-fp16", "amp-bf16")
-        capped = bool(self.sheet.warnings)
-        return (not half) + (conditions.batch < _SMALL_BATCH) + capped
+            return  # its interval says it
+        if self.sheet.warnings:
+            yield "capped"
+        if conditions.batch < _SMALL_BATCH:
+            yield "small"
+        if conditions.precision in ("fp32", "tf32"):
+            yield conditions.precision
+        if conditions.precision == "fp32" and self.sheet.sustained is None:
+            yield "unsustained"
 
     def basis(self, conditions: Conditions) -> Literal["sheet", "anchored"]:
         """What a prediction without a measured table is made from."""
@@ -241,7 +261,7 @@ def trace_block_table(device: Device, space: SearchSpace, conditions: Conditions
         conditions=conditions,
         ms=np.array([cost.device_ms for cost in costs]),
         host_ms=None if device.host is None else np.array([cost.host_ms for cost in costs]),
-        factor=device.factor(conditions),
+        factor=device.factor(conditions, is_smt=True),
         joint=device.joint(conditions),
         basis=device.basis(conditions),
         notes=device.sheet.warnings,
@@ -284,8 +304,9 @@ def hardware_of(sheet: Sheet, conditions: Conditions) -> Hardware:
     share = 1.0
     if sheet.kind == "cpu" and conditions.threads:
         share = min(1.0, conditions.threads / sheet.units)
+    kept = (sheet.sustained or _SUSTAINED) if sheet.kind == "gpu" and precision == "fp32" else 1.0
     return Hardware(
-        product_tflops=peak * share,
+        product_tflops=peak * share * kept,
         vector_tflops=vector * share,
         bandwidth_gbps=sheet.bandwidth_gbps,
         l2_mb=sheet.l2_mb or 1.0,

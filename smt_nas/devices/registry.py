@@ -15,6 +15,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from smt_nas.devices.cpu_names import (
+    describe_typed_cpu,
+    find_typed_cpu,
+    is_cpu_name,
+    spell_cpu,
+)
 from smt_nas.devices.identity import BoardFacts, is_same_board, list_contradictions
 from smt_nas.devices.names import DeviceName, is_named
 from smt_nas.devices.probe import probe_cpu, probe_gpu
@@ -70,7 +76,7 @@ def load_sheet(name: str) -> Sheet:
     Raises:
         UnknownName: no such device; tells the three nearest.
         ConfigError: the file is no sheet, or several devices bear the name.
-        MeasurementError: it is a slice of a GPU.
+        MeasurementError: it is a slice of a GPU, or a CPU whose clock is not known.
     """
     if looks_like_path(name):
         return _read(Path(name))
@@ -87,8 +93,12 @@ def load_sheet(name: str) -> Sheet:
         raise UnpredictedDevice(name)
     known = [*all_sheets(), *(s for s in local_sheets().values() if s.probed)]
     meant = [s for s in known if is_named(wanted, _names_of(s), s.memory_gb)]
+    if not meant and (typed := find_typed_cpu(name)) is not None:
+        own = local_sheet("cpu")
+        return own if _is_named_cpu(own, name) else describe_typed_cpu(name, typed)
     if not meant:
-        raise UnknownDevice(name, _nearest(wanted, known))
+        kinds = {"cpu"} if is_cpu_name(name) else {"gpu", "cpu"}
+        raise UnknownDevice(name, _nearest(wanted, [s for s in known if s.kind in kinds]))
     usual = _find_by_key("-".join(wanted.model))  # whom the name without its variant is of
     if len(meant) > 1 and usual not in meant:
         raise ConfigError(
@@ -96,6 +106,11 @@ def load_sheet(name: str) -> Sheet:
             f"{' or '.join(s.key for s in meant)}). Name one of these."
         )
     return usual if usual is not None and usual in meant else meant[0]
+
+
+def _is_named_cpu(sheet: Sheet, name: str) -> bool:
+    """Whether a CPU that says what it is is the one that was named."""
+    return spell_cpu(name) in {spell_cpu(reported) for reported in sheet.reported}
 
 
 def sheet_names() -> list[str]:

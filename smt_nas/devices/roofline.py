@@ -34,7 +34,9 @@ from smt_nas.yaml import validated
 
 FILE = "efficiency.json"
 TILES = ((256, 128), (128, 128), (128, 64), (64, 64), (64, 32), (32, 32))  # rows x columns
-_LARGEST_FAST = 49  # area of a channels-last depthwise kernel; cuDNN has no quick one beyond
+_LARGEST_FAST = (
+    49  # area of a channels-last depthwise kernel of half; cuDNN has no quick one beyond
+)
 _GEMM = np.array([k in ("linear", "matmul", "conv", "grouped") for k in KINDS])
 
 
@@ -78,6 +80,7 @@ class Efficiency(BaseModel):
         coefficients: by name, as `devices.roofline` uses them.
         provenance: what they were fitted on.
         typical: truth over roofline of a typical device, by mode.
+        ours: truth of SMT networks over that of others, beyond what the roofline tells.
         factors: truth over roofline by device and mode, from public measurements of that device.
         intervals: log of truth over prediction that bounds the interval, by mode, for devices with
             no factor of their own: residuals of devices left out of the fit.
@@ -92,6 +95,7 @@ class Efficiency(BaseModel):
     factors: Mapping[str, Mapping[Mode, float]]
     intervals: Mapping[Mode, tuple[float, float]]
     own_intervals: Mapping[Mode, tuple[float, float]]
+    ours: float = 1.0
 
     def factor(self, device: str, mode: Mode) -> float | None:
         """The device's own factor; a captured graph runs the kernels of eager mode."""
@@ -163,15 +167,7 @@ def compute_ms(kernels: Kernels, hw: Hardware, c: Mapping[str, float], compiled:
         ms[attention] = 2e-9 * work / (hw.product_tflops * c[f"attention_{unit}"])
     depthwise = kernels.kind == CODE["depthwise"]
     if depthwise.any():
-        width = "half" if hw.half else "full"
-        last = kernels.channels_last[depthwise] > 0
-        rate = np.where(last, c[f"depthwise_last_{width}"], c[f"depthwise_first_{width}"])
-        beyond = last & (kernels.kernel[depthwise] > _LARGEST_FAST)
-        rate = np.where(beyond, rate * c.get(f"depthwise_beyond_{width}", 1.0), rate)
-        outputs = (kernels.m * kernels.n * kernels.groups)[depthwise]
-        wider = (kernels.kernel[depthwise] / 9) ** c["depthwise_area"]
-        work = kernels.macs[depthwise] * wider + c["depthwise_output_macs"] * outputs
-        ms[depthwise] = 2e-9 * work / (hw.vector_tflops * rate)
+        ms[depthwise] = _depthwise_ms(kernels, depthwise, hw, c)
     norm = kernels.kind == CODE["norm"]
     if norm.any() and not compiled:
         clocks = c.get("norm_row_clocks", 0.0)  # a CPU has none
@@ -181,6 +177,25 @@ def compute_ms(kernels: Kernels, hw: Hardware, c: Mapping[str, float], compiled:
         rounds = np.ceil(kernels.m / (1024 * hw.sms)) * kernels.n
         ms[resize] = 1e-6 * c["resize_ns"] * rounds[resize]
     return ms
+
+
+def _depthwise_ms(
+    kernels: Kernels, which: np.ndarray, hw: Hardware, c: Mapping[str, float]
+) -> Floats:
+    """Depthwise convolutions, outside the tensor cores, for the kernels chosen.
+
+    Channels-last ones are cuDNN's: quick in half precision up to 7x7, else a general kernel, whose
+    sums are fp32 like those of torch's own kernel for plain memory, so that both run alike in
+    either precision.
+    """
+    area, last = kernels.kernel[which], kernels.channels_last[which] > 0
+    rate = np.where(last, c["depthwise_last"], c["depthwise_first"])
+    if hw.half:
+        rate = np.where(last & (area <= _LARGEST_FAST), c.get("depthwise_fast", rate), rate)
+    outputs = (kernels.m * kernels.n * kernels.groups)[which]
+    wider = (area / 9) ** c["depthwise_area"]
+    work = kernels.macs[which] * wider + c["depthwise_output_macs"] * outputs
+    return np.asarray(2e-9 * work / (hw.vector_tflops * rate))
 
 
 def _gemm_ms(

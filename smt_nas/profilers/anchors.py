@@ -125,10 +125,10 @@ def correct_with_anchors(device: Device, anchors: Sequence[Anchor]) -> Device:
     """
     logs: dict[Mode, list[float]] = defaultdict(list)
     for a in anchors:
-        ops = trace_operators(load_network(a.network, a.conditions.image_size), a.conditions)
-        logs[a.conditions.mode].append(
-            float(np.log(a.ms / device.predict_ops(ops, a.conditions).ms[0]))
-        )
+        network = load_network(a.network, a.conditions.image_size)
+        ops = trace_operators(network, a.conditions)
+        latency = device.predict_ops(ops, a.conditions, network.is_smt)
+        logs[a.conditions.mode].append(float(np.log(a.ms / latency.ms[0])))
     return replace(device, corrections={mode: _fit_correction(v) for mode, v in logs.items()})
 
 

@@ -82,7 +82,7 @@ def break_down(
         MeasurementError: its operators cannot be seen one by one, or not be predicted.
     """
     ops = trace_operators(network, conditions)
-    times = device.op_times(ops, conditions)
+    times = device.op_times(ops, conditions, network.is_smt)
     ms: Mapping[_Where, float] = _sum_by_place(ops, times.ms)
     source: Provenance = "predicted"
     if where is not None and conditions.mode == "eager" and not conditions.train:

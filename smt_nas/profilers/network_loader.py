@@ -52,6 +52,11 @@ class Network:
     channels: int
     build: Callable[[], nn.Module]
 
+    @property
+    def is_smt(self) -> bool:
+        """Whether it is of the SMT family."""
+        return self.arch is not None
+
 
 def module_copier(network: Network) -> Callable[[], nn.Module]:
     """Make modules for tools that change what they look at, each one that nobody else has.

@@ -370,7 +370,8 @@ def predict_latency(network: Network, device: Device, conditions: Conditions) ->
     try:
         latency = _predict_by_table(network, device, conditions)
         if latency is None:
-            latency = device.predict_ops(trace_operators(network, conditions), conditions)
+            ops = trace_operators(network, conditions)
+            latency = device.predict_ops(ops, conditions, network.is_smt)
         return latency_as_predicted(latency)
     except SmtNasError as error:  # also of a damaged table: what was measured beside it stays
         return unknown("predicted", str(error))

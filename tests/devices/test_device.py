@@ -5,7 +5,7 @@ import pytest
 
 from smt_nas import PRESETS, SearchSpace
 from smt_nas.conditions import Conditions
-from smt_nas.devices.device import load_device
+from smt_nas.devices.device import hardware_of, load_device
 from smt_nas.devices.registry import all_sheets
 from smt_nas.devices.roofline import load_efficiency
 from smt_nas.errors import ConfigError, MeasurementError
@@ -91,7 +91,7 @@ def test_a_prediction_that_waits_for_the_host_is_as_unsure_as_the_host():
 def test_an_architecture_is_predicted_by_its_trace():
     device = load_device("h100")
     found = device.predict_arch(PRESETS["smt_t"], AMP)
-    assert found.ms == pytest.approx(device.predict_ops(OPS, AMP).ms)
+    assert found.ms == pytest.approx(device.predict_ops(OPS, AMP, is_smt=True).ms)
     assert found.low[0] < found.ms[0] < found.high[0]
     assert found.basis == "sheet" and found.conditions == AMP
 
@@ -174,3 +174,29 @@ def test_a_space_is_traced_once(monkeypatch):
     first = device.predict(SPACE, GENES, Conditions())
     monkeypatch.setattr("smt_nas.devices.device.find_block_table", None)  # a second call would fail
     assert np.array_equal(device.predict(SPACE, GENES, Conditions()).ms, first.ms)
+
+
+def test_fp32_products_run_at_what_the_chip_was_measured_to_keep():
+    for name, share in (("l4", 0.28), ("v100", 0.97), ("rtx3090", 0.76)):  # the last: not measured
+        sheet = load_device(name).sheet
+        kept = hardware_of(sheet, Conditions()).product_tflops / sheet.peak_tflops["fp32"]
+        assert kept == pytest.approx(share)
+    half = hardware_of(load_device("l4").sheet, Conditions(precision="fp16"))
+    assert half.product_tflops == load_device("l4").sheet.peak_tflops["fp16"]
+
+
+def test_where_nobody_timed_the_products_fp32_is_less_sure():
+    measured, unmeasured = (
+        load_device(name).interval(Conditions(batch=BATCH))[1] for name in ("a100", "h100_pcie")
+    )
+    assert unmeasured > measured
+    half = Conditions(precision="fp16", batch=BATCH)
+    assert load_device("a100").interval(half) == load_device("h100_pcie").interval(half)
+
+
+def test_smt_networks_have_a_factor_of_their_own_beside_the_device_s():
+    graph = Conditions(batch=BATCH, precision="amp-fp16", mode="graph")
+    device = load_device("a100")
+    theirs, ours = (device.predict_ops(OPS, graph, is_smt=smt).ms[0] for smt in (False, True))
+    assert ours / theirs == pytest.approx(device.efficiency.ours, rel=0.01)
+    assert device.op_times(OPS, graph, is_smt=True).ms.sum() == pytest.approx(ours)

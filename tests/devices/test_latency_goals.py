@@ -40,7 +40,7 @@ def predict(i):
     device = load_device(row["device"])
     parts = Counter(decompose(PRESETS[row["network"]])).items()
     costs = [(device.cost(trace_part(p, conditions.batch), conditions), n) for p, n in parts]
-    on_device = sum(c.device_ms * n for c, n in costs) * device.factor(conditions)
+    on_device = sum(c.device_ms * n for c, n in costs) * device.factor(conditions, is_smt=True)
     on_host = sum(c.host_ms * n for c, n in costs)
     ends = device.joint(conditions).predict(np.array([on_device]), np.array([on_host]))
     return (float(row["ms"]), *(float(end[0]) for end in ends))

@@ -28,7 +28,7 @@ def traced(how):
 
 
 def predicted(device, how):
-    return device.predict_ops(traced(how), how)
+    return device.predict_ops(traced(how), how, is_smt=True)
 
 
 def test_a_device_that_is_twice_as_slow_is_learnt():

@@ -18,7 +18,9 @@ _BOUND = {"host": "host", "device": "GPU"}  # 80 columns hold no longer word
 def reading_table(profile: Profile) -> Table:
     """The figures of one network, a row for each set of conditions."""
     rows = [r for r in profile.rows if r.readings]
-    return _predicted_table(rows) if profile.where is None else _measured_table(profile.where, rows)
+    if profile.where is None:
+        return _predicted_table(rows, cpu=profile.device.sheet.kind == "cpu")
+    return _measured_table(profile.where, rows)
 
 
 def title(profile: Profile) -> str:
@@ -129,10 +131,9 @@ def _measured_table(where: str, rows: Sequence[ProfileRow]) -> Table:
 def _cells(row: ProfileRow, cpu: bool) -> list[str]:
     m, c, latency = row.measurement, row.conditions, row.readings["latency_ms"]
     wall, device = (m.wall, m.on_device) if m else (None, None)
-    threads = "all" if c.threads is None else str(c.threads)
     return [
         str(c.batch),
-        threads if cpu else as_ms(device.median_ms if device else None),
+        _threads(row) if cpu else as_ms(device.median_ms if device else None),
         as_ms(latency.value),
         half_width(latency),
         as_ms(wall.p90_ms if wall else None),
@@ -142,19 +143,24 @@ def _cells(row: ProfileRow, cpu: bool) -> list[str]:
     ]
 
 
+def _threads(row: ProfileRow) -> str:
+    threads = row.conditions.threads
+    return "all" if threads is None else str(threads)
+
+
 def _status(row: ProfileRow) -> str:
     """Of the latency; of the throughput where only that was measured."""
     name = "latency_ms" if row.measurement else "throughput_ips"
     return row.readings[name].status
 
 
-def _predicted_table(rows: Sequence[ProfileRow]) -> Table:
+def _predicted_table(rows: Sequence[ProfileRow], cpu: bool) -> Table:
     table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
     for heading in ("batch", "precision", "mode"):
         table.add_column(heading, no_wrap=True)
     for heading in ("latency\nms", "80 % interval\nms", "img/s"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("bound\nby", no_wrap=True)
+    table.add_column("thr." if cpu else "bound\nby", no_wrap=True)
     table.add_column("from", no_wrap=True)
     for row in rows:
         c, latency = row.conditions, row.readings["latency_ms"]
@@ -162,7 +168,8 @@ def _predicted_table(rows: Sequence[ProfileRow]) -> Table:
         cells = (str(c.batch), c.precision, c.mode, as_ms(latency.value), interval)
         speed = as_number(row.readings.get("throughput_ips"))
         bound = _BOUND[latency.bound] if latency.bound else DASH
-        table.add_row(*cells, speed, bound, f"predicted, {latency.basis}")
+        last = _threads(row) if cpu else bound
+        table.add_row(*cells, speed, last, f"predicted, {latency.basis}")
     return table
 
 
