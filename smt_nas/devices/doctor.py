@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smt_nas.devices.registry import local_sheet, local_sheets, tables_of
-from smt_nas.devices.visible import VISIBLE, list_cuda_gpus, read_visible_slice
+from smt_nas.devices.visible import (
+    BY_BUS,
+    ORDER,
+    VISIBLE,
+    is_order_unsure,
+    list_cuda_gpus,
+    read_visible_slice,
+)
 from smt_nas.errors import MeasurementError
 from smt_nas.runtime.host import (
     MAX_FOREIGN,
@@ -146,6 +153,9 @@ def _check_gpus(nvml: Any) -> Iterator[Check]:
         yield Check("NVIDIA GPU", "missing", f"{VISIBLE} shows a slice (MIG), {part}", _WHOLE)
     elif not visible:
         yield Check("NVIDIA GPU", "missing", "none is visible", "Unset CUDA_VISIBLE_DEVICES.")
+    elif is_order_unsure(nvml=nvml):
+        what = "unlike GPUs are counted by the bus; CUDA may put the fastest first"
+        yield Check("GPU order", "unknown", what, f"Set {ORDER}={BY_BUS}.")
     for where, gpu in visible.items():
         yield from _check_gpu(where, gpu)
 

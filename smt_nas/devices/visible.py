@@ -18,7 +18,7 @@ from typing import Any
 from smt_nas.errors import MeasurementError
 from smt_nas.runtime.nvml import Gpu, Unavailable, list_gpus, open_gpu
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+VISIBLE, ORDER, BY_BUS = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "PCI_BUS_ID"
 _GPU, _SLICE = "GPU-", "MIG-"
 _INDEX = re.compile(r"\+?([0-9]+)")  # what follows the digits is passed over, as strtoul does
 
@@ -32,6 +32,14 @@ def list_cuda_gpus(*, nvml: Any = None) -> dict[str, Gpu]:
     every, wanted = list_gpus(nvml=nvml), os.environ.get(VISIBLE)
     shown = every if wanted is None else _read_visible(wanted, every)
     return {f"cuda:{i}": gpu for i, gpu in enumerate(shown)}
+
+
+def is_order_unsure(*, nvml: Any = None) -> bool:
+    """Whether CUDA may number this machine's GPUs otherwise: unlike ones, counted by the bus."""
+    if os.environ.get(ORDER) == BY_BUS or os.environ.get(VISIBLE, "").strip().startswith(_GPU):
+        return False
+    every = list_gpus(nvml=nvml)
+    return len({gpu.name for gpu in every}) > 1 and bool(list_cuda_gpus(nvml=nvml))
 
 
 def find_cuda_gpu(device: str, *, nvml: Any = None) -> Gpu:

@@ -22,6 +22,7 @@ from smt_nas.devices.device import Device, load_device
 from smt_nas.devices.measured_table import find_device_table
 from smt_nas.devices.registry import tables_of
 from smt_nas.devices.resolve import resolve
+from smt_nas.devices.visible import BY_BUS, ORDER, is_order_unsure
 from smt_nas.errors import ConfigError, MeasurementError, SmtNasError
 from smt_nas.files import names
 from smt_nas.profilers.anchors import correct_with_anchors, read_anchors
@@ -193,6 +194,11 @@ def resolve_target(
         if isinstance(error, SharedGpu) and ref.is_own:
             raise  # it is not what the sheet of the whole card says
         say(f"{device.sheet.name} is here and is not measured, only predicted. {error}")
+        if ref.is_own and is_order_unsure():
+            say(
+                f"{ref.label} is counted by the bus here; CUDA may put the fastest GPU first. Set "
+                f"{ORDER}={BY_BUS}, or name the GPU by its model."
+            )
         return device, None
     check_board(device.sheet, place)
     return device, ref.here

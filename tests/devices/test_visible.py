@@ -3,7 +3,7 @@
 import pytest
 
 from smt_nas.devices.registry import load_sheet, local_sheet, local_sheets, locate
-from smt_nas.devices.visible import list_cuda_gpus
+from smt_nas.devices.visible import is_order_unsure, list_cuda_gpus
 from smt_nas.errors import MeasurementError
 from tests.fakes import nvml as fakes
 from tests.fakes.nvml import FakeNvml, GpuState
@@ -58,3 +58,25 @@ def test_a_slice_in_the_variable_is_never_the_whole_card(monkeypatch, word):
 def test_a_card_that_is_cut_is_not_predicted():
     with pytest.raises(MeasurementError, match="a slice of a GPU"):
         local_sheet("cuda:0", nvml=fakes.mig_slice())
+
+
+@pytest.mark.parametrize(
+    ("names", "variables", "unsure"),
+    [
+        (("Tesla T4", "NVIDIA L4"), {}, True),
+        (("Tesla T4", "NVIDIA L4"), {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}, True),
+        (("Tesla T4", "NVIDIA L4"), {"CUDA_VISIBLE_DEVICES": "1"}, True),
+        (("Tesla T4", "NVIDIA L4"), {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, False),
+        (("Tesla T4", "NVIDIA L4"), {"CUDA_VISIBLE_DEVICES": "GPU-1,GPU-0"}, False),
+        (("Tesla T4", "NVIDIA L4"), {"CUDA_VISIBLE_DEVICES": ""}, False),
+        (("Tesla T4", "Tesla T4"), {}, False),
+        (("Tesla T4",), {}, False),
+    ],
+)
+def test_cuda_may_put_the_fastest_of_unlike_gpus_first(monkeypatch, names, variables, unsure):
+    for name in ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    gpus = FakeNvml(*(GpuState(name=name, uuid=f"GPU-{i}") for i, name in enumerate(names)))
+    assert is_order_unsure(nvml=gpus) is unsure

@@ -73,3 +73,21 @@ def test_a_slice_is_predicted_only_where_the_whole_card_was_named(nvml, monkeypa
     with pytest.raises(MeasurementError, match="a share of a GPU"):
         resolve_target("cuda:0")
     assert resolve_target("a100")[1] is None
+
+
+@pytest.mark.skipif(torch.version.cuda is not None, reason="a CUDA build of torch")
+def test_where_unlike_gpus_are_counted_otherwise_by_cuda_it_is_said(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    two = FakeNvml(GpuState(name="Tesla T4"), GpuState(uuid="GPU-b"))
+    monkeypatch.setitem(sys.modules, "pynvml", two)
+    said = []
+    device, _ = resolve_target("cuda:0", say=said.append)
+    assert device.sheet.key == "t4" and "Set CUDA_DEVICE_ORDER=PCI_BUS_ID" in said[1]
+    said.clear()
+    resolve_target("a100", say=said.append)  # by its model: no number is taken
+    assert len(said) == 1
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    said.clear()
+    resolve_target("cuda:0", say=said.append)
+    assert len(said) == 1
