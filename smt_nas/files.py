@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -72,6 +73,11 @@ def to_text(name: str) -> str:
         return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # surrogates that stand for no byte
         return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def shell_word(path: Path | str) -> str:
+    """A path as it is typed in a command: in quotes where a shell would read it otherwise."""
+    return shlex.quote(to_text(str(path)))
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from smt_nas.files import (
     find_yaml,
     locked,
     names,
+    shell_word,
     to_text,
     write_atomic,
 )
@@ -248,3 +250,16 @@ def test_names_are_text_whatever_the_locale():
 def test_a_file_takes_any_text(tmp_path):
     write_atomic(tmp_path / "f", "червен".encode().decode("ascii", "surrogateescape"))
     assert (tmp_path / "f").read_text(encoding="utf-8") == "червен"
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("runs/smt-2.4GFLOPs", "runs/smt-2.4GFLOPs"),
+        ("runs/my run", "'runs/my run'"),
+        ("what?#x", "'what?#x'"),
+        ("it's", "'it'\"'\"'s'"),
+    ],
+)
+def test_paths_in_commands_to_copy(path, word):
+    assert shell_word(path) == shell_word(Path(path)) == word

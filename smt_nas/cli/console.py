@@ -37,6 +37,8 @@ _ASCII = {
     "✓": "v",
 }
 _COMMANDS = ("Next:", "More:")  # before a command that is copied as a whole
+# but line ends and tabs: C0, C1, and what turns the direction (https://unicode.org/reports/tr9/)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _WORD = re.compile(r"(?:`[^`]*`|\S)+")  # a command in backquotes is one
 
 DEVICE_WORDS = "cpu, gpu, cuda:N, or a name of `smt-nas devices` as people write it."
@@ -75,13 +77,21 @@ def _stand_in(character: str) -> str:
 
 
 def to_encodable(text: str, encoding: str) -> str:
-    """The text, with stand-ins for the characters that an encoding lacks."""
-    text = to_text(text)
+    """The text, with stand-ins for the characters that an encoding lacks or a terminal obeys."""
+    text = escape_controls(to_text(text))
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
         return "".join(c if _can_encode(c, encoding) else _stand_in(c) for c in text)
     return text
+
+
+def escape_controls(text: str) -> str:
+    """The text, with `\\x1b` and the like for what a terminal would obey, not show.
+
+    A name of a user's may hold such: colours, a bell, the order of writing. Lines and tabs stay.
+    """
+    return _CONTROLS.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def _can_encode(character: str, encoding: str) -> bool:
@@ -186,7 +196,7 @@ def is_live(console: Console) -> bool:
 def print_line(console: Console, text: str, before: str = "", style: str = "") -> None:
     """Print one line of text, after a word in a style; on a terminal it ends between words."""
     width = console.width if console.is_terminal else None
-    line = Text(wrap_words(f"{before}{text}", width))
+    line = Text(wrap_words(f"{before}{escape_controls(text)}", width))
     line.stylize(style, 0, len(before))
     console.print(line, soft_wrap=True)
 
@@ -245,7 +255,7 @@ def show_notes(lines: Iterable[str]) -> None:
     """Print sentences to stdout; a terminal's lines end between words, but in a command to copy."""
     stdout = _stdout()
     width = _terminal_size(stdout)[0] if stdout.isatty() else None
-    for line in lines:
+    for line in map(escape_controls, lines):
         show_text(line if line.startswith(_COMMANDS) else wrap_words(line, width))
 
 

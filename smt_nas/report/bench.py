@@ -11,7 +11,7 @@ from rich.table import Table
 from smt_nas import costs
 from smt_nas.arch import Architecture
 from smt_nas.evaluators import EVALUATORS
-from smt_nas.files import names
+from smt_nas.files import names, shell_word
 from smt_nas.metrics import METRICS
 from smt_nas.nasbench.rows import BenchRow
 from smt_nas.nasbench.table import Bench
@@ -130,7 +130,7 @@ def build_notes(built: BuildResult) -> list[str]:
         return [*lines, "Next: the same command again goes on with what is missing."]
     able = {name: e for name, e in EVALUATORS.items() if e.learns_from <= built.networks}
     figure = min(able, key=lambda name: not able[name].takes("bench"))  # first what a bench is for
-    return [*lines, f"Next: smt-nas validate {figure} --on {built.table.parent}"]
+    return [*lines, f"Next: smt-nas validate {figure} --on {shell_word(built.table.parent)}"]
 
 
 def build_document(built: BuildResult) -> dict[str, Any]:

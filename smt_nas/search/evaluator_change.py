@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from smt_nas.errors import StoreError
 from smt_nas.evaluators import Evaluator
+from smt_nas.files import shell_word
 from smt_nas.search.problem import Problem
 from smt_nas.search.run_directory import DEVICES, FINGERPRINT, TRAININGS, RunDirectory
 from smt_nas.search.study import Study
@@ -87,7 +88,7 @@ def check_evaluator(
         raise StoreError(
             f"{directory.path}: evaluator {evaluator.name} has changed since (fingerprint "
             f"{before}, now {now}). Restore what it was, or go on with all trials evaluated again: "
-            f"smt-nas resume {directory.path} --accept-changed-evaluator."
+            f"smt-nas resume {shell_word(directory.path)} --accept-changed-evaluator."
         )
     with directory.lock():
         name = _create_successor(directory, problem, opened.study, now)

@@ -24,7 +24,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.evaluators import EvaluatorChoice, default_evaluator
 from smt_nas.evaluators.evidence import AnyEvidence
-from smt_nas.files import locked, sqlite_url, to_text, write_atomic
+from smt_nas.files import locked, shell_word, sqlite_url, to_text, write_atomic
 from smt_nas.runtime.host import read_host
 from smt_nas.search.forecast import TargetRecord
 from smt_nas.search.objectives import BEFORE_DEVICES
@@ -270,7 +270,7 @@ class RunDirectory:
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the directory for writing; see `files.locked`."""
-        return locked(self.path, f"`smt-nas front {self.path}` reads it.")
+        return locked(self.path, f"`smt-nas front {shell_word(self.path)}` reads it.")
 
 
 def _evaluator_identity(choice: EvaluatorChoice | None) -> dict[str, Any]:
@@ -317,7 +317,7 @@ def _read(path: Path) -> _RunFile:
     if not file.is_file():
         raise StoreError(
             f"{path}: is not a run directory (no run.yaml). Start one with `smt-nas search "
-            f"--out {path}`."
+            f"--out {shell_word(path)}`."
         )
     try:
         return validated(_RunFile, read_yaml(file), str(file))
@@ -370,11 +370,11 @@ def _is_same(one: Settings, other: Settings) -> bool:
 def _explain_taken(path: Path, settings: Settings) -> str:
     there, asked = (_mask_password(s) for s in (_read(path).settings, settings))
     if _is_same(_read(path).settings, settings):
-        return f"{path}: holds this very search already. Use `smt-nas resume {path}`."
+        return f"{path}: holds this very search already. Use `smt-nas resume {shell_word(path)}`."
     field, old, new = next((f, there[f], asked[f]) for f in asked if there[f] != asked[f])
     return (
-        f"{path}: holds a search with {field} {old} (got {new}). Use `smt-nas resume {path}`, or "
-        "another --out."
+        f"{path}: holds a search with {field} {old} (got {new}). Use `smt-nas resume "
+        f"{shell_word(path)}`, or another --out."
     )
 
 

@@ -25,6 +25,7 @@ from smt_nas.evaluators import (
 from smt_nas.evaluators.capacity import published_figures
 from smt_nas.evaluators.evidence import AnyEvidence
 from smt_nas.evaluators.runner import EvaluationRunner
+from smt_nas.files import shell_word
 from smt_nas.runtime.engine import Engine, make_engine
 from smt_nas.runtime.interrupts import InterruptWatch, watch_interrupts
 from smt_nas.search.listener import NullSearchProgress, SearchListener
@@ -236,8 +237,8 @@ class Search:
         self.study.read_notes().write_open_round(networks)
         self.listener.say(
             f"{len(networks)} of the {len(archs)} networks of this round are evaluated, and count "
-            f"for the front. `smt-nas resume {self.directory.path}` goes on with the others where "
-            "they were stopped."
+            f"for the front. `smt-nas resume {shell_word(self.directory.path)}` goes on with the "
+            "others where they were stopped."
         )
 
     def _read_open_round(self, trials: Sequence[Trial], notes: StudyNotes) -> list[Trial]:

@@ -16,6 +16,7 @@ from smt_nas.evaluators import (
 )
 from smt_nas.evaluators.base import InputBound, SpaceBound
 from smt_nas.evaluators.relative_score import RelativeScore
+from smt_nas.files import shell_word
 from smt_nas.metrics import ACCURACIES, ACCURACY_WORDS, METRICS
 from smt_nas.runtime.process_pool import default_workers
 from smt_nas.search.evaluator_change import OpenedStudy, check_evaluator, open_study
@@ -135,7 +136,9 @@ def resume_search(
     evaluator = None if read_only else _recorded_evaluator(directory, problem, evaluator)
     if directory.settings.storage is None and not _holds_data(directory.database):
         if read_only:
-            raise StoreError(f"{path}: holds no trials yet. Use `smt-nas resume {path}`.")
+            raise StoreError(
+                f"{path}: holds no trials yet. Use `smt-nas resume {shell_word(path)}`."
+            )
         _create(problem, directory)  # killed between run.yaml and the study
     other = None if read_only else find_other_machine(directory)
     if other is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from smt_nas import costs
 from smt_nas.arch import PRESETS, Architecture, load_arch
 from smt_nas.errors import TrainingError
+from smt_nas.files import shell_word
 from smt_nas.runtime.progress import TrainingListener
 from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.run import start_training
@@ -153,8 +154,9 @@ def _list_members(run: Path, top: int) -> list[_FrontMember]:
     )
     if len(files) < top:
         raise TrainingError(
-            f"{run}: its front must have {top} networks (got {len(files)}). `smt-nas front {run}` "
-            "shows it; name a run directory of `smt-nas search`, or a smaller --top."
+            f"{run}: its front must have {top} networks (got {len(files)}). `smt-nas front "
+            f"{shell_word(run)}` shows it; name a run directory of `smt-nas search`, or a smaller "
+            "--top."
         )
     members = [_FrontMember(p.stem, str(p), load_arch(p)) for p in files[:top]]
     size = members[0].arch.image_size

@@ -1,5 +1,6 @@
 """Streams that cannot take all: encodings without our characters, readers that are gone."""
 
+import io
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from rich.table import Table
 
 from smt_nas.cli import console
 from tests.fakes.screening import short_screening  # noqa: F401
@@ -188,3 +190,19 @@ def test_talk_that_nobody_reads_any_more_does_not_stop_the_work(searched, tmp_pa
     run([*SEARCH, "--out", out], stderr=write)
     os.close(write)
     assert (out / "front.csv").read_bytes() == (searched / "front.csv").read_bytes()
+
+
+def test_what_a_terminal_would_obey_is_shown(monkeypatch):
+    """A class folder may be called so: it must not colour, beep, or turn the direction."""
+    out, err = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    name = "a\x1b[31mb\x07c\u202ed\te"
+    table = Table("class")
+    table.add_row(name)
+    console.show(table)
+    console.show_notes([name])
+    console.say(name)
+    shown = out.getvalue() + err.getvalue()
+    assert shown.count(r"a\x1b[31mb\x07c\u202ed") == 3
+    assert not set(shown) & set("\x1b\x07\u202e")

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smt_nas.errors import format_count
+from smt_nas.files import shell_word
 from smt_nas.report.evidence import describe_doubt, describe_evidence
 from smt_nas.report.search.columns import Column, is_relative, make_columns
 from smt_nas.report.search.extrapolation import edge_notes, outside_document, outside_notes
@@ -74,7 +75,7 @@ def front_notes(outcome: Outcome, show_all: bool, evidence: bool = False) -> lis
         return [*_next_steps(outcome), *(note.text for note in notes)]
     flags = " --all" if len(outcome.front) > ROWS and not show_all else ""
     short = [note.short for note in notes if note.short is not None]
-    more = [f"More: smt-nas front {outcome.path}{flags} --evidence"] if notes else []
+    more = [f"More: smt-nas front {shell_word(outcome.path)}{flags} --evidence"] if notes else []
     return [*_next_steps(outcome), *more, *short[:NOTES]]
 
 
@@ -214,8 +215,9 @@ def _next_steps(outcome: Outcome) -> list[str]:
     if not outcome.front and outcome.finished:
         return ["Nothing is on the front. Mend what failed, and search anew with another --out."]
     if not outcome.front:
-        return ["Nothing is on the front yet.", f"Next: smt-nas resume {outcome.path}"]
+        return ["Nothing is on the front yet.", f"Next: smt-nas resume {shell_word(outcome.path)}"]
     if not outcome.finished:
-        return ["This run is not finished.", f"Next: smt-nas resume {outcome.path}"]
+        return ["This run is not finished.", f"Next: smt-nas resume {shell_word(outcome.path)}"]
     first = next((r for r in outcome.front if not r.violations), outcome.front[0])
-    return [f"Next: smt-nas profile {outcome.path}/front/{first.name}.yaml"]
+    file = outcome.path / "front" / f"{first.name}.yaml"
+    return [f"Next: smt-nas profile {shell_word(file)}"]

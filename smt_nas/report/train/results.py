@@ -12,6 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from smt_nas.files import shell_word
 from smt_nas.metrics import METRICS, Unit
 from smt_nas.report.shares import DASH, format_digits, interval, percent
 from smt_nas.report.train.warnings import warning_line
@@ -92,9 +93,9 @@ def result_notes(result: TrainResult) -> list[str]:
     if result.weights is not None:
         lines.append(f"Weights: {result.weights}")
     if result.interrupted:
-        lines.append(f"Stopped. Next: smt-nas train --out {result.run} --resume auto")
+        lines.append(f"Stopped. Next: smt-nas train --out {shell_word(result.run)} --resume auto")
     elif result.weights is not None:
-        lines.append(f"Next: smt-nas eval {result.run}")
+        lines.append(f"Next: smt-nas eval {shell_word(result.run)}")
     return lines
 
 
