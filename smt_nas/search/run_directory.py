@@ -368,10 +368,11 @@ def _is_same(one: Settings, other: Settings) -> bool:
 
 
 def _explain_taken(path: Path, settings: Settings) -> str:
-    there, asked = (_mask_password(s) for s in (_read(path).settings, settings))
+    stored, requested = (_mask_password(s) for s in (_read(path).settings, settings))
     if _is_same(_read(path).settings, settings):
         return f"{path}: holds this very search already. Use `smt-nas resume {shell_word(path)}`."
-    field, old, new = next((f, there[f], asked[f]) for f in asked if there[f] != asked[f])
+    field = next(f for f in requested if f != "n" and stored[f] != requested[f])
+    old, new = stored[field], requested[field]
     return (
         f"{path}: holds a search with {field} {old} (got {new}). Use `smt-nas resume "
         f"{shell_word(path)}`, or another --out."

@@ -69,16 +69,7 @@ def create_search(
     )
     listener = listener or NullSearchProgress()
     if out is not None and RunDirectory.is_same(out, settings, go_on):
-        listener.say(f"{out}: holds this very search already. Going on with it.")
-        there = RunDirectory.open(out, settings.storage).settings.n
-        return resume_search(
-            out,
-            n=max(settings.n, there),
-            storage=settings.storage,
-            evaluator=evaluator if choice.handed_in else None,
-            listener=listener,
-            workers=workers,
-        )
+        return _go_on(out, settings, evaluator if choice.handed_in else None, listener, workers)
     listener.surveyed(describe(problem))
     evidence, fingerprint = None, None
     if evaluator is not None:
@@ -87,15 +78,42 @@ def create_search(
         out, settings, space, problem.target_records, evidence, fingerprint
     )
     listener.say(f"Run directory: {directory.path}")
+    _say_where_it_repeats(problem, directory, listener)
+    opened = OpenedStudy(_first_study(problem, directory))
+    return _search(directory, problem, opened, evaluator, listener, workers)
+
+
+def _go_on(
+    out: Path,
+    settings: Settings,
+    evaluator: Evaluator | None,
+    listener: SearchListener,
+    workers: int | None,
+) -> Search:
+    """Resume the search of these settings that a folder holds; its networks stay."""
+    listener.say(f"{out}: holds this very search already. Going on with it.")
+    stored = RunDirectory.open(out, settings.storage).settings
+    return resume_search(
+        out,
+        n=max(settings.n, stored.n),
+        storage=settings.storage,
+        evaluator=evaluator,
+        listener=listener,
+        workers=workers,
+    )
+
+
+def _say_where_it_repeats(
+    problem: Problem, directory: RunDirectory, listener: SearchListener
+) -> None:
+    """A seed gives the same search again where latencies are of the same device only."""
     own = [t.place for t in problem.predicted_targets if t.place.is_own]
     if own:
         listener.say(
-            f"Seed {settings.seed} gives this search again where {own[0].label} is "
+            f"Seed {directory.settings.seed} gives this search again where {own[0].label} is "
             f"{own[0].name} too ({directory.machine}); --device NAME makes it of one device "
             "everywhere."
         )
-    opened = OpenedStudy(_first_study(problem, directory))
-    return _search(directory, problem, opened, evaluator, listener, workers)
 
 
 def resume_search(
@@ -174,10 +192,10 @@ def _search(
     """The search; an evaluator that trains keeps its trainings in the run directory."""
     if isinstance(evaluator, TrainingEvaluator):
         folder, choice = directory.path / opened.trainings, directory.settings.evaluator
-        made_here = choice is not None and not choice.handed_in
+        named_here = choice is not None and not choice.handed_in
         evaluator = (
             evaluator.in_workdir(folder, workers, listener)
-            if made_here
+            if named_here
             else evaluator.in_workdir(folder)
         )
     return Search(

@@ -141,10 +141,10 @@ class _TrainingLoop:
         own_batches = [next(batches) for _ in range(recipe.accumulation)]
         waited = time.monotonic() - start
         seed_all(session.config.seed, UPDATE, state.update, session.group.rank)
-        own_loss, made = session.learner.update(state.update, own_batches)
+        own_loss, is_updated = session.learner.update(state.update, own_batches)
         loss = session.group.all_reduce(own_loss)[0] / session.group.size
         seconds = time.monotonic() - start
-        state.add_update(loss, made, session.config.images_per_update, seconds, waited)
+        state.add_update(loss, is_updated, session.config.images_per_update, seconds, waited)
         if state.in_a_row > recipe.max_nonfinite:
             raise TrainingError(
                 f"update {state.update}: gradients must be finite (got {state.in_a_row} "

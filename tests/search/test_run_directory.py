@@ -46,6 +46,7 @@ def run(tmp_path):
     [
         ({}, "holds this very search already"),
         ({"seed": 1}, r"holds a search with seed 0 \(got 1\)"),
+        ({"seed": 1, "n": 99}, r"holds a search with seed 0 \(got 1\)"),  # n is not why
         ({"space": "smt"}, r"with space smt_micro \(got smt\)"),
         ({"budgets": ("9MMACs",)}, "with budgets"),
     ],
