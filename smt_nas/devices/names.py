@@ -76,7 +76,7 @@ class DeviceName:
                 memory_kind = word
             elif word not in _EMPTY_WORDS:
                 model.append(word)
-        return cls(tuple(model), form, memory_gb, memory_kind, mig=" mig " in f"{plain} ")
+        return cls(tuple(model), form, memory_gb, memory_kind, mig=" mig " in f" {plain} ")
 
     @property
     def whole(self) -> DeviceName:

@@ -61,3 +61,8 @@ def test_a_slice_knows_the_whole():
 )
 def test_what_is_meant(text, names, memory_gb, meant):
     assert is_named(DeviceName.parse(text), names, memory_gb) is meant
+
+
+@pytest.mark.parametrize("uuid", ["MIG-41b36ccb-1f0e-5d3a", "MIG-GPU-3f2a/1/0", "mig 1g.10gb"])
+def test_a_slice_by_its_uuid_is_a_slice(uuid):
+    assert DeviceName.parse(uuid).mig
