@@ -372,3 +372,9 @@ def test_a_damaged_table_costs_the_prediction_and_not_the_measurement(here):
     (row,) = found["rows"]
     assert row["figures"]["latency_ms"]["value"] > 0
     assert row["predicted"]["value"] is None and "smt_micro" in row["predicted"]["reason"]
+
+
+def test_what_a_sheet_warns_of_is_told_once(here):
+    text = " ".join(invoke("profile", "tiny.yaml", "--gpu", "orin-nano").stdout.split())
+    assert text.count("never checked against a measurement") == 1
+    assert "NVIDIA Jetson Orin Nano 8 GB: never checked" in text

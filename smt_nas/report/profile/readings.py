@@ -65,7 +65,8 @@ def _notes(profile: Profile) -> Iterator[str]:
             if figure.reason and figure.value is None:
                 yield f"{METRICS[name].heading}: {figure.reason}."
             elif figure.reason and name != "throughput_ips":  # it is the latency's
-                yield f"{who}: {figure.reason}."
+                of_device = figure.reason == "; ".join(profile.device.sheet.warnings)
+                yield f"{profile.device.sheet.name if of_device else who}: {figure.reason}."
         if m is not None and row.predicted is not None and row.predicted.value is None:
             yield f"pred. ms: {row.predicted.reason}"
     if any(_known(row.readings.get("peak_memory_mb")) for row in profile.rows):
