@@ -378,3 +378,10 @@ def test_what_a_sheet_warns_of_is_told_once(here):
     text = " ".join(invoke("profile", "tiny.yaml", "--gpu", "orin-nano").stdout.split())
     assert text.count("never checked against a measurement") == 1
     assert "NVIDIA Jetson Orin Nano 8 GB: never checked" in text
+
+
+def test_where_no_figure_can_be_told_there_is_no_empty_table(here):
+    result = invoke("profile", "tiny.yaml", "--gpu", "v100", "--precision", "bf16", code=1)
+    text = " ".join(result.output.split())
+    assert "cannot compute in bf16 (it can: fp32, fp16)" in text
+    assert "Predicted for" not in text and "80 % interval" not in text

@@ -22,12 +22,13 @@ def tables(
     if len(counted) == 1:
         yield from _counts(counted[0])
     yield Text()
-    yield Text(title(profile))
-    if len(counted) == 1:
+    conditions = list(dict.fromkeys(r.conditions for r in profile.rows if r.readings))
+    if conditions:  # else the notes say why there is no figure
+        yield Text(title(profile))
+    if len(counted) == 1 and conditions:
         yield reading_table(profile)
-    else:
-        for conditions in dict.fromkeys(r.conditions for r in profile.rows if r.readings):
-            yield comparison_table(profile, conditions, counted)
+    elif len(counted) > 1:
+        yield from (comparison_table(profile, each, counted) for each in conditions)
     for b in breakdowns:
         yield Text()
         yield breakdown_table(b)
