@@ -93,5 +93,6 @@ def list_names(names: Sequence[str], most: int = 5) -> str:
 
 
 def format_count(number: int, noun: str, form: str = ",") -> str:
-    """`1 network`, `20,000 networks`; the form is of the number."""
-    return f"{number:{form}} {noun}" + "s" * (number != 1)
+    """`1 network`, `20,000 networks`, `2 processes`; the form is of the number."""
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{number:{form}} {noun}{ending * (number != 1)}"

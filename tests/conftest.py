@@ -1,9 +1,16 @@
-"""Settings all tests share: hypothesis draws the same examples on CI, and never times one out."""
+"""Settings all tests share: hypothesis draws the same examples on CI, and nothing is timed."""
 
 import os
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("local", deadline=None, max_examples=100)
 settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(autouse=True)
+def first_lines_only_on_terminals(monkeypatch):
+    """Commands in this process say their first line in time or never, however slow the machine."""
+    monkeypatch.setattr("smt_nas.cli.talk.PLAIN_FIRST_S", 86_400.0)

@@ -26,6 +26,11 @@ class _Group(TyperGroup):
             _shorten_types(command, ctx)
         return command
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The help of all commands, likewise."""
+        _shorten_types(self, ctx)
+        super().format_help(ctx, formatter)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)

@@ -10,6 +10,7 @@ import typer
 from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
 from smt_nas.cli.talk import say_first, talk
+from smt_nas.errors import format_count
 
 bench = typer.Typer(no_args_is_help=True, help="Build or show a bench: networks really trained.")
 app.add_typer(bench, name="bench")
@@ -34,6 +35,7 @@ WorkerCount = Annotated[
 
 @bench.command("build")
 def build(
+    context: typer.Context,
     data: Data,
     space: Space = "smt_micro",
     n: Count = 200,
@@ -50,7 +52,8 @@ def build(
 
     Example: smt-nas bench build --data fashion-mnist:DIR --n 200
     """
-    say_first(f"Building a bench: {n} networks of space {space}, trained on {data}.")
+    networks = format_count(n, "network")
+    say_first(context, f"Building a bench: {networks} of space {space}, trained on {data}.")
     from smt_nas.nasbench.build import BuildRequest, build_bench, default_folder
     from smt_nas.report.bench import build_document, build_notes
 

@@ -39,6 +39,7 @@ Seed = Annotated[int, typer.Option(help="Of the schedule.", min=0)]
 
 @app.command()
 def calibrate(
+    context: typer.Context,
     device: Device = "cpu",
     space: Space = "smt",
     minutes: Minutes = 10.0,
@@ -56,7 +57,8 @@ def calibrate(
 
     Example: smt-nas calibrate --device cpu --space smt_micro --minutes 10
     """
-    say_first(f"Measuring the blocks of space {space} on {device}, for {minutes:g} min at most.")
+    what = f"the blocks of space {space} on {device}"
+    say_first(context, f"Measuring {what}, for {minutes:g} min at most.")
     from smt_nas.profilers.calibration.calibrate import calibrate as measure
     from smt_nas.report.profile.calibrate import (
         calibration_document,

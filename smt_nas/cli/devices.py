@@ -18,7 +18,12 @@ def _list(context: typer.Context, as_json: console.AsJson = False) -> None:
     """List the devices that latency is predicted for, and which are here."""
     if context.invoked_subcommand is not None:
         return
-    from smt_nas.report.devices import device_document, devices_table, list_devices
+    from smt_nas.report.devices import (
+        device_document,
+        devices_notes,
+        devices_table,
+        list_devices,
+    )
 
     entries = list_devices()
     if as_json:
@@ -26,6 +31,7 @@ def _list(context: typer.Context, as_json: console.AsJson = False) -> None:
         console.show_json({"schema": 1, "devices": documents})
     else:
         console.show(devices_table(entries))
+        console.show_notes(devices_notes(entries))
 
 
 @devices.command("show")

@@ -9,7 +9,8 @@ import typer
 
 from smt_nas.cli import console
 from smt_nas.cli.app import app
-from smt_nas.cli.talk import say_first, training
+from smt_nas.cli.talk import say_first
+from smt_nas.cli.training_talk import training
 
 if TYPE_CHECKING:
     from smt_nas.train.evaluate_weights import EvalResult
@@ -86,7 +87,7 @@ def evaluate(
 
     Example: smt-nas eval runs/train-smt_micro-digits
     """
-    say_first(f"Evaluating {weights}: loading torch and the data first.")
+    say_first(context, f"Evaluating {weights}: loading torch and the data first.")
     from smt_nas.train.evaluate_weights import EvalRequest, evaluate_weights
     from smt_nas.train.processes.process_group import join_process_group
     from smt_nas.yaml import validated

@@ -78,6 +78,7 @@ Document = Annotated[Path, typer.Argument(help="What `smt-nas profile --json` wr
 
 @app.command()
 def profile(
+    context: typer.Context,
     networks: Networks,
     gpu: Gpu = None,
     batch: Batch = "1",
@@ -103,7 +104,8 @@ def profile(
 
     check_writable(csv, "--csv")
     check_writable(html, "--html")
-    say_first(f"Profiling {', '.join(networks)} on {gpu or 'this machine'}: loading torch first.")
+    what = f"{', '.join(networks)} on {gpu or 'this machine'}"
+    say_first(context, f"Profiling {what}: loading torch first.")
     how = {"precision": precision, "mode": mode, "channels_last": channels_last, "train": train}
     options = _Options(how, batch, threads, seconds, energy)
     output = options.run(_networks(networks, image_size), gpu, anchors)

@@ -147,7 +147,7 @@ def search(
     """
     phases = _phases("survey", _verify(verify, prove))
     within = f" within {', '.join(budget)}" if budget else ""
-    say_first(f"Searching space {space}{within}: {list_phases(phases)}.")
+    say_first(context, f"Searching space {space}{within}: {list_phases(phases)}.")
     with talk(phases) as listener:
         listener.step("survey", 0, None)
         from smt_nas.report.evidence import summarise_evidence
@@ -199,6 +199,7 @@ def _verify(verify: bool | None, prove: bool | None) -> bool:
 
 @app.command()
 def resume(
+    context: typer.Context,
     run: Run,
     n: Annotated[int | None, typer.Option("--n", help="Try this many networks instead.")] = None,
     storage: Storage = None,
@@ -209,7 +210,7 @@ def resume(
 ) -> None:
     """Go on with a search that was stopped, killed, or is to try more networks."""
     phases = _phases("open", verify=True)
-    say_first(f"Going on with {run}: {list_phases(phases)}, as far as is needed.")
+    say_first(context, f"Going on with {run}: {list_phases(phases)}, as far as is needed.")
     with talk(phases) as listener:
         listener.step("open", 0, None)
         from smt_nas.search import resume_search

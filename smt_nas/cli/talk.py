@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import typer
 from rich.progress import (
     BarColumn,
     Progress,
     ProgressColumn,
     Task,
     TaskID,
-    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
 from smt_nas.cli import console as streams
+from smt_nas.errors import format_count
 
 if TYPE_CHECKING:
-    from smt_nas.runtime.progress import (
-        EpochMetrics,
-        EvalWarning,
-        Phase,
-        TrainingListener,
-        TrainingStatus,
-        TrainingWarning,
-    )
+    from smt_nas.runtime.progress import Phase
     from smt_nas.search.survey import Survey
 
 Clock = Callable[[], float]
 PLAIN_EVERY_S = 60.0  # between lines on one phase, where there is no bar
+PLAIN_FIRST_S = 0.5  # before the first line, where there is no terminal
 
 PHASES: dict[Phase, str] = {
     "open": "open the run",
@@ -165,13 +160,11 @@ class Talk:
 
     def resumed(self, tried: int, wanted: int) -> None:
         """One line."""
+        line = f"Tried already: {tried} of {format_count(wanted, 'network')}"
         if tried < wanted:
-            self.say(f"{tried} of {wanted} networks are tried already.")
+            self.say(f"{line}.")
         else:
-            self.say(
-                f"All {tried} networks are tried already, and stay: none is added. A larger --n "
-                "tries more."
-            )
+            self.say(f"{line}. They stay, and none is added: a larger --n tries more.")
 
     def exhausted(self, space: str, tried: int, wanted: int) -> None:
         """One line."""
@@ -240,101 +233,17 @@ def talk(plan: Sequence[Phase] = ()) -> Iterator[Talk]:
         yield Talk(progress, plan)
 
 
-class TrainingTalk:
-    """What a training says and how far it is, on stderr. Hears a `TrainingListener`'s events."""
+def say_first(context: typer.Context, text: str) -> None:
+    """The first line, before anything slow; of several processes one says it.
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._training: TaskID | None = None
-        self._evaluation: TaskID | None = None
-        self._epochs: int | None = None
-
-    def say(self, text: str) -> None:
-        """One line, above the bar."""
-        streams.print_line(self._progress.console, text)
-
-    def update(self, status: TrainingStatus) -> None:
-        """Move the bar."""
-        self._hide_evaluation()
-        self._epochs = status.epochs
-        speed, memory = status.images_per_s, status.memory_mb
-        words = [
-            "" if speed is None else f"{speed:.0f} img/s",
-            "" if status.loss is None else f"loss {status.loss:.3f}",
-            f"lr {short_rate(status.lr)}",
-            "" if memory is None else f"{memory / 1e3:.1f} GB",
-        ]
-        name, figures = f"epoch {status.epoch}/{status.epochs}", " ".join(w for w in words if w)
-        done, total = status.done, status.total
-        if self._training is None:
-            # begun where a resumed training goes on, or its speed would be far too high
-            self._training = self._progress.add_task(
-                name, total=total, completed=done, figures=figures
-            )
-        self._progress.update(
-            self._training, description=name, completed=done, total=total, figures=figures
-        )
-
-    def evaluated(self, done: int, total: int | None) -> None:
-        """Move the bar of an evaluation."""
-        figures = f"{done} images" if total is None else f"{done}/{total} images"
-        if self._evaluation is None:
-            self._evaluation = self._progress.add_task("evaluating", total=total, figures=figures)
-        self._progress.update(self._evaluation, completed=done, total=total, figures=figures)
-
-    def warn(self, warning: EvalWarning | TrainingWarning) -> None:
-        """One line."""
-        from smt_nas.report.train.warnings import warning_line
-
-        self.say(warning_line(warning))
-
-    def epoch(self, metrics: EpochMetrics) -> None:
-        """One line."""
-        from smt_nas.report.train.results import epoch_line
-
-        self._hide_evaluation()
-        self.say(epoch_line(metrics, self._epochs))
-
-    def _hide_evaluation(self) -> None:
-        if self._evaluation is not None:
-            self._progress.remove_task(self._evaluation)
-            self._evaluation = None
-
-
-def short_rate(lr: float) -> str:
-    """`2.0e-3`: a learning rate in few characters."""
-    digits, _, power = f"{lr:.1e}".partition("e")
-    return f"{digits}e{int(power)}"
-
-
-def say_first(text: str) -> None:
-    """The first line on a terminal, before anything slow; of several processes one says it.
-
-    Elsewhere nobody waits for it, and an error is to be the only line.
+    Where there is no terminal it waits a moment: an error that comes at once is the only line.
     """
-    is_main = os.environ.get("RANK", "0") == "0"  # as torchrun numbers them
-    if is_main and streams.make_talk_console().is_terminal:
-        streams.say(text)
-
-
-@contextmanager
-def training(shown: bool = True) -> Iterator[TrainingListener]:
-    """A bar that fits 80 columns on a terminal, plain lines elsewhere; nothing unless `shown`."""
-    if not shown:
-        from smt_nas.runtime.progress import NullProgress
-
-        yield NullProgress()
+    if os.environ.get("RANK", "0") != "0":  # as torchrun numbers them
         return
-    console = streams.make_talk_console()
-    progress = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=8),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}", markup=False),
-        console=console,
-        disable=not streams.is_live(console),
-        speed_estimate_period=300,
-    )
-    with progress:
-        yield TrainingTalk(progress)
+    if streams.make_talk_console().is_terminal:
+        streams.say(text)
+        return
+    timer = threading.Timer(PLAIN_FIRST_S, streams.say, [text])
+    timer.daemon = True
+    timer.start()
+    context.call_on_close(timer.cancel)

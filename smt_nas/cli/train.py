@@ -11,7 +11,8 @@ import typer
 
 from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
-from smt_nas.cli.talk import say_first, training
+from smt_nas.cli.talk import say_first
+from smt_nas.cli.training_talk import training
 from smt_nas.errors import ConfigError
 from smt_nas.files import write_atomic
 
@@ -127,8 +128,9 @@ def train(
     Example: smt-nas train smt_micro --data digits
     """
     arguments = _Arguments(context)  # by name: a row of thirty would be mixed up
-    what = f"{arch or out} on {data}" if data else f"{out}"
-    say_first(f"Training {what}: loading torch and the data first.")
+    what = f"{arch or out}{f' on {data}' if data else ''}"
+    if arch or out:  # else that is what is wrong
+        say_first(context, f"Training {what}: loading torch and the data first.")
     if top is None:
         _train_one(arguments, out, dry_run, as_json)
     else:

@@ -41,6 +41,7 @@ Timeout = Annotated[float | None, typer.Option(help="Seconds that one network ma
 
 @app.command()
 def validate(
+    context: typer.Context,
     evaluators: Names,
     on: On = "smt-bench-mini",
     plot: Plot = None,
@@ -55,7 +56,8 @@ def validate(
     """
     if timeout is not None and not 0 < timeout < math.inf:
         raise ConfigError(f"--timeout: must be seconds, more than 0 (got {timeout:g}). E.g. 60.")
-    say_first(f"Validating {', '.join(evaluators)} on {on}: loading libraries and the bench first.")
+    what = f"{', '.join(evaluators)} on {on}"
+    say_first(context, f"Validating {what}: loading libraries and the bench first.")
     from smt_nas.evaluators import choose_evaluator, make_evaluator
     from smt_nas.evaluators.validation.validate import validate as validate_evaluators
     from smt_nas.nasbench.table import load_bench

@@ -23,7 +23,7 @@ from smt_nas.devices.visible import (
     list_cuda_gpus,
     read_visible_slice,
 )
-from smt_nas.errors import MeasurementError
+from smt_nas.errors import MeasurementError, format_count
 from smt_nas.runtime.host import (
     MAX_FOREIGN,
     ROOT,
@@ -104,7 +104,7 @@ def _check_cpu(root: Path) -> Check:
     return Check(
         "CPU",
         "unknown",
-        f"{cpu}: no sheet is written for it, its bandwidth is assumed",
+        f"{cpu}: no data sheet, so one is made from what it tells, with a usual bandwidth",
         "smt-nas calibrate --device cpu --space smt",
     )
 
@@ -172,7 +172,7 @@ def _check_gpu(where: str, gpu: Gpu) -> Iterator[Check]:
     yield _check_energy(where, gpu)
     others = gpu.other_processes()
     if others:
-        what = f"{len(others)} other processes work on it"
+        what = f"{format_count(len(others), 'other process')} on it"
         yield Check(f"{where} load", "missing", what, "Measure when they are gone.")
     else:
         yield _check_answer(f"{where} load", others, "others on it would go unseen")
@@ -254,5 +254,5 @@ def _check_tables(root: Path, nvml: Any) -> Iterator[Check]:
     for device, sheet in local_sheets(root=root, nvml=nvml).items():
         spaces = tables_of(sheet)
         way = f"smt-nas calibrate --device {device} --space smt"
-        source = f"measured for {', '.join(spaces)}" if spaces else "none: predicted from its sheet"
+        source = f"measured for {', '.join(spaces)}" if spaces else "none: predicted without"
         yield Check(f"{device} table", "ok" if spaces else "missing", source, "" if spaces else way)

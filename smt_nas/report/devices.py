@@ -89,13 +89,12 @@ def device_document(entry: DeviceEntry) -> dict[str, Any]:
 
 def devices_table(entries: Sequence[DeviceEntry]) -> Table:
     """One row a device."""
-    table = Table(show_edge=False, pad_edge=False)
+    table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column("name", no_wrap=True)
     table.add_column("device", overflow="fold")
-    for heading in ("FP32", "FP16", "GB/s"):
+    for heading in ("FP32\nTFLOPS", "FP16\nTFLOPS", "\nGB/s"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("here", no_wrap=True)
-    table.add_column("tables", overflow="fold")
     for entry in entries:
         sheet = entry.sheet
         table.add_row(
@@ -105,9 +104,15 @@ def devices_table(entries: Sequence[DeviceEntry]) -> Table:
             _number(sheet.peak_tflops.get("fp16")),
             _number(sheet.bandwidth_gbps),
             entry.here or "-",
-            " ".join(entry.tables) or "-",
         )
     return table
+
+
+def devices_notes(entries: Sequence[DeviceEntry]) -> list[str]:
+    """What was measured on devices, and where their figures stand."""
+    measured = [f"{e.sheet.short} ({', '.join(e.tables)})" for e in entries if e.tables]
+    lines = [f"Spaces measured on a device: {'; '.join(measured)}."] if measured else []
+    return [*lines, "Next: smt-nas devices show a100"]
 
 
 def sheet_document(entry: DeviceEntry) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Group
 from rich.table import Table
 
+from smt_nas.errors import format_count
 from smt_nas.evaluators.predictors.training_set import FOLDS
 from smt_nas.evaluators.validation.agreement import BAND, TOP, Taus
 from smt_nas.evaluators.validation.bootstrap import BootstrapEstimate
@@ -115,7 +116,7 @@ def validation_notes(validation: Validation) -> list[str]:
     )
     lines += [_word_verdict(row) for row in validation.rows if row.name not in BASELINES]
     lines += [
-        f"{row.name}: failed on {row.agreement.failed} networks, which are left out."
+        f"{row.name}: {format_count(row.agreement.failed, 'network')} left out, on which it failed."
         for row in validation.rows
         if row.agreement.failed
     ]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from smt_nas.arch import Architecture
+from smt_nas.errors import format_count
 from smt_nas.evaluators import (
     BatchEvaluator,
     Evaluation,
@@ -146,15 +147,9 @@ class Search:
 
     def outcome(self) -> Outcome:
         """What is there now; reads only."""
-        settings, trials, notes = (
-            self.directory.settings,
-            self.study.trials(),
-            self.study.read_notes(),
-        )
-        enough = len(trials) >= settings.n or notes.exhausted
-        enough = enough and len(trials) >= len(self.superseded)
-        if not enough:
-            trials = [*trials, *self._read_open_round(trials, notes)]
+        settings, notes = self.directory.settings, self.study.read_notes()
+        enough = self._has_enough(self.study.trials(), notes)
+        trials = self.read_trials()
         front = [self._add_verification(r, notes) for r in self._select_candidates(trials, notes)]
         baseline_rows = [self._add_verification(r, notes) for r in self._collect_baselines(notes)]
         front = compare_with_presets(front, baseline_rows)
@@ -172,6 +167,17 @@ class Search:
             evidence=self.directory.evidence,
             finished=enough and (verified or not settings.verify),
         )
+
+    def read_trials(self) -> list[Trial]:
+        """What was tried, and of a round that was stopped what is evaluated."""
+        trials, notes = self.study.trials(), self.study.read_notes()
+        if self._has_enough(trials, notes):
+            return trials
+        return [*trials, *self._read_open_round(trials, notes)]
+
+    def _has_enough(self, trials: Sequence[Trial], notes: StudyNotes) -> bool:
+        enough = len(trials) >= self.directory.settings.n or notes.exhausted
+        return enough and len(trials) >= len(self.superseded)
 
     def _make_runner(self, workers: Engine) -> EvaluationRunner:
         settings = self.directory.settings
@@ -236,9 +242,10 @@ class Search:
         ]
         self.study.read_notes().write_open_round(networks)
         self.listener.say(
-            f"{len(networks)} of the {len(archs)} networks of this round are evaluated, and count "
-            f"for the front. `smt-nas resume {shell_word(self.directory.path)}` goes on with the "
-            "others where they were stopped."
+            f"{len(networks)} of the {format_count(len(archs), 'network')} of this round "
+            f"{'is' if len(networks) == 1 else 'are'} evaluated, and of use for the front. "
+            f"`smt-nas resume {shell_word(self.directory.path)}` goes on with the others where "
+            "they were stopped."
         )
 
     def _read_open_round(self, trials: Sequence[Trial], notes: StudyNotes) -> list[Trial]:

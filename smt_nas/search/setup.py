@@ -168,17 +168,19 @@ def resume_search(
     if evaluator is not None:
         opened = check_evaluator(directory, problem, opened, evaluator, accept_changed_evaluator)
     if not read_only:
-        _choose_n(directory, n, len(opened.study.trials()), listener)
-    return _search(directory, problem, opened, evaluator, listener, workers)
+        _choose_n(directory, n, len(opened.study.trials()))
+    search = _search(directory, problem, opened, evaluator, listener, workers)
+    if not read_only:
+        listener.resumed(len(search.read_trials()), directory.settings.n)
+    return search
 
 
-def _choose_n(directory: RunDirectory, n: int | None, tried: int, listener: SearchListener) -> None:
+def _choose_n(directory: RunDirectory, n: int | None, tried: int) -> None:
     """How many networks the search tries from now on; what was tried stays."""
     before = directory.settings.n
     if n is not None and (n := max(n, tried)) != before:
         with directory.lock():
             directory.adopt_n(n)
-    listener.resumed(tried, directory.settings.n)
 
 
 def _search(

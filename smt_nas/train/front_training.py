@@ -11,7 +11,7 @@ from smt_nas import costs
 from smt_nas.arch import PRESETS, Architecture, load_arch
 from smt_nas.errors import TrainingError
 from smt_nas.files import shell_word
-from smt_nas.runtime.progress import TrainingListener
+from smt_nas.runtime.progress import EvalWarning, TrainingListener, TrainingWarning
 from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.run import start_training
 from smt_nas.train.train_config import RunOptions, TrainRequest
@@ -86,6 +86,30 @@ class _FrontMember:
     arch: Architecture
 
 
+class _OnceListener:
+    """Tells of several trainings what is common to them, as of their data, once."""
+
+    def __init__(self, listener: TrainingListener) -> None:
+        self._listener = listener
+        self._lines: set[str] = set()
+        self._warnings: set[EvalWarning | TrainingWarning] = set()
+        self.update = listener.update
+        self.evaluated = listener.evaluated
+        self.epoch = listener.epoch
+
+    def say(self, text: str) -> None:
+        """One line, unless it was said."""
+        if text not in self._lines:
+            self._lines.add(text)
+            self._listener.say(text)
+
+    def warn(self, warning: EvalWarning | TrainingWarning) -> None:
+        """One warning, unless it was told."""
+        if warning not in self._warnings:
+            self._warnings.add(warning)
+            self._listener.warn(warning)
+
+
 def train_front(
     request: TrainRequest,
     top: int,
@@ -117,6 +141,7 @@ def train_front(
     all_seeds = tuple(range(request.seed, request.seed + seeds))
     folder = out or run / _FOLDER
     results: dict[str, list[TrainResult]] = {m.name: [] for m in members}
+    listener = _OnceListener(listener)
     for seed, member in itertools.product(all_seeds, members):
         own = replace(request, name=member.path, seed=seed)
         listener.say(f"Training {member.name}, seed {seed}.")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from smt_nas.conditions import Conditions
-from smt_nas.errors import TrainingError
+from smt_nas.errors import TrainingError, format_count
 from smt_nas.runtime.progress import (
     EpochMetrics,
     EvalWarning,
@@ -126,8 +126,9 @@ class _TrainingLoop:
         session, config = self.session, self.session.config
         recipe = config.recipe
         self.listener.say(
-            f"Recipe {config.recipe_name}: {recipe.epochs} epochs, {session.updates} updates of "
-            f"{config.images_per_update} images, rate "
+            f"Recipe {config.recipe_name}: {format_count(recipe.epochs, 'epoch')}, "
+            f"{format_count(session.updates, 'update')} of "
+            f"{format_count(config.images_per_update, 'image')}, rate "
             f"{recipe.optimizer.scale_rates(config.images_per_update).lr:.2g}."
         )
         held_out = len(session.splits.validation)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from smt_nas import __version__
-from smt_nas.errors import StoreError, TrainingError
+from smt_nas.errors import StoreError, TrainingError, format_count
 from smt_nas.models import SMT, build
 from smt_nas.runtime.host import available_cores
 from smt_nas.runtime.progress import EpochMetrics, TrainingListener
@@ -341,14 +341,10 @@ def _load_checkpoint(
 
 def _describe_threads(before: int, now: int) -> str:
     return (
-        f"The CPU computed with {_count_threads(before)} until there, and now does with "
-        f"{_count_threads(now)}: gradients are summed in another order, so the weights will differ "
-        f"a little from those of one go (OMP_NUM_THREADS={before} repeats them)."
+        f"The CPU computed with {format_count(before, 'thread')} until there, and now does with "
+        f"{format_count(now, 'thread')}: gradients are summed in another order, so the weights "
+        f"will differ a little from those of one go (OMP_NUM_THREADS={before} repeats them)."
     )
-
-
-def _count_threads(number: int) -> str:
-    return "1 thread" if number == 1 else f"{number} threads"
 
 
 def _check_own(checkpoint: Checkpoint, stored: dict[str, Any], session: TrainingSession) -> None:

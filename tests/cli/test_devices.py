@@ -35,11 +35,13 @@ def test_the_list():
     assert by_key["a100_80_sxm"]["peak_tflops"]["fp16"] == 312
     assert any(d["here"] == "cpu" for d in found["devices"])
     lines = invoke("devices").stdout.splitlines()
-    assert len(lines) == len(found["devices"]) + 2
+    assert len(lines) == 3 + len(found["devices"]) + 2
+    assert lines[-2].startswith("Spaces measured on a device: ") and "smt_micro" in lines[-2]
 
 
 def test_the_list_fits_80_columns():
     text = printed(devices_table(list_devices()))
+    assert len(text.splitlines()) == 3 + len(list_devices())  # no name takes two lines
     assert all(load_sheet(name).short in text for name in NAMES)
 
 

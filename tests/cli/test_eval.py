@@ -115,7 +115,7 @@ def test_tables_say_what_they_are_of(weights):
         "trained",
         "top-1 %",
         "test split of digits",
-        "355 of 10 classes",
+        "355 images of 10 classes",
         "32 px, resized; fp32 on cpu",
         "as trained, epoch 1, update 7",
         "Wilson",
@@ -146,7 +146,7 @@ def test_unreadable_images_are_left_out_and_told(tmp_path, photos):
     broken = folder(tmp_path / "all", {"cat": 5, "dog": 4, "owl": 6})
     (broken / "dog" / "1.jpg").write_bytes(b"no image")
     result = invoke("eval", path, "--data", broken)
-    assert "1 images could not be read" in result.stdout
+    assert "Left out, as unreadable: 1 image." in result.stdout
     assert f"Not read: {broken}/dog/1.jpg (UnidentifiedImageError" in result.stdout
     assert "all images of" in result.stdout and "No top-5" in result.stdout
     refused = invoke("eval", path, "--data", broken, "--max-unreadable", 0, code=1)

@@ -14,7 +14,7 @@ from rich.table import Table
 from typer.testing import CliRunner
 
 from smt_nas.arch import PRESETS
-from smt_nas.cli import console, talk
+from smt_nas.cli import console, talk, training_talk
 from smt_nas.cli.app import app
 from smt_nas.metrics import METRICS
 from smt_nas.report.profile.costs import cost_rows, costs_table
@@ -155,7 +155,7 @@ def test_names_are_printed_as_they_are(name, terminal, capsys, monkeypatch):
     console.show(Group(name, table))
     console.say(f"say {name}")
     console.complain(f"complain {name}")
-    with talk.talk() as listener, talk.training() as training:
+    with talk.talk() as listener, training_talk.training() as training:
         listener.say(f"talk {name}")
         training.say(f"training {name}")
     told = capsys.readouterr()

@@ -67,13 +67,13 @@ def test_a_folder_of_something_else_is_refused_before_anything_else_is_said(tmp_
 @pytest.mark.parametrize("n", [None, 4])
 def test_resume_says_that_all_is_tried(run, n):
     resumed = invoke("resume", run, *([] if n is None else ["--n", n]), "--workers", 1)
-    assert "All 6 networks are tried already, and stay: none is added." in resumed.stderr
+    assert "Tried already: 6 of 6 networks. They stay, and none is added: " in resumed.stderr
     assert count(run) == read_n(run) == 6 and "Front of" in resumed.stdout
 
 
 def test_resume_keeps_how_many_networks_it_is_to_try(run):
     resumed = invoke("resume", run, "--n", 9, "--workers", 1)
-    assert "6 of 9 networks are tried already." in resumed.stderr
+    assert "Tried already: 6 of 9 networks." in resumed.stderr
     assert count(run) == read_n(run) == 9
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from smt_nas.cli import console, talk
-from tests.fakes.terminal import ROOT, run_in_terminal, seen
+from tests.fakes.terminal import ROOT, Bars, Clock, run_in_terminal, seen
 
 SMT_NAS = [sys.executable, "-m", "smt_nas"]
 NO_LIBRARIES = """
@@ -49,11 +49,38 @@ def test_the_first_line_comes_before_anything_that_loads_for_seconds(words):
     assert " ".join(" ".join(seen(before)).split()).startswith(FIRST_LINES[words])
 
 
+def test_in_a_pipe_the_first_line_waits_a_moment_for_an_error_that_comes_at_once():
+    script = """
+import typer
+from smt_nas.cli import talk
+talk.PLAIN_FIRST_S = float(SECONDS)
+app = typer.Typer()
+
+@app.command()
+def work(context: typer.Context):
+    talk.say_first(context, "first")
+    WORK
+    print("end")
+
+app()
+"""
+    for seconds, work, printed in (
+        # it waits for the line, or ends before it
+        ("0", "import threading; [t.join() for t in threading.enumerate() if t.daemon]", "first"),
+        ("86400", "raise SystemExit(1)", ""),
+    ):
+        code = script.replace("SECONDS", seconds).replace("WORK", work)
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT)}, capture_output=True
+        )
+        assert done.stderr.decode().strip() == printed
+
+
 @pytest.mark.parametrize("columns", [80, 120, 200])
 def test_lines_end_between_words_and_no_word_is_split(columns):
     script = f"from smt_nas.cli import console; console.say({SENTENCE!r}); "
     script += f"console.complain({SENTENCE!r}); console.show_notes(['  ' + {SENTENCE!r}])\n"
-    script += "from smt_nas.cli.talk import talk, training\n"
+    script += "from smt_nas.cli.talk import talk; from smt_nas.cli.training_talk import training\n"
     script += f"with talk() as listener: listener.say({SENTENCE!r})\n"
     script += f"with training() as listener: listener.say({SENTENCE!r})\n"
     lines = seen(run_in_terminal([sys.executable, "-c", script], columns)[0])
@@ -121,30 +148,6 @@ def test_ctrl_c_before_anything_is_kept_ends_in_a_line():
     # dataclasses are; shells report both as 130
     assert code in (130, -signal.SIGINT)
     assert "Traceback" not in text and "Interrupted." in text
-
-
-class Clock:
-    """Stands still until it is moved."""
-
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-class Bars:
-    """Stands for rich's progress where there is no terminal."""
-
-    disable = True
-
-    def __init__(self):
-        self.console = console.make_talk_console()
-
-    def add_task(self, title, **fields):
-        return title
-
-    def update(self, task, **fields):
-        pass
 
 
 def test_in_a_pipe_a_line_a_minute_tells_how_far_it_is(capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from smt_nas.cli import console, talk
+from smt_nas.cli import console, training_talk
 from smt_nas.report.train.dry_run import marks_of, plan_document, plan_notes, plan_view, sparkline
 from smt_nas.report.train.results import (
     comparison_document,
@@ -22,7 +22,7 @@ from smt_nas.runtime.progress import EpochMetrics, TrainingStatus, TrainingWarni
 from smt_nas.train.dry_run import DryRun
 from smt_nas.train.evaluation import wilson_interval
 from smt_nas.train.front_training import ComparedNetwork, TrainingComparison
-from tests.fakes.terminal import printed
+from tests.fakes.terminal import Bars, Clock, printed
 from tests.fakes.trainings import result
 
 FINISHED = result()
@@ -80,7 +80,7 @@ COMPARED = TrainingComparison(
 def test_an_epochs_line():
     assert epoch_line(BEST, 300) == (
         "epoch 300/300: loss 2.718, validation top-1 91.23 %, validation loss 0.877, img/s 12346, "
-        "waiting 3 %, peak MB 78123"
+        "waiting 3 %, process peak MB 78123"
     )
     assert epoch_line(EpochMetrics(epoch=2, train_loss=1.0)) == "epoch 2: loss 1.000"
 
@@ -101,8 +101,8 @@ def test_what_went_wrong_is_told():
         FINISHED, skipped=7, unreadable=names, waiting_share=0.4, interrupted=True, best=None
     )
     notes = "\n".join(result_notes(other))
-    assert "7 of 375300 updates were skipped" in notes
-    assert "5 images could not be read" in notes and "2.jpg (cut off); and 2 more" in notes
+    assert "Skipped: 7 of 375,300 updates" in notes
+    assert "Left out, as unreadable: 5 images: " in notes and "2.jpg (cut off); and 2 more" in notes
     assert "40% of the time" in notes and "--workers" in notes
     assert "Next: smt-nas train --out runs/a --resume auto" in notes
     printed(result_table(other))
@@ -124,7 +124,7 @@ def test_the_document_of_a_training():
 
 def test_a_plan_at_80_columns():
     text = printed(plan_view(PLAN))
-    for told in ("epochs: 300", "337800 in all", "1024 images: 128 a step x 8 processes x 1 step"):
+    for told in ("epochs: 300", "337800 in all", "1,024 images: 128 a step x 8 processes x 1 step"):
         assert told in text
     lines = [line.split("│") for line in text.splitlines() if "│" in line]
     cells = {line[0].strip(): [c.strip() for c in line[1:]] for line in lines}
@@ -146,7 +146,7 @@ def test_what_is_to_be_feared_is_told_before_and_after():
     )
     told = (
         "4 updates in all",
-        "remembers 10000 updates",
+        "remembers 10,000 updates",
         "has 30 images: one is 3.3 points of accuracy, its standard error about 8.6",
         "the loss rose, from 1.6 to 3.5",
         "top-1 23.3% is not surely better than chance, 20.0%",
@@ -197,35 +197,58 @@ def test_the_document_of_a_comparison():
     assert smt_t["baseline"] and smt_t["provenance"]["top1"] == "trained"
 
 
+def status(epoch, done, epochs=2, total=28):
+    return TrainingStatus(
+        epoch=epoch,
+        epochs=epochs,
+        done=done,
+        total=total,
+        loss=12.3456,
+        lr=2.04e-3,
+        images_per_s=12345.6,
+        memory_mb=123_456.0,
+    )
+
+
 def act(listener):
     listener.say("begun")
     for done in (200_000, 200_400):
-        moment = TrainingStatus(
-            epoch=160,
-            epochs=300,
-            done=done,
-            total=375_300,
-            loss=12.3456,
-            lr=2.04e-3,
-            images_per_s=12345.6,
-            memory_mb=123_456.0,
-        )
-        listener.update(moment)
+        listener.update(status(160, done, 300, 375_300))
     listener.evaluated(10, 145)
     listener.epoch(BEST)
     listener.evaluated(10, None)
 
 
 def test_elsewhere_than_on_a_terminal_lines_are_plain(capsys):
-    with talk.training() as listener:
+    with training_talk.training() as listener:
         act(listener)
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines() == ["begun", epoch_line(BEST, 300)]
+    assert err.splitlines() == ["begun", epoch_line(BEST, 300)]  # its last: no time is left
+
+
+def test_elsewhere_an_epoch_tells_the_time_left_and_a_long_one_tells_every_minute(capsys):
+    clock = Clock()
+    listener = training_talk.TrainingTalk(Bars(), clock)
+    for done in range(1, 15):
+        clock.now += 10
+        listener.update(status(epoch=1, done=done))
+    listener.evaluated(64, 145)
+    clock.now += 60
+    listener.evaluated(128, 145)
+    listener.epoch(replace(BEST, epoch=1))
+    lines = capsys.readouterr().err.splitlines()
+    figures = "12346 img/s loss 12.346 lr 2.0e-3 123.5 GB"
+    assert lines == [
+        f"epoch 1/2: update 6 of 28, {figures}, 3:40 left",
+        f"epoch 1/2: update 12 of 28, {figures}, 2:40 left",
+        "evaluating: 128/145 images",
+        f"{epoch_line(replace(BEST, epoch=1), 2)}, 1:20 left",
+    ]
 
 
 def test_only_one_process_talks(capsys):
-    with talk.training(False) as listener:
+    with training_talk.training(False) as listener:
         act(listener)
     assert capsys.readouterr() == ("", "")
 
@@ -233,7 +256,7 @@ def test_only_one_process_talks(capsys):
 def test_on_a_terminal_the_bar_fits_80_columns(monkeypatch):
     made = Console(width=80, force_terminal=True, color_system=None, record=True)
     monkeypatch.setattr(console, "make_talk_console", lambda: made)
-    with talk.training() as listener:
+    with training_talk.training() as listener:
         act(listener)
         listener._progress.refresh()
         plain = Console(width=80, color_system=None)
@@ -252,4 +275,4 @@ def test_on_a_terminal_the_bar_fits_80_columns(monkeypatch):
     ("lr", "text"), [(2e-3, "2.0e-3"), (1.25e-7, "1.2e-7"), (0.1, "1.0e-1"), (3.0, "3.0e0")]
 )
 def test_learning_rates_in_few_characters(lr, text):
-    assert talk.short_rate(lr) == text
+    assert training_talk.short_rate(lr) == text

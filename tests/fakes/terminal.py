@@ -17,6 +17,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from smt_nas.cli.app import app
+from smt_nas.cli.console import make_talk_console
 from tests.fakes.waiting import WATCHDOG_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,3 +115,30 @@ def seen(text):
         elif not piece.startswith(("\r", "\x1b")):
             lines[-1] += piece
     return lines
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class Bars:
+    """Stands for rich's progress where there is no terminal."""
+
+    disable = True
+
+    def __init__(self):
+        self.console = make_talk_console()
+
+    def add_task(self, title, **fields):
+        return title
+
+    def update(self, task, **fields):
+        pass
+
+    def remove_task(self, task):
+        pass

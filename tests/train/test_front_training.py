@@ -34,10 +34,41 @@ def search(tmp_path_factory):
     return run
 
 
-def train(search, top, **changes):
+class Lines(NullProgress):
+    """Keeps the lines that are said, and the warnings."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, text):
+        self.said.append(text)
+
+    def warn(self, warning):
+        self.said.append(warning)
+
+
+def train(search, top, listener=None, **changes):
+    listener = NullProgress() if listener is None else listener
     with few_digits(30):
         request = replace(SHORT, name=str(search), changes=("batch_size=20",), **changes)
-        return train_front(request, top, 1, RunOptions(), None, ALONE, NullProgress())
+        return train_front(request, top, 1, RunOptions(), None, ALONE, listener)
+
+
+def test_what_is_common_to_the_trainings_is_told_once(search, tmp_path):
+    (tmp_path / "front").mkdir()
+    for path in (search / "front").iterdir():
+        (tmp_path / "front" / path.name).write_text(path.read_text())
+    lines = Lines()
+    train(tmp_path, 2, lines)
+    assert [x for x in lines.said if str(x).startswith("Training ")] == [
+        "Training 0, seed 0.",
+        "Training 1, seed 0.",
+        "Training smt_t, seed 0.",
+    ]
+    assert any(str(x).startswith("Recipe ") for x in lines.said)
+    assert len(set(lines.said)) == len(lines.said) and {"few_updates", "few_held_out"} <= {
+        getattr(x, "kind", None) for x in lines.said
+    }
 
 
 def test_the_best_of_a_front_and_smt_t_are_trained_once(search):

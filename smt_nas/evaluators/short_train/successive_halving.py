@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from smt_nas import costs
-from smt_nas.errors import StoreError
+from smt_nas.errors import StoreError, format_count
 from smt_nas.evaluators.base import Evaluation
 from smt_nas.evaluators.short_train.ranking import count_epochs, count_kept, dominators, rank
 from smt_nas.evaluators.short_train.rung_progress import RungProgress
@@ -102,7 +102,8 @@ class Race:
 
     def _arrivals(self, progress: RungProgress) -> Iterator[tuple[TrainJob, Arrived | str]]:
         jobs, epoch = progress.jobs, progress.end
-        self.listener.say(f"Training {_networks(len(jobs))} to epoch {epoch} of {self.rungs[-1]}.")
+        networks = format_count(len(jobs), "network")
+        self.listener.say(f"Training {networks} to epoch {epoch} of {self.rungs[-1]}.")
         with progress.watch():
             answers = self.train([job.until(epoch) for job in jobs])
             for job, answer in zip(jobs, answers, strict=True):
@@ -155,10 +156,6 @@ def evaluate_rows(rows: Sequence[EpochMetrics]) -> Evaluation:
 
 def _figures(at: Arrived) -> str:
     return f"val top-1 {100 * at.top1:.1f} % at {METRICS['macs'].describe(at.macs)}"
-
-
-def _networks(n: int) -> str:
-    return f"{n} network{'s' * (n != 1)}"
 
 
 def _note_arrival(job: TrainJob, epoch: int, finished: TrainResult) -> Arrived | str:

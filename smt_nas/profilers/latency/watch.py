@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import torch
 
+from smt_nas.errors import format_count
 from smt_nas.profilers.latency.measurement import Concern, WatchReport
 from smt_nas.runtime.host import (
     MAX_FOREIGN,
@@ -185,7 +186,7 @@ class GpuWatcher:
         if self._gpu.mig:
             yield "unknown", "a MIG slice: clocks and power are shared with other slices"
         if others := _count_others(self._gpu.other_processes()):
-            yield "unknown", f"{others} other processes hold the GPU, at work or not"
+            yield "unknown", f"{format_count(others, 'other process')} on the GPU, at work or not"
         for name, share in self._share_of_reasons().items():
             if share > MAX_THROTTLED:
                 yield "throttled", f"{name} in {share:.0%} of the readings"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from smt_nas.budgets import describe_macs
+from smt_nas.errors import format_count
 from smt_nas.metrics import METRICS
 from smt_nas.report.search.latency import PREDICTION_SOURCES
 from smt_nas.search.forecast import TargetRecord
@@ -74,7 +75,7 @@ def _range_line(survey: Survey, q: TargetMetric) -> str:
     unit = q.metric.choose_unit(values)
     low, middle, high = map(unit.show, values)
     where = f" on {q.target.label}" if q.target else ""
-    source = f", predicted for {survey.distinct:,} networks" if q.is_predicted else ""
+    source = f", predicted for {format_count(survey.distinct, 'network')}" if q.is_predicted else ""
     return f"  {unit.heading}{where}: {low} min, {middle} median, {high} max{source}"
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smt_nas.budgets import describe_macs
+from smt_nas.errors import format_count
 from smt_nas.metrics import METRICS
 from smt_nas.report.shares import format_digits
 from smt_nas.report.train.warnings import warning_line
@@ -80,7 +81,7 @@ def _counts(plan: DryRun) -> Table:
         ("recipe", f"{plan.recipe_name}{fitted if plan.recipe_chosen else ''}"),
         ("data", f"{plan.data}, {plan.classes} classes"),
         ("images", f"{plan.train_n} to train on, {plan.validation_n} held out for validation"),
-        ("update", f"{plan.images_an_update} images: {_product(plan)}"),
+        ("update", f"{format_count(plan.images_an_update, 'image')}: {_product(plan)}"),
         ("updates", f"{plan.updates_an_epoch} an epoch, {plan.updates} in all"),
         ("network", METRICS["params"].describe(plan.parameters)),
     )
@@ -92,7 +93,7 @@ def _counts(plan: DryRun) -> Table:
 def _product(plan: DryRun) -> str:
     steps = plan.images_an_update // (plan.batch * plan.processes)
     processes = "1 process" if plan.processes == 1 else f"{plan.processes} processes"
-    return f"{plan.batch} a step x {processes} x {steps} step{'s' * (steps > 1)}"
+    return f"{plan.batch} a step x {processes} x {format_count(steps, 'step')}"
 
 
 def _rates(plan: DryRun) -> Table:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from smt_nas.errors import list_names
+from smt_nas.errors import format_count, list_names
 from smt_nas.report.shares import format_digits, interval, percent
 from smt_nas.report.train.warnings import warning_line
 from smt_nas.train.data.class_order import are_numbers
@@ -62,9 +62,9 @@ def score_notes(result: EvalResult) -> list[str]:
     lines = [
         f"Weights: {result.source}: {_describe_weights(result)}",
         *(f"{result.source}: {note}" for note in result.notes),
-        f"Images: {_describe_split(result)} of {result.data}, {result.score.n} of "
-        f"{len(result.score.per_class)} classes; {result.image_size} px, {resize}{views}; "
-        f"{request.precision} on {result.device}.",
+        f"Images: {_describe_split(result)} of {result.data}, "
+        f"{format_count(result.score.n, 'image')} of {len(result.score.per_class)} classes; "
+        f"{result.image_size} px, {resize}{views}; {request.precision} on {result.device}.",
         "The interval is Wilson's: how well so many images can tell.",
         *map(warning_line, result.score.warnings()),
         *[f"Not read: {list_names(result.unreadable, 3)}."] * bool(result.unreadable),

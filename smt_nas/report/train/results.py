@@ -12,6 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from smt_nas.errors import format_count
 from smt_nas.files import shell_word
 from smt_nas.metrics import METRICS, Unit
 from smt_nas.report.shares import DASH, format_digits, interval, percent
@@ -34,7 +35,7 @@ def epoch_line(metrics: EpochMetrics, epochs: int | None = None) -> str:
         ("validation loss", format_digits(metrics.val_loss, 3)),
         ("img/s", format_digits(metrics.images_per_s)),
         ("waiting", percent(metrics.waiting_share, " %", 0)),
-        ("peak MB", format_digits(metrics.peak_memory_mb)),
+        ("process peak MB", format_digits(metrics.peak_memory_mb)),
     )
     measured = ", ".join(f"{name} {figure}" for name, figure in figures if figure != DASH)
     return f"epoch {metrics.epoch}{of}: {measured}"
@@ -44,7 +45,7 @@ def result_table(result: TrainResult) -> Group:
     """The best epoch by the validation split, and what the training took."""
     table = Table(show_edge=False, pad_edge=False)
     headings = ["top-1 %\ntrained", "95 %\ninterval", "top-5 %", "loss", "best\nepoch"]
-    headings += ["img/s", "waiting", "peak\nMB"]
+    headings += ["img/s", "waiting", "process\npeak MB"]
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     best = result.best
@@ -64,8 +65,9 @@ def result_table(result: TrainResult) -> Group:
         format_digits(result.peak_memory_mb),
     )
     title = (
-        f"Validation split, {result.validation_n} images; {result.epochs} epochs, "
-        f"{result.updates} updates; network {result.arch.key}"
+        f"Validation split, {format_count(result.validation_n, 'image')}; "
+        f"{format_count(result.epochs, 'epoch')}, {format_count(result.updates, 'update')}; "
+        f"network {result.arch.key}"
     )
     return Group(Text(title), table)
 
@@ -75,14 +77,14 @@ def result_notes(result: TrainResult) -> list[str]:
     lines = []
     if result.best is not None:
         lines.append(
-            f"Best of {result.epochs} epochs by that very split, so a little too good; the test "
-            "split tells. The interval is Wilson's."
+            f"Best of {format_count(result.epochs, 'epoch')} by that very split, so a little too "
+            "good; the test split tells. The interval is Wilson's."
         )
     lines += map(warning_line, result.warnings)
     if result.skipped:
         lines.append(
-            f"{result.skipped} of {result.updates} updates were skipped: their gradients were "
-            "not finite."
+            f"Skipped: {result.skipped} of {format_count(result.updates, 'update')}, whose "
+            "gradients were not finite."
         )
     lines += _describe_unreadable(result.unreadable)
     if (result.waiting_share or 0) > _WAITING:
@@ -148,7 +150,7 @@ def comparison_table(comparison: TrainingComparison) -> Group:
     title = (
         f"Trained on {comparison.data} by recipe {comparison.recipe}, seeds "
         f"{', '.join(map(str, comparison.seeds))}; validation split, "
-        f"{comparison.validation_n} images"
+        f"{format_count(comparison.validation_n, 'image')}"
     )
     return Group(Text(title), table)
 
@@ -157,8 +159,9 @@ def comparison_notes(comparison: TrainingComparison) -> list[str]:
     """What a reader must know of the table, and what to run next."""
     lines = [
         "top-1: the best epoch of each training, by the validation split; mean over the seeds.",
-        f"95 % interval: Wilson's, of that mean on {comparison.validation_n} images: how well so "
-        "many can tell. Std: of the seeds (n - 1).",
+        "95 % interval: Wilson's, of that mean on "
+        f"{format_count(comparison.validation_n, 'image')}: how well so many can tell. Std: of "
+        "the seeds (n - 1).",
     ]
     seeds = len(comparison.seeds)
     missing = [n.name for n in comparison.networks if len(_drop_missing(n.top1)) < seeds]
@@ -258,7 +261,7 @@ def _describe_unreadable(names: Mapping[str, str]) -> list[str]:
         return []
     shown = "; ".join(f"{name} ({reason})" for name, reason in list(names.items())[:_NAMED])
     more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return [f"{len(names)} images could not be read and were left out: {shown}{more}."]
+    return [f"Left out, as unreadable: {format_count(len(names), 'image')}: {shown}{more}."]
 
 
 def _to_json(metrics: EpochMetrics) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from smt_nas.errors import format_count
 from smt_nas.runtime.progress import EvalWarning, TrainingWarning
 
 
@@ -11,27 +12,27 @@ def warning_line(warning: EvalWarning | TrainingWarning) -> str:
         return _describe_training(warning)
     if warning.kind == "nonfinite":
         return (
-            f"{warning.count} of {warning.of} images gave outputs that are no finite numbers: they "
+            f"No finite outputs for {warning.count} of {format_count(warning.of, 'image')}: they "
             "count as wrong, and are not in the loss."
         )
     if warning.kind == "no_top5":
         return f"No top-5: of {warning.count} classes the right one is nearly always among five."
-    return f"{warning.count} images could not be read and are left out."
+    return f"Left out, as unreadable: {format_count(warning.count, 'image')}."
 
 
 def _describe_training(warning: TrainingWarning) -> str:
     value, of = warning.value, warning.of
     if warning.kind == "few_updates":
         return (
-            f"Warning: {value:.0f} updates in all. From less than {of:.0f} few networks learn "
-            "much: use more --epochs, a smaller --set batch_size=…, or weights to start from "
-            "(--init)."
+            f"Warning: {format_count(round(value), 'update')} in all. From less than {of:.0f} few "
+            "networks learn much: use more --epochs, a smaller --set batch_size=…, or weights to "
+            "start from (--init)."
         )
     if warning.kind == "short_average":
         return (
-            f"Warning: the moving average remembers {of:.0f} updates and the training makes "
-            f"{value:.0f}: it will hardly leave the first weights. Use --set ema.warmup=true, or a "
-            "smaller ema.decay."
+            f"Warning: the moving average remembers {format_count(round(of), 'update')} and the "
+            f"training makes {value:.0f}: it will hardly leave the first weights. Use --set "
+            "ema.warmup=true, or a smaller ema.decay."
         )
     if warning.kind == "loss_rose":
         return (
@@ -44,7 +45,7 @@ def _describe_training(warning: TrainingWarning) -> str:
             "most frequent class always."
         )
     return (
-        f"The validation split has {value:.0f} images: one is {100 / max(value, 1):.1f} points of "
-        f"accuracy, its standard error about {100 * of:.1f}. Where it is held out, --set "
-        "validation=… takes more."
+        f"The validation split has {format_count(round(value), 'image')}: one is "
+        f"{100 / max(value, 1):.1f} points of accuracy, its standard error about {100 * of:.1f}. "
+        "Where it is held out, --set validation=… takes more."
     )

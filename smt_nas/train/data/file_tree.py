@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image, features
 
-from smt_nas.errors import TrainingError, list_names
+from smt_nas.errors import TrainingError, format_count, list_names
 
 Identity = tuple[int, int]  # device and inode: the same for all paths to a folder or file
 
@@ -136,7 +136,7 @@ def remark_left_out(where: str, split: FileTree) -> list[str]:
     counts = count_left_out(split.folders.values())
     beside = len(split.images)
     return [f"{where}: not read, as no images by their names: {counts}."] * bool(counts) + [
-        f"{where}: not read, as they lie in no class folder: {beside} images."
+        f"{where}: not read, as they lie in no class folder: {format_count(beside, 'image')}."
     ] * bool(beside)
 
 

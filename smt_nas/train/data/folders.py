@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from smt_nas.errors import TrainingError, list_names
+from smt_nas.errors import TrainingError, format_count, list_names
 from smt_nas.files import to_text
 from smt_nas.train.data.class_order import order_classes, remark_case
 from smt_nas.train.data.examples import Examples, IntArray, Source, decode_image
@@ -170,7 +170,8 @@ def _list_classes(root: Path, place: SplitFolder) -> tuple[str, ...]:
     _refuse_named_set(folder)
     if len(tree.folders) < 2:
         files = len(tree.images) + sum(tree.left_out.values())
-        got, way = f"{files} files and no folder", "Sort the images into class folders."
+        got = f"{format_count(files, 'file')} and no folder"
+        way = "Sort the images into class folders."
         packed = sorted(set(tree.left_out) & {".tar", *_PACKED})
         if place.path and files:
             way = f"{way[:-1]}, or move the folder away."

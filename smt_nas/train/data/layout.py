@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from smt_nas.errors import TrainingError, list_names
+from smt_nas.errors import TrainingError, format_count, list_names
 from smt_nas.train.data.file_tree import FileTree, join_path
 from smt_nas.train.data.split_names import (
     SPLITS,
@@ -252,8 +252,8 @@ def _remark_unused(where: str, tree: FileTree, used: set[str]) -> tuple[str, ...
 
 def _word_unused(where: str, tree: FileTree, unused: list[str]) -> Iterator[str]:
     if unused or tree.images:
-        counts = [f"{tree.folders[n].count} images in {n}" for n in unused]
-        counts += [f"{len(tree.images)} images in no folder"] * bool(tree.images)
+        counts = [f"{format_count(tree.folders[n].count, 'image')} in {n}" for n in unused]
+        counts += [f"{format_count(len(tree.images), 'image')} in no folder"] * bool(tree.images)
         yield f"{where}: not used, as they are in no split: {list_names(counts, 3)}."
 
 

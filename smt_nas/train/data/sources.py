@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from smt_nas.errors import TrainingError, UnknownName
+from smt_nas.errors import TrainingError, UnknownName, format_count
 from smt_nas.train.data.archives import load_tar
 from smt_nas.train.data.examples import Examples, IntArray, Source, Subset
 from smt_nas.train.data.folders import load_folder
@@ -126,7 +126,7 @@ def hold_out(labels: IntArray, fraction: float, seed: int) -> tuple[IntArray, In
     if not out.any():
         raise TrainingError(
             f"validation: a class needs two images or more, so that one can be held out (got "
-            f"{len(labels)} images of {len(classes)} classes). Add images."
+            f"{format_count(len(labels), 'image')} of {len(classes)} classes). Add images."
         )
     return np.flatnonzero(~out), np.flatnonzero(out)
 

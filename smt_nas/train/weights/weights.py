@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from smt_nas.errors import StoreError, list_names
+from smt_nas.errors import StoreError, format_count, list_names
 from smt_nas.models import SMT, build, from_official, is_official
 from smt_nas.models.official_weights import OFFICIAL_ANCHOR
 from smt_nas.models.weight_sets import EMA as EMA_WORD
@@ -295,11 +295,11 @@ def _describe_choice(
         yield f"holds a moving average alone ({chosen.label or 'n_averaged'}); it is taken."
     if chosen.outside:
         yield (
-            f"{len(chosen.outside)} tensors beside {chosen.label or 'the weights'} are left out: "
-            f"{list_tensors(chosen.outside)}."
+            f"left out, beside {chosen.label or 'the weights'}: "
+            f"{format_count(len(chosen.outside), 'tensor')}: {list_tensors(chosen.outside)}."
         )
     broken = [k for k, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
     if broken:
         yield (
-            f"{len(broken)} tensors hold values that are no finite numbers: {list_tensors(broken)}."
+            f"no finite numbers in {format_count(len(broken), 'tensor')}: {list_tensors(broken)}."
         )

@@ -122,7 +122,7 @@ def test_other_processes_are_told_and_a_container_does_not_count_itself():
     here, nowhere = os.getppid(), [4_194_305, 4_194_306]  # above the highest process id
     assert said(os.getpid()) == (0, [])
     assert said(nowhere[0]) == (0, [])  # an id of the host's: ourselves
-    assert said(here) == (1, ["1 other processes hold the GPU, at work or not"])
+    assert said(here) == (1, ["1 other process on the GPU, at work or not"])
     assert said(*nowhere)[0] == 1
 
 

@@ -228,8 +228,8 @@ def test_tensors_beside_the_weights_and_broken_ones_are_told(tmp_path):
     state["backbone.head.bias"] = torch.full((3,), torch.nan)
     torch.save(state, tmp_path / "w.pth")
     beside, broken = read_weights(tmp_path / "w.pth").notes
-    assert "1 tensors beside backbone are left out: neck.conv.weight" in beside
-    assert "1 tensors hold values that are no finite numbers: head.bias" in broken
+    assert "left out, beside backbone: 1 tensor: neck.conv.weight" in beside
+    assert "no finite numbers in 1 tensor: head.bias" in broken
 
 
 def test_a_checkpoint_of_ours_gives_either_weights(tmp_path):
