@@ -34,6 +34,9 @@ class Events(NullSearchProgress):
     def exhausted(self, space, tried, wanted):
         self.heard.append(("exhausted", space, tried, wanted))
 
+    def resumed(self, tried, wanted):
+        self.heard.append(("resumed", tried, wanted))
+
     def interrupted(self):
         self.heard.append(("interrupted",))
 
@@ -144,8 +147,9 @@ def test_ctrl_c_in_a_round_keeps_what_is_evaluated_on_the_front(tmp_path):
     assert read.frame().equals(stopped.frame()) and not read.finished
     assert (tmp_path / "r/front/0.yaml").is_file()
 
-    resumed = resume_search(tmp_path / "r", evaluator=trainer).run()
-    assert resumed.finished
+    later = Events()
+    resumed = resume_search(tmp_path / "r", evaluator=trainer, listener=later).run()
+    assert resumed.finished and later.heard[0] == ("resumed", 2, 6)
     assert [(t.number, t.key) for t in resumed.trials] == [(t.number, t.key) for t in whole.trials]
     assert resumed.frame().equals(whole.frame())
 
