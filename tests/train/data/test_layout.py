@@ -89,7 +89,7 @@ def test_three_splits_and_what_lies_beside_them(load):
     source = load(files)
     assert counts(source) == (2, 2, 2)
     (said,) = source.remarks
-    assert "not used, as they are in no split: 1 images in seg_pred, 1 images in no folder" in said
+    assert "not used, as they are in no split: 1 image in seg_pred, 1 image in no folder" in said
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_what_is_not_read_is_counted_by_extension(load):
     files += ["train/square/notes.TXT", "train/square/Makefile", "train/0.jpg"]
     left_out, beside = load(files).remarks
     assert left_out.endswith("no images by their names: 2 .heic, 1 .txt, 1 without extension.")
-    assert beside.endswith("not read, as they lie in no class folder: 1 images.")
+    assert beside.endswith("not read, as they lie in no class folder: 1 image.")
 
 
 @pytest.mark.parametrize("name", ["a.JFIF", "a.gif", "a.webp", "a.bmp", "a.TIF", "a.jpe", "a.pgm"])
