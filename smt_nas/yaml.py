@@ -20,8 +20,6 @@ from smt_nas.errors import ConfigError, did_you_mean, list_names
 
 MAX_YAML_BYTES = 1_000_000  # a model or space config is a few kB; anything larger is a mistake
 
-_WIDTH = 60  # PyYAML begins another line behind it, and one more word is about 20 wide
-
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -185,5 +183,5 @@ def _find_models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def to_yaml(data: Any) -> str:
-    """Dump plain values as YAML: fields in order, short lists on one line, for 80 columns."""
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=_WIDTH)
+    """Dump plain values as YAML: fields in order, short lists on one line."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100)
