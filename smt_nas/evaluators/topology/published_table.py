@@ -1,0 +1,165 @@
+"""The table of published ImageNet networks: shapes, costs, top-1 and family.
+
+`reference/imagenet_topology.csv`; its README says where from. A table of a user's own has the same
+columns.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas
+from numpy.typing import NDArray
+
+from smt_nas.errors import ConfigError, list_names
+from smt_nas.evaluators.topology.shapes import Floats, Shapes
+from smt_nas.files import shipped
+
+SHIPPED = shipped("reference") / "imagenet_topology.csv"
+_STAGES = range(1, 5)
+_SHAPES = tuple(f"{letter}{i}" for letter in "dwem" for i in _STAGES)
+_COSTS = ("gmacs", "params_m", "mactivations")
+_FLAGS = ("hybrid", "metaformer", "comparable")
+COLUMNS = ("model", "family", "top1", *_COSTS, *_FLAGS, *_SHAPES)
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """Published networks with four stages.
+
+    Attributes:
+        name: of each, with its weights, (n,) str.
+        family: of one paper and recipe, (n,) str.
+        line: of one design, whatever its recipe or version, (n,) str.
+        hybrid: blocks mix convolution with attention or modulation, as SMT's do, (n,) bool.
+        metaformer: blocks are a token mixer and an MLP, (n,) bool.
+        comparable: trained on ImageNet-1K alone, so that its top-1 counts, (n,) bool.
+        costs: GMACs, M parameters, M activations, (n, 3).
+        top1: in percent, (n,).
+        shapes: of the stages.
+    """
+
+    name: NDArray[np.str_]
+    family: NDArray[np.str_]
+    line: NDArray[np.str_]
+    hybrid: NDArray[np.bool_]
+    metaformer: NDArray[np.bool_]
+    comparable: NDArray[np.bool_]
+    costs: Floats
+    top1: Floats
+    shapes: Shapes
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a CSV file.
+
+        Raises:
+            ConfigError: it cannot be read, lacks columns, or holds what is no figure, a network
+                twice, or no comparable network with another of its family.
+        """
+        frame = _read_frame(path)
+        family = frame["family"].to_numpy(dtype=str)
+        stages = [frame[[f"{letter}{i}" for i in _STAGES]].to_numpy(float) for letter in "dwem"]
+        flags = {name: frame[name].to_numpy() == 1 for name in _FLAGS}
+        table = cls(
+            name=frame["model"].to_numpy(dtype=str),
+            family=family,
+            line=np.array([re.match(r"[^\W\d_]*", f).group() or f for f in family]),  # type: ignore[union-attr]
+            costs=frame[list(_COSTS)].to_numpy(float),
+            top1=frame["top1"].to_numpy(float),
+            shapes=Shapes(*stages),
+            **flags,
+        )
+        rated = family[table.comparable]
+        if len(rated) == len(np.unique(rated)):
+            raise ConfigError(
+                f"{path}: needs comparable networks of which two or more are of one family (got "
+                f"{len(rated)}, each a family of its own). Name families in its column family."
+            )
+        return table
+
+    def select(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
+        """Some of the rows."""
+        return type(self)(
+            *(
+                getattr(self, field)[keep]
+                for field in ("name", "family", "line", *_FLAGS, "costs", "top1")
+            ),
+            shapes=self.shapes.select(keep),
+        )
+
+    @property
+    def inverted(self) -> NDArray[np.bool_]:
+        """Blocks are at least as wide inside as outside, as SMT's are: no bottlenecks, (n,)."""
+        return np.asarray(self.shapes.expansion.min(axis=1) >= 1)
+
+
+@cache
+def load_published() -> PublishedTable:
+    """The shipped table."""
+    return PublishedTable.read(SHIPPED)
+
+
+def _read_frame(path: Path) -> pandas.DataFrame:
+    try:
+        frame = pandas.read_csv(path, dtype={"model": str, "family": str})
+    except (OSError, ValueError, pandas.errors.ParserError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(
+            f"{path}: cannot be read as a table of networks ({reason}). Give a CSV file with the "
+            f"columns {list_names(COLUMNS)}."
+        ) from error
+    missing = [name for name in COLUMNS if name not in frame]
+    if missing:
+        raise ConfigError(
+            f"{path}: must have a column {missing[0]} (got {list_names(map(str, frame.columns))})."
+            " The columns are those of the shipped imagenet_topology.csv."
+        )
+    frame = frame.reset_index(drop=True)
+    _check_names(path, frame)
+    for column in COLUMNS[2:]:
+        _check_column(path, frame, column)
+    return frame
+
+
+def _check_names(path: Path, frame: pandas.DataFrame) -> None:
+    if not len(frame):
+        raise ConfigError(f"{path}: must hold networks (got none). Add a row for each.")
+    nameless = frame[["model", "family"]].isna().any(axis=1)
+    if nameless.any():
+        raise ConfigError(
+            f"{path}: row {_row(nameless)}: needs a name in model and in family (got nothing). "
+            "Write them."
+        )
+    repeated = frame["model"].duplicated()
+    if repeated.any():
+        name = frame["model"][repeated.idxmax()]
+        raise ConfigError(
+            f"{path}: row {_row(repeated)}: stands there already (got {name}). Keep one of them."
+        )
+
+
+def _check_column(path: Path, frame: pandas.DataFrame, column: str) -> None:
+    numbers = pandas.to_numeric(frame[column], errors="coerce").astype(float)
+    rule, good = "a number above 0", np.isfinite(numbers) & (numbers > 0)
+    if column in _FLAGS:
+        rule, good = "0 or 1", numbers.isin((0, 1))
+    elif column == "top1":
+        rule, good = "a percentage between 0 and 100", (numbers > 0) & (numbers < 100)
+    if not good.all():
+        at = (~good).idxmax()
+        raise ConfigError(
+            f"{path}: row {_row(~good)} ({frame['model'][at]}): {column} must be {rule} (got "
+            f"{frame[column][at]}). Correct it, or leave the row out."
+        )
+    frame[column] = numbers
+
+
+def _row(wrong: pandas.Series[bool]) -> int:
+    """The line of the file that the first wrong row stands in."""
+    return int(wrong.idxmax()) + 2
