@@ -70,18 +70,52 @@ class Inputs:
 
 def compute_kernel(p: Hyperparameters, a: Inputs, b: Inputs) -> Floats:
     """Covariance of the networks of a (n) and of b (m), without noise, (n, m)."""
-    same = (a.family[:, None] == b.family[None, :]).astype(np.float64)
-    steep = np.outer(a.costs.mean(axis=1), b.costs.mean(axis=1))
-    near = np.exp(-0.5 * _square_distances(a.costs, b.costs) / np.exp(2 * p.cost_length))
-    covariance = _MEAN_VARIANCE + same * (np.exp(p.level) + np.exp(p.steepness) * steep)
-    covariance += (a.costs * np.exp(p.cost_slopes)) @ b.costs.T
-    covariance += (np.exp(p.cost_departure) + np.exp(p.family_departure) * same) * near
-    if a.topology.shape[1]:
-        covariance += (a.topology * np.exp(p.topology_slopes)) @ b.topology.T
-        squares = _square_distances(a.topology, b.topology)
-        near = np.exp(-0.5 * squares / np.exp(2 * p.topology_length))
-        covariance += np.exp(p.topology_departure) * near
-    return np.asarray(covariance)
+    return _add_terms(
+        p,
+        same=a.family[:, None] == b.family[None, :],
+        steep=np.outer(a.costs.mean(axis=1), b.costs.mean(axis=1)),
+        costs=((a.costs * np.exp(p.cost_slopes)) @ b.costs.T, _square_all(a.costs, b.costs)),
+        topology=(
+            (a.topology * np.exp(p.topology_slopes)) @ b.topology.T,
+            _square_all(a.topology, b.topology),
+        ),
+    )
+
+
+def compute_covariance(p: Hyperparameters, a: Inputs, b: Inputs) -> Floats:
+    """Covariance of each network of a with the one of b in its place, without noise, (n,)."""
+    return _add_terms(
+        p,
+        same=a.family == b.family,
+        steep=a.costs.mean(axis=1) * b.costs.mean(axis=1),
+        costs=_pair(a.costs, b.costs, np.exp(p.cost_slopes)),
+        topology=_pair(a.topology, b.topology, np.exp(p.topology_slopes)),
+    )
+
+
+def _add_terms(
+    p: Hyperparameters,
+    same: NDArray[np.bool_],
+    steep: Floats,
+    costs: tuple[Floats, Floats],
+    topology: tuple[Floats, Floats],
+) -> Floats:
+    """The sum of kernels, of pairs of networks: each argument holds one figure a pair.
+
+    Args:
+        p: the hyperparameters.
+        same: they are of one family.
+        steep: product of what steepness multiplies.
+        costs: weighted product, and squared distance.
+        topology: likewise.
+    """
+    near = np.exp(-0.5 * costs[1] / np.exp(2 * p.cost_length))
+    own = np.exp(p.level) + np.exp(p.steepness) * steep + np.exp(p.family_departure) * near
+    shared = costs[0] + np.exp(p.cost_departure) * near
+    if p.topology_slopes:
+        near = np.exp(-0.5 * topology[1] / np.exp(2 * p.topology_length))
+        shared = shared + topology[0] + np.exp(p.topology_departure) * near
+    return np.asarray(_MEAN_VARIANCE + same * own + shared)
 
 
 @dataclass(frozen=True)
@@ -104,12 +138,12 @@ class Posterior:
         Noise is that of one network: it is in the variance once.
         """
         weights = self._covariance_with(at)
-        prior = _compute_variance(self.hyperparameters, at, at)
+        prior = compute_covariance(self.hyperparameters, at, at)
         mean = np.full(len(weights), self._mean)
         if less is not None:
             weights = weights - self._covariance_with(less)
-            prior = prior + _compute_variance(self.hyperparameters, less, less)
-            prior = prior - 2 * _compute_variance(self.hyperparameters, at, less)
+            prior = prior + compute_covariance(self.hyperparameters, less, less)
+            prior = prior - 2 * compute_covariance(self.hyperparameters, at, less)
             mean[:] = 0.0
         explained = np.einsum("ij,ij->i", weights @ self._inverse, weights)
         variance = np.maximum(prior - explained, 0.0) + np.exp(self.hyperparameters.noise)
@@ -142,22 +176,12 @@ class Posterior:
         return np.asarray(self._inverse @ (self.logits - self._mean))
 
 
-def _square_distances(a: Floats, b: Floats) -> Floats:
+def _square_all(a: Floats, b: Floats) -> Floats:
+    """Squared distance of each row of a to each of b, (n, m)."""
     squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2 * a @ b.T
     return np.asarray(np.maximum(squares, 0.0))
 
 
-def _compute_variance(p: Hyperparameters, a: Inputs, b: Inputs) -> Floats:
-    """The covariance of each network of a with the one of b that stands in its place, (n,)."""
-    same = (a.family == b.family).astype(np.float64)
-    steep = a.costs.mean(axis=1) * b.costs.mean(axis=1)
-    near = np.exp(-0.5 * ((a.costs - b.costs) ** 2).sum(axis=1) / np.exp(2 * p.cost_length))
-    variance = _MEAN_VARIANCE + same * (np.exp(p.level) + np.exp(p.steepness) * steep)
-    variance += (a.costs * np.exp(p.cost_slopes) * b.costs).sum(axis=1)
-    variance += (np.exp(p.cost_departure) + np.exp(p.family_departure) * same) * near
-    if a.topology.shape[1]:
-        variance += (a.topology * np.exp(p.topology_slopes) * b.topology).sum(axis=1)
-        squares = ((a.topology - b.topology) ** 2).sum(axis=1)
-        near = np.exp(-0.5 * squares / np.exp(2 * p.topology_length))
-        variance += np.exp(p.topology_departure) * near
-    return np.asarray(variance)
+def _pair(a: Floats, b: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Weighted product and squared distance of each row of a and its own of b, (n,)."""
+    return (a * weights * b).sum(axis=1), ((a - b) ** 2).sum(axis=1)

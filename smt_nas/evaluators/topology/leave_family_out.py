@@ -1,0 +1,252 @@
+"""How far off the ensemble is in families that it was not fitted to, with some or no members known.
+
+Hyperparameters are those of the fold that the family belongs to, fitted without it; the processes
+are then conditioned on all networks but the family's own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smt_nas.evaluators.base import NORMAL_80
+from smt_nas.evaluators.scaling_law import KNOWN_MEMBERS, LAW
+from smt_nas.evaluators.topology.ensemble import (
+    FOLDS,
+    REFERENCE_SETS,
+    EnsembleFit,
+    ModelFit,
+    Networks,
+    Scaler,
+    average_models,
+    to_logit,
+    to_percent,
+)
+from smt_nas.evaluators.topology.family_process import Posterior
+from smt_nas.evaluators.topology.published_table import PublishedTable
+from smt_nas.evaluators.topology.shapes import Floats
+
+_MOST_SUBSETS = 35  # of known members, of one network; more are drawn from
+
+
+def assign_folds(table: PublishedTable) -> dict[str, int]:
+    """The fold of each family: dealt out in turn, those with hybrids first, the largest first."""
+    families, counts = np.unique(table.family[table.comparable], return_counts=True)
+    hybrid = {str(f) for f in np.unique(table.family[table.hybrid])}
+    order = sorted(
+        zip(families.tolist(), counts.tolist(), strict=True),
+        key=lambda row: (row[0] not in hybrid, -row[1], row[0]),
+    )
+    return {family: i % FOLDS for i, (family, _) in enumerate(order)}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Predictions of networks of families left out; each field is (m,).
+
+    Attributes:
+        family: that was left out.
+        hybrid: it mixes convolution and attention, as SMT does.
+        known: how many others of the family were known: KNOWN_MEMBERS or none.
+        points: truth minus prediction, in percentage points.
+        deviations: the same in standard deviations of the prediction; NaN where it has none.
+        weight: sums to 1 over the predictions of one network.
+    """
+
+    family: NDArray[np.str_]
+    hybrid: NDArray[np.bool_]
+    known: NDArray[np.int64]
+    points: Floats
+    deviations: Floats
+    weight: Floats
+
+    def mean_error(self, known: int, hybrids: bool) -> float:
+        """Mean absolute error in points, with so many known."""
+        keep = self._select(known, hybrids)
+        return float(np.average(np.abs(self.points[keep]), weights=self.weight[keep]))
+
+    def coverage(self, known: int, hybrids: bool, factor: float = 1.0) -> float:
+        """Share of the networks that an 80 % interval holds, if it is so many times as wide."""
+        keep = self._select(known, hybrids)
+        inside = np.abs(self.deviations[keep]) <= factor * NORMAL_80
+        return float(np.average(inside, weights=self.weight[keep]))
+
+    def calibrate(self, share: float) -> float:
+        """The factor by which 80 % intervals hold this share of hybrids, with members known."""
+        keep = self._select(KNOWN_MEMBERS, True)
+        ratio, weight = np.abs(self.deviations[keep]) / NORMAL_80, self.weight[keep]
+        order = np.argsort(ratio)
+        return float(np.interp(share, np.cumsum(weight[order]) / weight.sum(), ratio[order]))
+
+    def family_errors(self, known: int) -> dict[str, float]:
+        """Mean absolute error in points of each family, with so many known."""
+        keep = self._select(known, False)
+        family, error, weight = self.family[keep], np.abs(self.points[keep]), self.weight[keep]
+        return {
+            str(f): float(np.average(error[family == f], weights=weight[family == f]))
+            for f in np.unique(family)
+        }
+
+    def _select(self, known: int, hybrids: bool) -> NDArray[np.bool_]:
+        return np.asarray((self.known == known) & (self.hybrid if hybrids else True))
+
+
+@dataclass(frozen=True)
+class FamilyPrediction:
+    """Of a family left out, what models say before any member is known.
+
+    Attributes:
+        rows: of the table, (n,).
+        models: of each model the mean (n,) and covariance (n, n) of logits, and the noise.
+    """
+
+    rows: NDArray[np.int64]
+    models: tuple[tuple[Floats, Floats, float], ...]
+
+    def given(self, at: int, known: list[int], logits: Floats) -> tuple[Floats, Floats]:
+        """Mean and variance, (1,), of one member, conditioned on others whose logits are told."""
+        answers = []
+        for mean, covariance, noise in self.models:
+            own, between = covariance[at, at] + noise, covariance[known, at]
+            weights = np.linalg.solve(
+                covariance[np.ix_(known, known)] + noise * np.eye(len(known)), between
+            )
+            rest = logits[known] - mean[known]
+            answers.append(
+                (np.array([mean[at] + weights @ rest]), np.array([own - weights @ between]))
+            )
+        return average_models(answers)
+
+
+@dataclass(frozen=True)
+class LeaveFamilyOut:
+    """The experiment on one table; families of inverted blocks are left out in turn.
+
+    Attributes:
+        fit: the ensemble, with hyperparameters of each fold.
+        table: of published networks.
+    """
+
+    fit: EnsembleFit
+    table: PublishedTable
+
+    @cached_property
+    def ensemble(self) -> LeftOut:
+        """Errors of the whole ensemble."""
+        return self._collect(self._predict(self.fit.models))
+
+    @cached_property
+    def costs_alone(self) -> LeftOut:
+        """Errors of its models that know costs and no topology."""
+        return self._collect(self._predict([m for m in self.fit.models if not m.features]))
+
+    @cached_property
+    def law(self) -> LeftOut:
+        """Errors of the scaling law that `capacity` predicts by, with members known."""
+        rows = []
+        for family in self._families:
+            own = np.flatnonzero(self._targets & (self.table.family == family))
+            others = self._targets & (self.table.family != family)
+            hybrids = self.table.select(others & self.table.hybrid)
+            score = LAW.fit(_Rows(hybrids.costs, hybrids.top1, hybrids.family))
+            scores, top1 = score(self.table.costs[own]), self.table.top1[own]
+            for i, known in _list_subsets(len(own)):
+                if known:
+                    line = LAW.line(scores[known], top1[known])
+                    predicted = float(LAW.percent(line.at(scores[i])))
+                    rows.append((own[i], len(known), predicted, np.nan))
+        return self._make_table(rows)
+
+    def compare(self, other: LeftOut, resamples: int = 10_000) -> tuple[float, float, float, int]:
+        """Error of the ensemble less another's, mean over families and its 95 % interval.
+
+        By bootstrap over families (percentile). Also how many families there are.
+        """
+        ours, theirs = (e.family_errors(KNOWN_MEMBERS) for e in (self.ensemble, other))
+        differences = np.array([ours[f] - theirs[f] for f in ours])
+        rng = np.random.default_rng(0)
+        drawn = differences[rng.integers(len(differences), size=(resamples, len(differences)))]
+        low, high = np.quantile(drawn.mean(axis=1), (0.025, 0.975))
+        return float(differences.mean()), float(low), float(high), len(differences)
+
+    @cached_property
+    def _targets(self) -> NDArray[np.bool_]:
+        return np.asarray(self.table.comparable & self.table.inverted)
+
+    @cached_property
+    def _families(self) -> list[str]:
+        return [str(f) for f in np.unique(self.table.family[self._targets])]
+
+    def _predict(self, models: tuple[ModelFit, ...] | list[ModelFit]) -> Iterator[FamilyPrediction]:
+        folds = assign_folds(self.table)
+        for family in self._families:
+            rows = np.flatnonzero(self._targets & (self.table.family == family))
+            own = self.table.select(rows)
+            answers = []
+            for model in models:
+                reference = REFERENCE_SETS[model.reference_set](self.table)
+                scaler = Scaler.of(model.features, self.table.select(reference))
+                others = self.table.select(reference & (self.table.family != family))
+                parameters = model.folds[folds[family]]
+                inputs = scaler.make_inputs(Networks(others.costs, others.shapes), others.family)
+                posterior = Posterior(parameters, inputs, to_logit(others.top1))
+                at = scaler.make_inputs(Networks(own.costs, own.shapes), family)
+                answers.append((*posterior.predict_jointly(at), float(np.exp(parameters.noise))))
+            yield FamilyPrediction(rows, tuple(answers))
+
+    def _collect(self, predictions: Iterator[FamilyPrediction]) -> LeftOut:
+        rows = []
+        for prediction in predictions:
+            logits = to_logit(self.table.top1[prediction.rows])
+            for i, known in _list_subsets(len(logits)):
+                mean, variance = prediction.given(i, known, logits)
+                deviations = (logits[i] - mean[0]) / np.sqrt(variance[0])
+                row = prediction.rows[i]
+                rows.append((row, len(known), float(to_percent(mean)[0]), float(deviations)))
+        return self._make_table(rows)
+
+    def _make_table(self, rows: list[tuple[int, int, float, float]]) -> LeftOut:
+        at, known, predicted, deviations = (np.array(column) for column in zip(*rows, strict=True))
+        counts: Mapping[tuple[int, int], int] = {}
+        pairs = list(zip(at.tolist(), known.tolist(), strict=True))
+        counts = {pair: pairs.count(pair) for pair in set(pairs)}
+        return LeftOut(
+            family=self.table.family[at],
+            hybrid=self.table.hybrid[at],
+            known=known,
+            points=self.table.top1[at] - predicted,
+            deviations=deviations,
+            weight=np.array([1 / counts[pair] for pair in pairs]),
+        )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What the scaling law is fitted to."""
+
+    costs: Floats
+    top1: Floats
+    family: NDArray[np.str_]
+
+
+def _list_subsets(n: int) -> Iterator[tuple[int, list[int]]]:
+    """Each of n members, with the sets of others that are known: none, and KNOWN_MEMBERS of them.
+
+    Of more than `_MOST_SUBSETS`, as many are drawn, always the same.
+    """
+    for i in range(n):
+        yield i, []
+        if n <= KNOWN_MEMBERS:
+            continue
+        others = [j for j in range(n) if j != i]
+        subsets = [list(c) for c in itertools.combinations(others, KNOWN_MEMBERS)]
+        if len(subsets) > _MOST_SUBSETS:
+            drawn = np.random.default_rng([n, i]).permutation(len(subsets))[:_MOST_SUBSETS]
+            subsets = [subsets[j] for j in drawn]
+        for subset in subsets:
+            yield i, subset
