@@ -66,9 +66,7 @@ class Likelihood:
         self.topology_squares = ((topology[:, None] - topology[None]) ** 2).sum(-1)
         sizes = {name: 1 for name in PRIORS} | {"cost_slopes": costs.shape[1]}
         sizes["topology_slopes"] = topology.shape[1]
-        self.sizes = {
-            n: s for n, s in sizes.items() if topology.shape[1] or n not in _OF_TOPOLOGY
-        }
+        self.sizes = {n: s for n, s in sizes.items() if topology.shape[1] or n not in _OF_TOPOLOGY}
         spread = [PRIORS[n] for n, size in self.sizes.items() for _ in range(size)]
         self.prior_mean, self.prior_std = tensor(np.array(spread)).T
 

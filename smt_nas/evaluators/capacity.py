@@ -110,6 +110,27 @@ def of_arch(arch: Architecture) -> Capacity:
     return _for_input(_costs(arch)[None], arch)
 
 
+def cap_costs(table: Floats) -> tuple[Floats, Floats]:
+    """Costs (n, 3) without parameters and activations beyond what is usual at their MACs.
+
+    Also how far they lie beyond, in log units, (n,). GMACs, M parameters, M activations.
+    """
+    usual = _fitted_law().usual
+    return usual.cap(table), usual.excess(table).max(axis=-1)
+
+
+def level_of_costs(table: Floats) -> Floats:
+    """The law's top-1 in percent, (n,), of costs (n, 3) as `cap_costs` takes them."""
+    return _predict(table).top1_pct
+
+
+def equal_costs(given: Given, table: Floats) -> Floats:
+    """Costs (n, 3) at ImageNet's input that stand for these at another: relative to smt_t's."""
+    if reference.is_imagenet(given):
+        return table
+    return np.asarray(table / _costs(reference.at(given)) * _costs(PRESETS["smt_t"]))
+
+
 def spread() -> float:
     """Standard deviation of what costs leave open among members of a family, in points.
 
@@ -219,9 +240,7 @@ def _predict(table: Floats, relative: bool = False) -> Capacity:
 
 def _for_input(table: Floats, given: Given) -> Capacity:
     """Predict from costs (n, 3) of networks for these images and classes."""
-    if reference.is_imagenet(given):
-        return _predict(table)
-    return _predict(table / _costs(reference.at(given)) * _costs(PRESETS["smt_t"]), relative=True)
+    return _predict(equal_costs(given, table), relative=not reference.is_imagenet(given))
 
 
 def _costs(arch: Architecture) -> Floats:

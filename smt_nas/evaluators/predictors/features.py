@@ -185,8 +185,8 @@ NEUTRAL = frozenset(column for f in FEATURES if f.added for column in f.columns)
 
 _FIRST_ADDED = len(NAMES) - len(NEUTRAL)
 _KEPT = ("log_", "log2_width", "attention_share", "macs_share")
-_OF_SAM = tuple(feature.name for feature in FEATURES if feature.of_sam)
-_AVERAGED = ("log2_ffn", *_OF_SAM)  # over the stages
+OF_SAM = tuple(feature.name for feature in FEATURES if feature.of_sam)
+_AVERAGED = ("log2_ffn", *OF_SAM)  # over the stages
 
 
 def compact(rows: Floats) -> Floats:
@@ -238,7 +238,7 @@ def replace_attention(rows: Floats, published: Floats) -> Floats:
     for stage in range(1, 5):
         share = NAMES.index(f"attention_share_{stage}")
         without = (rows[:, share] == 1) | (published[share] == 1)
-        for name in _OF_SAM:
+        for name in OF_SAM:
             at = NAMES.index(f"{name}_{stage}")
             replaced[without, at] = published[at]
         for at in (share, NAMES.index(f"attention_place_{stage}")):
@@ -251,7 +251,7 @@ def _applies(rows: Floats) -> NDArray[np.bool_]:
     has = np.ones(rows.shape, dtype=bool)
     for stage in range(1, 5):
         without = rows[:, NAMES.index(f"attention_share_{stage}")] == 1
-        for name in _OF_SAM:
+        for name in OF_SAM:
             has[without, NAMES.index(f"{name}_{stage}")] = False
     return has
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from smt_nas.evaluators.base import Estimate
 from smt_nas.evaluators.scaling_law import shortfall
 from smt_nas.evaluators.topology.family_process import Hyperparameters, Inputs, Posterior
 from smt_nas.evaluators.topology.published_table import PublishedTable
@@ -161,14 +162,20 @@ class FamilyEnsemble:
             members.append((scaler, Posterior(model.hyperparameters, inputs, logits)))
         return cls(family, tuple(members), fit.interval_factor)
 
-    def predict(self, at: Networks, less: Networks | None = None) -> tuple[Floats, Floats]:
-        """Logit of the top-1 of networks (n,), or its difference to others, and its deviation."""
-        answers = []
-        for scaler, posterior in self.members:
-            other = None if less is None else scaler.make_inputs(less, self.family)
-            answers.append(posterior.predict(scaler.make_inputs(at, self.family), other))
+    def predict(self, at: Networks, base: Networks) -> tuple[Estimate, Estimate]:
+        """Logit of the top-1 of networks, (n,), and by how much it is above that of others, (n,)."""
+        answers = [
+            posterior.predict_beside(
+                scaler.make_inputs(at, self.family), scaler.make_inputs(base, self.family)
+            )
+            for scaler, posterior in self.members
+        ]
+        levels, rises = [a.level for a in answers], [a.rise for a in answers]
+        return self._average(levels), self._average(rises)
+
+    def _average(self, answers: Sequence[tuple[Floats, Floats]]) -> Estimate:
         mean, variance = average_models(answers)
-        return mean, self.interval_factor * np.sqrt(variance)
+        return Estimate(mean, self.interval_factor * np.sqrt(variance))
 
 
 def average_models(answers: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:

@@ -72,7 +72,7 @@ def compute_kernel(p: Hyperparameters, a: Inputs, b: Inputs) -> Floats:
     """Covariance of the networks of a (n) and of b (m), without noise, (n, m)."""
     return _add_terms(
         p,
-        same=a.family[:, None] == b.family[None, :],
+        same=_are_same(a.family, b.family),
         steep=np.outer(a.costs.mean(axis=1), b.costs.mean(axis=1)),
         costs=((a.costs * np.exp(p.cost_slopes)) @ b.costs.T, _square_all(a.costs, b.costs)),
         topology=(
@@ -119,6 +119,19 @@ def _add_terms(
 
 
 @dataclass(frozen=True)
+class BesideOthers:
+    """Networks beside others; each field is a mean and a variance with noise, (m,).
+
+    Attributes:
+        level: logit of the networks.
+        rise: by how much it is above that of the others.
+    """
+
+    level: tuple[Floats, Floats]
+    rise: tuple[Floats, Floats]
+
+
+@dataclass(frozen=True)
 class Posterior:
     """The process, conditioned on networks whose accuracy is known.
 
@@ -132,29 +145,42 @@ class Posterior:
     known: Inputs
     logits: Floats
 
-    def predict(self, at: Inputs, less: Inputs | None = None) -> tuple[Floats, Floats]:
-        """Mean and variance (m,) of networks, or of their difference to others, (m,) as they are.
+    def predict(self, at: Inputs) -> tuple[Floats, Floats]:
+        """Mean and variance (m,) of networks, noise included."""
+        return self._describe(
+            self._covariance_with(at), compute_covariance(self.hyperparameters, at, at)
+        )
 
-        Noise is that of one network: it is in the variance once.
-        """
-        weights = self._covariance_with(at)
-        prior = compute_covariance(self.hyperparameters, at, at)
-        mean = np.full(len(weights), self._mean)
-        if less is not None:
-            weights = weights - self._covariance_with(less)
-            prior = prior + compute_covariance(self.hyperparameters, less, less)
-            prior = prior - 2 * compute_covariance(self.hyperparameters, at, less)
-            mean[:] = 0.0
+    def predict_beside(self, at: Inputs, base: Inputs) -> BesideOthers:
+        """Networks (m,) and how they differ from others, (m,) as they are."""
+        p, ours, theirs = (
+            self.hyperparameters,
+            self._covariance_with(at),
+            self._covariance_with(base),
+        )
+        own, other = compute_covariance(p, at, at), compute_covariance(p, base, base)
+        level = self._describe(ours, own)
+        rise = self._describe(ours - theirs, own + other - 2 * compute_covariance(p, at, base))
+        return BesideOthers(level=level, rise=(rise[0] - self._mean, rise[1]))
+
+    def _describe(self, weights: Floats, prior: Floats) -> tuple[Floats, Floats]:
+        """Mean and variance with noise, (m,), from covariances with the known networks (m, n)."""
         explained = np.einsum("ij,ij->i", weights @ self._inverse, weights)
         variance = np.maximum(prior - explained, 0.0) + np.exp(self.hyperparameters.noise)
-        return mean + weights @ self._coefficients, variance
+        return self._mean + weights @ self._coefficients, variance
 
     def predict_jointly(self, at: Inputs) -> tuple[Floats, Floats]:
-        """Mean (m,) and covariance (m, m) of networks, without noise."""
+        """Mean (m,) and covariance (m, m) of networks, noise included."""
         weights = self._covariance_with(at)
-        prior = compute_kernel(self.hyperparameters, at, at)
-        mean = self._mean + weights @ self._coefficients
-        return mean, prior - weights @ self._inverse @ weights.T
+        noise = np.exp(self.hyperparameters.noise) * np.eye(len(weights))
+        covariance = compute_kernel(self.hyperparameters, at, at) + noise
+        covariance -= weights @ self._inverse @ weights.T
+        return self._mean + weights @ self._coefficients, covariance
+
+    def leave_out(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """The same of known networks (m,), as if these were not known."""
+        covariance = np.linalg.inv(self._inverse[np.ix_(rows, rows)])
+        return self.logits[rows] - covariance @ self._coefficients[rows], covariance
 
     def _covariance_with(self, at: Inputs) -> Floats:
         return compute_kernel(self.hyperparameters, at, self.known)
@@ -174,6 +200,12 @@ class Posterior:
     @cached_property
     def _coefficients(self) -> Floats:
         return np.asarray(self._inverse @ (self.logits - self._mean))
+
+
+def _are_same(a: Families, b: Families) -> NDArray[np.bool_]:
+    """Which of a (n,) are of the family of which of b (m,), (n, m)."""
+    codes = np.unique(np.concatenate([a, b]), return_inverse=True)[1]
+    return np.asarray(codes[: len(a), None] == codes[None, len(a) :])
 
 
 def _square_all(a: Floats, b: Floats) -> Floats:

@@ -7,7 +7,8 @@ are then conditioned on all networks but the family's own.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -102,23 +103,25 @@ class FamilyPrediction:
 
     Attributes:
         rows: of the table, (n,).
-        models: of each model the mean (n,) and covariance (n, n) of logits, and the noise.
+        models: of each model the mean (n,) and the covariance with noise (n, n) of logits.
     """
 
     rows: NDArray[np.int64]
-    models: tuple[tuple[Floats, Floats, float], ...]
+    models: tuple[tuple[Floats, Floats], ...]
 
-    def given(self, at: int, known: list[int], logits: Floats) -> tuple[Floats, Floats]:
-        """Mean and variance, (1,), of one member, conditioned on others whose logits are told."""
+    def given(self, at: int, known: NDArray[np.int64], logits: Floats) -> tuple[Floats, Floats]:
+        """Mean and variance, (q,), of one member, each with others whose logits are told, (q, k)."""
         answers = []
-        for mean, covariance, noise in self.models:
-            own, between = covariance[at, at] + noise, covariance[known, at]
-            weights = np.linalg.solve(
-                covariance[np.ix_(known, known)] + noise * np.eye(len(known)), between
-            )
+        for mean, covariance in self.models:
+            among = covariance[known[:, :, None], known[:, None, :]]  # (q, k, k)
+            between = covariance[known, at]  # (q, k)
+            weights = np.linalg.solve(among, between[..., None])[..., 0]
             rest = logits[known] - mean[known]
             answers.append(
-                (np.array([mean[at] + weights @ rest]), np.array([own - weights @ between]))
+                (
+                    mean[at] + (weights * rest).sum(axis=1),
+                    covariance[at, at] - (weights * between).sum(axis=1),
+                )
             )
         return average_models(answers)
 
@@ -156,10 +159,10 @@ class LeaveFamilyOut:
             score = LAW.fit(_Rows(hybrids.costs, hybrids.top1, hybrids.family))
             scores, top1 = score(self.table.costs[own]), self.table.top1[own]
             for i, known in _list_subsets(len(own)):
-                if known:
+                if known.shape[1]:
                     line = LAW.line(scores[known], top1[known])
-                    predicted = float(LAW.percent(line.at(scores[i])))
-                    rows.append((own[i], len(known), predicted, np.nan))
+                    predicted = LAW.percent(line.at(scores[i]))
+                    rows += [(own[i], KNOWN_MEMBERS, float(p), np.nan) for p in predicted]
         return self._make_table(rows)
 
     def compare(self, other: LeftOut, resamples: int = 10_000) -> tuple[float, float, float, int]:
@@ -182,21 +185,15 @@ class LeaveFamilyOut:
     def _families(self) -> list[str]:
         return [str(f) for f in np.unique(self.table.family[self._targets])]
 
-    def _predict(self, models: tuple[ModelFit, ...] | list[ModelFit]) -> Iterator[FamilyPrediction]:
+    def _predict(self, models: Sequence[ModelFit]) -> Iterator[FamilyPrediction]:
         folds = assign_folds(self.table)
+        posteriors = [
+            [_FoldPosterior.of(model, fold, self.table) for model in models]
+            for fold in range(FOLDS)
+        ]
         for family in self._families:
             rows = np.flatnonzero(self._targets & (self.table.family == family))
-            own = self.table.select(rows)
-            answers = []
-            for model in models:
-                reference = REFERENCE_SETS[model.reference_set](self.table)
-                scaler = Scaler.of(model.features, self.table.select(reference))
-                others = self.table.select(reference & (self.table.family != family))
-                parameters = model.folds[folds[family]]
-                inputs = scaler.make_inputs(Networks(others.costs, others.shapes), others.family)
-                posterior = Posterior(parameters, inputs, to_logit(others.top1))
-                at = scaler.make_inputs(Networks(own.costs, own.shapes), family)
-                answers.append((*posterior.predict_jointly(at), float(np.exp(parameters.noise))))
+            answers = [p.leave_out(family, rows, self.table) for p in posteriors[folds[family]]]
             yield FamilyPrediction(rows, tuple(answers))
 
     def _collect(self, predictions: Iterator[FamilyPrediction]) -> LeftOut:
@@ -205,16 +202,17 @@ class LeaveFamilyOut:
             logits = to_logit(self.table.top1[prediction.rows])
             for i, known in _list_subsets(len(logits)):
                 mean, variance = prediction.given(i, known, logits)
-                deviations = (logits[i] - mean[0]) / np.sqrt(variance[0])
-                row = prediction.rows[i]
-                rows.append((row, len(known), float(to_percent(mean)[0]), float(deviations)))
+                deviations, predicted = (logits[i] - mean) / np.sqrt(variance), to_percent(mean)
+                rows += [
+                    (prediction.rows[i], known.shape[1], float(p), float(d))
+                    for p, d in zip(predicted, deviations, strict=True)
+                ]
         return self._make_table(rows)
 
     def _make_table(self, rows: list[tuple[int, int, float, float]]) -> LeftOut:
         at, known, predicted, deviations = (np.array(column) for column in zip(*rows, strict=True))
-        counts: Mapping[tuple[int, int], int] = {}
         pairs = list(zip(at.tolist(), known.tolist(), strict=True))
-        counts = {pair: pairs.count(pair) for pair in set(pairs)}
+        counts = Counter(pairs)
         return LeftOut(
             family=self.table.family[at],
             hybrid=self.table.hybrid[at],
@@ -226,6 +224,46 @@ class LeaveFamilyOut:
 
 
 @dataclass(frozen=True)
+class _FoldPosterior:
+    """A model with the hyperparameters of a fold, conditioned on all of its reference set.
+
+    Attributes:
+        scaler: of its inputs.
+        posterior: of all of the set.
+        rows: of the table, that are in the set, (n,).
+    """
+
+    scaler: Scaler
+    posterior: Posterior
+    rows: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, model: ModelFit, fold: int, table: PublishedTable) -> _FoldPosterior:
+        rows = np.flatnonzero(REFERENCE_SETS[model.reference_set](table))
+        some = table.select(rows)
+        scaler = Scaler.of(model.features, some)
+        inputs = scaler.make_inputs(Networks(some.costs, some.shapes), some.family)
+        return cls(scaler, Posterior(model.folds[fold], inputs, to_logit(some.top1)), rows)
+
+    def leave_out(
+        self, family: str, rows: NDArray[np.int64], table: PublishedTable
+    ) -> tuple[Floats, Floats]:
+        """Mean (m,) and covariance (m, m) of the logits of a family, by all others.
+
+        Of a family that the set holds by what conditioning on the rest leaves (Rasmussen and
+        Williams 2006, sec. 5.4.2, for a block of points).
+        """
+        at = np.flatnonzero(table.family[self.rows] == family)
+        if len(at):
+            mean, covariance = self.posterior.leave_out(at)
+            keep = np.isin(self.rows[at], rows)
+            return mean[keep], covariance[np.ix_(keep, keep)]
+        own = table.select(rows)
+        inputs = self.scaler.make_inputs(Networks(own.costs, own.shapes), family)
+        return self.posterior.predict_jointly(inputs)
+
+
+@dataclass(frozen=True)
 class _Rows:
     """What the scaling law is fitted to."""
 
@@ -234,19 +272,15 @@ class _Rows:
     family: NDArray[np.str_]
 
 
-def _list_subsets(n: int) -> Iterator[tuple[int, list[int]]]:
-    """Each of n members, with the sets of others that are known: none, and KNOWN_MEMBERS of them.
+def _list_subsets(n: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Each of n members, with sets of others that are known, (q, k): none, and KNOWN_MEMBERS.
 
     Of more than `_MOST_SUBSETS`, as many are drawn, always the same.
     """
     for i in range(n):
-        yield i, []
+        yield i, np.empty((1, 0), dtype=np.int64)
         if n <= KNOWN_MEMBERS:
             continue
         others = [j for j in range(n) if j != i]
-        subsets = [list(c) for c in itertools.combinations(others, KNOWN_MEMBERS)]
-        if len(subsets) > _MOST_SUBSETS:
-            drawn = np.random.default_rng([n, i]).permutation(len(subsets))[:_MOST_SUBSETS]
-            subsets = [subsets[j] for j in drawn]
-        for subset in subsets:
-            yield i, subset
+        subsets = np.array(list(itertools.combinations(others, KNOWN_MEMBERS)))
+        yield i, np.random.default_rng([n, i]).permutation(subsets)[:_MOST_SUBSETS]
