@@ -16,7 +16,6 @@ import numpy as np
 from smt_nas.cli import console
 from smt_nas.evaluators import default_evaluator, make_evaluator, standalone_evaluators
 from smt_nas.evaluators.predictors.features import NAMES, ranges
-from smt_nas.evaluators.predictors.joint import JointEvaluator
 from smt_nas.evaluators.published_agreement import BENCH
 from smt_nas.evaluators.validation.noise_ceiling import simulate_best
 from smt_nas.evaluators.validation.validate import Validation, compare_scores, validate
@@ -85,8 +84,7 @@ def _round(value: float | None) -> float | None:
 def main() -> None:
     """Validate all of them; takes a minute or two."""
     argparse.ArgumentParser(description=__doc__).parse_args()
-    evaluators = [*map(make_evaluator, standalone_evaluators()), JointEvaluator(attention=False)]
-    validation = validate(evaluators, load_bench(BENCH))
+    validation = validate([*map(make_evaluator, standalone_evaluators())], load_bench(BENCH))
     console.show(validation_table(validation))
     console.show_notes([*validation_notes(validation), *word_notes(validation)])
     path = FOLDER / f"{BENCH}.evidence.json"

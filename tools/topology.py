@@ -20,17 +20,20 @@ from scipy.optimize import minimize
 from smt_nas.cli import console
 from smt_nas.evaluators.topology.ensemble import (
     FEATURE_SETS,
-    FITS,
-    FOLDS,
     REFERENCE_SETS,
-    EnsembleFit,
-    ModelFit,
     Networks,
-    ReferenceSet,
     Scaler,
     to_logit,
 )
-from smt_nas.evaluators.topology.family_process import JITTER, Hyperparameters, Inputs
+from smt_nas.evaluators.topology.family_process import JITTER, Inputs
+from smt_nas.evaluators.topology.fits import (
+    FITS,
+    FOLDS,
+    EnsembleFit,
+    Hyperparameters,
+    ModelFit,
+    ReferenceSet,
+)
 from smt_nas.evaluators.topology.leave_family_out import LeaveFamilyOut, assign_folds
 from smt_nas.evaluators.topology.published_table import PublishedTable, load_published
 from smt_nas.files import write_atomic
@@ -89,7 +92,7 @@ class Likelihood:
         solved = torch.cholesky_solve(self.logits[:, None], factor)[:, 0]
         fit = 0.5 * self.logits @ solved + torch.log(torch.diagonal(factor)).sum()
         loss = fit + 0.5 * (((point - self.prior_mean) / self.prior_std) ** 2).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         assert point.grad is not None
         return loss.item(), point.grad.numpy()
 
@@ -131,7 +134,7 @@ def fit_model(
 
 def main() -> None:
     """Fit, calibrate and write."""
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()  # type: ignore[union-attr]
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     torch.set_num_threads(1)
     table, models = load_published(), []
     for reference_set in REFERENCE_SETS:
@@ -140,6 +143,8 @@ def main() -> None:
             console.say(f"{reference_set}, {', '.join(features) or 'costs alone'}: fitted")
     errors = LeaveFamilyOut(EnsembleFit(models=tuple(models), interval_factor=1.0), table).ensemble
     fit = EnsembleFit(models=tuple(models), interval_factor=round(errors.calibrate(SHARE), 3))
+    agreement = LeaveFamilyOut(fit, table).summarise()
+    fit = fit.model_copy(update={"agreement": agreement})
     text = json.dumps(fit.model_dump(mode="json"), indent=1) + "\n"
     write_atomic(FITS, text)
     console.say(f"interval factor {fit.interval_factor}; {FITS}")

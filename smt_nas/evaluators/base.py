@@ -48,6 +48,7 @@ class Evaluation:
         extrapolation: how far the network lies outside what the evaluator learnt from, in widths of
             that; None where it did not learn.
         relative: values order networks, and their level means nothing.
+        by_lower_bound: networks are compared by the low end of the interval, not by the value.
         seconds: what it cost.
         failure: why there is no value; None where there is one.
         stopped: it was given up on purpose, rather than failed.
@@ -59,9 +60,15 @@ class Evaluation:
     components: Mapping[str, float] = field(default_factory=dict)
     extrapolation: float | None = None
     relative: bool = False
+    by_lower_bound: bool = False
     seconds: float = 0.0
     failure: str | None = None
     stopped: bool = False
+
+    @property
+    def compared(self) -> float | None:
+        """The figure that networks are compared by."""
+        return self.interval[0] if self.by_lower_bound and self.interval else self.value
 
     def to_columns(self) -> dict[str, float]:
         """Everything beside value and interval as plain numbers, by its name in front.csv."""
@@ -125,10 +132,19 @@ class Estimate:
     Attributes:
         mean: the figures, (n,).
         std: standard deviation of each, (n,); None where it is not known.
+        by_lower_bound: as `Evaluation.by_lower_bound`.
     """
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64] | None = None
+    by_lower_bound: bool = False
+
+    @property
+    def compared(self) -> NDArray[np.float64]:
+        """The figures that networks are compared by, (n,)."""
+        if not self.by_lower_bound or self.std is None:
+            return self.mean
+        return np.asarray(self.mean - NORMAL_80 * self.std)
 
 
 @runtime_checkable

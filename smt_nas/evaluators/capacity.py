@@ -100,14 +100,34 @@ def of_genes(space: SearchSpace, genes: Genes) -> Capacity:
     Raises:
         SpaceError: the genes do not belong to the space.
     """
-    cost = costs.estimate(space, genes)
-    table = np.stack([cost.macs, cost.params, cost.activations], axis=-1) / _UNITS
-    return _for_input(table, space.config)
+    return _predict(costs_of_genes(space, genes), not reference.is_imagenet(space.config))
 
 
 def of_arch(arch: Architecture) -> Capacity:
     """Predict one network."""
-    return _for_input(_costs(arch)[None], arch)
+    return _predict(costs_of_arch(arch)[None], not reference.is_imagenet(arch))
+
+
+def costs_of_genes(space: SearchSpace, genes: Genes) -> Floats:
+    """GMACs, M parameters and M activations of (n, G) genes, (n, 3), as the law takes them.
+
+    For other images or classes than ImageNet's they are what stands for them there: as many times
+    those of smt_t as they are of its like at that input.
+    """
+    cost = costs.estimate(space, genes)
+    table = np.stack([cost.macs, cost.params, cost.activations], axis=-1) / _UNITS
+    return _scale_to_imagenet(table, space.config)
+
+
+def costs_of_arch(arch: Architecture) -> Floats:
+    """The same of one network, (3,)."""
+    return _scale_to_imagenet(_costs(arch), arch)
+
+
+def _scale_to_imagenet(table: Floats, given: Given) -> Floats:
+    if reference.is_imagenet(given):
+        return table
+    return np.asarray(table / _costs(reference.at(given)) * _costs(PRESETS["smt_t"]))
 
 
 def cap_costs(table: Floats) -> tuple[Floats, Floats]:
@@ -122,13 +142,6 @@ def cap_costs(table: Floats) -> tuple[Floats, Floats]:
 def level_of_costs(table: Floats) -> Floats:
     """The law's top-1 in percent, (n,), of costs (n, 3) as `cap_costs` takes them."""
     return _predict(table).top1_pct
-
-
-def equal_costs(given: Given, table: Floats) -> Floats:
-    """Costs (n, 3) at ImageNet's input that stand for these at another: relative to smt_t's."""
-    if reference.is_imagenet(given):
-        return table
-    return np.asarray(table / _costs(reference.at(given)) * _costs(PRESETS["smt_t"]))
 
 
 def spread() -> float:
@@ -236,11 +249,6 @@ def _predict(table: Floats, relative: bool = False) -> Capacity:
     beyond = extrapolation(table, fit.known) + fit.usual.excess(table).max(axis=-1)
     half = fit.half_width * (1 + beyond)
     return Capacity(LAW.percent(at), LAW.percent(at - half), LAW.percent(at + half), relative)
-
-
-def _for_input(table: Floats, given: Given) -> Capacity:
-    """Predict from costs (n, 3) of networks for these images and classes."""
-    return _predict(equal_costs(given, table), relative=not reference.is_imagenet(given))
 
 
 def _costs(arch: Architecture) -> Floats:

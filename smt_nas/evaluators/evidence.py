@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.evaluators.published_agreement import BenchAgreement, RankAgreement
+from smt_nas.evaluators.topology.fits import FamilyAgreement
 
 
 class _Evidence(BaseModel):
@@ -60,14 +61,29 @@ class BenchEvidence(_Evidence):
     agreement: BenchAgreement | None = None
 
 
+class FamilyEvidence(_Evidence):
+    """Published ImageNet networks, for costs and topology.
+
+    Attributes:
+        agreement: with families left out; None where it is not known.
+        relative: as in `PublishedEvidence`.
+    """
+
+    basis: Literal["published topology"] = "published topology"
+    agreement: FamilyAgreement | None = None
+    relative: bool = False
+
+
 class CombinedEvidence(_Evidence):
     """Published networks for the level, those of a bench for the topology.
+
+    Until `FamilyEvidence`, `joint` rested on this at full size too.
 
     Attributes:
         bench: one of the user's own; None for the shipped one.
         networks: of that bench; None for the shipped one.
         agreement: on networks held out; None where it is not known.
-        without_attention: agreement of what counts at full size; None where it is not known.
+        without_attention: agreement of what counted at full size, in runs of then.
         relative: as in `PublishedEvidence`.
     """
 
@@ -145,6 +161,7 @@ AnyEvidence = Annotated[
     PublishedEvidence
     | BenchEvidence
     | CombinedEvidence
+    | FamilyEvidence
     | ProxyEvidence
     | TrainingEvidence
     | FunctionEvidence

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from smt_nas.arch import Architecture
 from smt_nas.evaluators.base import BatchEvaluator, Estimate, Evaluation, Evaluator
-from smt_nas.evaluators.evidence import CombinedEvidence, PublishedEvidence
+from smt_nas.evaluators.evidence import CombinedEvidence, FamilyEvidence, PublishedEvidence
 from smt_nas.metrics import METRICS
 from smt_nas.space import Genes, SearchSpace
 
@@ -30,7 +30,7 @@ class Top1Evaluator(BatchEvaluator, Evaluator, Protocol):
     levels: tuple[str, ...]
 
     @property
-    def evidence(self) -> PublishedEvidence | CombinedEvidence:
+    def evidence(self) -> PublishedEvidence | CombinedEvidence | FamilyEvidence:
         """What its figures rest on."""
 
 
@@ -66,7 +66,7 @@ class RelativeScore:
         return self.top1.fingerprint
 
     @property
-    def evidence(self) -> PublishedEvidence | CombinedEvidence:
+    def evidence(self) -> PublishedEvidence | CombinedEvidence | FamilyEvidence:
         """That of the evaluator, as of a score."""
         return self.top1.evidence.model_copy(update={"relative": True})
 
@@ -78,7 +78,7 @@ class RelativeScore:
         """The scores of (n, G) genes."""
         points = self.top1.predict(space, genes)
         std = None if points.std is None else points.std / self.spread
-        return Estimate((points.mean - self._zero) / self.spread, std)
+        return Estimate((points.mean - self._zero) / self.spread, std, points.by_lower_bound)
 
     @cached_property
     def _zero(self) -> float:

@@ -177,7 +177,7 @@ def select_front(problem: Problem, trials: Sequence[Trial]) -> list[Result]:
         values[q.name] = np.array([t.predictions[q.name][0] for t in good])
     metric = problem.evaluated_metric
     if metric is not None:
-        values[metric.name] = np.array([t.evaluation.value for t in good])
+        values[metric.name] = np.array([t.evaluation.compared for t in good])
     points = problem.objective_matrix(values)
     feasible = (problem.total_violation(values) == 0) & np.isfinite(points).all(axis=1)
     points = np.where(feasible[:, None], points, np.inf)

@@ -267,7 +267,7 @@ class Search:
         evaluator, space = self.evaluator, self.problem.space
         if not isinstance(evaluator, BatchEvaluator):
             return None
-        return Prior(partial(_predict_mean, evaluator, space), is_final=evaluator.is_final)
+        return Prior(partial(_predict_compared, evaluator, space), is_final=evaluator.is_final)
 
     def _propose(self, proposer: Strategy, trials: Sequence[Trial]) -> Genes:
         """What is left of the round that the next trial belongs to; (n, G)."""
@@ -339,8 +339,8 @@ class Search:
         ]
 
 
-def _predict_mean(evaluator: BatchEvaluator, space: SearchSpace, genes: Genes) -> Floats:
-    return evaluator.predict(space, genes).mean
+def _predict_compared(evaluator: BatchEvaluator, space: SearchSpace, genes: Genes) -> Floats:
+    return evaluator.predict(space, genes).compared
 
 
 def _compare_with_costs(problem: Problem, trials: Sequence[Trial]) -> dict[str, float]:

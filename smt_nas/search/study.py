@@ -150,7 +150,7 @@ class Study:
         costs = {name: values[name] for name in COSTS}
         metric, objectives = problem.evaluated_metric, None
         if evaluation.failure is None:
-            values |= {} if metric is None else {metric.name: evaluation.value}
+            values |= {} if metric is None else {metric.name: evaluation.compared}
             objectives = [values[q.name] for q in problem.objectives]
         trial = create_trial(
             state=_choose_state(evaluation),
@@ -266,7 +266,7 @@ def make_history(problem: Problem, trials: Sequence[Trial]) -> History:
     """What strategies see of trials."""
     genes = [t.genes for t in trials]
     empty = np.empty((0, len(problem.space.genes)), dtype=np.int64)
-    return History(np.array(genes) if genes else empty, [t.evaluation.value for t in trials])
+    return History(np.array(genes) if genes else empty, [t.evaluation.compared for t in trials])
 
 
 def check_url(storage: str) -> None:

@@ -68,7 +68,7 @@ class DesignRegion:
         return self.measure(Shapes.of_genes(space, genes))
 
     def find_nearest(self, shapes: Shapes) -> list[tuple[str, ...]]:
-        """Names of the `NEIGHBOUR` published architectures nearest to each network, and nearest first."""
+        """Names of the `NEIGHBOUR` architectures nearest to each network, the nearest first."""
         distances = _measure_all(self._place(shapes), self._points)
         order = np.argsort(distances, axis=1, kind="stable")[:, :NEIGHBOUR]
         return [tuple(str(n).partition(".")[0] for n in self.table.name[row]) for row in order]

@@ -2,32 +2,24 @@
 
 Which published networks are like SMT, and which features matter, no data decide. So several answers
 are averaged: two sets of networks, each with four sets of features, one of them none. What they
-disagree on is part of the variance. Hyperparameters are fitted by `python -m tools.topology`, which
-writes `reference/imagenet_topology.json`: for all networks, and for each fold without its families.
+disagree on is part of the variance. Their hyperparameters are in `fits`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from smt_nas.evaluators.base import Estimate
 from smt_nas.evaluators.scaling_law import shortfall
-from smt_nas.evaluators.topology.family_process import Hyperparameters, Inputs, Posterior
+from smt_nas.evaluators.topology.family_process import Inputs, Posterior
+from smt_nas.evaluators.topology.fits import EnsembleFit, ReferenceSet
 from smt_nas.evaluators.topology.published_table import PublishedTable
 from smt_nas.evaluators.topology.shapes import Floats, Shapes, measure_features
-from smt_nas.files import shipped
 
-FITS = shipped("reference") / "imagenet_topology.json"
-FOLDS = 5
-ReferenceSet = Literal["metaformer", "inverted"]
 REFERENCE_SETS: dict[ReferenceSet, Callable[[PublishedTable], NDArray[np.bool_]]] = {
     "metaformer": lambda table: table.comparable & table.metaformer,
     "inverted": lambda table: table.comparable & table.inverted,
@@ -40,45 +32,6 @@ FEATURE_SETS: tuple[tuple[str, ...], ...] = (
     ("depth", "blocks", "macs", "widths", "expansion"),
 )
 """Features of topology that a model knows beside costs."""
-
-
-class ModelFit(BaseModel):
-    """One model of the ensemble.
-
-    Attributes:
-        reference_set: what it learns from.
-        features: of topology, that it knows beside costs.
-        hyperparameters: fitted to all of the set.
-        folds: fitted without the families of each fold, for the errors in a family left out.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    reference_set: ReferenceSet
-    features: tuple[str, ...]
-    hyperparameters: Hyperparameters
-    folds: tuple[Hyperparameters, ...]
-
-
-class EnsembleFit(BaseModel):
-    """What `tools.topology` found.
-
-    Attributes:
-        models: of the ensemble.
-        interval_factor: of standard deviations, so that 80 % intervals hold 80 % of the members
-            of hybrid families that were left out, four others of which are known.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    models: tuple[ModelFit, ...]
-    interval_factor: float
-
-
-@cache
-def load_fit() -> EnsembleFit:
-    """The shipped one."""
-    return EnsembleFit.model_validate(json.loads(FITS.read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True)
@@ -163,7 +116,7 @@ class FamilyEnsemble:
         return cls(family, tuple(members), fit.interval_factor)
 
     def predict(self, at: Networks, base: Networks) -> tuple[Estimate, Estimate]:
-        """Logit of the top-1 of networks, (n,), and by how much it is above that of others, (n,)."""
+        """Logit of the top-1 of networks (n,), and by how much it is above that of others."""
         answers = [
             posterior.predict_beside(
                 scaler.make_inputs(at, self.family), scaler.make_inputs(base, self.family)

@@ -15,42 +15,14 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from scipy.linalg import cho_factor, cho_solve
+
+from smt_nas.evaluators.topology.fits import Hyperparameters
 
 Floats = NDArray[np.float64]
 Families = NDArray[np.str_]
 _MEAN_VARIANCE = 4.0  # of the mean of all, in squared logits: as good as unknown
 JITTER = 1e-8
-
-
-class Hyperparameters(BaseModel):
-    """Logarithms of variances and lengths, each found by marginal likelihood.
-
-    Attributes:
-        level: variance of the level of families.
-        steepness: variance of the steepness of families.
-        cost_slopes: variances of the slope of each cost, (3,).
-        cost_length: length of departures from these, in standard deviations of the costs.
-        cost_departure: variance of these departures, which all families share.
-        family_departure: the same, of one family alone.
-        noise: variance of one network.
-        topology_slopes: variances of the slope of each feature, (K,).
-        topology_length, topology_departure: as of the costs.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    level: float
-    steepness: float
-    cost_slopes: tuple[float, ...]
-    cost_length: float
-    cost_departure: float
-    family_departure: float
-    noise: float
-    topology_slopes: tuple[float, ...] = ()
-    topology_length: float = 0.0
-    topology_departure: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -179,7 +151,7 @@ class Posterior:
 
     def leave_out(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """The same of known networks (m,), as if these were not known."""
-        covariance = np.linalg.inv(self._inverse[np.ix_(rows, rows)])
+        covariance = np.asarray(np.linalg.inv(self._inverse[np.ix_(rows, rows)]), np.float64)
         return self.logits[rows] - covariance @ self._coefficients[rows], covariance
 
     def _covariance_with(self, at: Inputs) -> Floats:

@@ -16,7 +16,8 @@ import numpy as np
 
 from smt_nas.evaluators import capacity
 from smt_nas.evaluators.base import NORMAL_80
-from smt_nas.evaluators.topology.ensemble import FamilyEnsemble, Networks, load_fit, to_percent
+from smt_nas.evaluators.topology.ensemble import FamilyEnsemble, Networks, to_percent
+from smt_nas.evaluators.topology.fits import load_fit
 from smt_nas.evaluators.topology.pattern import find_like_presets, load_presets
 from smt_nas.evaluators.topology.published_table import load_published
 from smt_nas.evaluators.topology.shapes import Floats, Shapes

@@ -16,12 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas.evaluators.base import NORMAL_80
-from smt_nas.evaluators.scaling_law import KNOWN_MEMBERS, LAW
+from smt_nas.evaluators.scaling_law import KNOWN_MEMBERS, LAW, PublishedNetworks
 from smt_nas.evaluators.topology.ensemble import (
-    FOLDS,
     REFERENCE_SETS,
-    EnsembleFit,
-    ModelFit,
     Networks,
     Scaler,
     average_models,
@@ -29,6 +26,7 @@ from smt_nas.evaluators.topology.ensemble import (
     to_percent,
 )
 from smt_nas.evaluators.topology.family_process import Posterior
+from smt_nas.evaluators.topology.fits import FOLDS, EnsembleFit, FamilyAgreement, ModelFit
 from smt_nas.evaluators.topology.published_table import PublishedTable
 from smt_nas.evaluators.topology.shapes import Floats
 
@@ -110,7 +108,7 @@ class FamilyPrediction:
     models: tuple[tuple[Floats, Floats], ...]
 
     def given(self, at: int, known: NDArray[np.int64], logits: Floats) -> tuple[Floats, Floats]:
-        """Mean and variance, (q,), of one member, each with others whose logits are told, (q, k)."""
+        """Mean and variance (q,) of one member, each with others known, (q, k)."""
         answers = []
         for mean, covariance in self.models:
             among = covariance[known[:, :, None], known[:, None, :]]  # (q, k, k)
@@ -156,7 +154,9 @@ class LeaveFamilyOut:
             own = np.flatnonzero(self._targets & (self.table.family == family))
             others = self._targets & (self.table.family != family)
             hybrids = self.table.select(others & self.table.hybrid)
-            score = LAW.fit(_Rows(hybrids.costs, hybrids.top1, hybrids.family))
+            score = LAW.fit(
+                PublishedNetworks(hybrids.family, hybrids.hybrid, hybrids.costs, hybrids.top1)
+            )
             scores, top1 = score(self.table.costs[own]), self.table.top1[own]
             for i, known in _list_subsets(len(own)):
                 if known.shape[1]:
@@ -176,6 +176,25 @@ class LeaveFamilyOut:
         drawn = differences[rng.integers(len(differences), size=(resamples, len(differences)))]
         low, high = np.quantile(drawn.mean(axis=1), (0.025, 0.975))
         return float(differences.mean()), float(low), float(high), len(differences)
+
+    def summarise(self) -> FamilyAgreement:
+        """What evaluators say of their evidence."""
+        difference, low, high, compared = self.compare(self.costs_alone)
+        error, factor = self.ensemble.mean_error, self.fit.interval_factor
+        sets = [choose(self.table) for choose in REFERENCE_SETS.values()]
+        learnt = np.logical_or.reduce(sets)
+        return FamilyAgreement(
+            networks=int(learnt.sum()),
+            families=len(np.unique(self.table.family[learnt])),
+            error=error(KNOWN_MEMBERS, hybrids=True),
+            error_unknown=error(0, hybrids=True),
+            law_error=self.law.mean_error(KNOWN_MEMBERS, hybrids=True),
+            difference=difference,
+            low=low,
+            high=high,
+            compared=compared,
+            coverage=self.ensemble.coverage(KNOWN_MEMBERS, hybrids=True, factor=factor),
+        )
 
     @cached_property
     def _targets(self) -> NDArray[np.bool_]:
@@ -261,15 +280,6 @@ class _FoldPosterior:
         own = table.select(rows)
         inputs = self.scaler.make_inputs(Networks(own.costs, own.shapes), family)
         return self.posterior.predict_jointly(inputs)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """What the scaling law is fitted to."""
-
-    costs: Floats
-    top1: Floats
-    family: NDArray[np.str_]
 
 
 def _list_subsets(n: int) -> Iterator[tuple[int, NDArray[np.int64]]]:

@@ -7,18 +7,20 @@ columns.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import pandas
 from numpy.typing import NDArray
 
 from smt_nas.errors import ConfigError, list_names
 from smt_nas.evaluators.topology.shapes import Floats, Shapes
 from smt_nas.files import shipped
+
+if TYPE_CHECKING:
+    import pandas
 
 SHIPPED = shipped("reference") / "imagenet_topology.csv"
 _STAGES = range(1, 5)
@@ -85,13 +87,9 @@ class PublishedTable:
 
     def select(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
         """Some of the rows."""
-        return type(self)(
-            *(
-                getattr(self, field)[keep]
-                for field in ("name", "family", "line", *_FLAGS, "costs", "top1")
-            ),
-            shapes=self.shapes.select(keep),
-        )
+        columns = ("name", "family", "line", *_FLAGS, "costs", "top1")
+        kept = {field: getattr(self, field)[keep] for field in columns}
+        return replace(self, shapes=self.shapes.select(keep), **kept)
 
     @property
     def inverted(self) -> NDArray[np.bool_]:
@@ -106,6 +104,8 @@ def load_published() -> PublishedTable:
 
 
 def _read_frame(path: Path) -> pandas.DataFrame:
+    import pandas
+
     try:
         frame = pandas.read_csv(path, dtype={"model": str, "family": str})
     except (OSError, ValueError, pandas.errors.ParserError) as error:
@@ -117,7 +117,7 @@ def _read_frame(path: Path) -> pandas.DataFrame:
     missing = [name for name in COLUMNS if name not in frame]
     if missing:
         raise ConfigError(
-            f"{path}: must have a column {missing[0]} (got {list_names(map(str, frame.columns))})."
+            f"{path}: must have a column {missing[0]} (got {list_names([str(c) for c in frame.columns])})."
             " The columns are those of the shipped imagenet_topology.csv."
         )
     frame = frame.reset_index(drop=True)
@@ -130,36 +130,38 @@ def _read_frame(path: Path) -> pandas.DataFrame:
 def _check_names(path: Path, frame: pandas.DataFrame) -> None:
     if not len(frame):
         raise ConfigError(f"{path}: must hold networks (got none). Add a row for each.")
-    nameless = frame[["model", "family"]].isna().any(axis=1)
+    nameless = frame[["model", "family"]].isna().any(axis=1).to_numpy()
     if nameless.any():
         raise ConfigError(
-            f"{path}: row {_row(nameless)}: needs a name in model and in family (got nothing). "
-            "Write them."
+            f"{path}: row {_find_row(nameless)}: needs a name in model and in family (got "
+            "nothing). Write them."
         )
-    repeated = frame["model"].duplicated()
+    repeated = frame["model"].duplicated().to_numpy()
     if repeated.any():
-        name = frame["model"][repeated.idxmax()]
-        raise ConfigError(
-            f"{path}: row {_row(repeated)}: stands there already (got {name}). Keep one of them."
-        )
+        row, name = _find_row(repeated), frame["model"].to_list()[int(repeated.argmax())]
+        raise ConfigError(f"{path}: row {row}: stands there already (got {name}). Keep one.")
 
 
 def _check_column(path: Path, frame: pandas.DataFrame, column: str) -> None:
-    numbers = pandas.to_numeric(frame[column], errors="coerce").astype(float)
+    """Turn a column to numbers."""
+    import pandas
+
+    numbers = pandas.to_numeric(frame[column], errors="coerce").to_numpy(float)
     rule, good = "a number above 0", np.isfinite(numbers) & (numbers > 0)
     if column in _FLAGS:
-        rule, good = "0 or 1", numbers.isin((0, 1))
+        rule, good = "0 or 1", np.isin(numbers, (0, 1))
     elif column == "top1":
         rule, good = "a percentage between 0 and 100", (numbers > 0) & (numbers < 100)
     if not good.all():
-        at = (~good).idxmax()
+        at = int((~good).argmax())
+        name, value = frame["model"].to_list()[at], frame[column].to_list()[at]
         raise ConfigError(
-            f"{path}: row {_row(~good)} ({frame['model'][at]}): {column} must be {rule} (got "
-            f"{frame[column][at]}). Correct it, or leave the row out."
+            f"{path}: row {_find_row(~good)} ({name}): {column} must be {rule} (got {value}). "
+            "Correct it, or leave the row out."
         )
     frame[column] = numbers
 
 
-def _row(wrong: pandas.Series[bool]) -> int:
+def _find_row(wrong: NDArray[np.bool_]) -> int:
     """The line of the file that the first wrong row stands in."""
-    return int(wrong.idxmax()) + 2
+    return int(wrong.argmax()) + 2
