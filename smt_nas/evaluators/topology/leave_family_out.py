@@ -186,14 +186,14 @@ class LeaveFamilyOut:
         return FamilyAgreement(
             networks=int(learnt.sum()),
             families=len(np.unique(self.table.family[learnt])),
-            error=error(KNOWN_MEMBERS, hybrids=True),
-            error_unknown=error(0, hybrids=True),
-            law_error=self.law.mean_error(KNOWN_MEMBERS, hybrids=True),
-            difference=difference,
-            low=low,
-            high=high,
+            error=_round(error(KNOWN_MEMBERS, hybrids=True)),
+            error_unknown=_round(error(0, hybrids=True)),
+            law_error=_round(self.law.mean_error(KNOWN_MEMBERS, hybrids=True)),
+            difference=_round(difference),
+            low=_round(low),
+            high=_round(high),
             compared=compared,
-            coverage=self.ensemble.coverage(KNOWN_MEMBERS, hybrids=True, factor=factor),
+            coverage=_round(self.ensemble.coverage(KNOWN_MEMBERS, hybrids=True, factor=factor)),
         )
 
     @cached_property
@@ -280,6 +280,10 @@ class _FoldPosterior:
         own = table.select(rows)
         inputs = self.scaler.make_inputs(Networks(own.costs, own.shapes), family)
         return self.posterior.predict_jointly(inputs)
+
+
+def _round(value: float) -> float:
+    return round(value, 4)
 
 
 def _list_subsets(n: int) -> Iterator[tuple[int, NDArray[np.int64]]]:

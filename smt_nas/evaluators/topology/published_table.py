@@ -116,9 +116,10 @@ def _read_frame(path: Path) -> pandas.DataFrame:
         ) from error
     missing = [name for name in COLUMNS if name not in frame]
     if missing:
+        present = [str(column) for column in frame.columns]
         raise ConfigError(
-            f"{path}: must have a column {missing[0]} (got {list_names([str(c) for c in frame.columns])})."
-            " The columns are those of the shipped imagenet_topology.csv."
+            f"{path}: must have a column {missing[0]} (got {list_names(present)}). "
+            "The columns are those of the shipped imagenet_topology.csv."
         )
     frame = frame.reset_index(drop=True)
     _check_names(path, frame)
