@@ -137,6 +137,7 @@ METRICS: dict[str, Metric] = {
         Metric("top1_pct", "max", "predicted", "top-1 %", 1.0, 2, unit="%"),
         Metric("score", "max", "proxy", "score", 1.0, 3),
         Metric("val_top1", "max", "trained", "val top-1 %", 0.01, 2, unit="%"),
+        Metric("region_distance", "min", "exact", "distance", 1.0, 2),
     )
 }
 

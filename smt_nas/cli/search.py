@@ -102,6 +102,14 @@ WorkerCount = Annotated[
         "--workers", min=1, help="Processes. Results do not depend on it. Default: cores."
     ),
 ]
+Region = Annotated[
+    str | None,
+    typer.Option(
+        metavar="published|none",
+        help="Keep to designs like those ever published, or to none. Default: published, where "
+        "accuracy is estimated.",
+    ),
+]
 _OF_EVALUATORS = ("data", "epochs", "image_size", "recipe", "bench")  # fields of their configs
 AcceptChange = Annotated[
     bool,
@@ -130,6 +138,7 @@ def search(
     bench: Bench = None,
     timeout: Timeout = None,
     objective: Objective = None,
+    region: Region = None,
     device: Device = None,
     n: Count = None,
     seed: Seed = 0,
@@ -175,7 +184,7 @@ def _settings(given: dict[str, Any]) -> Settings:
 
     options = {name: given[name] for name in _OF_EVALUATORS}
     choice = choose_evaluator(given["evaluator"], options, given["seed"])
-    names = ("space", "device", "strategy", "timeout", "seed", "storage")
+    names = ("space", "device", "region", "strategy", "timeout", "seed", "storage")
     fields = {name: given[name] for name in names} | {
         "budgets": given["budget"] or [],
         "objectives": given["objective"] or [],

@@ -28,6 +28,8 @@ Floats = NDArray[np.float64]
 Interval = tuple[Any, Any, Any]
 """Value, low and high end; floats, or arrays (n,)."""
 FROM_LATENCY = ("latency_ms", "throughput_ips")
+REGION_DISTANCE = "region_distance"
+"""Metric: how far a network lies from published designs (`evaluators.topology.design_region`)."""
 _BYTES: dict[Precision, tuple[int, int]] = {  # a weight's, an activation's
     "fp32": (4, 4),
     "tf32": (4, 4),
@@ -240,8 +242,16 @@ class Constraint:
 
     def __str__(self) -> str:
         """Spell it in the unit of tables, e.g. `at most 5.00 latency_ms on a100 (b1 fp16)`."""
+        if self.target_metric.name == REGION_DISTANCE:
+            return "within the region of published designs"
         where = self.target_metric.target
         return f"{self.limit}{f' on {where.label}' if where else ''}"
+
+
+def make_region_constraint(limit: float) -> Constraint:
+    """The constraint to lie within the region of published designs."""
+    m = METRICS[REGION_DISTANCE]
+    return Constraint(TargetMetric(m, m.name), Limit(m.name, None, limit))
 
 
 def read_objective(name: str, default: DefaultTarget) -> TargetMetric:

@@ -14,9 +14,11 @@ from smt_nas import costs
 from smt_nas.devices.device import Device
 from smt_nas.devices.resolve import DeviceRef
 from smt_nas.errors import ConfigError
+from smt_nas.evaluators.topology.design_region import DesignRegion
 from smt_nas.metrics import METRICS
 from smt_nas.search.forecast import LatencyPrediction, TargetRecord, predict_latency
 from smt_nas.search.objectives import (
+    REGION_DISTANCE,
     Constraint,
     DefaultTarget,
     Devices,
@@ -27,6 +29,7 @@ from smt_nas.search.objectives import (
     TargetMetric,
     choose_target,
     make_constraint,
+    make_region_constraint,
     read_budget,
     read_objective,
 )
@@ -52,6 +55,7 @@ class Problem:
             they name one device, else this machine's.
         default: what `target` is made from, and who named it.
         devices: by label; empty where a search is only read.
+        region: of published designs, that networks must lie in; None where they need not.
         stored_predictions: of a search that is only read, by the text of their target.
     """
 
@@ -62,6 +66,7 @@ class Problem:
     target: LatencyTarget
     default: DefaultTarget
     devices: Mapping[str, Device] = field(default_factory=dict, repr=False)
+    region: DesignRegion | None = field(default=None, repr=False)
     stored_predictions: Mapping[str, LatencyPrediction] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -107,6 +112,13 @@ class Problem:
         )
         constraints = tuple(make_constraint(b, q, problem._preset_value) for b, q in budgeted)
         return replace(problem, constraints=constraints)
+
+    def within(self, region: DesignRegion | None) -> Problem:
+        """The same, of the networks that lie in a region of designs; of all without one."""
+        if region is None:
+            return self
+        constraint = make_region_constraint(region.limit)
+        return replace(self, region=region, constraints=(*self.constraints, constraint))
 
     @property
     def evaluated_metric(self) -> TargetMetric | None:
@@ -166,7 +178,10 @@ class Problem:
     def evaluate_formulas(self, genes: Genes) -> Values:
         """What formulas give for (n, G) genes, each (n,)."""
         values = self.costs(genes)
-        return values | self.scale_memory(values)
+        values |= self.scale_memory(values)
+        if self.region is not None:
+            values[REGION_DISTANCE] = self.region.measure_genes(self.space, genes)
+        return values
 
     def scale_memory(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Memory at other batches and precisions than one fp32 image, of costs."""

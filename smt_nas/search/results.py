@@ -18,6 +18,7 @@ from smt_nas.evaluators import Evaluation
 from smt_nas.files import write_atomic
 from smt_nas.metrics import METRICS
 from smt_nas.search.problem import Problem
+from smt_nas.search.region import Design, place_design
 from smt_nas.search.study import Trial
 from smt_nas.search.study_notes import Verification
 
@@ -66,6 +67,7 @@ class Result:
         timing_failure: why it could not be timed where it should have been; None elsewhere.
         failure: why verification failed; None where it did not, or was not made.
         published: figures that papers tell of this very network, by metric.
+        design: where it lies among published designs; None of one for small images.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Result:
     timing_failure: str | None = None
     failure: str | None = None
     published: dict[str, float] = field(default_factory=dict)
+    design: Design | None = None
 
     def with_verification(self, problem: Problem, verification: Verification | None) -> Result:
         """Add what verifying it gave; timings count for `Problem.timed_metrics`."""
@@ -120,6 +123,7 @@ class Result:
             "intervals": {n: {"low": x[0], "high": x[1]} for n, x in self.intervals.items()},
             "details": self.details,
             "published": self.published,
+            "design": None if self.design is None else asdict(self.design),
             "measured": {name: asdict(m) for name, m in self.measured.items()},
             "breaks": list(self.violations),
             "witnesses": self.op_counts,
@@ -140,14 +144,14 @@ def make_result(
     values |= {name: interval[0] for name, interval in predictions.items()}
     provenance |= dict.fromkeys(predictions, "predicted")
     intervals = {name: (low, high) for name, (_, low, high) in predictions.items()}
-    metric = problem.evaluated_metric
+    metric, design = problem.evaluated_metric, place_design(arch)
     if metric is None or evaluation is None or evaluation.value is None:
-        return Result(name, arch, values, provenance, intervals)
+        return Result(name, arch, values, provenance, intervals, design=design)
     values[metric.name] = evaluation.value
     provenance[metric.name] = evaluation.provenance
     if evaluation.interval is not None:
         intervals[metric.name] = evaluation.interval
-    return Result(name, arch, values, provenance, intervals, evaluation)
+    return Result(name, arch, values, provenance, intervals, evaluation, design=design)
 
 
 def compare_with_presets(members: Sequence[Result], presets: Sequence[Result]) -> list[Result]:
@@ -214,7 +218,8 @@ def make_frame(members: Sequence[Result], baselines: Sequence[Result]) -> pandas
     its name says, `X_from` its provenance, `X_low` and `X_high` its interval; `X_published`, what
     papers tell of a preset; `X_measured`, `X_iqr_ms`, `X_status`, `X_preset` and `X_vs_preset`
     where an X that is predicted was measured too; `evaluator_Y`, what the evaluator said beside its
-    value; `macs_C`, the MACs by op counter C; `breaks`, the constraints that are violated by
+    value; `region_distance` and `nearest_published`, where its shape lies among published ones;
+    `macs_C`, the MACs by op counter C; `breaks`, the constraints that are violated by
     measurement. What is not known is missing.
     """
     import pandas
@@ -232,6 +237,12 @@ def make_frame(members: Sequence[Result], baselines: Sequence[Result]) -> pandas
     for counter in OP_COUNTERS:
         counts = [r.op_counts.get(counter) for r in rows]
         columns[f"macs_{counter}"] = pandas.Series(counts, dtype="Int64")
+    if any(r.design for r in rows):
+        designs = [r.design for r in rows]
+        columns["region_distance"] = _make_numbers(d.distance if d else None for d in designs)
+        columns["nearest_published"] = _make_words(
+            " ".join(d.nearest) if d else None for d in designs
+        )
     columns["breaks"] = _make_words("; ".join(r.violations) for r in rows)
     return pandas.DataFrame(columns)
 

@@ -28,6 +28,7 @@ from smt_nas.files import locked, shell_word, sqlite_url, to_text, write_atomic
 from smt_nas.runtime.host import read_host
 from smt_nas.search.forecast import TargetRecord
 from smt_nas.search.objectives import BEFORE_DEVICES
+from smt_nas.search.region import Region
 from smt_nas.search.study import HIDDEN, check_url, hide_password
 from smt_nas.space import SearchSpace, SpaceConfig
 from smt_nas.yaml import read_yaml, to_yaml, validated
@@ -48,6 +49,8 @@ class Settings(BaseModel):
         objectives: names of METRICS; none means the evaluator's up; latency, MACs, params down.
         device: where latencies are of that name no device, e.g. `a100:b8:fp16`; None for this
             machine's GPU, or its CPU where there is none.
+        region: `published` where networks must lie in the region of published designs; None until
+            it is decided, and in files of before, where they need not.
         strategy: of STRATEGIES.
         evaluator: of EVALUATORS, with what is said to it; a word is read too, e.g. `capacity` or
             `mypkg.mymod:fn`. None where the objectives are all formulas.
@@ -64,6 +67,7 @@ class Settings(BaseModel):
     budgets: tuple[str, ...] = ()
     objectives: tuple[str, ...] = ()
     device: str | None = None
+    region: Region | None = None
     strategy: str = "nsga2"
     evaluator: EvaluatorChoice | None = Field(
         default_factory=lambda: EvaluatorChoice(name=default_evaluator())

@@ -23,6 +23,7 @@ from smt_nas.search.evaluator_change import OpenedStudy, check_evaluator, open_s
 from smt_nas.search.listener import NullSearchProgress, SearchListener
 from smt_nas.search.objectives import FROM_LATENCY
 from smt_nas.search.problem import COST_OBJECTIVES, Problem
+from smt_nas.search.region import choose_region, load_region
 from smt_nas.search.run_directory import RunDirectory, Settings, find_other_machine
 from smt_nas.search.search_loop import Search
 from smt_nas.search.strategies import make_strategy
@@ -65,6 +66,7 @@ def create_search(
             "objectives": tuple(q.metric.name for q in problem.objectives),
             "evaluator": None if evaluator is None else choice,
             "device": settings.device or str(problem.default),
+            "region": "none" if problem.region is None else "published",
         }
     )
     listener = listener or NullSearchProgress()
@@ -219,7 +221,7 @@ def _read_problem(directory: RunDirectory) -> Problem:
     settings, targets = directory.settings, directory.targets
     return Problem.of(
         directory.space, settings.budgets, settings.objectives, settings.device, targets
-    )
+    ).within(load_region(settings.region))
 
 
 def _predict_again(directory: RunDirectory) -> Problem:
@@ -234,7 +236,7 @@ def _predict_again(directory: RunDirectory) -> Problem:
     try:
         problem = Problem.of(
             directory.space, settings.budgets, settings.objectives, settings.device
-        )
+        ).within(load_region(settings.region))
     except (UnknownName, MeasurementError) as error:
         raise StoreError(f"{path}: needs its device. {error}") from error
     for there, here in zip(directory.targets, problem.target_records, strict=True):
@@ -304,7 +306,8 @@ def _resolve(
         )
     if isinstance(evaluator, SpaceBound):
         evaluator.check_space(space)
-    return problem, evaluator
+    region = choose_region(settings.region, space, evaluator)
+    return problem.within(load_region(region)), evaluator
 
 
 def _recorded_evaluator(

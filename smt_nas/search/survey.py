@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,9 +11,10 @@ from smt_nas import costs
 from smt_nas.arch import PRESETS
 from smt_nas.costs.bounds import Range, extremes
 from smt_nas.errors import ConfigError
+from smt_nas.evaluators.topology.design_region import DesignRegion
 from smt_nas.metrics import Metric
 from smt_nas.search.forecast import TargetRecord
-from smt_nas.search.objectives import Constraint
+from smt_nas.search.objectives import REGION_DISTANCE, Constraint
 from smt_nas.search.problem import Problem
 from smt_nas.search.screen import find_nearest_miss, sample_feasible
 from smt_nas.space import Genes, SearchSpace
@@ -131,7 +132,25 @@ def _last_digit(value: float) -> float:
     return float(10.0 ** (math.floor(math.log10(value)) - 3))
 
 
+def _explain_outside(problem: Problem, region: DesignRegion) -> str:
+    """No network was found within the region: because of it, or of the budgets?"""
+    budgets = tuple(x for x in problem.constraints if x.target_metric.name != REGION_DISTANCE)
+    free = replace(problem, constraints=budgets, region=None)
+    if not len(sample_feasible(free, np.random.default_rng(0), 1)):
+        return _explain_infeasible(free)
+    miss = find_nearest_miss(problem, np.random.default_rng(0))[REGION_DISTANCE]
+    limits = "".join(f" with {limit}" for limit in budgets[:1])
+    limits += "".join(f" and {limit}" for limit in budgets[1:])
+    return (
+        f"--region published: no network of space {problem.space.name}{limits} was found within "
+        f"the region of published designs (got a distance of {miss:.2f}; it ends at "
+        f"{region.limit:.2f}). --region none searches without it."
+    )
+
+
 def _explain_infeasible(problem: Problem) -> str:
+    if problem.region is not None:
+        return _explain_outside(problem, problem.region)
     limits = " and ".join(str(limit) for limit in problem.constraints)
     miss = find_nearest_miss(problem, np.random.default_rng(0))
     where = f"budget {limits}: no network of space {problem.space.name} was found that holds it."

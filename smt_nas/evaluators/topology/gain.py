@@ -16,7 +16,7 @@ import numpy as np
 
 from smt_nas.evaluators import capacity
 from smt_nas.evaluators.base import NORMAL_80
-from smt_nas.evaluators.topology.ensemble import FamilyEnsemble, Networks, to_percent
+from smt_nas.evaluators.topology.ensemble import FamilyEnsemble, Networks, to_logit, to_percent
 from smt_nas.evaluators.topology.fits import load_fit
 from smt_nas.evaluators.topology.pattern import find_like_presets, load_presets
 from smt_nas.evaluators.topology.published_table import load_published
@@ -32,7 +32,8 @@ class Gain:
 
     Attributes:
         top1_pct, low, high: expected top-1.
-        gain, gain_low, gain_high: over the preset of equal MACs.
+        gain, gain_low, gain_high: over what is published of the preset of equal MACs; between two
+            presets that is interpolated, and beyond them as far off expectation as the nearest.
         by_capacity: of the gain, what costs alone account for.
     """
 
@@ -57,26 +58,47 @@ def estimate_gain(costs: Floats, shapes: Shapes, features: Floats) -> Gain:
     networks, preset = Networks(capped, shapes), find_like_presets(costs[:, 0])
     level, rise = _condition_on_smt().predict(networks, preset)
     assert level.std is not None and rise.std is not None
-    base = to_percent(level.mean - rise.mean)
-    doubt = measure_doubt(features) * 100 / (base * (100 - base))  # logits, at the preset
+    base = level.mean - rise.mean + _interpolate_residuals(costs[:, 0])
+    by_base, at_base = level.mean - base, to_percent(base)
+    doubt = measure_doubt(features) * 100 / (at_base * (100 - at_base))  # logits
     level_std, rise_std = (np.hypot(s * (1 + excess), doubt) for s in (level.std, rise.std))
 
-    def rise_to(logit: Floats) -> Floats:
-        return np.asarray(to_percent(level.mean - rise.mean + logit) - base)
+    def to_gain(logit: Floats) -> Floats:
+        return np.asarray(to_percent(base + logit) - at_base)
 
     by_costs = capacity.level_of_costs(capped) - capacity.level_of_costs(preset.costs)
     return Gain(
         top1_pct=to_percent(level.mean),
         low=to_percent(level.mean - NORMAL_80 * level_std),
         high=to_percent(level.mean + NORMAL_80 * level_std),
-        gain=rise_to(rise.mean),
-        gain_low=rise_to(rise.mean - NORMAL_80 * rise_std),
-        gain_high=rise_to(rise.mean + NORMAL_80 * rise_std),
+        gain=to_gain(by_base),
+        gain_low=to_gain(by_base - NORMAL_80 * rise_std),
+        gain_high=to_gain(by_base + NORMAL_80 * rise_std),
         by_capacity=by_costs,
     )
 
 
+def _interpolate_residuals(gmacs: Floats) -> Floats:
+    """By how much the preset of so many GMACs is better than the process says, logits, (n,).
+
+    Of a published preset what its paper tells less what is expected: a gain is over the former.
+    """
+    at = np.log(load_presets().costs[:, 0])
+    return np.asarray(np.interp(np.log(gmacs), at, _measure_residuals()))
+
+
+@cache
+def _measure_residuals() -> Floats:
+    presets = load_presets()
+    level, _ = _condition_on_smt().predict(presets, presets)
+    return to_logit(_published_top1()) - level.mean
+
+
+def _published_top1() -> Floats:
+    return np.array(list(capacity.PUBLISHED_TOP1.values()))
+
+
 @cache
 def _condition_on_smt() -> FamilyEnsemble:
-    top1 = np.array(list(capacity.PUBLISHED_TOP1.values()))
-    return FamilyEnsemble.condition(load_fit(), load_published(), FAMILY, load_presets(), top1)
+    presets, top1 = load_presets(), _published_top1()
+    return FamilyEnsemble.condition(load_fit(), load_published(), FAMILY, presets, top1)

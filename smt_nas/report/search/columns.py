@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from smt_nas.metrics import METRICS, Unit
 from smt_nas.search import LatencyTarget, Outcome, Result, TargetMetric
+from smt_nas.search.recommendation import Gain
 
 REFERENCE = "smt_t"
 BROKEN = "!"  # marks a measured value that breaks its budget
@@ -47,7 +48,8 @@ def make_columns(outcome: Outcome) -> list[Column]:
             columns.append(_make_preset_column(outcome, q))
         if q.is_evaluated:
             columns += _make_published_columns(outcome, q)
-            columns += _make_component_columns(outcome, q)
+        if q == problem.evaluated_metric:
+            columns += _make_gain_columns(outcome, q) or _make_component_columns(outcome, q)
     return [*columns, _make_ratio_column(outcome)]
 
 
@@ -84,6 +86,23 @@ def _make_published_columns(outcome: Outcome, q: TargetMetric) -> list[Column]:
     return [
         Column(f"{q.metric.heading}\npublished", lambda r: q.metric.show(r.published.get(q.name)))
     ]
+
+
+def _make_gain_columns(outcome: Outcome, q: TargetMetric) -> list[Column]:
+    """The gain over the preset of equal MACs with its interval, where the evaluator tells it."""
+    if not any(Gain.read(r) for r in _list_rows(outcome)):
+        return []
+
+    def cell(r: Result) -> str:
+        gain = None if r in outcome.baselines else Gain.read(r)
+        return "-" if gain is None else describe_gain(gain)
+
+    return [Column("gain over like\npreset, 80 %", cell)]
+
+
+def describe_gain(gain: Gain) -> str:
+    """`+0.7 [+0.2, +1.2]`."""
+    return f"{gain.expected:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"
 
 
 def _make_component_columns(outcome: Outcome, q: TargetMetric) -> list[Column]:
@@ -140,7 +159,7 @@ def _is_violated(r: Result, q: TargetMetric) -> bool:
 
 def _make_ratio_column(outcome: Outcome) -> Column:
     base = next(b for b in outcome.baselines if b.name == REFERENCE).values["macs"]
-    return Column(f"MACs vs\n{REFERENCE}", lambda r: f"{r.values['macs'] / base:.2f}x")
+    return Column(f"MACs vs\n{REFERENCE}", lambda r: f"{r.values['macs'] / base:.2f}x", spare=True)
 
 
 def _make_heading(outcome: Outcome, q: TargetMetric, unit: Unit, source: str) -> str:

@@ -18,6 +18,7 @@ from smt_nas.report.search.columns import Column, is_relative, make_columns
 from smt_nas.report.search.extrapolation import edge_notes, outside_document, outside_notes
 from smt_nas.report.search.latency import latency_notes, prediction_notes
 from smt_nas.report.search.notes import Note
+from smt_nas.report.search.recommendation import recommend_line, recommended_name
 from smt_nas.search import Outcome, Result, Settings, Trial
 
 WIDTH = 80  # of a terminal: the table fits it
@@ -218,6 +219,6 @@ def _next_steps(outcome: Outcome) -> list[str]:
         return ["Nothing is on the front yet.", f"Next: smt-nas resume {shell_word(outcome.path)}"]
     if not outcome.finished:
         return ["This run is not finished.", f"Next: smt-nas resume {shell_word(outcome.path)}"]
-    first = next((r for r in outcome.front if not r.violations), outcome.front[0])
-    file = outcome.path / "front" / f"{first.name}.yaml"
-    return [f"Next: smt-nas profile {shell_word(file)}"]
+    line, name = recommend_line(outcome), recommended_name(outcome)
+    file = outcome.path / "front" / f"{name}.yaml"
+    return [*([] if line is None else [line]), f"Next: smt-nas profile {shell_word(file)}"]

@@ -9,7 +9,7 @@ from smt_nas.errors import format_count
 from smt_nas.metrics import METRICS
 from smt_nas.report.search.latency import PREDICTION_SOURCES
 from smt_nas.search.forecast import TargetRecord
-from smt_nas.search.objectives import TargetMetric
+from smt_nas.search.objectives import REGION_DISTANCE, TargetMetric
 from smt_nas.search.problem import Problem
 from smt_nas.search.survey import Survey
 
@@ -65,7 +65,8 @@ def _list_metrics(survey: Survey) -> list[TargetMetric]:
     """MACs and params, what is predicted, what is limited; each once."""
     problem = survey.problem
     always = [TargetMetric(METRICS[name], name) for name in _ALWAYS]
-    limited = [x.target_metric for x in problem.constraints]
+    limits = [x.target_metric for x in problem.constraints]
+    limited = [q for q in limits if q.name != REGION_DISTANCE]  # which is no cost
     return list({q.name: q for q in (*always, *problem.predicted_metrics, *limited)}.values())
 
 

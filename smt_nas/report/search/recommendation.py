@@ -1,0 +1,44 @@
+"""The member of a front to take first, in one line."""
+
+from __future__ import annotations
+
+from smt_nas.report.search.columns import describe_gain
+from smt_nas.search import Outcome
+from smt_nas.search.recommendation import Gain, Recommendation, recommend
+
+_WORDS = {
+    "latency_ms": "latency",
+    "throughput_ips": "throughput",
+    "macs": "MACs",
+    "params": "params",
+    "peak_memory_mb": "memory",
+}
+_TOLD = 3  # ratios
+
+
+def recommend_line(outcome: Outcome) -> str | None:
+    """What to take and why; None where nothing is known of gains, or nothing is there."""
+    choice = recommend(outcome.problem, outcome.front, outcome.baselines)
+    if choice is None or choice.gain is None:
+        return None
+    return f"Recommended: {choice.member.name}, {_describe_gain(choice.gain, choice)}."
+
+
+def recommended_name(outcome: Outcome) -> str | None:
+    """Its name on the front."""
+    choice = recommend(outcome.problem, outcome.front, outcome.baselines)
+    return None if choice is None else choice.member.name
+
+
+def _describe_gain(gain: Gain, choice: Recommendation) -> str:
+    preset, points = choice.preset.name, describe_gain(gain)
+    ratios = ", ".join(
+        f"{ratio:.2f}x its {_WORDS[name.partition('@')[0]]}"
+        for name, ratio in list(choice.ratios.items())[:_TOLD]
+    )
+    if gain.is_certain:
+        return f"{points} points of top-1 over the like of {preset} at equal MACs; {ratios}"
+    lower = (
+        f"lower bound no less than that of {preset}" if choice.as_accurate else f"beside {preset}"
+    )
+    return f"no gain in top-1 is certain ({points}); {lower}, at {ratios}"

@@ -1,0 +1,72 @@
+"""Whether a search keeps to the region of published designs, and where a network lies in it.
+
+An estimate that rests on published networks says little of shapes that nobody trained, so a search
+that trusts it keeps to theirs. What trains its candidates finds out by itself, and a user's own
+function is the user's to trust.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from smt_nas.arch import Architecture
+from smt_nas.errors import ConfigError
+from smt_nas.evaluators import Evaluator, TrainingEvaluator
+from smt_nas.evaluators.evidence import FunctionEvidence, TableEvidence, UnknownEvidence
+from smt_nas.evaluators.predictors.reference import is_small
+from smt_nas.evaluators.topology import design_region
+from smt_nas.evaluators.topology.design_region import DesignRegion
+from smt_nas.evaluators.topology.shapes import Shapes
+from smt_nas.space import SearchSpace
+
+Region = Literal["published", "none"]
+_OWN = (FunctionEvidence, TableEvidence, UnknownEvidence)
+
+
+@dataclass(frozen=True)
+class Design:
+    """Where the shape of a network lies among published ones.
+
+    Attributes:
+        distance: to the third nearest, in standard deviations.
+        limit: at which the region of published designs ends.
+        nearest: names of the three nearest.
+    """
+
+    distance: float
+    limit: float
+    nearest: tuple[str, ...]
+
+
+def choose_region(wanted: Region | None, space: SearchSpace, evaluator: Evaluator | None) -> Region:
+    """The region of a search that asks for one, or for none, or leaves it open.
+
+    Raises:
+        ConfigError: one is asked for, and nothing was published for such images.
+    """
+    small = is_small(space.config)
+    if wanted == "published" and small:
+        raise ConfigError(
+            f"--region published: published networks are of 192 px and more (got space "
+            f"{space.name}, of {space.config.image_size} px with a stem for small images). Drop it."
+        )
+    if wanted is not None:
+        return wanted
+    trusted = evaluator is not None and not isinstance(evaluator, TrainingEvaluator)
+    trusted = trusted and not isinstance(getattr(evaluator, "evidence", None), _OWN)
+    return "published" if trusted and not small else "none"
+
+
+def load_region(region: Region | None) -> DesignRegion | None:
+    """The region, where a search keeps to one."""
+    return design_region.load_region() if region == "published" else None
+
+
+def place_design(arch: Architecture) -> Design | None:
+    """Where a network lies; None of one for small images."""
+    if is_small(arch):
+        return None
+    region, shapes = design_region.load_region(), Shapes.of_archs([arch])
+    distance, nearest = region.measure(shapes), region.find_nearest(shapes)
+    return Design(float(distance[0]), region.limit, nearest[0])
