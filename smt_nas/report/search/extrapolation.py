@@ -53,6 +53,27 @@ def outside_notes(members: Sequence[Result]) -> list[Note]:
     return notes
 
 
+def design_notes(members: Sequence[Result]) -> list[Note]:
+    """Where members lie among published designs; none for small images."""
+    placed = [(r, r.design) for r in members if r.design is not None]
+    if not placed:
+        return []
+    limit = placed[0][1].limit
+    outside = [r.name for r, design in placed if design.distance > limit]
+    least, most = (f(design.distance for _, design in placed) for f in (min, max))
+    where = (
+        f"all {len(placed)} lie within"
+        if not outside
+        else f"{len(outside)} of {len(placed)} lie outside"
+    )
+    text = (
+        f"Designs: {where} the region of published ones (distance to the third nearest {least:.1f} "
+        f"to {most:.1f}; it ends at {limit:.1f})"
+    )
+    nearest = "; ".join(f"{r.name}: {', '.join(d.nearest)}" for r, d in placed[:_NAMED])
+    return [Note(f"{text}. Nearest to {nearest}.", f"{text}.")]
+
+
 def edge_notes(space: SearchSpace, members: Sequence[Result]) -> list[Note]:
     """Options at whose least or greatest value every member lies: there the space is the limit."""
     if len(members) < _FRONT:

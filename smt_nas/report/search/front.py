@@ -12,10 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from smt_nas.errors import format_count
+from smt_nas.evaluators.evidence import FamilyEvidence
 from smt_nas.files import shell_word
 from smt_nas.report.evidence import describe_doubt, describe_evidence
 from smt_nas.report.search.columns import Column, is_relative, make_columns
-from smt_nas.report.search.extrapolation import edge_notes, outside_document, outside_notes
+from smt_nas.report.search.extrapolation import (
+    design_notes,
+    edge_notes,
+    outside_document,
+    outside_notes,
+)
 from smt_nas.report.search.latency import latency_notes, prediction_notes
 from smt_nas.report.search.notes import Note
 from smt_nas.report.search.recommendation import recommend_line, recommended_name
@@ -85,13 +91,19 @@ def collect_notes(outcome: Outcome) -> list[Note]:
     return [
         *_failure_notes(outcome),
         *_evidence_notes(outcome),
-        *outside_notes(outcome.front),
+        *design_notes(outcome.front),
+        *([] if _rests_on_designs(outcome) else outside_notes(outcome.front)),
         *latency_notes(outcome),
         *edge_notes(outcome.problem.space, outcome.front),
         *_tau_notes(outcome),
         *prediction_notes(outcome),
         *_source_notes(outcome),
     ]
+
+
+def _rests_on_designs(outcome: Outcome) -> bool:
+    """Whether the figures rest on published designs, and not on a bench that was left."""
+    return isinstance(outcome.evidence, FamilyEvidence)
 
 
 def _failure_notes(outcome: Outcome) -> list[Note]:
@@ -125,6 +137,7 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
     problem = outcome.problem
     targets = {q.name: q.target for q in (*problem.timed_metrics, *problem.metrics) if q.target}
     records = {str(r.target): r for r in problem.target_records}
+    outside = _no_outside if _rests_on_designs(outcome) else outside_document
     return {
         "schema": 2,
         "run": str(outcome.path),
@@ -140,9 +153,15 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
         "prediction_error": {
             name: asdict(error) for name, error in outcome.prediction_errors.items()
         },
-        "front": [r.as_dict() | outside_document(r) for r in outcome.front],
-        "baselines": [r.as_dict() | outside_document(r) for r in outcome.baselines],
+        "front": [r.as_dict() | outside(r) for r in outcome.front],
+        "baselines": [r.as_dict() | outside(r) for r in outcome.baselines],
+        "recommended": recommended_name(outcome),
     }
+
+
+def _no_outside(r: Result) -> dict[str, Any]:
+    """In the place of `outside_document`."""
+    return {"outside": []}
 
 
 def _settings_document(settings: Settings) -> dict[str, Any]:

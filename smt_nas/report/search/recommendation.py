@@ -38,7 +38,5 @@ def _describe_gain(gain: Gain, choice: Recommendation) -> str:
     )
     if gain.is_certain:
         return f"{points} points of top-1 over the like of {preset} at equal MACs; {ratios}"
-    lower = (
-        f"lower bound no less than that of {preset}" if choice.as_accurate else f"beside {preset}"
-    )
-    return f"no gain in top-1 is certain ({points}); {lower}, at {ratios}"
+    lower = "; its lower bound is no less" if choice.as_accurate else ""
+    return f"no gain in top-1 over {preset} is certain ({points}){lower}; {ratios}"
