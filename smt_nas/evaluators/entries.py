@@ -66,7 +66,7 @@ class EvaluatorEntry:
 
 
 def _make_joint(config: None) -> Evaluator:
-    from smt_nas.evaluators.predictors.joint import JointEvaluator
+    from smt_nas.evaluators.joint import JointEvaluator
 
     return JointEvaluator()
 

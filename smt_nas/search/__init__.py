@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from smt_nas.search.objectives import LatencyTarget, TargetMetric
     from smt_nas.search.problem import Problem
+    from smt_nas.search.proposal.strategies import STRATEGIES, Strategy
     from smt_nas.search.results import Result
     from smt_nas.search.run_directory import Settings
     from smt_nas.search.search_loop import Outcome, Search
     from smt_nas.search.setup import create_search, resume_search
-    from smt_nas.search.strategies import STRATEGIES, Strategy
     from smt_nas.search.study import Study, Trial
 
 __all__ = [

@@ -32,6 +32,7 @@ from smt_nas.runtime.interrupts import InterruptWatch, watch_interrupts
 from smt_nas.search.listener import NullSearchProgress, SearchListener
 from smt_nas.search.objectives import Floats
 from smt_nas.search.problem import Problem
+from smt_nas.search.proposal.strategies import BATCH, Prior, Strategy, make_strategy
 from smt_nas.search.results import (
     PredictionError,
     Result,
@@ -43,7 +44,6 @@ from smt_nas.search.results import (
     write_front,
 )
 from smt_nas.search.run_directory import RunDirectory, Settings
-from smt_nas.search.strategies import BATCH, Prior, Strategy, make_strategy
 from smt_nas.search.study import Study, Trial, make_history, predict_network
 from smt_nas.search.study_notes import FinishedNetwork, StudyNotes
 from smt_nas.search.verify import verify_networks

@@ -23,10 +23,10 @@ from smt_nas.search.evaluator_change import OpenedStudy, check_evaluator, open_s
 from smt_nas.search.listener import NullSearchProgress, SearchListener
 from smt_nas.search.objectives import FROM_LATENCY
 from smt_nas.search.problem import COST_OBJECTIVES, Problem
+from smt_nas.search.proposal.strategies import make_strategy
 from smt_nas.search.region import choose_region, load_region
 from smt_nas.search.run_directory import RunDirectory, Settings, find_other_machine
 from smt_nas.search.search_loop import Search
-from smt_nas.search.strategies import make_strategy
 from smt_nas.search.study import Study
 from smt_nas.search.survey import describe
 from smt_nas.space import SearchSpace

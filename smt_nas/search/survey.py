@@ -16,7 +16,7 @@ from smt_nas.metrics import Metric
 from smt_nas.search.forecast import TargetRecord
 from smt_nas.search.objectives import REGION_DISTANCE, Constraint
 from smt_nas.search.problem import Problem
-from smt_nas.search.screen import find_nearest_miss, sample_feasible
+from smt_nas.search.proposal.screen import find_nearest_miss, sample_feasible
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.space.baselines import baselines
 

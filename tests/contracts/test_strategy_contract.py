@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from smt_nas.search.problem import Problem
-from smt_nas.search.strategies import STRATEGIES, History, make_strategy
+from smt_nas.search.proposal.strategies import STRATEGIES, History, make_strategy
 from smt_nas.space import SearchSpace
 from tests.fakes import devices, screening
 

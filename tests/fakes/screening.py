@@ -4,8 +4,8 @@ from functools import partial
 
 import pytest
 
-from smt_nas.search import strategies
-from smt_nas.search.screen import screen
+from smt_nas.search.proposal import strategies
+from smt_nas.search.proposal.screen import screen
 
 
 def shorten(monkeypatch, generations=4):

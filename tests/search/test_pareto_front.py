@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 
 from smt_nas.evaluators import Evaluation
 from smt_nas.search.problem import Problem
+from smt_nas.search.proposal.screen import POPULATION, make_formula_objective, screen
 from smt_nas.search.results import select_front
-from smt_nas.search.screen import POPULATION, make_formula_objective, screen
 from smt_nas.search.study import Study, Trial
 from smt_nas.space import SearchSpace
 

@@ -5,7 +5,7 @@ import pytest
 
 from smt_nas import costs
 from smt_nas.errors import ConfigError
-from smt_nas.search import screen
+from smt_nas.search.proposal import screen
 from smt_nas.search.survey import SAMPLE, describe
 from smt_nas.space.baselines import baselines
 from tests.fakes import devices as fakes

@@ -6,8 +6,8 @@ import pytest
 from smt_nas import costs
 from smt_nas.arch import PRESETS, SMALL_PRESETS
 from smt_nas.evaluators import capacity
+from smt_nas.evaluators.joint import JointEvaluator, add_topology
 from smt_nas.evaluators.predictors import features, reference
-from smt_nas.evaluators.predictors.joint import JointEvaluator, add_topology
 from smt_nas.evaluators.predictors.predictor import fit_predictor, shipped_predictor
 from smt_nas.evaluators.predictors.training_set import TrainingSet
 from smt_nas.space import SearchSpace

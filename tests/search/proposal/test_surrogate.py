@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smt_nas.search.surrogate import Surrogate
+from smt_nas.search.proposal.surrogate import Surrogate
 from tests.fakes.searches import make_problem, sample
 
 PROBLEM = make_problem()

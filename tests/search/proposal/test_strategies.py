@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from smt_nas.errors import UnknownName
-from smt_nas.search import screen as screening
-from smt_nas.search import strategies
-from smt_nas.search.strategies import History, Prior, make_strategy
+from smt_nas.search.proposal import screen as screening
+from smt_nas.search.proposal import strategies
+from smt_nas.search.proposal.strategies import History, Prior, make_strategy
 from smt_nas.space.baselines import baselines
 from tests.fakes.searches import make_problem, sample
 

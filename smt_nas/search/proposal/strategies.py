@@ -13,8 +13,13 @@ from smt_nas.arch import PRESETS
 from smt_nas.errors import UnknownName
 from smt_nas.search.objectives import Floats
 from smt_nas.search.problem import Problem
-from smt_nas.search.screen import drop_repeated, make_formula_objective, sample_feasible, screen
-from smt_nas.search.surrogate import Surrogate
+from smt_nas.search.proposal.screen import (
+    drop_repeated,
+    make_formula_objective,
+    sample_feasible,
+    screen,
+)
+from smt_nas.search.proposal.surrogate import Surrogate
 from smt_nas.space import Genes
 from smt_nas.space.baselines import baselines
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from smt_nas.search import screen as screening
-from smt_nas.search.screen import (
+from smt_nas.search.proposal import screen as screening
+from smt_nas.search.proposal.screen import (
     drop_repeated,
     find_nearest_miss,
     make_formula_objective,

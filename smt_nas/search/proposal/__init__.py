@@ -1,0 +1,1 @@
+"""What to try next: screening by formulas, strategies, the surrogate that they refit."""
