@@ -34,11 +34,10 @@ from smt_nas.evaluators.topology.fits import (
     ModelFit,
     ReferenceSet,
 )
-from smt_nas.evaluators.topology.leave_family_out import LeaveFamilyOut, assign_folds
+from smt_nas.evaluators.topology.leave_family_out import SHARE, LeaveFamilyOut, assign_folds
 from smt_nas.evaluators.topology.published_table import PublishedTable, load_published
 from smt_nas.files import write_atomic
 
-SHARE = 0.8
 PRIORS = {  # mean and deviation of each logarithm: wide, so that data decide where they can
     "level": (-2.5, 1.5),
     "steepness": (-3.0, 2.0),
@@ -141,9 +140,10 @@ def main() -> None:
         for features in FEATURE_SETS:
             models.append(fit_model(table, reference_set, features))
             console.say(f"{reference_set}, {', '.join(features) or 'costs alone'}: fitted")
-    errors = LeaveFamilyOut(EnsembleFit(models=tuple(models), interval_factor=1.0), table).ensemble
+    raw = EnsembleFit(models=tuple(models), interval_factor=1.0)
+    errors = LeaveFamilyOut(raw, table, table).ensemble
     fit = EnsembleFit(models=tuple(models), interval_factor=round(errors.calibrate(SHARE), 3))
-    agreement = LeaveFamilyOut(fit, table).summarise()
+    agreement = LeaveFamilyOut(fit, table, table).summarise()
     fit = fit.model_copy(update={"agreement": agreement})
     text = json.dumps(fit.model_dump(mode="json"), indent=1) + "\n"
     write_atomic(FITS, text)

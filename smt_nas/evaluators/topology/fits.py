@@ -73,6 +73,7 @@ class FamilyAgreement(BaseModel):
         networks, families: it was conditioned on.
         error: mean absolute error of hybrids, four members of whose family are known.
         error_unknown: the same with none known.
+        costs_error, costs_error_unknown: of costs alone, four known and none.
         law_error: of the scaling law alone, four known.
         difference, low, high: error less that of costs alone, mean over families, 95 % interval.
         compared: families that this is the mean of.
@@ -85,6 +86,8 @@ class FamilyAgreement(BaseModel):
     families: int
     error: float
     error_unknown: float
+    costs_error: float
+    costs_error_unknown: float
     law_error: float
     difference: float
     low: float

@@ -1,7 +1,9 @@
 """How far off the ensemble is in families that it was not fitted to, with some or no members known.
 
 Hyperparameters are those of the fold that the family belongs to, fitted without it; the processes
-are then conditioned on all networks but the family's own.
+are then conditioned on all networks of the table but the family's own. So in a table of a user's
+own too, whose networks they were not fitted to: a family of a name that they know has its fold
+there, and others have the first.
 """
 
 from __future__ import annotations
@@ -16,7 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas.evaluators.base import NORMAL_80
-from smt_nas.evaluators.scaling_law import KNOWN_MEMBERS, LAW, PublishedNetworks
+from smt_nas.evaluators.scaling_law import (
+    KNOWN_MEMBERS,
+    LAW,
+    PublishedNetworks,
+    extrapolation,
+    leave_family_out,
+)
 from smt_nas.evaluators.topology.ensemble import (
     REFERENCE_SETS,
     Networks,
@@ -27,10 +35,13 @@ from smt_nas.evaluators.topology.ensemble import (
 )
 from smt_nas.evaluators.topology.family_process import Posterior
 from smt_nas.evaluators.topology.fits import FOLDS, EnsembleFit, FamilyAgreement, ModelFit
+from smt_nas.evaluators.topology.left_out import LeftOut
 from smt_nas.evaluators.topology.published_table import PublishedTable
 from smt_nas.evaluators.topology.shapes import Floats
 
+SHARE = 0.8  # of networks that an interval is to hold
 _MOST_SUBSETS = 35  # of known members, of one network; more are drawn from
+_Row = tuple[int, int, float, float]  # of the table, members known, prediction, deviations
 
 
 def assign_folds(table: PublishedTable) -> dict[str, int]:
@@ -42,57 +53,6 @@ def assign_folds(table: PublishedTable) -> dict[str, int]:
         key=lambda row: (row[0] not in hybrid, -row[1], row[0]),
     )
     return {family: i % FOLDS for i, (family, _) in enumerate(order)}
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """Predictions of networks of families left out; each field is (m,).
-
-    Attributes:
-        family: that was left out.
-        hybrid: it mixes convolution and attention, as SMT does.
-        known: how many others of the family were known: KNOWN_MEMBERS or none.
-        points: truth minus prediction, in percentage points.
-        deviations: the same in standard deviations of the prediction; NaN where it has none.
-        weight: sums to 1 over the predictions of one network.
-    """
-
-    family: NDArray[np.str_]
-    hybrid: NDArray[np.bool_]
-    known: NDArray[np.int64]
-    points: Floats
-    deviations: Floats
-    weight: Floats
-
-    def mean_error(self, known: int, hybrids: bool) -> float:
-        """Mean absolute error in points, with so many known."""
-        keep = self._select(known, hybrids)
-        return float(np.average(np.abs(self.points[keep]), weights=self.weight[keep]))
-
-    def coverage(self, known: int, hybrids: bool, factor: float = 1.0) -> float:
-        """Share of the networks that an 80 % interval holds, if it is so many times as wide."""
-        keep = self._select(known, hybrids)
-        inside = np.abs(self.deviations[keep]) <= factor * NORMAL_80
-        return float(np.average(inside, weights=self.weight[keep]))
-
-    def calibrate(self, share: float) -> float:
-        """The factor by which 80 % intervals hold this share of hybrids, with members known."""
-        keep = self._select(KNOWN_MEMBERS, True)
-        ratio, weight = np.abs(self.deviations[keep]) / NORMAL_80, self.weight[keep]
-        order = np.argsort(ratio)
-        return float(np.interp(share, np.cumsum(weight[order]) / weight.sum(), ratio[order]))
-
-    def family_errors(self, known: int) -> dict[str, float]:
-        """Mean absolute error in points of each family, with so many known."""
-        keep = self._select(known, False)
-        family, error, weight = self.family[keep], np.abs(self.points[keep]), self.weight[keep]
-        return {
-            str(f): float(np.average(error[family == f], weights=weight[family == f]))
-            for f in np.unique(family)
-        }
-
-    def _select(self, known: int, hybrids: bool) -> NDArray[np.bool_]:
-        return np.asarray((self.known == known) & (self.hybrid if hybrids else True))
 
 
 @dataclass(frozen=True)
@@ -131,10 +91,12 @@ class LeaveFamilyOut:
     Attributes:
         fit: the ensemble, with hyperparameters of each fold.
         table: of published networks.
+        fitted_to: what the ensemble was fitted to: its scales and its folds are of this table.
     """
 
     fit: EnsembleFit
     table: PublishedTable
+    fitted_to: PublishedTable
 
     @cached_property
     def ensemble(self) -> LeftOut:
@@ -148,39 +110,40 @@ class LeaveFamilyOut:
 
     @cached_property
     def law(self) -> LeftOut:
-        """Errors of the scaling law that `capacity` predicts by, with members known."""
-        rows = []
-        for family in self._families:
-            own = np.flatnonzero(self._targets & (self.table.family == family))
-            others = self._targets & (self.table.family != family)
-            hybrids = self.table.select(others & self.table.hybrid)
-            score = LAW.fit(
-                PublishedNetworks(hybrids.family, hybrids.hybrid, hybrids.costs, hybrids.top1)
-            )
-            scores, top1 = score(self.table.costs[own]), self.table.top1[own]
-            for i, known in _list_subsets(len(own)):
-                if known.shape[1]:
-                    line = LAW.line(scores[known], top1[known])
-                    predicted = LAW.percent(line.at(scores[i]))
-                    rows += [(own[i], KNOWN_MEMBERS, float(p), np.nan) for p in predicted]
-        return self._make_table(rows)
+        """Errors of the scaling law that `capacity` predicts by.
 
-    def compare(self, other: LeftOut, resamples: int = 10_000) -> tuple[float, float, float, int]:
-        """Error of the ensemble less another's, mean over families and its 95 % interval.
-
-        By bootstrap over families (percentile). Also how many families there are.
+        With none known a family is laid at the mean level of the other hybrids. Intervals, with
+        members known, are as wide as errors in the other families of hybrids have it.
         """
-        ours, theirs = (e.family_errors(KNOWN_MEMBERS) for e in (self.ensemble, other))
-        differences = np.array([ours[f] - theirs[f] for f in ours])
-        rng = np.random.default_rng(0)
-        drawn = differences[rng.integers(len(differences), size=(resamples, len(differences)))]
-        low, high = np.quantile(drawn.mean(axis=1), (0.025, 0.975))
-        return float(differences.mean()), float(low), float(high), len(differences)
+        hybrids = _list_hybrids(self.fitted_to)
+        errors, rows = leave_family_out(hybrids), list[_Row]()
+        for family in self._families:
+            own = np.flatnonzero(self.targets & (self.table.family == family))
+            others = hybrids.select(hybrids.family != family)
+            score = LAW.fit(others)
+            left = LAW.scale(others.top1) - score(others.costs)
+            level = np.mean([left[others.family == f].mean() for f in np.unique(others.family)])
+            half = errors.select(errors.family != family).half_width(SHARE)
+            costs, top1 = self.table.costs[own], self.table.top1[own]
+            scores, truth = score(costs), LAW.scale(top1)
+            for i, known in _list_subsets(len(own)):
+                if not known.shape[1]:
+                    rows.append((own[i], 0, float(LAW.percent(scores[i] + level)), np.nan))
+                    continue
+                logits = LAW.line(scores[known], top1[known]).at(scores[i])
+                width = half * (1 + extrapolation(costs[i], costs[known]))
+                deviations = NORMAL_80 * (truth[i] - logits) / width
+                rows += [
+                    (own[i], KNOWN_MEMBERS, float(p), float(d))
+                    for p, d in zip(LAW.percent(logits), deviations, strict=True)
+                ]
+        return self._make_table(rows)
 
     def summarise(self) -> FamilyAgreement:
         """What evaluators say of their evidence."""
-        difference, low, high, compared = self.compare(self.costs_alone)
-        error, factor = self.ensemble.mean_error, self.fit.interval_factor
+        difference, factor = self.ensemble.compare(self.costs_alone), self.fit.interval_factor
+        assert difference is not None
+        error, costs_error = self.ensemble.mean_error, self.costs_alone.mean_error
         sets = [choose(self.table) for choose in REFERENCE_SETS.values()]
         learnt = np.logical_or.reduce(sets)
         return FamilyAgreement(
@@ -188,35 +151,39 @@ class LeaveFamilyOut:
             families=len(np.unique(self.table.family[learnt])),
             error=_round(error(KNOWN_MEMBERS, hybrids=True)),
             error_unknown=_round(error(0, hybrids=True)),
+            costs_error=_round(costs_error(KNOWN_MEMBERS, hybrids=True)),
+            costs_error_unknown=_round(costs_error(0, hybrids=True)),
             law_error=_round(self.law.mean_error(KNOWN_MEMBERS, hybrids=True)),
-            difference=_round(difference),
-            low=_round(low),
-            high=_round(high),
-            compared=compared,
+            difference=_round(difference.mean),
+            low=_round(difference.low),
+            high=_round(difference.high),
+            compared=difference.families,
             coverage=_round(self.ensemble.coverage(KNOWN_MEMBERS, hybrids=True, factor=factor)),
         )
 
     @cached_property
-    def _targets(self) -> NDArray[np.bool_]:
+    def targets(self) -> NDArray[np.bool_]:
+        """Networks whose families are left out: inverted blocks, top-1 that counts; (n,)."""
         return np.asarray(self.table.comparable & self.table.inverted)
 
     @cached_property
     def _families(self) -> list[str]:
-        return [str(f) for f in np.unique(self.table.family[self._targets])]
+        return [str(f) for f in np.unique(self.table.family[self.targets])]
 
     def _predict(self, models: Sequence[ModelFit]) -> Iterator[FamilyPrediction]:
-        folds = assign_folds(self.table)
+        folds = assign_folds(self.fitted_to)
         posteriors = [
-            [_FoldPosterior.of(model, fold, self.table) for model in models]
+            [_FoldPosterior.of(model, fold, self.table, self.fitted_to) for model in models]
             for fold in range(FOLDS)
         ]
         for family in self._families:
-            rows = np.flatnonzero(self._targets & (self.table.family == family))
-            answers = [p.leave_out(family, rows, self.table) for p in posteriors[folds[family]]]
+            rows = np.flatnonzero(self.targets & (self.table.family == family))
+            fold = posteriors[folds.get(family, 0)]
+            answers = [p.leave_out(family, rows, self.table) for p in fold]
             yield FamilyPrediction(rows, tuple(answers))
 
     def _collect(self, predictions: Iterator[FamilyPrediction]) -> LeftOut:
-        rows = []
+        rows = list[_Row]()
         for prediction in predictions:
             logits = to_logit(self.table.top1[prediction.rows])
             for i, known in _list_subsets(len(logits)):
@@ -228,7 +195,7 @@ class LeaveFamilyOut:
                 ]
         return self._make_table(rows)
 
-    def _make_table(self, rows: list[tuple[int, int, float, float]]) -> LeftOut:
+    def _make_table(self, rows: list[_Row]) -> LeftOut:
         at, known, predicted, deviations = (np.array(column) for column in zip(*rows, strict=True))
         pairs = list(zip(at.tolist(), known.tolist(), strict=True))
         counts = Counter(pairs)
@@ -257,10 +224,15 @@ class _FoldPosterior:
     rows: NDArray[np.int64]
 
     @classmethod
-    def of(cls, model: ModelFit, fold: int, table: PublishedTable) -> _FoldPosterior:
-        rows = np.flatnonzero(REFERENCE_SETS[model.reference_set](table))
+    def of(
+        cls, model: ModelFit, fold: int, table: PublishedTable, fitted_to: PublishedTable
+    ) -> _FoldPosterior:
+        choose = REFERENCE_SETS[model.reference_set]
+        rows, scaler = (
+            np.flatnonzero(choose(table)),
+            Scaler.of(model.features, fitted_to.select(choose(fitted_to))),
+        )
         some = table.select(rows)
-        scaler = Scaler.of(model.features, some)
         inputs = scaler.make_inputs(Networks(some.costs, some.shapes), some.family)
         return cls(scaler, Posterior(model.folds[fold], inputs, to_logit(some.top1)), rows)
 
@@ -282,7 +254,14 @@ class _FoldPosterior:
         return self.posterior.predict_jointly(inputs)
 
 
-def _round(value: float) -> float:
+def _list_hybrids(table: PublishedTable) -> PublishedNetworks:
+    """Those that the law is fitted to."""
+    some = table.select(table.comparable & table.inverted & table.hybrid)
+    return PublishedNetworks(some.family, some.hybrid, some.costs, some.top1)
+
+
+def _round(value: float | None) -> float:
+    assert value is not None, "the table has families of hybrids with members known"
     return round(value, 4)
 
 
