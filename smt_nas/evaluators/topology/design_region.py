@@ -84,6 +84,7 @@ class DesignRegion:
     def _place(self, shapes: Shapes) -> Floats:
         """Features in standard deviations, (n, 10)."""
         mean, std = self._features.mean(axis=0), self._features.std(axis=0)
+        std = np.where(std > 0, std, 1.0)  # a feature that all published networks share
         return np.asarray((measure_features(FEATURES, shapes) - mean) / std)
 
 

@@ -30,6 +30,16 @@ class FamilyDifference:
 
 
 @dataclass(frozen=True)
+class TargetCount:
+    """How many networks are predicted, of how many families, and how many of these are hybrids."""
+
+    networks: int
+    families: int
+    hybrids: int
+    hybrid_families: int
+
+
+@dataclass(frozen=True)
 class LeftOut:
     """Predictions of networks of families left out; each field is (m,).
 
@@ -91,6 +101,14 @@ class LeftOut:
         if not keep.any():
             return None
         return float(np.average(values[keep], weights=self.weight[keep]))
+
+    def count(self, known: int) -> TargetCount:
+        """How many there are to predict with so many known."""
+        counts = []
+        for hybrids in (False, True):
+            keep = self._select(known, hybrids)
+            counts += [round(self.weight[keep].sum()), len(np.unique(self.family[keep]))]
+        return TargetCount(*counts)
 
     def family_errors(self, known: int) -> dict[str, float]:
         """Mean absolute error in points of each family, with so many known."""
