@@ -29,7 +29,13 @@ Names = Annotated[
     ),
 ]
 On = Annotated[
-    str, typer.Option("--on", metavar="BENCH", help="A shipped bench, a folder or a .csv.")
+    str,
+    typer.Option(
+        "--on",
+        metavar="BENCH",
+        help="A shipped bench, a folder or a .csv; imagenet, or a .csv with its columns: "
+        "published networks.",
+    ),
 ]
 Plot = Annotated[
     Path | None, typer.Option(help="Draw predicted against trained: a .html or a .png.")
@@ -53,12 +59,15 @@ def validate(
     """Compare what evaluators say with what networks were trained to.
 
     Example: smt-nas validate predictor zero-cost --on smt-bench-mini
+
+    Example: smt-nas validate joint --on imagenet
     """
     if timeout is not None and not 0 < timeout < math.inf:
         raise ConfigError(f"--timeout: must be seconds, more than 0 (got {timeout:g}). E.g. 60.")
     what = f"{', '.join(evaluators)} on {on}"
     say_first(context, f"Validating {what}: loading libraries and the bench first.")
     from smt_nas.evaluators import choose_evaluator, make_evaluator
+    from smt_nas.evaluators.validation.family_validation import find_published
     from smt_nas.evaluators.validation.validate import validate as validate_evaluators
     from smt_nas.nasbench.table import load_bench
     from smt_nas.report.scatter import check_drawable, draw_scatter
@@ -70,6 +79,12 @@ def validate(
 
     check_drawable(plot)
     choices = [choose_evaluator(word) for word in dict.fromkeys(evaluators)]
+    published = find_published(on)
+    if published is not None:
+        options = {"--plot": plot, "--timeout": timeout, "--workers": workers}
+        _refuse_options(options, on)
+        _validate_families([c.word for c in choices], on, published, seed, as_json)
+        return
     built = [make_evaluator(choice) for choice in choices]
     bench = load_bench(on)
     with talk() as listener:
@@ -83,6 +98,30 @@ def validate(
     if plot is not None:
         draw_scatter(validation, plot)
         console.say(f"Wrote {plot}")
+
+
+def _refuse_options(options: Mapping[str, object], on: str) -> None:
+    given = [option for option, value in options.items() if value is not None]
+    if given:
+        raise ConfigError(
+            f"{given[0]}: is for a bench, whose networks are evaluated one by one (got --on {on}). "
+            "Leave it out; --json has all figures."
+        )
+
+
+def _validate_families(
+    evaluators: Sequence[str], on: str, path: Path, seed: int, as_json: bool
+) -> None:
+    """Compare with published networks."""
+    from smt_nas.evaluators.validation.family_validation import validate_families
+    from smt_nas.report.family_validation import family_document, family_notes, family_table
+
+    validation = validate_families(evaluators, on, path, seed)
+    if as_json:
+        console.show_json(family_document(validation))
+    else:
+        console.show(family_table(validation))
+        console.show_notes(family_notes(validation))
 
 
 def _evaluate_in_pool(

@@ -107,7 +107,7 @@ def _read_frame(path: Path) -> pandas.DataFrame:
     import pandas
 
     try:
-        frame = pandas.read_csv(path, dtype={"model": str, "family": str})
+        frame = pandas.read_csv(path, dtype={"model": str, "family": str}, low_memory=False)
     except (OSError, ValueError, pandas.errors.ParserError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(
@@ -152,7 +152,7 @@ def _check_column(path: Path, frame: pandas.DataFrame, column: str) -> None:
     if column in _FLAGS:
         rule, good = "0 or 1", np.isin(numbers, (0, 1))
     elif column == "top1":
-        rule, good = "a percentage between 0 and 100", (numbers > 0) & (numbers < 100)
+        rule, good = "a percentage, from 1 to below 100", (numbers >= 1) & (numbers < 100)
     if not good.all():
         at = int((~good).argmax())
         name, value = frame["model"].to_list()[at], frame[column].to_list()[at]

@@ -141,8 +141,7 @@ def validate_families(
         ours = {model: _PREDICTIONS[model](experiment) for model in models}
         above = {}
         if JOINT in models:
-            others = [model for model in models if model != JOINT]
-            above = {other: ours[JOINT].compare(ours[other], seed) for other in others}
+            above = {other: ours[JOINT].compare(ours[other], seed) for other in (COSTS, LAW)}
         region = _check_region(table, seed) if JOINT in models else None
     factor, first = experiment.fit.interval_factor, ours[models[0]]
     return FamilyValidation(
