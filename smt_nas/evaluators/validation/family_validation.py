@@ -142,7 +142,7 @@ def validate_families(
         above = {}
         if JOINT in models:
             above = {other: ours[JOINT].compare(ours[other], seed) for other in (COSTS, LAW)}
-        region = _check_region(table, seed) if JOINT in models else None
+        region = check_region(table, seed) if JOINT in models else None
     factor, first = experiment.fit.interval_factor, ours[models[0]]
     return FamilyValidation(
         source=on,
@@ -200,7 +200,7 @@ def _measure_errors(model: str, errors: LeftOut, interval_factor: float) -> Fami
     )
 
 
-def _check_region(table: PublishedTable, seed: int) -> RegionCheck | None:
+def check_region(table: PublishedTable, seed: int) -> RegionCheck | None:
     """Fit and check it on halves of the lines of design; None where there are too few."""
     region = DesignRegion.of(table)
     line = region.table.line
