@@ -116,14 +116,20 @@ def _doubt_family(e: FamilyEvidence) -> str:
 def _combined(e: CombinedEvidence) -> str:
     leads = e.agreement is not None and e.agreement.own.leads
     best = "; nothing that needs no data is better beyond doubt" if leads else ""
-    without = e.without_attention
-    left = "" if without is None else f" ({_agreement(without)} without it)"
     figure = _SCORE if e.relative else "expected ImageNet-1K top-1, predicted"
     return (
         f"{figure}: the level by capacity, from published networks; the "
-        f"topology by networks trained on small images ({_source(e)}{best}); that this carries "
-        "over is assumed, but for attention, where small images contradict the paper: it counts "
-        f"for nothing at full size{left}"
+        f"topology by networks trained on small images ({_source(e)}{best}){_word_carrying(e)}"
+    )
+
+
+def _word_carrying(e: CombinedEvidence) -> str:
+    """What of it counted at full size, in runs of before `FamilyEvidence`."""
+    if e.without_attention is None:
+        return "; it counts for small images alone, as it does not carry over to ImageNet's"
+    return (
+        "; that this carries over is assumed, but for attention, where small images contradict the "
+        f"paper: it counts for nothing at full size ({_agreement(e.without_attention)} without it)"
     )
 
 

@@ -1,0 +1,102 @@
+"""`joint`: published networks tell of ImageNet's images, the bench of small ones."""
+
+import numpy as np
+import pytest
+
+from smt_nas import costs
+from smt_nas.arch import PRESETS, SMALL_PRESETS
+from smt_nas.evaluators import capacity
+from smt_nas.evaluators.base import NORMAL_80
+from smt_nas.evaluators.evidence import CombinedEvidence, FamilyEvidence
+from smt_nas.evaluators.joint import JointEvaluator
+from smt_nas.evaluators.predictors.predictor import fit_predictor
+from smt_nas.evaluators.predictors.training_set import TrainingSet
+from smt_nas.evaluators.topology.design_region import load_region
+from smt_nas.evaluators.topology.shapes import Shapes
+from smt_nas.space import SearchSpace
+from tests.fakes.benches import bench
+from tests.fakes.published import promised_before
+
+SMT, MICRO = SearchSpace.load("smt"), SearchSpace.load("smt_micro")
+
+
+@pytest.fixture(scope="module")
+def presets():
+    return JointEvaluator().evaluate(list(PRESETS.values()))
+
+
+def test_presets_have_their_published_top1_and_an_interval_about_it(presets):
+    for evaluation, top1 in zip(presets, capacity.PUBLISHED_TOP1.values(), strict=True):
+        assert evaluation.value == pytest.approx(top1, abs=0.3)
+        low, high = evaluation.interval
+        assert low < top1 < high
+        assert not evaluation.relative and evaluation.extrapolation == 0
+
+
+def test_it_asks_to_be_compared_by_the_lower_bound(presets):
+    assert all(e.by_lower_bound and e.compared == e.interval[0] for e in presets)
+    genes = SMT.sample(np.random.default_rng(0), 20)
+    assert JointEvaluator().predict(SMT, genes).by_lower_bound
+    small = JointEvaluator().evaluate([SMALL_PRESETS["smt_micro"]])[0]
+    assert not small.by_lower_bound and small.relative
+
+
+def test_genes_and_architectures_are_rated_alike():
+    for space in (SMT, MICRO):
+        genes = space.sample(np.random.default_rng(1), 8)
+        estimate = JointEvaluator().predict(space, genes)
+        each = JointEvaluator().evaluate(space.decode(genes))
+        np.testing.assert_allclose(estimate.mean, [e.value for e in each], rtol=1e-6)
+        if estimate.by_lower_bound:
+            lows = estimate.mean - NORMAL_80 * estimate.std
+            np.testing.assert_allclose(lows, [e.interval[0] for e in each], rtol=1e-6)
+
+
+def test_the_parts_add_up():
+    evaluations = JointEvaluator().evaluate([PRESETS["smt_s"], SMALL_PRESETS["smt_micro"]])
+    for evaluation in evaluations:
+        parts = evaluation.components
+        assert evaluation.value == pytest.approx(parts["capacity"] + parts["topology"])
+    gain = evaluations[0].components
+    assert gain["gain_low"] < gain["gain"] < gain["gain_high"]
+
+
+def test_what_it_recommended_before_lies_outside_and_a_point_below_smt_t(presets):
+    before = JointEvaluator().evaluate([promised_before()])[0]
+    assert before.extrapolation > 0
+    assert before.compared < presets[0].compared - 1.0
+
+
+def test_what_it_likes_best_is_what_an_engineer_would_build():
+    """Of what fits 2.4 GMACs: no shallow network, most of it where published designs have it."""
+    genes = SMT.sample(np.random.default_rng(0), 20_000)
+    genes = genes[costs.estimate(SMT, genes).macs < 2.4e9]
+    estimate = JointEvaluator().predict(SMT, genes)
+    best = genes[np.argsort(NORMAL_80 * estimate.std - estimate.mean)[:20]]
+    region, shapes = load_region(), Shapes.of_genes(SMT, best)
+    assert (region.measure(shapes) <= region.limit).mean() >= 0.8
+    assert (shapes.depth.sum(axis=1) >= 8).all()
+    assert (shapes.depth.argmax(axis=1) == 2).mean() >= 0.8
+
+
+def test_the_bench_says_nothing_at_full_size_and_all_for_small_images():
+    known = TrainingSet.of(bench(160, rule=lambda arch: 0.8 - 0.02 * len(arch.stages[0].kernels)))
+    taught, shipped = JointEvaluator().fit(known), JointEvaluator()
+    t, micro = PRESETS["smt_t"], SMALL_PRESETS["smt_micro"]
+    few, many = (
+        micro.model_copy(
+            update={"stages": tuple(s.model_copy(update={"kernels": k}) for s in micro.stages)}
+        )
+        for k in ((3,), (3, 5, 7, 9))
+    )
+    assert taught.evaluate([t])[0].value == shipped.evaluate([t])[0].value
+    ours = [e.components["topology"] for e in taught.evaluate([few, many])]
+    assert ours[0] > ours[1]
+
+
+def test_its_evidence_is_of_the_images_it_is_for():
+    full, small = (JointEvaluator().for_space(space).evidence for space in (SMT, MICRO))
+    assert isinstance(full, FamilyEvidence) and full.agreement.networks > 300
+    assert isinstance(small, CombinedEvidence) and small.agreement is not None
+    own = JointEvaluator(fit_predictor(TrainingSet.of(bench(100)))).evidence
+    assert own.networks == 100
