@@ -161,7 +161,7 @@ def test_a_table_of_ones_own_fits_80_columns_and_says_what_is_fitted_where(tmp_p
         (b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe", "cannot be read as a table of networks"),
         (b"a,b\n1,2\n", "must have a column model"),
         (None, "cannot be read as a table of networks"),
-        ("nan", "gmacs must be a number above 0 (got nan)"),
+        ("nan", "gmacs must be above 0 and below 100,000 (in G or M) (got nan)"),
         ("twice", "stands there already"),
         ("alone", "each a family of its own"),
     ],

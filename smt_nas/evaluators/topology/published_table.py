@@ -26,6 +26,7 @@ SHIPPED = shipped("reference") / "imagenet_topology.csv"
 _STAGES = range(1, 5)
 _SHAPES = tuple(f"{letter}{i}" for letter in "dwem" for i in _STAGES)
 _COSTS = ("gmacs", "params_m", "mactivations")
+_MOST = 1e5  # of costs; more is counted in single MACs or parameters
 _FLAGS = ("hybrid", "metaformer", "comparable")
 COLUMNS = ("model", "family", "top1", *_COSTS, *_FLAGS, *_SHAPES)
 
@@ -116,7 +117,7 @@ def _read_frame(path: Path) -> pandas.DataFrame:
         ) from error
     missing = [name for name in COLUMNS if name not in frame]
     if missing:
-        present = [str(column) for column in frame.columns]
+        present = [_to_one_line(column) for column in frame.columns]
         raise ConfigError(
             f"{path}: must have a column {missing[0]} (got {list_names(present)}). "
             "The columns are those of the shipped imagenet_topology.csv."
@@ -137,9 +138,10 @@ def _check_names(path: Path, frame: pandas.DataFrame) -> None:
             f"{path}: row {_find_row(nameless)}: needs a name in model and in family (got "
             "nothing). Write them."
         )
-    repeated = frame["model"].duplicated().to_numpy()
+    same_name = frame["model"].duplicated()
+    repeated = (same_name | frame[list(COLUMNS[1:])].duplicated()).to_numpy()
     if repeated.any():
-        row, name = _find_row(repeated), frame["model"].to_list()[int(repeated.argmax())]
+        row, name = _find_row(repeated), _to_one_line(frame["model"].to_list()[repeated.argmax()])
         raise ConfigError(f"{path}: row {row}: stands there already (got {name}). Keep one.")
 
 
@@ -151,16 +153,23 @@ def _check_column(path: Path, frame: pandas.DataFrame, column: str) -> None:
     rule, good = "a number above 0", np.isfinite(numbers) & (numbers > 0)
     if column in _FLAGS:
         rule, good = "0 or 1", np.isin(numbers, (0, 1))
+    elif column in _COSTS:
+        rule, good = "above 0 and below 100,000 (in G or M)", good & (numbers < _MOST)
     elif column == "top1":
         rule, good = "a percentage, from 1 to below 100", (numbers >= 1) & (numbers < 100)
     if not good.all():
         at = int((~good).argmax())
-        name, value = frame["model"].to_list()[at], frame[column].to_list()[at]
+        name, value = (_to_one_line(frame[of].to_list()[at]) for of in ("model", column))
         raise ConfigError(
             f"{path}: row {_find_row(~good)} ({name}): {column} must be {rule} (got {value}). "
             "Correct it, or leave the row out."
         )
     frame[column] = numbers
+
+
+def _to_one_line(cell: object) -> str:
+    """What stands in a cell, which may have lines."""
+    return " ".join(str(cell).split())
 
 
 def _find_row(wrong: NDArray[np.bool_]) -> int:

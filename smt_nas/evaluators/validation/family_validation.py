@@ -7,6 +7,7 @@ other evaluator can be.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from smt_nas.errors import ConfigError
+from smt_nas.errors import ConfigError, UnknownName
 from smt_nas.evaluators.scaling_law import KNOWN_MEMBERS
 from smt_nas.evaluators.topology.design_region import NEIGHBOUR, DesignRegion
 from smt_nas.evaluators.topology.ensemble import REFERENCE_SETS
@@ -23,7 +24,7 @@ from smt_nas.evaluators.topology.leave_family_out import SHARE, LeaveFamilyOut
 from smt_nas.evaluators.topology.left_out import FamilyDifference, LeftOut, TargetCount
 from smt_nas.evaluators.topology.published_table import SHIPPED, PublishedTable, load_published
 from smt_nas.nasbench import rows
-from smt_nas.nasbench.table import card_path
+from smt_nas.nasbench.table import bench_names, card_path
 
 IMAGENET = "imagenet"
 """Name of the shipped table."""
@@ -101,12 +102,23 @@ def find_published(on: str) -> Path | None:
 
     A table of the user's own is a `.csv` that is there, without the data card of a bench beside it
     and without a bench's columns.
+
+    Raises:
+        UnknownName: a name that is of neither.
     """
     if on == IMAGENET:
         return SHIPPED
     path = Path(on)
+    if path.suffix != ".csv" and not path.is_dir() and os.sep not in on:
+        _check_name(on)
     own = path.suffix == ".csv" and path.exists() and not card_path(path).exists()
     return path if own and not _begins_like_bench(path) else None
+
+
+def _check_name(on: str) -> None:
+    names = [*bench_names(), IMAGENET]
+    if on not in names:
+        raise UnknownName("bench", on, names, "A .csv of `bench build` works too.")
 
 
 def _begins_like_bench(path: Path) -> bool:

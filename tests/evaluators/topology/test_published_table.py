@@ -21,10 +21,23 @@ def set_cell(column, value, row=1):
 BROKEN = {
     "a column less": (lambda f: f.drop(columns="e3"), "must have a column e3"),
     "a family of one everywhere": (lambda f: f.assign(family=f.model), "each a family of its own"),
-    "no number": (set_cell("gmacs", ""), "gmacs must be a number above 0"),
+    "no number": (set_cell("gmacs", ""), "gmacs must be above 0 and below 100,000"),
     "text": (set_cell("m2", "much"), "m2 must be a number above 0 (got much)"),
-    "infinite": (set_cell("params_m", "inf"), "params_m must be a number above 0 (got inf)"),
+    "infinite": (
+        set_cell("params_m", "inf"),
+        "params_m must be above 0 and below 100,000 (in G or M) (got inf)",
+    ),
     "negative": (set_cell("d1", -1), "d1 must be a number above 0"),
+    "single MACs": (lambda f: f.assign(gmacs=1e9 * f.gmacs), "below 100,000 (in G or M)"),
+    "a column's name of two lines": (lambda f: f.rename(columns={"m4": "m\n4"}), "a column m4"),
+    "a name of two lines": (
+        lambda f: set_cell("d1", 0, row=0)(set_cell("model", "a\nb", row=0)(f)),
+        "row 2 (a b): d1 must be a number above 0",
+    ),
+    "a row twice, renamed": (
+        lambda f: f.iloc[[0, *range(len(f))]].assign(model=range(len(f) + 1)),
+        "row 3: stands there already (got 1)",
+    ),
     "a share for a percentage": (lambda f: f.assign(top1=f.top1 / 100), "a percentage"),
     "top-1 above 100": (set_cell("top1", 180), "top1 must be a percentage"),
     "a flag of neither": (set_cell("hybrid", 2), "hybrid must be 0 or 1"),
