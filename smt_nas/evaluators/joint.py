@@ -118,14 +118,15 @@ def _evaluate_full(arch: Architecture) -> Evaluation:
     gain = estimate_gain(capacity.costs_of_arch(arch)[None], shapes, features.of_archs([arch]))
     topology = float(gain.gain[0] - gain.by_capacity[0])
     distance = float(region.measure(shapes)[0])
+    gains = {name: float(getattr(gain, name)[0]) for name in ("gain", "gain_low", "gain_high")}
+    if capacity.published_figures(arch):  # over itself
+        gains = dict.fromkeys(gains, 0.0)
     return Evaluation(
         value=float(gain.top1_pct[0]),
         provenance="predicted",
         interval=(float(gain.low[0]), float(gain.high[0])),
         components={
-            "gain": float(gain.gain[0]),
-            "gain_low": float(gain.gain_low[0]),
-            "gain_high": float(gain.gain_high[0]),
+            **gains,
             "capacity": float(gain.top1_pct[0]) - topology,
             "topology": topology,
         },

@@ -100,3 +100,9 @@ def test_its_evidence_is_of_the_images_it_is_for():
     assert isinstance(small, CombinedEvidence) and small.agreement is not None
     own = JointEvaluator(fit_predictor(TrainingSet.of(bench(100)))).evidence
     assert own.networks == 100
+
+
+def test_a_published_network_gains_nothing_over_itself():
+    for rated in JointEvaluator().evaluate(list(PRESETS.values())):
+        parts = rated.components
+        assert (parts["gain"], parts["gain_low"], parts["gain_high"]) == (0, 0, 0)

@@ -22,7 +22,7 @@ def change(arch, stage, **fields):
     return arch.model_copy(update={"stages": tuple(stages)})
 
 
-def test_presets_are_as_published_and_gain_nothing_over_themselves():
+def test_presets_lie_as_far_from_what_is_expected_as_one_training_may():
     """Their gain is what is expected of them less what was published: noise of one training."""
     gain = estimate(*PRESETS.values())
     np.testing.assert_allclose(gain.gain, 0, atol=0.25)
