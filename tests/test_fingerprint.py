@@ -13,13 +13,15 @@ from smt_nas.arch import SMALL_PRESETS
 from smt_nas.costs.parts import PartIndex
 from smt_nas.fingerprint import ADDED, Value, fingerprint
 from smt_nas.space import SpaceConfig
+from smt_nas.space.editions import FIRST_SMT, find_edition
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "identity.json").read_text("utf-8"))
 
 
 def spaces():
     mine = SearchSpace(SpaceConfig.model_validate(GOLDEN["space"]), "mine")
-    return {name: SearchSpace.load(name) for name in ("smt", "smt_micro")} | {"mine": mine}
+    smt, micro = find_edition("smt", FIRST_SMT), SearchSpace.load("smt_micro")
+    return {"smt": smt, "smt_micro": micro, "mine": mine}
 
 
 every_space = pytest.mark.parametrize("name", GOLDEN["spaces"])

@@ -10,8 +10,9 @@ lists them by going through the options of those fields.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -69,6 +70,19 @@ class Part:
         words += [f"k{self.ffn_kernel}"] if self.ffn_kernel != 3 else []
         rest = {"e": self.expand, "h": self.hidden, "a": self.heads, "o": self.classes}
         return " ".join(words + [f"{letter}{value}" for letter, value in rest.items() if value])
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Channels of its output and of its input; the FFN's hidden ones are a multiple."""
+        return self.dim, self.dim_in if self.kind == "down" else self.dim
+
+    @property
+    def proportions(self) -> tuple[Hashable, ...]:
+        """All of a part but its widths: equal for parts that differ in width alone."""
+        given = 0 if self.kind == "down" else self.dim_in  # an image has the channels it has
+        ratio = Fraction(self.hidden, self.dim)
+        shape = (self.kind, self.size, self.kernels, self.expand, self.heads, self.ffn_kernel)
+        return (*shape, given, ratio, self.stride, self.classes, self.layer_scale)
 
 
 class Site(NamedTuple):

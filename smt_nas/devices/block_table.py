@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import Floats, PartIndex
 
+Basis = Literal["sheet", "anchored", "table", "table+sheet"]
 COVERAGE = 0.8  # of an interval: this share of truths should lie in it
 _SHARPNESS = 4.0  # of `join_times`
 DAY_TO_DAY = {"cpu": 0.05, "gpu": 0.04}
@@ -38,7 +39,8 @@ class Latency:
         low, high: ends of the interval that should hold `COVERAGE` of the truths.
         conditions: under which it holds.
         basis: `sheet` (data sheet and roofline), `anchored` (the same, corrected by networks the
-            user measured) or `table` (blocks measured on the device).
+            user measured), `table` (blocks measured on the device) or `table+sheet` (the same;
+            blocks that were not measured are by the sheet, at the pace of their like).
         notes: what a reader must know, e.g. the power-cap warning of a T4.
         host_bound: whether the device waits for the host, (n,); None where it is not told apart.
     """
@@ -47,7 +49,7 @@ class Latency:
     low: Floats
     high: Floats
     conditions: Conditions
-    basis: Literal["sheet", "anchored", "table"]
+    basis: Basis
     notes: tuple[str, ...] = ()
     host_bound: NDArray[np.bool_] | None = None
 
@@ -136,7 +138,7 @@ class BlockTable:
     low: float = 0.0
     high: float = 0.0
     joint: JointTimes | None = None
-    basis: Literal["sheet", "anchored", "table"] = "table"
+    basis: Basis = "table"
     notes: tuple[str, ...] = ()
 
     def predict(self, genes: NDArray[Any]) -> Latency:

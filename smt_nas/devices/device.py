@@ -17,7 +17,6 @@ from smt_nas.costs.parts import PartIndex
 from smt_nas.devices.block_table import BlockTable, Correction, JointTimes, Latency
 from smt_nas.devices.dispatch import Host, load_host
 from smt_nas.devices.gpu_kernels import Floats, Kernels, build_kernels
-from smt_nas.devices.measured_table import find_device_table
 from smt_nas.devices.resolve import DeviceRef, resolve
 from smt_nas.devices.roofline import (
     Efficiency,
@@ -27,6 +26,8 @@ from smt_nas.devices.roofline import (
     load_efficiency,
 )
 from smt_nas.devices.sheet import Sheet
+from smt_nas.devices.tables.measured_table import find_device_table
+from smt_nas.devices.tables.table_extension import extend_table, restrict_table
 from smt_nas.errors import MeasurementError
 from smt_nas.space import SearchSpace
 
@@ -86,9 +87,9 @@ class Device:
     ) -> Latency:
         """Latency of n networks of a space, from genes (n, G).
 
-        From the table measured on this device, where there is one for the space under these
-        conditions; else from the sheet. The first call for a space takes seconds, to trace its
-        parts; later ones a microsecond a network.
+        From the table measured on this device, where there is one for the space, or an earlier
+        edition of it, under these conditions; else from the sheet. The first call for a space takes
+        seconds, to trace its parts; later ones a microsecond a network.
 
         Raises:
             SpaceError: the genes do not belong to the space.
@@ -240,22 +241,38 @@ def load_device(device: str | DeviceRef) -> Device:
 def find_block_table(device: Device, space: SearchSpace, conditions: Conditions) -> BlockTable:
     """What predicts the networks of a space on a device.
 
+    A table of another edition of the space serves what it holds; the rest is by the sheet.
+
     Raises:
         MeasurementError: the device cannot do this, or it is a training step.
         ConfigError: there is a measured table, but it is damaged.
     """
     measured = find_device_table(device.sheet, space)
     table = None if measured is None else measured.block_table(conditions)
-    return trace_block_table(device, space, conditions) if table is None else table
+    if table is None:
+        return trace_block_table(device, space, conditions)
+    if table.index.space.digest == space.digest:
+        return table
+    held = restrict_table(table, PartIndex.of(space, conditions.image_size))
+    if held is not None:
+        return held
+    return extend_table(table, trace_block_table(device, space, _predictable(device, conditions)))
+
+
+def _predictable(device: Device, conditions: Conditions) -> Conditions:
+    """Conditions as near that the sheet has peaks for: a table tells how far off that is."""
+    can = device.sheet.peak(conditions.precision) is not None
+    return conditions if can else conditions.model_copy(update={"precision": "fp32"})
 
 
 def trace_block_table(device: Device, space: SearchSpace, conditions: Conditions) -> BlockTable:
     """The same from the sheet alone. Raises MeasurementError, as `find_block_table`."""
-    from smt_nas.models.part_modules import trace_part
+    from smt_nas.models.part_traces import trace_parts
 
     index = PartIndex.of(space, conditions.image_size)
     batch, channels_last = conditions.batch, conditions.channels_last
-    costs = [device.cost(trace_part(p, batch, channels_last), conditions) for p in index.parts]
+    traces = trace_parts(index.parts, batch, channels_last)
+    costs = [device.cost(ops, conditions) for ops in traces]
     table = BlockTable(
         index=index,
         conditions=conditions,

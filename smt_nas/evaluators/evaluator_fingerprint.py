@@ -1,9 +1,10 @@
 """Fingerprints: 12 hex digits that change where what an evaluator says of networks changes.
 
 Of an evaluator that is quick to ask, they are of what it says of 200 networks, always the same ones
-of two shipped spaces: whatever changes a figure (the data it was fitted to, a feature, a regressor)
-changes them, and nothing else does. Figures are rounded to `_DIGITS` digits of the largest one:
-between processors and libraries of linear algebra they differ in the 14th.
+of fixed editions of two shipped spaces, which may grow: whatever changes a figure (the data it was
+fitted to, a feature, a regressor) changes them, and nothing else does. Figures are rounded to
+`_DIGITS` digits of the largest one: between processors and libraries of linear algebra they differ
+in the 14th.
 
 An evaluator that trains, runs a user's code, or takes long to answer is not asked. Its fingerprint
 is of what decides its figures as far as that can be told beforehand: see `fingerprint_of_values`.
@@ -21,10 +22,11 @@ from numpy.typing import NDArray
 from smt_nas.evaluators.base import BatchEvaluator
 from smt_nas.fingerprint import fingerprint
 from smt_nas.space import Genes, SearchSpace
+from smt_nas.space.editions import FIRST_SMT, find_edition
 
 Floats = NDArray[np.float64]
 
-_SPACES = ("smt", "smt_micro")  # full size and small images
+_EDITIONS = (("smt", FIRST_SMT), ("smt_micro", "2d2b409283a8"))  # full size and small images
 _PROBES = 100  # networks of each
 _DIGITS = 8
 
@@ -46,8 +48,12 @@ def fingerprint_of_values(name: str, values: Mapping[str, Any]) -> str:
 @cache
 def probe_networks() -> Sequence[tuple[SearchSpace, Genes]]:
     """Spaces, each with genes (n, G) of it: the same in every process."""
-    spaces = [SearchSpace.load(name) for name in _SPACES]
-    return tuple((space, space.sample(np.random.default_rng(0), _PROBES)) for space in spaces)
+    probes = []
+    for name, digest in _EDITIONS:
+        space = find_edition(name, digest)
+        assert space is not None  # a space that grows leaves its edition in earlier_spaces
+        probes.append((space, space.sample(np.random.default_rng(0), _PROBES)))
+    return tuple(probes)
 
 
 def _rounded(column: Floats) -> str:

@@ -13,8 +13,8 @@ their Kendall tau to trained accuracy, overall / among pairs within 10 % of MACs
 BatchNorm, are left out: on 35 micro SMTs they pointed the wrong way (-.16, -.48).
 
 The score is the mean of the standardised logarithms. Mean and spread come from a shipped sample of
-the space (`reference/*.csv`), so that it is a fixed function of one network: it does not depend on
-the run's seed nor on which other networks were seen.
+the space's first edition (`reference/*.csv`), so that it is a fixed function of one network: it
+does not depend on the run's seed nor on which other networks were seen.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MEASURES = ("synflow", "snip", "grad_norm")
 INITIALISATIONS = 3  # each with another image
 BATCH = 1
 IMAGE_SIZE = {4: 48, 2: 32}  # by stem stride: small, yet 2x2 tokens are left in the last stage
-REFERENCE = {4: "smt", 2: "smt_micro"}  # by stem stride: the space whose sample standardises
+REFERENCE = {4: "smt", 2: "smt_micro"}  # by stem stride: the sample that standardises
 _REVISION = 1  # raised by hand with every change of a measure
 _POOL = 1 << 22  # random numbers drawn once; weights are slices of them
 _REFERENCE_FOLDER = shipped("reference")
@@ -202,7 +202,7 @@ def _normal_pool(seed: int) -> Tensor:
 
 @cache
 def reference(name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and spread of the log measures over a space's shipped sample; each (3,)."""
+    """Mean and spread of the log measures over the shipped sample of a space; each (3,)."""
     with (_REFERENCE_FOLDER / f"{name}.csv").open(newline="", encoding="utf-8") as file:
         rows = [[float(row[m]) for m in MEASURES] for row in csv.DictReader(file)]
     sample = np.array(rows)

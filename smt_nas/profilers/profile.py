@@ -19,9 +19,9 @@ import torch
 from smt_nas.conditions import Conditions
 from smt_nas.devices.block_table import Latency
 from smt_nas.devices.device import Device, load_device
-from smt_nas.devices.measured_table import find_device_table
 from smt_nas.devices.registry import tables_of
 from smt_nas.devices.resolve import resolve
+from smt_nas.devices.tables.measured_table import find_device_table
 from smt_nas.devices.visible import BY_BUS, ORDER, is_order_unsure
 from smt_nas.errors import ConfigError, MeasurementError, SmtNasError
 from smt_nas.files import names
@@ -392,6 +392,10 @@ def _predict_by_table(network: Network, device: Device, conditions: Conditions) 
         space = SearchSpace.load(name)
         table = find_device_table(device.sheet, space) if space.contains([arch])[0] else None
         blocks = None if table is None else table.block_table(conditions)
-        if blocks is not None:
-            return blocks.predict(space.encode(arch))
+        if blocks is None:
+            continue
+        own = blocks.index.space  # an earlier edition, where the table is of that
+        if own.contains([arch])[0]:
+            return blocks.predict(own.encode(arch))
+        return device.predict(space, space.encode(arch), conditions)
     return None

@@ -7,19 +7,17 @@ Kept in run.yaml. The digest is of what is predicted, not of a file: whatever ch
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from smt_nas.devices.block_table import Latency
+from smt_nas.devices.block_table import Basis, Latency
 from smt_nas.devices.device import Device
 from smt_nas.fingerprint import fingerprint
 from smt_nas.search.objectives import LatencyTarget
 from smt_nas.space import SearchSpace
 from smt_nas.space.baselines import baselines
 
-Basis = Literal["sheet", "anchored", "table"]
 _PROBES = 200  # networks whose predictions the digest is of
 _DIGITS = 6  # of each; more would differ between processors
 
@@ -28,7 +26,7 @@ class LatencyPrediction(BaseModel):
     """Where the predicted latencies of a target come from.
 
     Attributes:
-        basis: `sheet`, `anchored` or `table`, as in `Latency`.
+        basis: as in `Latency`.
         notes: what a reader must know.
         digest: 12 hex digits of what is predicted for networks of the space.
         presets: milliseconds, low and high of each preset.
@@ -68,13 +66,14 @@ def predict_latency(device: Device, target: LatencyTarget, space: SearchSpace) -
     predicted = device.predict(space, probes, target.conditions)
     presets, apart = {}, {}
     for name, arch in baselines(space).items():
+        inside = bool(space.contains([arch])[0])
         one = (
             device.predict(space, space.encode(arch), target.conditions)
-            if space.contains([arch])[0]
+            if inside
             else device.predict_arch(arch, target.conditions)
         )
         presets[name] = (float(one.ms[0]), float(one.low[0]), float(one.high[0]))
-        if one.basis != predicted.basis:
+        if not inside and one.basis != predicted.basis:
             apart[name] = one.basis
     digest = _digest([predicted], list(presets.values()))
     return LatencyPrediction(

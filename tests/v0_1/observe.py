@@ -21,8 +21,8 @@ from smt_nas.arch import SMALL_PRESETS
 from smt_nas.cli.app import app
 from smt_nas.conditions import Conditions
 from smt_nas.devices.device import load_device
-from smt_nas.devices.measured_table import find_table, load_table
 from smt_nas.devices.registry import load_sheet, sheet_names
+from smt_nas.devices.tables.measured_table import find_table, load_table
 from smt_nas.evaluators import make_evaluator
 from smt_nas.evaluators.predictors.training_set import TrainingSet, split_folds
 from smt_nas.evaluators.relative_score import RelativeScore
@@ -35,11 +35,16 @@ from smt_nas.profilers.calibration.schedule import Plan
 from smt_nas.search import Settings, create_search
 from smt_nas.search.run_directory import RunDirectory
 from smt_nas.space import SpaceConfig
+from smt_nas.space.editions import FIRST_SMT, find_edition
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.processes.randomness import make_generator, seed_cpu
 from smt_nas.train.weights.weights import read_weights
+from smt_nas.yaml import to_yaml
 
-SPACES = ("smt", "smt_micro")
+SPACES = {  # as they were at 0.1; smt has grown since
+    "smt": find_edition("smt", FIRST_SMT),
+    "smt_micro": smt_nas.SearchSpace.load("smt_micro"),
+}
 SHEETS_SINCE = {
     "epyc_7763",
     "epyc_9654",
@@ -72,7 +77,7 @@ def keys():
     """Keys of the presets and of 200 networks of each space, with their genes' digest."""
     found = {"presets": {name: arch.key for name, arch in PRESETS.items()}}
     for name in SPACES:
-        space = smt_nas.SearchSpace.load(name)
+        space = SPACES[name]
         genes = sampled(space, 200)
         found[name] = {
             "space": space.digest,
@@ -88,7 +93,7 @@ def count():
     """Costs of the presets and of 50 networks of each space."""
     found = {"presets": {name: costs.of(arch).as_dict() for name, arch in PRESETS.items()}}
     for name in SPACES:
-        space = smt_nas.SearchSpace.load(name)
+        space = SPACES[name]
         genes = sampled(space, 50)
         each = [costs.of(arch).as_dict() for arch in space.decode(genes)]
         at_once = {k: v.tolist() for k, v in costs.estimate(space, genes).as_dict().items()}
@@ -102,7 +107,7 @@ def digests():
     micro = smt_nas.SearchSpace.load("smt_micro")
     tables = {}
     for name in SPACES:
-        table = find_table("epyc_zen3_2cpu", smt_nas.SearchSpace.load(name))
+        table = find_table("epyc_zen3_2cpu", SPACES[name])
         tables[name] = {"csv": table.evidence.table, "space": table.evidence.space_digest}
     bench = load_bench("smt-bench-mini")
     first = plan_networks(micro, 30, 5e6, 40e6, 0)
@@ -134,7 +139,7 @@ def rate():
     """What the evaluators say of 50 networks of each space, and zero-cost of three."""
     found = {}
     for name in SPACES:
-        space = smt_nas.SearchSpace.load(name)
+        space = SPACES[name]
         genes = sampled(space, 50)
         for evaluator in ("capacity", "predictor", "joint"):
             rater = make_evaluator(evaluator)
@@ -177,7 +182,7 @@ def predict():
     """Latencies of 50 networks by table and by sheet, and of one under other conditions."""
     found = {}
     for device, name, how in LATENCIES:
-        space, conditions = smt_nas.SearchSpace.load(name), Conditions(**how)
+        space, conditions = SPACES[name], Conditions(**how)
         latency = load_device(device).predict(space, sampled(space, 50), conditions)
         found[f"{device} {name} {conditions}"] = _latency(latency)
     for device, how in OF_ONE:
@@ -249,7 +254,12 @@ FRONTS = {
 
 def search(name, folder):
     """The front of a search of FRONTS, and what its trials are said to depend on."""
-    begun = create_search(Settings(**FRONTS[name], prove=False), folder)
+    settings = FRONTS[name]
+    if "space" not in settings:
+        file = folder.parent / "smt.yaml"
+        file.write_text(to_yaml(SPACES["smt"].config.model_dump(mode="json")))
+        settings = settings | {"space": str(file)}
+    begun = create_search(Settings(**settings, prove=False), folder)
     outcome, identity = begun.run(), as_json(begun.directory.identity)
     if isinstance(begun.evaluator, RelativeScore):
         identity["objectives"] = list(COSTS_ONLY)

@@ -19,7 +19,9 @@ import torch
 from smt_nas import __version__
 from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions, Mode, Precision
-from smt_nas.devices.measured_table import (
+from smt_nas.devices.resolve import resolve
+from smt_nas.devices.sheet import Sheet
+from smt_nas.devices.tables.measured_table import (
     FOLDER,
     Evidence,
     Load,
@@ -27,8 +29,6 @@ from smt_nas.devices.measured_table import (
     table_path,
     write_table,
 )
-from smt_nas.devices.resolve import resolve
-from smt_nas.devices.sheet import Sheet
 from smt_nas.errors import MeasurementError
 from smt_nas.fingerprint import fingerprint
 from smt_nas.profilers.board import check_board

@@ -20,7 +20,7 @@ from scipy.stats import spearmanr
 
 from smt_nas import costs
 from smt_nas.devices.block_table import BlockTable
-from smt_nas.devices.measured_table import Calibration, NetworkTime, PartTimes
+from smt_nas.devices.tables.measured_table import Calibration, NetworkTime, PartTimes
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.calibration.interpolate import fill_unmeasured
 from smt_nas.profilers.calibration.journal import JournalLine

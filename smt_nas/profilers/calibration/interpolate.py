@@ -17,7 +17,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from smt_nas.costs.parts import KINDS, Part
 from smt_nas.errors import MeasurementError
-from smt_nas.models.part_modules import trace_part
+from smt_nas.models.part_traces import trace_parts
 
 Floats = NDArray[np.float64]
 _LEAST = 8  # measured parts that a fit needs
@@ -77,8 +77,7 @@ def fill_unmeasured(
 def features(parts: Sequence[Part], batch: int) -> Floats:
     """What the time of parts depends on, (P, F)."""
     rows = []
-    for part in parts:
-        ops = trace_part(part, batch)
+    for part, ops in zip(parts, trace_parts(tuple(parts), batch), strict=True):
         work = (
             sum(op.macs for op in ops),
             sum(op.read + op.written for op in ops),

@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from smt_nas.devices.measured_table import Calibration, Evidence
+from smt_nas.devices.tables.measured_table import Calibration, Evidence
 
 _BUSY = 0.05  # of the machine's CPU time, used by others: more is worth telling
 

@@ -14,6 +14,7 @@ PREDICTION_SOURCES = {  # by the basis of a prediction
     "sheet": "its data sheet",
     "anchored": "its data sheet and networks measured on it",
     "table": "blocks measured on it",
+    "table+sheet": "blocks measured on it and, of those that were not, its data sheet",
 }
 
 

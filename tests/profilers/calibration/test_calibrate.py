@@ -9,7 +9,7 @@ import pytest
 
 from smt_nas import SearchSpace
 from smt_nas.conditions import Conditions
-from smt_nas.devices.measured_table import load_table, table_path
+from smt_nas.devices.tables.measured_table import load_table, table_path
 from smt_nas.errors import MeasurementError, StoreError
 from smt_nas.profilers.calibration import fit
 from smt_nas.profilers.calibration.calibrate import conditions_of, run

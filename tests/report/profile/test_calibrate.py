@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from smt_nas.conditions import Conditions
-from smt_nas.devices.measured_table import Calibration, Evidence, Load
+from smt_nas.devices.tables.measured_table import Calibration, Evidence, Load
 from smt_nas.report.profile.calibrate import (
     calibration_document,
     calibration_notes,

@@ -26,6 +26,7 @@ from smt_nas.errors import ConfigError
 from smt_nas.files import folders, write_atomic
 from smt_nas.fingerprint import fingerprint
 from smt_nas.space import SearchSpace
+from smt_nas.space.editions import find_edition
 from smt_nas.yaml import validated
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ class PartTimes:
 
 @dataclass(frozen=True)
 class MeasuredTable:
-    """A table and its evidence, for one space.
+    """A table and its evidence, for one edition of a space.
 
     Attributes:
         index: the space's parts.
@@ -270,22 +271,32 @@ def write_table(path: Path, table: MeasuredTable) -> Evidence:
 
 def find_device_table(sheet: Sheet, space: SearchSpace) -> MeasuredTable | None:
     """`find_table` by the key of a device, or one it was probed under before it had a sheet."""
-    tables = (find_table(key, space) for key in sheet.table_keys)
-    return next((table for table in tables if table is not None), None)
+    tables = [table for key in sheet.table_keys if (table := find_table(key, space))]
+    own = (table for table in tables if table.index.space.digest == space.digest)
+    return next(own, tables[0] if tables else None)
 
 
 def find_table(device: str, space: SearchSpace) -> MeasuredTable | None:
     """The table of a device for a space: in `./profiles`, else shipped; None: there is none.
 
-    A table for another space of the same name is none for this one.
+    Where there is none, that of another edition of the space which holds parts of it. A table for
+    any other space of the same name is none for this one.
 
     Raises:
         ConfigError: there is one, but it cannot be used.
     """
+    others = []
     for folder in (Path(FOLDER), *folders(FOLDER)):
         path = table_path(folder, device, space)
-        if path.is_file() and _read_evidence(path).space_digest == space.digest:
-            return load_table(path, space)
+        if path.is_file():
+            digest = _read_evidence(path).space_digest
+            if digest == space.digest:
+                return load_table(path, space)
+            others.append((path, find_edition(space.name, digest)))
+    parts = set(PartIndex.of(space).parts) if others else set()
+    for path, edition in others:
+        if edition is not None and not parts.isdisjoint(PartIndex.of(edition).parts):
+            return load_table(path, edition)
     return None
 
 

@@ -8,7 +8,9 @@ import pytest
 from smt_nas.conditions import Conditions
 from smt_nas.costs.parts import PartIndex
 from smt_nas.devices.device import Device
-from smt_nas.devices.measured_table import (
+from smt_nas.devices.registry import tables_of
+from smt_nas.devices.roofline import load_efficiency
+from smt_nas.devices.tables.measured_table import (
     COLUMNS,
     ORIGINS,
     Calibration,
@@ -23,11 +25,10 @@ from smt_nas.devices.measured_table import (
     table_path,
     write_table,
 )
-from smt_nas.devices.registry import tables_of
-from smt_nas.devices.roofline import load_efficiency
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.files import folders
 from smt_nas.space import SearchSpace
+from smt_nas.space.editions import FIRST_SMT, find_edition
 from tests.fakes.part_timer import SHEET, SMALL
 
 EAGER, GRAPH = Conditions(batch=8), Conditions(batch=8, mode="graph")
@@ -237,9 +238,13 @@ def test_a_frame_holds_what_the_csv_holds(path):
     assert graph["threads"].isna().all() and set(frame["origin"]) <= set(ORIGINS)
 
 
-@pytest.mark.parametrize("name", ["smt", "smt_micro"])
-def test_the_shipped_tables_are_written_as_they_lie_there(tmp_path, name):
-    space, shipped = SearchSpace.load(name), folders("profiles")[1]
+@pytest.mark.parametrize(
+    "space",
+    [find_edition("smt", FIRST_SMT), SearchSpace.load("smt_micro")],
+    ids=lambda space: space.name,
+)
+def test_the_shipped_tables_are_written_as_they_lie_there(tmp_path, space):
+    shipped = folders("profiles")[1]
     path = table_path(shipped, "epyc_zen3_2cpu", space)
     write_table(tmp_path / path.name, load_table(path, space))
     for suffix in (".csv", ".json"):
