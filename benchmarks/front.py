@@ -104,7 +104,7 @@ def make_table(runs: dict[str, list[Run]]) -> Table:
     """A row a budget."""
     table = Table(show_edge=False, pad_edge=False)
     headings = (
-        "budget", "members", "distance, most", "recommended: gain, 80 %", "latency of preset",
+        "budget", "members", "distance, most", "recommended: gain, 95 %", "latency of preset",
         "inside", "preset", "seeds", "genes that differ",
     )  # fmt: skip
     for heading in headings:

@@ -29,6 +29,7 @@ from smt_nas.space import Genes, SearchSpace
 Figures = float | Mapping[str, float]
 """What a function returns of a network: a number, or a mapping that holds the objective."""
 NORMAL_80 = 1.2815515655446004  # an 80 % interval is so many standard deviations to each side
+NORMAL_95 = 1.959963984540054  # and one of 95 %
 _STOPPED = "stopped"  # how the reasons of what was stopped begin in studies of before
 
 

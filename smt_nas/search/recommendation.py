@@ -16,7 +16,7 @@ _COSTS = ("macs", "params", "peak_memory_mb")
 
 @dataclass(frozen=True)
 class Gain:
-    """Gain over the preset of equal MACs, in points, with its 80 % interval."""
+    """Gain over the preset of equal MACs, in points, with its 95 % interval."""
 
     expected: float
     low: float

@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 
 from smt_nas.evaluators import capacity
-from smt_nas.evaluators.base import NORMAL_80
+from smt_nas.evaluators.base import NORMAL_80, NORMAL_95
 from smt_nas.evaluators.topology.ensemble import FamilyEnsemble, Networks, to_logit, to_percent
 from smt_nas.evaluators.topology.fits import load_fit
 from smt_nas.evaluators.topology.pattern import find_like_presets, load_presets
@@ -28,12 +28,13 @@ FAMILY = "smt"
 
 @dataclass(frozen=True)
 class Gain:
-    """Of n networks; each field is (n,), in points of ImageNet-1K top-1, intervals of 80 %.
+    """Of n networks; each field is (n,), in points of ImageNet-1K top-1.
 
     Attributes:
-        top1_pct, low, high: expected top-1.
-        gain, gain_low, gain_high: over what is published of the preset of equal MACs; between two
-            presets that is interpolated, and beyond them as far off expectation as the nearest.
+        top1_pct, low, high: expected top-1, with an interval of 80 %.
+        gain, gain_low, gain_high: over what is published of the preset of equal MACs, with an
+            interval of 95 %, as a gain is a claim, and of the best of many; between two presets
+            that is interpolated, and beyond them as far off expectation as the nearest.
         by_capacity: of the gain, what costs alone account for.
     """
 
@@ -72,8 +73,8 @@ def estimate_gain(costs: Floats, shapes: Shapes, features: Floats) -> Gain:
         low=to_percent(level.mean - NORMAL_80 * level_std),
         high=to_percent(level.mean + NORMAL_80 * level_std),
         gain=to_gain(by_base),
-        gain_low=to_gain(by_base - NORMAL_80 * rise_std),
-        gain_high=to_gain(by_base + NORMAL_80 * rise_std),
+        gain_low=to_gain(by_base - NORMAL_95 * rise_std),
+        gain_high=to_gain(by_base + NORMAL_95 * rise_std),
         by_capacity=by_costs,
     )
 

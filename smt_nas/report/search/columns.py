@@ -97,7 +97,7 @@ def _make_gain_columns(outcome: Outcome, q: TargetMetric) -> list[Column]:
         gain = None if r in outcome.baselines else Gain.read(r)
         return "-" if gain is None else describe_gain(gain)
 
-    return [Column("gain over like\npreset, 80 %", cell)]
+    return [Column("gain over like\npreset, 95 %", cell)]
 
 
 def describe_gain(gain: Gain) -> str:
