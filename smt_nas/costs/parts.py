@@ -3,8 +3,8 @@
 A network is four stages and a head; a stage is what brings it to its resolution, blocks of a mixer
 and an FFN each, and a norm. `PLACES` says which part stands where, how often, and which fields of a
 stage shape it. Costs and times add up over parts, and modules are built from them, so whatever
-reads a network reads it here. A space of 10^16 networks has only some hundred parts: `PartIndex`
-lists them by going through the options of those fields.
+reads a network reads it here. A space of 10^16 networks has fewer than a thousand parts:
+`PartIndex` lists them by going through the options of those fields.
 """
 
 from __future__ import annotations
