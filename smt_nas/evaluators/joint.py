@@ -81,7 +81,7 @@ class JointEvaluator:
         """Predict (n, G) genes at once; the deviation is that of the interval, as if normal."""
         rows = features.of_genes(space, genes)
         if reference.is_small(space.config):
-            small = self._predict_small(capacity.of_genes(space, genes), rows)
+            small = self._predict_small(capacity.of_genes(space, genes), rows, small=True)
             return Estimate(small.points, (small.high - small.low) / (2 * NORMAL_80))
         table = capacity.costs_of_genes(space, genes)
         gain = estimate_gain(table, Shapes.of_genes(space, genes), rows)
@@ -91,15 +91,20 @@ class JointEvaluator:
         """The same, its topology for small images fitted to other networks."""
         return JointEvaluator(fit_predictor(training_set), self._small)
 
-    def _predict_small(self, level: capacity.Capacity, rows: Floats) -> SmallPrediction:
-        return add_topology(level, rows, self._predictor or shipped_predictor())
+    def _predict_small(
+        self, level: capacity.Capacity, rows: Floats, small: bool
+    ) -> SmallPrediction:
+        return add_topology(level, rows, self._predictor or shipped_predictor(), small)
 
     def _evaluate(self, arch: Architecture) -> Evaluation:
-        return self._evaluate_small(arch) if reference.is_small(arch) else _evaluate_full(arch)
+        if self._small or reference.is_small(arch):  # presets too, beside networks for small images
+            return self._evaluate_small(arch)
+        return _evaluate_full(arch)
 
     def _evaluate_small(self, arch: Architecture) -> Evaluation:
         level = capacity.of_arch(arch)
-        joint = self._predict_small(level, features.of_archs([arch]))
+        rows = features.of_archs([arch])
+        joint = self._predict_small(level, rows, reference.is_small(arch))
         return Evaluation(
             value=float(joint.points[0]),
             provenance="predicted",

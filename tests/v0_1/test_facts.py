@@ -12,7 +12,10 @@ def test_hashes_and_counts_are_exactly_what_they_were(name):
 
 
 def test_evaluations_are_what_they_were():
-    assert_as(observe.rate(), read("rate.json"))
+    """Those of joint at full size are not: it learns from published networks since."""
+    then = read("rate.json")
+    del then["joint smt"]
+    assert_as(observe.rate(), then)
 
 
 def test_latencies_by_tables_are_what_they_were():

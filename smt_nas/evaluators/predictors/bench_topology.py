@@ -45,17 +45,20 @@ class SmallPrediction:
     extrapolation: Floats
 
 
-def add_topology(level: Capacity, rows: Floats, predictor: Predictor) -> SmallPrediction:
+def add_topology(
+    level: Capacity, rows: Floats, predictor: Predictor, small: bool = True
+) -> SmallPrediction:
     """Add the topology of n networks to the level.
 
     Args:
         level: of each.
         rows: their features, (n, F).
         predictor: of the topology.
+        small: they are made for small images; else they are presets that stand beside such ones.
     """
     prediction = predictor.predict(rows)
     scale = capacity.spread() / predictor.spread
-    gain = prediction.topology - predictor.predict(_published()).topology[0]
+    gain = prediction.topology - _published_topology(rows, predictor, small)
     effect = predictor.held_out_slope * scale * gain
     doubt = NORMAL_80 * scale * prediction.std
     return SmallPrediction(
@@ -67,7 +70,14 @@ def add_topology(level: Capacity, rows: Floats, predictor: Predictor) -> SmallPr
     )
 
 
+def _published_topology(rows: Floats, predictor: Predictor, small: bool) -> Floats:
+    """Topology of the published pattern at the MACs of features (n, F), in points, (n,)."""
+    published = _published(small)
+    at = features.NAMES.index("log_macs")
+    return np.interp(rows[:, at], published[:, at], predictor.predict(published).topology)
+
+
 @cache
-def _published() -> Floats:
-    """Features of the published pattern for small images, (1, F)."""
-    return features.of_archs(reference.published(small=True))
+def _published(small: bool) -> Floats:
+    """Features of the published networks, or of their like for small images, by MACs."""
+    return features.of_archs(reference.published(small))
