@@ -159,7 +159,11 @@ def _is_violated(r: Result, q: TargetMetric) -> bool:
 
 def _make_ratio_column(outcome: Outcome) -> Column:
     base = next(b for b in outcome.baselines if b.name == REFERENCE).values["macs"]
-    return Column(f"MACs vs\n{REFERENCE}", lambda r: f"{r.values['macs'] / base:.2f}x", spare=True)
+    return Column(
+        f"MACs vs\n{REFERENCE}",
+        lambda r: f"{r.values['macs'] / base:.2f}x",
+        spare=any(Gain.read(r) for r in _list_rows(outcome)),  # which tell of a preset already
+    )
 
 
 def _make_heading(outcome: Outcome, q: TargetMetric, unit: Unit, source: str) -> str:

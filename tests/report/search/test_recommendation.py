@@ -1,0 +1,51 @@
+"""The line that recommends one network."""
+
+from dataclasses import replace
+
+import pytest
+
+from smt_nas.evaluators import Evaluation
+from smt_nas.report.search.columns import make_columns
+from smt_nas.report.search.recommendation import recommend_line, recommended_name
+from tests.fakes import devices as fakes
+from tests.fakes.searches import make_outcome, make_problem, make_trials, sample
+
+
+@pytest.fixture
+def outcome(monkeypatch):
+    def make(low):
+        fakes.install(monkeypatch)
+        problem = make_problem(objectives=("score", "latency", "macs"))
+        gains = {"gain": 0.64, "gain_low": low, "gain_high": 1.25}
+        rated = Evaluation(0.6, "predicted", (0.1, 1.1), gains, by_lower_bound=True)
+        made = make_outcome(problem, make_trials(problem, sample(1), [rated]))
+        preset = replace(rated, interval=(0.0, 0.2))
+        return replace(made, baselines=[replace(b, evaluation=preset) for b in made.baselines])
+
+    return make
+
+
+def test_a_certain_gain_is_told_with_its_interval_and_costs(outcome):
+    line = recommend_line(outcome(0.2))
+    assert line.startswith("Recommended: 0, +0.6 [+0.2, +1.2] points of top-1 over the like of")
+    assert "x its latency" in line and "x its MACs" in line
+
+
+def test_no_gain_is_promised_where_none_is_certain(outcome):
+    line = recommend_line(outcome(-0.3))
+    assert line.startswith("Recommended: 0, no gain in top-1 over smt_t is certain (+0.6 [-0.3,")
+    assert "its lower bound is no less" in line
+    assert recommended_name(outcome(-0.3)) == "0"
+
+
+def test_the_column_has_the_gain_of_members_alone(outcome):
+    made = outcome(-0.3)
+    (gain,) = [c for c in make_columns(made) if c.heading.startswith("gain over like")]
+    assert gain.cell(made.front[0]) == "+0.6 [-0.3, +1.2]"
+    assert gain.cell(made.baselines[0]) == "-"
+
+
+def test_without_gains_nothing_is_recommended(monkeypatch):
+    fakes.install(monkeypatch)
+    problem = make_problem(objectives=("score", "latency", "macs"))
+    assert recommend_line(make_outcome(problem, make_trials(problem, sample(3)))) is None

@@ -1,0 +1,63 @@
+"""Which member to take first: a certain gain, else the cheapest that is as sure as the preset."""
+
+from dataclasses import replace
+
+import pytest
+
+from smt_nas.evaluators import Evaluation
+from smt_nas.search.recommendation import Gain, recommend
+from tests.fakes import devices as fakes
+from tests.fakes.searches import make_outcome, make_problem, make_trials, sample
+
+
+@pytest.fixture
+def problem(monkeypatch):
+    fakes.install(monkeypatch)
+    return make_problem(objectives=("score", "latency", "macs"))
+
+
+def rate(value, low, high, bound=None):
+    gains = {"gain": value, "gain_low": low, "gain_high": high}
+    interval = (value - 1 if bound is None else bound, value + 1)
+    return Evaluation(value, "predicted", interval, components=gains, by_lower_bound=True)
+
+
+def make_front(problem, *evaluations, preset=0.0):
+    outcome = make_outcome(problem, make_trials(problem, sample(len(evaluations)), evaluations))
+    rated = [replace(b, evaluation=rate(0.0, -0.5, 0.5, bound=preset)) for b in outcome.baselines]
+    return replace(outcome, baselines=rated)
+
+
+def test_a_certain_gain_comes_first(problem):
+    outcome = make_front(problem, rate(3.0, 1.0, 5.0), rate(1.0, -1.0, 3.0))
+    choice = recommend(problem, outcome.front, outcome.baselines)
+    assert choice.member.name == "0" and choice.gain == Gain(3.0, 1.0, 5.0)
+    assert choice.gain.is_certain and choice.ratios.keys() >= {"latency_ms", "macs", "params"}
+    macs = choice.member.values["macs"] / choice.preset.values["macs"]
+    assert choice.ratios["macs"] == pytest.approx(macs)
+
+
+def test_where_no_gain_is_certain_the_fastest_that_is_as_sure_as_the_preset(problem):
+    rated = [rate(1.0, -1.0, 3.0, bound=b) for b in (0.4, 0.3, 0.2, -5.0)]
+    outcome = make_front(problem, *rated)
+    choice = recommend(problem, outcome.front, outcome.baselines)
+    sure = [r for r in outcome.front if r.evaluation.interval[0] >= 0]
+    assert choice.as_accurate and not choice.gain.is_certain
+    assert choice.member.values["latency_ms"] == min(r.values["latency_ms"] for r in sure)
+
+
+def test_where_none_is_as_sure_the_best(problem):
+    outcome = make_front(problem, rate(0.1, -2.0, 2.0), rate(0.0, -2.0, 2.0), preset=5.0)
+    choice = recommend(problem, outcome.front, outcome.baselines)
+    assert choice.member.name == "0" and not choice.as_accurate
+
+
+def test_a_gain_that_is_written_as_nothing_is_not_certain():
+    assert not Gain(0.6, 0.04, 1.1).is_certain and Gain(0.6, 0.06, 1.1).is_certain
+
+
+def test_without_gains_the_first_and_of_nothing_none(problem):
+    outcome = make_outcome(problem, make_trials(problem, sample(9)))
+    choice = recommend(problem, outcome.front, outcome.baselines)
+    assert choice.member.name == "0" and choice.gain is None
+    assert recommend(problem, [], outcome.baselines) is None
