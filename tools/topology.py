@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from smt_nas.cli import console
+from smt_nas.evaluators.scaling_law import LAW
 from smt_nas.evaluators.topology.ensemble import (
     FEATURE_SETS,
     REFERENCE_SETS,
     Networks,
     Scaler,
-    to_logit,
 )
-from smt_nas.evaluators.topology.family_process import JITTER, Inputs
+from smt_nas.evaluators.topology.family_process import JITTER, MEAN_VARIANCE, Inputs
 from smt_nas.evaluators.topology.fits import (
     FITS,
     FOLDS,
@@ -78,7 +78,7 @@ class Likelihood:
         p = dict(zip(self.sizes, torch.split(point, list(self.sizes.values())), strict=True))
         near = torch.exp(-0.5 * self.cost_squares / torch.exp(2 * p["cost_length"]))
         own = torch.exp(p["level"]) + torch.exp(p["family_departure"]) * near
-        covariance = 4.0 + self.same * own + torch.exp(p["steepness"]) * self.steep
+        covariance = MEAN_VARIANCE + self.same * own + torch.exp(p["steepness"]) * self.steep
         covariance = covariance + (self.costs * torch.exp(p["cost_slopes"])) @ self.costs.T
         covariance = covariance + torch.exp(p["cost_departure"]) * near
         if "topology_slopes" in p:
@@ -121,7 +121,7 @@ def fit_model(
     def fit(keep: NDArray[np.bool_]) -> Hyperparameters:
         some = rows.select(keep)
         inputs = scaler.make_inputs(Networks(some.costs, some.shapes), some.family)
-        return Likelihood(inputs, to_logit(some.top1)).maximise()
+        return Likelihood(inputs, LAW.scale(some.top1)).maximise()
 
     return ModelFit(
         reference_set=reference_set,

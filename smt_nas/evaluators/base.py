@@ -30,6 +30,7 @@ Figures = float | Mapping[str, float]
 """What a function returns of a network: a number, or a mapping that holds the objective."""
 NORMAL_80 = 1.2815515655446004  # an 80 % interval is so many standard deviations to each side
 NORMAL_95 = 1.959963984540054  # and one of 95 %
+GAIN = "gain"  # component: points over what is published of a preset; GAIN_low, GAIN_high its ends
 _STOPPED = "stopped"  # how the reasons of what was stopped begin in studies of before
 
 

@@ -54,7 +54,7 @@ from smt_nas.space import Genes, SearchSpace
 
 PUBLISHED_TOP1 = {"smt_t": 82.2, "smt_s": 83.7, "smt_b": 84.3, "smt_l": 84.6}
 SHARE = 0.8  # of networks that the interval is to hold
-_UNITS = np.array([1e9, 1e6, 1e6])  # GMACs, M parameters, M activations: the table's
+UNITS = np.array([1e9, 1e6, 1e6])  # GMACs, M parameters, M activations: the table's
 
 
 def published_figures(arch: Architecture) -> dict[str, float]:
@@ -91,7 +91,7 @@ def capacity(macs: ArrayLike, params: ArrayLike, activations: ArrayLike) -> Capa
     wrong = table[~(np.isfinite(table) & (table >= 1))]
     if wrong.size:
         raise ValueError(f"capacity: costs must be finite, and 1 or more (got {wrong[0]:g}).")
-    return _predict(table / _UNITS)
+    return _predict(table / UNITS)
 
 
 def of_genes(space: SearchSpace, genes: Genes) -> Capacity:
@@ -115,7 +115,7 @@ def costs_of_genes(space: SearchSpace, genes: Genes) -> Floats:
     those of smt_t as they are of its like at that input.
     """
     cost = costs.estimate(space, genes)
-    table = np.stack([cost.macs, cost.params, cost.activations], axis=-1) / _UNITS
+    table = np.stack([cost.macs, cost.params, cost.activations], axis=-1) / UNITS
     return _scale_to_imagenet(table, space.config)
 
 
@@ -254,4 +254,4 @@ def _predict(table: Floats, relative: bool = False) -> Capacity:
 def _costs(arch: Architecture) -> Floats:
     """MACs, parameters and activations in the table's units, (3,)."""
     cost = costs.of(arch)
-    return np.asarray([cost.macs, cost.params, cost.activations] / _UNITS)
+    return np.asarray([cost.macs, cost.params, cost.activations] / UNITS)

@@ -41,7 +41,8 @@ class JointEvaluator:
 
     Args:
         predictor: of the topology for small images; None for that of the shipped bench.
-        small: its networks are for small images; None where they may be of either kind.
+        small: its networks are for small images; None where they may be of either kind, and its
+            evidence is then told as that of ImageNet's.
     """
 
     name = "joint"
@@ -61,7 +62,7 @@ class JointEvaluator:
     @property
     def evidence(self) -> CombinedEvidence | FamilyEvidence:
         """What its figures rest on: other networks for small images than for ImageNet's."""
-        if self._small is False:
+        if not self._small and self._predictor is None:
             return FamilyEvidence(evaluator=self.name, agreement=load_fit().agreement)
         if self._predictor is None:
             return CombinedEvidence(evaluator=self.name, agreement=bench_agreement(self.name))
@@ -125,7 +126,7 @@ def _evaluate_full(arch: Architecture) -> Evaluation:
     distance = float(region.measure(shapes)[0])
     gains = {name: float(getattr(gain, name)[0]) for name in ("gain", "gain_low", "gain_high")}
     if capacity.published_figures(arch):  # over itself
-        gains = dict.fromkeys(gains, 0.0)
+        gains, topology = dict.fromkeys(gains, 0.0), 0.0
     return Evaluation(
         value=float(gain.top1_pct[0]),
         provenance="predicted",

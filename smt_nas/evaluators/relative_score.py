@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Protocol
 
 from smt_nas.arch import Architecture
-from smt_nas.evaluators.base import BatchEvaluator, Estimate, Evaluation, Evaluator
+from smt_nas.evaluators.base import GAIN, BatchEvaluator, Estimate, Evaluation, Evaluator
 from smt_nas.evaluators.evidence import CombinedEvidence, FamilyEvidence, PublishedEvidence
 from smt_nas.metrics import METRICS
 from smt_nas.space import Genes, SearchSpace
@@ -24,7 +24,8 @@ class Top1Evaluator(BatchEvaluator, Evaluator, Protocol):
     """An evaluator of ImageNet's top-1, in points.
 
     Attributes:
-        levels: components that are accuracies themselves; others are differences of them.
+        levels: components that are accuracies themselves; others are differences of them. Those
+            whose name begins with GAIN are over a published accuracy, and have no score.
     """
 
     levels: tuple[str, ...]
@@ -99,6 +100,7 @@ class RelativeScore:
             components={
                 name: self._scale(v) if name in self.top1.levels else v / self.spread
                 for name, v in parts
+                if not name.startswith(GAIN)
             },
             relative=True,
         )

@@ -1,4 +1,4 @@
-"""Which member of a front to take first, and what is certain of it beside a preset."""
+"""Which member of a front to take first, and what is known of it beside a preset."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from smt_nas.evaluators.base import GAIN
 from smt_nas.search.problem import Problem
 from smt_nas.search.results import Result
 
-GAIN = "gain"  # component of an evaluator's figure: over the preset of equal MACs
 _LEAST = 0.05  # points; what is written with one decimal is 0 below it
 _COSTS = ("macs", "params", "peak_memory_mb")
 
@@ -43,7 +43,8 @@ class Recommendation:
         member: the network.
         gain: of its accuracy; None where the evaluator tells none.
         preset: of the nearest MACs.
-        as_accurate: the lower bound of its accuracy is at least the preset's.
+        as_accurate: the lower bound of its accuracy is at least that of the preset, by the same
+            estimate.
         ratios: its costs and predictions over the preset's, by metric.
     """
 
@@ -60,7 +61,7 @@ def recommend(
     """The member to take first; None of an empty front.
 
     The best one, where its gain is certain or nothing is known of gains; else the cheapest whose
-    lower bound is at least that of the preset of its MACs: that much is certain.
+    lower bound is at least what the same estimate gives the preset of the nearest MACs.
     """
     members = [r for r in front if not r.violations] or list(front)
     if not members:

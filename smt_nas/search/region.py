@@ -53,9 +53,9 @@ def choose_region(wanted: Region | None, space: SearchSpace, evaluator: Evaluato
         )
     if wanted is not None:
         return wanted
-    trusted = evaluator is not None and not isinstance(evaluator, TrainingEvaluator)
-    trusted = trusted and not isinstance(getattr(evaluator, "evidence", None), _OWN)
-    return "published" if trusted and not small else "none"
+    if small or evaluator is None or handed_in or isinstance(evaluator, TrainingEvaluator):
+        return "none"
+    return "none" if isinstance(evaluator.evidence, _OWN) else "published"
 
 
 def load_region(region: Region | None) -> DesignRegion | None:

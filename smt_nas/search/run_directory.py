@@ -367,12 +367,18 @@ def _check_empty(path: Path) -> None:
 
 def _is_same(one: Settings, other: Settings) -> bool:
     """Whether two searches differ in nothing but the number of networks."""
-    values = [_mask_password(s) | {"n": None} for s in (one, other)]
-    return values[0] == values[1]
+    first, second = (_list_compared(s) | {"n": None} for s in (one, other))
+    return first == second
+
+
+def _list_compared(settings: Settings) -> dict[str, Any]:
+    """Settings as they are compared; in files of before there was no region."""
+    values = _mask_password(settings)
+    return values | {"region": values["region"] or "none"}
 
 
 def _explain_taken(path: Path, settings: Settings) -> str:
-    stored, requested = (_mask_password(s) for s in (_read(path).settings, settings))
+    stored, requested = (_list_compared(s) for s in (_read(path).settings, settings))
     if _is_same(_read(path).settings, settings):
         return f"{path}: holds this very search already. Use `smt-nas resume {shell_word(path)}`."
     field = next(f for f in requested if f != "n" and stored[f] != requested[f])

@@ -306,7 +306,7 @@ def _resolve(
         )
     if isinstance(evaluator, SpaceBound):
         evaluator.check_space(space)
-    region = choose_region(settings.region, space, evaluator)
+    region = choose_region(settings.region, space, evaluator, choice.handed_in)
     return problem.within(load_region(region)), evaluator
 
 

@@ -229,23 +229,6 @@ def extrapolation(rows: Floats, low: Floats, high: Floats) -> Floats:
     return widths
 
 
-def replace_attention(rows: Floats, published: Floats) -> Floats:
-    """Features (n, F) with the attention of a published network's (F,), all else as it is.
-
-    Where the one has no SAM blocks in a stage, or the other, so have the kernels of the published.
-    """
-    replaced = rows.copy()
-    for stage in range(1, 5):
-        share = NAMES.index(f"attention_share_{stage}")
-        without = (rows[:, share] == 1) | (published[share] == 1)
-        for name in OF_SAM:
-            at = NAMES.index(f"{name}_{stage}")
-            replaced[without, at] = published[at]
-        for at in (share, NAMES.index(f"attention_place_{stage}")):
-            replaced[:, at] = published[at]
-    return replaced
-
-
 def _applies(rows: Floats) -> NDArray[np.bool_]:
     """Whether a network has what a feature tells of, (n, F)."""
     has = np.ones(rows.shape, dtype=bool)

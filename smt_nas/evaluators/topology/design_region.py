@@ -13,10 +13,14 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from smt_nas.evaluators.topology.published_table import PublishedTable, load_published
-from smt_nas.evaluators.topology.shapes import Floats, Shapes, measure_features
+from smt_nas.evaluators.topology.shapes import (
+    Floats,
+    Shapes,
+    measure_features,
+    square_distances,
+)
 from smt_nas.space import Genes, SearchSpace
 
 FEATURES = ("depth", "blocks", "macs", "widths")
@@ -44,23 +48,19 @@ class DesignRegion:
 
     @cached_property
     def limit(self) -> float:
-        """The distance at which the region ends."""
-        return self.fit_limit(np.ones(len(self.table.name), dtype=bool))
-
-    def fit_limit(self, rows: NDArray[np.bool_]) -> float:
-        """The distance within which `SHARE` of some published networks (n,) lie."""
-        return float(np.quantile(self.own_distances[rows], SHARE))
+        """The distance at which the region ends: within it lies `SHARE` of published networks."""
+        return float(np.quantile(self.own_distances, SHARE))
 
     @cached_property
     def own_distances(self) -> Floats:
         """Of each published network, against those of other lines, (n,)."""
-        distances = _measure_all(self._points, self._points)
+        distances = np.sqrt(square_distances(self._points, self._points))
         distances[self.table.line[:, None] == self.table.line[None, :]] = np.inf
         return np.asarray(np.partition(distances, NEIGHBOUR - 1, axis=1)[:, NEIGHBOUR - 1])
 
     def measure(self, shapes: Shapes) -> Floats:
         """Distance of networks, (n,); inside where it is at most `limit`."""
-        distances = _measure_all(self._place(shapes), self._points)
+        distances = np.sqrt(square_distances(self._place(shapes), self._points))
         return np.asarray(np.partition(distances, NEIGHBOUR - 1, axis=1)[:, NEIGHBOUR - 1])
 
     def measure_genes(self, space: SearchSpace, genes: Genes) -> Floats:
@@ -69,7 +69,7 @@ class DesignRegion:
 
     def find_nearest(self, shapes: Shapes) -> list[tuple[str, ...]]:
         """Names of the `NEIGHBOUR` architectures nearest to each network, the nearest first."""
-        distances = _measure_all(self._place(shapes), self._points)
+        distances = np.sqrt(square_distances(self._place(shapes), self._points))
         order = np.argsort(distances, axis=1, kind="stable")[:, :NEIGHBOUR]
         return [tuple(str(n).partition(".")[0] for n in self.table.name[row]) for row in order]
 
@@ -92,9 +92,3 @@ class DesignRegion:
 def load_region() -> DesignRegion:
     """That of the shipped table."""
     return DesignRegion.of(load_published())
-
-
-def _measure_all(a: Floats, b: Floats) -> Floats:
-    """Distance of each row of a to each of b, (n, m)."""
-    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2 * a @ b.T
-    return np.asarray(np.sqrt(np.maximum(squares, 0.0)))

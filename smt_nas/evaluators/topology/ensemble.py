@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas.evaluators.base import Estimate
-from smt_nas.evaluators.scaling_law import shortfall
+from smt_nas.evaluators.scaling_law import LAW, shortfall
 from smt_nas.evaluators.topology.family_process import Inputs, Posterior
 from smt_nas.evaluators.topology.fits import EnsembleFit, ReferenceSet
 from smt_nas.evaluators.topology.published_table import PublishedTable
@@ -111,7 +111,7 @@ class FamilyEnsemble:
                 np.concatenate([published.topology, own.topology]),
                 np.concatenate([published.family, own.family]),
             )
-            logits = to_logit(np.concatenate([rows.top1, top1]))
+            logits = LAW.scale(np.concatenate([rows.top1, top1]))
             members.append((scaler, Posterior(model.hyperparameters, inputs, logits)))
         return cls(family, tuple(members), fit.interval_factor)
 
@@ -135,13 +135,3 @@ def average_models(answers: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Fl
     """Mean and variance of the mixture of models, each with a mean and a variance (n,)."""
     means, variances = (np.array(columns) for columns in zip(*answers, strict=True))
     return means.mean(axis=0), variances.mean(axis=0) + means.var(axis=0)
-
-
-def to_logit(top1: Floats) -> Floats:
-    """Log odds of a top-1 in percent."""
-    return np.asarray(np.log(top1 / (100 - top1)))
-
-
-def to_percent(logit: Floats) -> Floats:
-    """The inverse of `to_logit`."""
-    return np.asarray(50 + 50 * np.tanh(logit / 2))

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from smt_nas.evaluators.topology.fits import Hyperparameters
+from smt_nas.evaluators.topology.shapes import square_distances
 
 Floats = NDArray[np.float64]
 Families = NDArray[np.str_]
-_MEAN_VARIANCE = 4.0  # of the mean of all, in squared logits: as good as unknown
+MEAN_VARIANCE = 4.0  # of the mean of all, in squared logits: as good as unknown
 JITTER = 1e-8
 
 
@@ -39,6 +40,10 @@ class Inputs:
     topology: Floats
     family: Families
 
+    def select(self, keep: NDArray[np.bool_]) -> Inputs:
+        """Some of the networks."""
+        return Inputs(self.costs[keep], self.topology[keep], self.family[keep])
+
 
 def compute_kernel(p: Hyperparameters, a: Inputs, b: Inputs) -> Floats:
     """Covariance of the networks of a (n) and of b (m), without noise, (n, m)."""
@@ -46,10 +51,10 @@ def compute_kernel(p: Hyperparameters, a: Inputs, b: Inputs) -> Floats:
         p,
         same=_are_same(a.family, b.family),
         steep=np.outer(a.costs.mean(axis=1), b.costs.mean(axis=1)),
-        costs=((a.costs * np.exp(p.cost_slopes)) @ b.costs.T, _square_all(a.costs, b.costs)),
+        costs=((a.costs * np.exp(p.cost_slopes)) @ b.costs.T, square_distances(a.costs, b.costs)),
         topology=(
             (a.topology * np.exp(p.topology_slopes)) @ b.topology.T,
-            _square_all(a.topology, b.topology),
+            square_distances(a.topology, b.topology),
         ),
     )
 
@@ -87,7 +92,7 @@ def _add_terms(
     if p.topology_slopes:
         near = np.exp(-0.5 * topology[1] / np.exp(2 * p.topology_length))
         shared = shared + topology[0] + np.exp(p.topology_departure) * near
-    return np.asarray(_MEAN_VARIANCE + same * own + shared)
+    return np.asarray(MEAN_VARIANCE + same * own + shared)
 
 
 @dataclass(frozen=True)
@@ -116,12 +121,6 @@ class Posterior:
     hyperparameters: Hyperparameters
     known: Inputs
     logits: Floats
-
-    def predict(self, at: Inputs) -> tuple[Floats, Floats]:
-        """Mean and variance (m,) of networks, noise included."""
-        return self._describe(
-            self._covariance_with(at), compute_covariance(self.hyperparameters, at, at)
-        )
 
     def predict_beside(self, at: Inputs, base: Inputs) -> BesideOthers:
         """Networks (m,) and how they differ from others, (m,) as they are."""
@@ -178,12 +177,6 @@ def _are_same(a: Families, b: Families) -> NDArray[np.bool_]:
     """Which of a (n,) are of the family of which of b (m,), (n, m)."""
     codes = np.unique(np.concatenate([a, b]), return_inverse=True)[1]
     return np.asarray(codes[: len(a), None] == codes[None, len(a) :])
-
-
-def _square_all(a: Floats, b: Floats) -> Floats:
-    """Squared distance of each row of a to each of b, (n, m)."""
-    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2 * a @ b.T
-    return np.asarray(np.maximum(squares, 0.0))
 
 
 def _pair(a: Floats, b: Floats, weights: Floats) -> tuple[Floats, Floats]:

@@ -16,7 +16,8 @@ import numpy as np
 
 from smt_nas.evaluators import capacity
 from smt_nas.evaluators.base import NORMAL_80, NORMAL_95
-from smt_nas.evaluators.topology.ensemble import FamilyEnsemble, Networks, to_logit, to_percent
+from smt_nas.evaluators.scaling_law import LAW
+from smt_nas.evaluators.topology.ensemble import FamilyEnsemble, Networks
 from smt_nas.evaluators.topology.fits import load_fit
 from smt_nas.evaluators.topology.pattern import find_like_presets, load_presets
 from smt_nas.evaluators.topology.published_table import load_published
@@ -60,21 +61,23 @@ def estimate_gain(costs: Floats, shapes: Shapes, features: Floats) -> Gain:
     level, rise = _condition_on_smt().predict(networks, preset)
     assert level.std is not None and rise.std is not None
     base = level.mean - rise.mean + _interpolate_residuals(costs[:, 0])
-    by_base, at_base = level.mean - base, to_percent(base)
+    by_base, at_base = level.mean - base, LAW.percent(base)
     doubt = measure_doubt(features) * 100 / (at_base * (100 - at_base))  # logits
     level_std, rise_std = (np.hypot(s * (1 + excess), doubt) for s in (level.std, rise.std))
+    # what is published of the preset is known, so that all that is open of the network counts
+    gain_std = np.maximum(level_std, rise_std)
 
     def to_gain(logit: Floats) -> Floats:
-        return np.asarray(to_percent(base + logit) - at_base)
+        return np.asarray(LAW.percent(base + logit) - at_base)
 
     by_costs = capacity.level_of_costs(capped) - capacity.level_of_costs(preset.costs)
     return Gain(
-        top1_pct=to_percent(level.mean),
-        low=to_percent(level.mean - NORMAL_80 * level_std),
-        high=to_percent(level.mean + NORMAL_80 * level_std),
+        top1_pct=LAW.percent(level.mean),
+        low=LAW.percent(level.mean - NORMAL_80 * level_std),
+        high=LAW.percent(level.mean + NORMAL_80 * level_std),
         gain=to_gain(by_base),
-        gain_low=to_gain(by_base - NORMAL_95 * rise_std),
-        gain_high=to_gain(by_base + NORMAL_95 * rise_std),
+        gain_low=to_gain(by_base - NORMAL_95 * gain_std),
+        gain_high=to_gain(by_base + NORMAL_95 * gain_std),
         by_capacity=by_costs,
     )
 
@@ -92,7 +95,7 @@ def _interpolate_residuals(gmacs: Floats) -> Floats:
 def _measure_residuals() -> Floats:
     presets = load_presets()
     level, _ = _condition_on_smt().predict(presets, presets)
-    return to_logit(_published_top1()) - level.mean
+    return LAW.scale(_published_top1()) - level.mean
 
 
 def _published_top1() -> Floats:

@@ -30,8 +30,6 @@ from smt_nas.evaluators.topology.ensemble import (
     Networks,
     Scaler,
     average_models,
-    to_logit,
-    to_percent,
 )
 from smt_nas.evaluators.topology.family_process import Posterior
 from smt_nas.evaluators.topology.fits import FOLDS, EnsembleFit, FamilyAgreement, ModelFit
@@ -45,14 +43,16 @@ _Row = tuple[int, int, float, float]  # of the table, members known, prediction,
 
 
 def assign_folds(table: PublishedTable) -> dict[str, int]:
-    """The fold of each family: dealt out in turn, those with hybrids first, the largest first."""
-    families, counts = np.unique(table.family[table.comparable], return_counts=True)
-    hybrid = {str(f) for f in np.unique(table.family[table.hybrid])}
+    """The fold of each family: lines are dealt out in turn, with hybrids first, the largest first."""
+    lines, counts = np.unique(table.line[table.comparable], return_counts=True)
+    hybrid = {str(line) for line in np.unique(table.line[table.hybrid])}
     order = sorted(
-        zip(families.tolist(), counts.tolist(), strict=True),
+        zip(lines.tolist(), counts.tolist(), strict=True),
         key=lambda row: (row[0] not in hybrid, -row[1], row[0]),
     )
-    return {family: i % FOLDS for i, (family, _) in enumerate(order)}
+    fold = {line: i % FOLDS for i, (line, _) in enumerate(order)}
+    pairs = zip(table.family.tolist(), table.line.tolist(), strict=True)
+    return {family: fold[line] for family, line in pairs if line in fold}
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,9 @@ class FamilyPrediction:
 class LeaveFamilyOut:
     """The experiment on one table; families of inverted blocks are left out in turn.
 
+    With a family all of its line goes, as of SMT there is no sibling either: a Swin is not told by
+    other Swins.
+
     Attributes:
         fit: the ensemble, with hyperparameters of each fold.
         table: of published networks.
@@ -119,7 +122,8 @@ class LeaveFamilyOut:
         errors, rows = leave_family_out(hybrids), list[_Row]()
         for family in self._families:
             own = np.flatnonzero(self.targets & (self.table.family == family))
-            others = hybrids.select(hybrids.family != family)
+            siblings = np.unique(self.table.family[np.isin(self.table.line, self.table.line[own])])
+            others = hybrids.select(~np.isin(hybrids.family, siblings))
             score = LAW.fit(others)
             left = LAW.scale(others.top1) - score(others.costs)
             level = np.mean([left[others.family == f].mean() for f in np.unique(others.family)])
@@ -185,10 +189,10 @@ class LeaveFamilyOut:
     def _collect(self, predictions: Iterator[FamilyPrediction]) -> LeftOut:
         rows = list[_Row]()
         for prediction in predictions:
-            logits = to_logit(self.table.top1[prediction.rows])
+            logits = LAW.scale(self.table.top1[prediction.rows])
             for i, known in _list_subsets(len(logits)):
                 mean, variance = prediction.given(i, known, logits)
-                deviations, predicted = (logits[i] - mean) / np.sqrt(variance), to_percent(mean)
+                deviations, predicted = (logits[i] - mean) / np.sqrt(variance), LAW.percent(mean)
                 rows += [
                     (prediction.rows[i], known.shape[1], float(p), float(d))
                     for p, d in zip(predicted, deviations, strict=True)
@@ -201,6 +205,7 @@ class LeaveFamilyOut:
         counts = Counter(pairs)
         return LeftOut(
             family=self.table.family[at],
+            line=self.table.line[at],
             hybrid=self.table.hybrid[at],
             known=known,
             points=self.table.top1[at] - predicted,
@@ -234,24 +239,28 @@ class _FoldPosterior:
         )
         some = table.select(rows)
         inputs = scaler.make_inputs(Networks(some.costs, some.shapes), some.family)
-        return cls(scaler, Posterior(model.folds[fold], inputs, to_logit(some.top1)), rows)
+        return cls(scaler, Posterior(model.folds[fold], inputs, LAW.scale(some.top1)), rows)
 
     def leave_out(
         self, family: str, rows: NDArray[np.int64], table: PublishedTable
     ) -> tuple[Floats, Floats]:
-        """Mean (m,) and covariance (m, m) of the logits of a family, by all others.
+        """Mean (m,) and covariance (m, m) of the logits of a family, by all lines but its own.
 
         Of a family that the set holds by what conditioning on the rest leaves (Rasmussen and
         Williams 2006, sec. 5.4.2, for a block of points).
         """
-        at = np.flatnonzero(table.family[self.rows] == family)
-        if len(at):
+        of_line = np.isin(table.line[self.rows], table.line[rows])
+        at = np.flatnonzero(of_line)
+        if np.isin(rows, self.rows[at]).all():
             mean, covariance = self.posterior.leave_out(at)
             keep = np.isin(self.rows[at], rows)
             return mean[keep], covariance[np.ix_(keep, keep)]
-        own = table.select(rows)
+        own, known = table.select(rows), self.posterior.known
+        others = Posterior(
+            self.posterior.hyperparameters, known.select(~of_line), self.posterior.logits[~of_line]
+        )
         inputs = self.scaler.make_inputs(Networks(own.costs, own.shapes), family)
-        return self.posterior.predict_jointly(inputs)
+        return others.predict_jointly(inputs)
 
 
 def _list_hybrids(table: PublishedTable) -> PublishedNetworks:

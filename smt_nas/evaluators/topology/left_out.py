@@ -19,7 +19,8 @@ class FamilyDifference:
 
     Attributes:
         mean: over families.
-        low, high: 95 % interval, by bootstrap over families (percentiles).
+        low, high: 95 % interval, by bootstrap over lines of design with their families
+            (percentiles).
         families: how many.
     """
 
@@ -45,6 +46,7 @@ class LeftOut:
 
     Attributes:
         family: that was left out.
+        line: of design, that was left out with it.
         hybrid: it mixes convolution and attention, as SMT does.
         known: how many others of the family were known: KNOWN_MEMBERS or none.
         points: truth minus prediction, in percentage points.
@@ -53,6 +55,7 @@ class LeftOut:
     """
 
     family: NDArray[np.str_]
+    line: NDArray[np.str_]
     hybrid: NDArray[np.bool_]
     known: NDArray[np.int64]
     points: Floats
@@ -77,17 +80,17 @@ class LeftOut:
         return self._calibrate(share, self._select(KNOWN_MEMBERS, True))
 
     def cross_coverage(self, share: float) -> float | None:
-        """Share of hybrids held, with members known, by the factor of the other families.
+        """Share of hybrids held, with members known, by the factor of the other lines.
 
-        None where fewer than two families have such hybrids.
+        None where fewer than two lines have such hybrids.
         """
         of_interest = self._select(KNOWN_MEMBERS, True)
-        families = np.unique(self.family[of_interest])
-        if len(families) < 2:
+        lines = np.unique(self.line[of_interest])
+        if len(lines) < 2:
             return None
         inside = np.zeros(len(self.points), dtype=bool)
-        for family in families:
-            own = self.family == family
+        for line in lines:
+            own = self.line == line
             factor = self._calibrate(share, of_interest & ~own)
             inside[own] = np.abs(self.deviations[own]) <= factor * NORMAL_80
         return self._average(inside, of_interest)
@@ -127,9 +130,13 @@ class LeftOut:
         if not ours:
             return None
         differences = np.array([ours[f] - theirs[f] for f in ours])
+        of = dict(zip(self.family.tolist(), self.line.tolist(), strict=True))
+        line = np.unique([of[f] for f in ours], return_inverse=True)[1]
+        sums, counts = np.bincount(line, weights=differences), np.bincount(line)
         rng = np.random.default_rng(seed)
-        drawn = differences[rng.integers(len(differences), size=(resamples, len(differences)))]
-        low, high = np.quantile(drawn.mean(axis=1), (0.025, 0.975))
+        drawn = rng.integers(len(counts), size=(resamples, len(counts)))
+        means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+        low, high = np.quantile(means, (0.025, 0.975))
         return FamilyDifference(
             float(differences.mean()), float(low), float(high), len(differences)
         )

@@ -13,10 +13,10 @@ import numpy as np
 
 from smt_nas import costs
 from smt_nas.arch import PRESETS
+from smt_nas.evaluators.capacity import UNITS
 from smt_nas.evaluators.topology.ensemble import Networks
 from smt_nas.evaluators.topology.shapes import Floats, Shapes
 
-UNITS = np.array([1e9, 1e6, 1e6])  # GMACs, M parameters, M activations
 _SCALED_IN_WIDTH = np.array([1.0, 1.0, 0.5])  # exponent on MACs of each cost
 
 

@@ -6,7 +6,6 @@ columns.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -38,7 +37,9 @@ class PublishedTable:
     Attributes:
         name: of each, with its weights, (n,) str.
         family: of one paper and recipe, (n,) str.
-        line: of one design, whatever its recipe or version, (n,) str.
+        line: of one design, whatever its recipe, version or authors (all Swins, all RegNets), so
+            that two networks of a line tell each other's accuracy and shape; (n,) str. A table
+            without the column has its families there.
         hybrid: blocks mix convolution with attention or modulation, as SMT's do, (n,) bool.
         metaformer: blocks are a token mixer and an MLP, (n,) bool.
         comparable: trained on ImageNet-1K alone, so that its top-1 counts, (n,) bool.
@@ -72,7 +73,7 @@ class PublishedTable:
         table = cls(
             name=frame["model"].to_numpy(dtype=str),
             family=family,
-            line=np.array([re.match(r"[^\W\d_]*", f).group() or f for f in family]),  # type: ignore[union-attr]
+            line=frame["line" if "line" in frame else "family"].to_numpy(dtype=str),
             costs=frame[list(_COSTS)].to_numpy(float),
             top1=frame["top1"].to_numpy(float),
             shapes=Shapes(*stages),
@@ -108,7 +109,9 @@ def _read_frame(path: Path) -> pandas.DataFrame:
     import pandas
 
     try:
-        frame = pandas.read_csv(path, dtype={"model": str, "family": str}, low_memory=False)
+        frame = pandas.read_csv(
+            path, dtype={"model": str, "family": str, "line": str}, low_memory=False
+        )
     except (OSError, ValueError, pandas.errors.ParserError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(
@@ -132,10 +135,11 @@ def _read_frame(path: Path) -> pandas.DataFrame:
 def _check_names(path: Path, frame: pandas.DataFrame) -> None:
     if not len(frame):
         raise ConfigError(f"{path}: must hold networks (got none). Add a row for each.")
-    nameless = frame[["model", "family"]].isna().any(axis=1).to_numpy()
+    named = [name for name in ("model", "family", "line") if name in frame]
+    nameless = frame[named].isna().any(axis=1).to_numpy()
     if nameless.any():
         raise ConfigError(
-            f"{path}: row {_find_row(nameless)}: needs a name in model and in family (got "
+            f"{path}: row {_find_row(nameless)}: needs a name in {list_names(named)} (got "
             "nothing). Write them."
         )
     same_name = frame["model"].duplicated()

@@ -94,6 +94,12 @@ def measure_features(names: Sequence[str], shapes: Shapes) -> Floats:
     return np.hstack([np.empty((len(shapes.depth), 0)), *columns])
 
 
+def square_distances(a: Floats, b: Floats) -> Floats:
+    """Squared distance of each row of a (n, k) to each of b (m, k), (n, m)."""
+    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2 * a @ b.T
+    return np.asarray(np.maximum(squares, 0.0))
+
+
 def _list_stage_macs(arch: Architecture) -> list[int]:
     parts = costs.by_part(arch)
     return [

@@ -31,19 +31,19 @@ def measure_doubt(rows: Floats) -> Floats:
 
     A stage counts by its share of the blocks.
     """
-    pattern = features.of_archs([PRESETS["smt_t"]])
-    squares = np.zeros(len(rows))
+    pattern, squares = features.of_archs([PRESETS["smt_t"]]), np.zeros(len(rows))
     for name, points in POINTS.items():
+        away = np.zeros(len(rows))  # one unknown effect, the same in all stages
         for stage in range(1, 5):
-            column = features.NAMES.index(f"{name}_{stage}")
             share = rows[:, features.NAMES.index(f"depth_share_{stage}")]
-            away = _measure_distance(rows, pattern, name, stage, column)
-            squares += (points * share * away) ** 2
+            away += share * np.abs(_measure_distance(rows, pattern, name, stage))
+        squares += (points * away) ** 2
     return np.asarray(np.sqrt(squares))
 
 
-def _measure_distance(rows: Floats, pattern: Floats, name: str, stage: int, column: int) -> Floats:
+def _measure_distance(rows: Floats, pattern: Floats, name: str, stage: int) -> Floats:
     """Distance from the pattern in one feature, (n,); of kernels 0 where there is no SAM block."""
+    column = features.NAMES.index(f"{name}_{stage}")
     published = pattern[0, column]
     if name not in features.OF_SAM:
         return np.asarray(rows[:, column] - published)

@@ -223,7 +223,8 @@ def check_region(table: PublishedTable, seed: int) -> RegionCheck | None:
     for half in range(_HALVES):
         drawn = np.random.default_rng([seed, half]).permutation(lines)[: len(lines) // 2]
         fitted = np.isin(line, drawn)
-        inside.append((region.own_distances[~fitted] <= region.fit_limit(fitted)).mean())
+        own, others = (DesignRegion(region.table.select(rows)) for rows in (fitted, ~fitted))
+        inside.append((own.measure(others.table.shapes) <= own.limit).mean())
     return RegionCheck(
         limit=region.limit,
         networks=len(line),

@@ -33,10 +33,11 @@ def recommended_name(outcome: Outcome) -> str | None:
 def _describe_gain(gain: Gain, choice: Recommendation) -> str:
     preset, points = choice.preset.name, describe_gain(gain)
     ratios = ", ".join(
-        f"{ratio:.2f}x its {_WORDS[name.partition('@')[0]]}"
+        f"{ratio:.2f}x the {_WORDS[name.partition('@')[0]]}"
         for name, ratio in list(choice.ratios.items())[:_TOLD]
     )
+    beside = f"{ratios} of {preset}"
     if gain.is_certain:
-        return f"{points} points of top-1 over the like of {preset} at equal MACs; {ratios}"
-    lower = "; its lower bound is no less" if choice.as_accurate else ""
-    return f"no gain in top-1 over {preset} is certain ({points}){lower}; {ratios}"
+        return f"top-1 {points} points over {preset}'s like of equal MACs; {beside}"
+    lower = "; lower bound as high as its" if choice.as_accurate else ""
+    return f"no gain in top-1 over {preset}'s like of equal MACs is certain ({points}); {beside}{lower}"

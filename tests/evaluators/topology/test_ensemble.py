@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 
+from smt_nas.evaluators.scaling_law import LAW
 from smt_nas.evaluators.topology.ensemble import (
     FamilyEnsemble,
     Networks,
     Scaler,
     average_models,
-    to_logit,
-    to_percent,
 )
 from smt_nas.evaluators.topology.fits import load_fit
 from smt_nas.evaluators.topology.pattern import load_presets
@@ -40,7 +39,7 @@ def test_the_scaler_gives_its_own_networks_mean_0_and_deviation_1():
 
 
 def test_logits_and_percent_are_inverse():
-    np.testing.assert_allclose(to_percent(to_logit(TOP1)), TOP1)
+    np.testing.assert_allclose(LAW.percent(LAW.scale(TOP1)), TOP1)
 
 
 @pytest.mark.parametrize("shift", [0.0, -1.0])
@@ -48,6 +47,6 @@ def test_known_members_carry_the_level_of_their_family(shift):
     presets = load_presets()
     ensemble = FamilyEnsemble.condition(load_fit(), load_published(), "smt", presets, TOP1 + shift)
     level, rise = ensemble.predict(presets, presets)
-    np.testing.assert_allclose(to_percent(level.mean), TOP1 + shift, atol=0.35)
+    np.testing.assert_allclose(LAW.percent(level.mean), TOP1 + shift, atol=0.35)
     np.testing.assert_allclose(rise.mean, 0, atol=1e-9)
     assert (level.std > 0).all()

@@ -70,7 +70,7 @@ def test_prediction_is_conditioning_on_the_known_networks():
     rest = np.linalg.solve(among, logits - logits.mean())
     posterior = Posterior(P, known, logits)
 
-    mean, variance = posterior.predict(at)
+    mean, variance = posterior.predict_beside(at, base).level
     np.testing.assert_allclose(mean, logits.mean() + ours @ rest, rtol=1e-6)
     whole = covary_all(P, at, at) - ours @ np.linalg.solve(among, ours.T)
     np.testing.assert_allclose(variance, np.diag(whole) + noise, rtol=1e-6)
@@ -107,7 +107,9 @@ def test_a_network_of_an_unknown_family_is_less_certain_than_one_of_a_known():
     at = draw(3, 10)
     stranger = Inputs(at.costs, at.topology, np.array(["x", "y", "z"]))
     posterior = Posterior(P, known, logits)
-    assert (posterior.predict(stranger)[1] > posterior.predict(at)[1]).all()
+    assert (
+        np.diag(posterior.predict_jointly(stranger)[1]) > np.diag(posterior.predict_jointly(at)[1])
+    ).all()
 
 
 def test_a_model_of_costs_alone_has_no_term_of_topology():

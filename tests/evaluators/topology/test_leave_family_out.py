@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 
-from smt_nas.evaluators.scaling_law import KNOWN_MEMBERS
+from smt_nas.evaluators.scaling_law import KNOWN_MEMBERS, LAW
 from smt_nas.evaluators.topology.ensemble import (
     REFERENCE_SETS,
     Networks,
     Scaler,
     average_models,
-    to_logit,
-    to_percent,
 )
 from smt_nas.evaluators.topology.family_process import Inputs, Posterior
 from smt_nas.evaluators.topology.fits import FOLDS, load_fit
@@ -72,9 +70,10 @@ def test_a_member_is_predicted_from_all_other_families_and_the_known_members():
             return scaler.make_inputs(Networks(some.costs, some.shapes), some.family)
 
         for_all = np.concatenate([rows, known])
-        posterior = Posterior(model.folds[fold], inputs(for_all), to_logit(table.top1[for_all]))
-        answers.append(posterior.predict(inputs(at)))
-    points = table.top1[at] - to_percent(average_models(answers)[0])
+        posterior = Posterior(model.folds[fold], inputs(for_all), LAW.scale(table.top1[for_all]))
+        mean, covariance = posterior.predict_jointly(inputs(at))
+        answers.append((mean, np.diag(covariance)))
+    points = table.top1[at] - LAW.percent(average_models(answers)[0])
     errors = experiment.ensemble
     ours = errors.points[(errors.family == family) & (errors.known == KNOWN_MEMBERS)]
     assert np.abs(ours - points[0]).min() < 1e-4
