@@ -39,8 +39,19 @@ class Design:
     nearest: tuple[str, ...]
 
 
-def choose_region(wanted: Region | None, space: SearchSpace, evaluator: Evaluator | None) -> Region:
-    """The region of a search that asks for one, or for none, or leaves it open.
+def choose_region(
+    wanted: Region | None,
+    space: SearchSpace,
+    evaluator: Evaluator | None,
+    handed_in: bool = False,
+) -> Region:
+    """The region of a search.
+
+    Args:
+        wanted: what it asks for; None where it leaves it open.
+        space: that is searched.
+        evaluator: of the search; None where formulas suffice.
+        handed_in: the evaluator is a program's own.
 
     Raises:
         ConfigError: one is asked for, and nothing was published for such images.

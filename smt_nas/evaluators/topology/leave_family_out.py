@@ -43,7 +43,7 @@ _Row = tuple[int, int, float, float]  # of the table, members known, prediction,
 
 
 def assign_folds(table: PublishedTable) -> dict[str, int]:
-    """The fold of each family: lines are dealt out in turn, with hybrids first, the largest first."""
+    """The fold of each family: lines are dealt out in turn, those with hybrids and large first."""
     lines, counts = np.unique(table.line[table.comparable], return_counts=True)
     hybrid = {str(line) for line in np.unique(table.line[table.hybrid])}
     order = sorted(

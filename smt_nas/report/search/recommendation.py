@@ -40,4 +40,5 @@ def _describe_gain(gain: Gain, choice: Recommendation) -> str:
     if gain.is_certain:
         return f"top-1 {points} points over {preset}'s like of equal MACs; {beside}"
     lower = "; lower bound as high as its" if choice.as_accurate else ""
-    return f"no gain in top-1 over {preset}'s like of equal MACs is certain ({points}); {beside}{lower}"
+    like = f"no gain in top-1 over {preset}'s like of equal MACs is certain"
+    return f"{like} ({points}); {beside}{lower}"

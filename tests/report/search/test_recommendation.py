@@ -27,14 +27,14 @@ def outcome(monkeypatch):
 
 def test_a_certain_gain_is_told_with_its_interval_and_costs(outcome):
     line = recommend_line(outcome(0.2))
-    assert line.startswith("Recommended: 0, +0.6 [+0.2, +1.2] points of top-1 over the like of")
-    assert "x its latency" in line and "x its MACs" in line
+    assert line.startswith("Recommended: 0, top-1 +0.6 [+0.2, +1.2] points over smt_t's like of")
+    assert "x the latency" in line and "x the MACs" in line and " of smt_t" in line
 
 
 def test_no_gain_is_promised_where_none_is_certain(outcome):
     line = recommend_line(outcome(-0.3))
-    assert line.startswith("Recommended: 0, no gain in top-1 over smt_t is certain (+0.6 [-0.3,")
-    assert "its lower bound is no less" in line
+    assert line.startswith("Recommended: 0, no gain in top-1 over smt_t's like of equal MACs is")
+    assert "(+0.6 [-0.3, +1.2])" in line and "lower bound as high as its" in line
     assert recommended_name(outcome(-0.3)) == "0"
 
 
