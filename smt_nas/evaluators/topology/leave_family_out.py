@@ -51,8 +51,9 @@ def assign_folds(table: PublishedTable) -> dict[str, int]:
         key=lambda row: (row[0] not in hybrid, -row[1], row[0]),
     )
     fold = {line: i % FOLDS for i, (line, _) in enumerate(order)}
-    pairs = zip(table.family.tolist(), table.line.tolist(), strict=True)
-    return {family: fold[line] for family, line in pairs if line in fold}
+    rated = table.select(table.comparable)
+    pairs = zip(rated.family.tolist(), rated.line.tolist(), strict=True)
+    return {family: fold[line] for family, line in pairs}
 
 
 @dataclass(frozen=True)

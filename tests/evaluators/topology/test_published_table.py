@@ -42,7 +42,7 @@ BROKEN = {
     "top-1 above 100": (set_cell("top1", 180), "top1 must be a percentage"),
     "a flag of neither": (set_cell("hybrid", 2), "hybrid must be 0 or 1"),
     "a row twice": (lambda f: f.iloc[[0, 1, *range(len(f))]], "stands there already"),
-    "no name": (set_cell("family", ""), "needs a name in model and in family"),
+    "no name": (set_cell("family", ""), "needs a name in model, family, line"),
     "no row": (lambda f: f.iloc[:0], "must hold networks (got none)"),
     "none comparable": (lambda f: f.assign(comparable=0), "needs comparable networks"),
 }
