@@ -95,8 +95,8 @@ def _family(e: FamilyEvidence) -> str:
 def _describe_families(a: FamilyAgreement) -> str:
     return (
         f"{format_count(a.networks, 'network')} of {a.families} families; in a conv-attention "
-        f"family left out, {KNOWN_MEMBERS} members known, the mean error is {a.error:.2f} points "
-        f"(costs alone {a.costs_error:.2f}, the law of capacity {a.law_error:.2f}) and 80 % "
+        f"family left out with its line of design, {KNOWN_MEMBERS} members known, the mean error is "
+        f"{a.error:.2f} points (costs alone {a.costs_error:.2f}, the law of capacity {a.law_error:.2f}) and 80 % "
         f"intervals hold {100 * a.coverage:.0f} %; with none known {a.error_unknown:.2f} (costs "
         f"alone {a.costs_error_unknown:.2f}); costs alone are worse by {-a.difference:.2f} "
         f"[{-a.high:.2f}, {-a.low:.2f}] over {a.compared} families"
@@ -107,10 +107,7 @@ def _doubt_family(e: FamilyEvidence) -> str:
     a = e.agreement
     if a is None:
         return f": {_UNKNOWN}"
-    return (
-        f": mean error {a.error:.2f} points in a family left out (costs alone "
-        f"{a.costs_error:.2f}); 80 % intervals held {100 * a.coverage:.0f} %"
-    )
+    return f": mean error {a.error:.2f} points in a line left out (costs alone {a.costs_error:.2f})"
 
 
 def _combined(e: CombinedEvidence) -> str:

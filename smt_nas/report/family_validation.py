@@ -40,8 +40,9 @@ def family_notes(validation: FamilyValidation) -> list[str]:
     """What the table is of, and what follows from it."""
     unknown, known = validation.targets
     lines = [
-        f"On {validation.source}: mean absolute error of top-1 in families left out in turn, with "
-        f"no member known ({_word_targets(unknown)}) or {KNOWN_MEMBERS} ({_word_targets(known)}). "
+        f"On {validation.source}: mean absolute error of top-1 in families left out in turn "
+        f"with their lines of design, with no member known ({_word_targets(unknown)}) or "
+        f"{KNOWN_MEMBERS} ({_word_targets(known)}). "
         "Hybrids mix convolution with attention or modulation, as SMT does.",
         *(_word_difference(other, gap) for other, gap in validation.above.items()),
         _word_intervals(validation),

@@ -325,9 +325,11 @@ def _recorded_evaluator(
                 "none). Go on there: smt_nas.search.resume_search(path, evaluator=...)."
             )
         evaluator = make_evaluator(choice)
-    adapted = _for_space(evaluator, directory.space)
-    if problem.evaluated_metric.metric == adapted.objective:  # else of before there were scores
-        evaluator = adapted
+    evaluator = _for_space(evaluator, directory.space)
+    if isinstance(evaluator, RelativeScore) and (
+        problem.evaluated_metric.metric == evaluator.top1.objective
+    ):
+        evaluator = evaluator.top1  # of a run of before there were scores
     _check_objective(problem, evaluator)
     if isinstance(evaluator, SpaceBound):
         evaluator.check_space(directory.space)

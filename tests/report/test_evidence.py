@@ -40,8 +40,8 @@ def test_joint_at_full_size_tells_its_error_in_a_family_left_out():
     a = evidence.agreement
     assert summarise_evidence(evidence) == "joint: expected ImageNet-1K top-1, predicted."
     assert describe_doubt(evidence) == (
-        f"joint: mean error {a.error:.2f} points in a family left out (costs alone "
-        f"{a.costs_error:.2f}); 80 % intervals held {100 * a.coverage:.0f} %."
+        f"joint: mean error {a.error:.2f} points in a line left out (costs alone "
+        f"{a.costs_error:.2f})."
     )
     whole = describe_evidence(evidence)
     for words in (

@@ -89,18 +89,20 @@ class FamilyPrediction:
 class LeaveFamilyOut:
     """The experiment on one table; families of inverted blocks are left out in turn.
 
-    With a family all of its line goes, as of SMT there is no sibling either: a Swin is not told by
-    other Swins.
+    With a family its whole line of design goes, as SMT has no siblings either: a Swin is not to be
+    told by other Swins.
 
     Attributes:
         fit: the ensemble, with hyperparameters of each fold.
         table: of published networks.
         fitted_to: what the ensemble was fitted to: its scales and its folds are of this table.
+        whole_lines: with a family all of its line of design goes.
     """
 
     fit: EnsembleFit
     table: PublishedTable
     fitted_to: PublishedTable
+    whole_lines: bool = True
 
     @cached_property
     def ensemble(self) -> LeftOut:
@@ -123,8 +125,8 @@ class LeaveFamilyOut:
         errors, rows = leave_family_out(hybrids), list[_Row]()
         for family in self._families:
             own = np.flatnonzero(self.targets & (self.table.family == family))
-            siblings = np.unique(self.table.family[np.isin(self.table.line, self.table.line[own])])
-            others = hybrids.select(~np.isin(hybrids.family, siblings))
+            gone = np.unique(self.table.family[np.isin(self._groups, self._groups[own])])
+            others = hybrids.select(~np.isin(hybrids.family, gone))
             score = LAW.fit(others)
             left = LAW.scale(others.top1) - score(others.costs)
             level = np.mean([left[others.family == f].mean() for f in np.unique(others.family)])
@@ -171,6 +173,11 @@ class LeaveFamilyOut:
         """Networks whose families are left out: inverted blocks, top-1 that counts; (n,)."""
         return np.asarray(self.table.comparable & self.table.inverted)
 
+    @property
+    def _groups(self) -> NDArray[np.str_]:
+        """What goes together, of each row of the table."""
+        return self.table.line if self.whole_lines else self.table.family
+
     @cached_property
     def _families(self) -> list[str]:
         return [str(f) for f in np.unique(self.table.family[self.targets])]
@@ -184,7 +191,8 @@ class LeaveFamilyOut:
         for family in self._families:
             rows = np.flatnonzero(self.targets & (self.table.family == family))
             fold = posteriors[folds.get(family, 0)]
-            answers = [p.leave_out(family, rows, self.table) for p in fold]
+            gone = np.isin(self._groups, self._groups[rows])
+            answers = [p.leave_out(family, rows, gone, self.table) for p in fold]
             yield FamilyPrediction(rows, tuple(answers))
 
     def _collect(self, predictions: Iterator[FamilyPrediction]) -> LeftOut:
@@ -243,22 +251,28 @@ class _FoldPosterior:
         return cls(scaler, Posterior(model.folds[fold], inputs, LAW.scale(some.top1)), rows)
 
     def leave_out(
-        self, family: str, rows: NDArray[np.int64], table: PublishedTable
+        self,
+        family: str,
+        rows: NDArray[np.int64],
+        gone: NDArray[np.bool_],
+        table: PublishedTable,
     ) -> tuple[Floats, Floats]:
-        """Mean (m,) and covariance (m, m) of the logits of a family, by all lines but its own.
+        """Mean (m,) and covariance (m, m) of the logits of a family, by what is not gone, (n,).
 
         Of a family that the set holds by what conditioning on the rest leaves (Rasmussen and
         Williams 2006, sec. 5.4.2, for a block of points).
         """
-        of_line = np.isin(table.line[self.rows], table.line[rows])
-        at = np.flatnonzero(of_line)
+        left_out = gone[self.rows]
+        at = np.flatnonzero(left_out)
         if np.isin(rows, self.rows[at]).all():
             mean, covariance = self.posterior.leave_out(at)
             keep = np.isin(self.rows[at], rows)
             return mean[keep], covariance[np.ix_(keep, keep)]
         own, known = table.select(rows), self.posterior.known
         others = Posterior(
-            self.posterior.hyperparameters, known.select(~of_line), self.posterior.logits[~of_line]
+            self.posterior.hyperparameters,
+            known.select(~left_out),
+            self.posterior.logits[~left_out],
         )
         inputs = self.scaler.make_inputs(Networks(own.costs, own.shapes), family)
         return others.predict_jointly(inputs)

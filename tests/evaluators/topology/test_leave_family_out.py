@@ -18,14 +18,19 @@ from smt_nas.evaluators.topology.published_table import load_published
 from tests.fakes.published import leave_families_out
 
 
-def test_errors_are_within_the_goals():
-    errors = leave_families_out().ensemble
-    assert errors.mean_error(KNOWN_MEMBERS, hybrids=True) <= 0.36
-    assert errors.mean_error(0, hybrids=True) <= 0.70
+@pytest.mark.parametrize(
+    ("whole_lines", "known", "unknown"), [(False, 0.36, 0.70), (True, 0.36, 0.73)]
+)
+def test_errors_are_within_the_goals(whole_lines, known, unknown):
+    """Those of families, and nearly so where their siblings are left out too."""
+    errors = leave_families_out(whole_lines).ensemble
+    assert errors.mean_error(KNOWN_MEMBERS, hybrids=True) <= known
+    assert errors.mean_error(0, hybrids=True) <= unknown
 
 
-def test_topology_is_better_than_costs_alone_and_than_the_law_beyond_doubt():
-    experiment = leave_families_out()
+@pytest.mark.parametrize("whole_lines", [False, True])
+def test_topology_is_better_than_costs_alone_and_than_the_law_beyond_doubt(whole_lines):
+    experiment = leave_families_out(whole_lines)
     for other in (experiment.costs_alone, experiment.law):
         difference = experiment.ensemble.compare(other)
         assert difference.families >= 20

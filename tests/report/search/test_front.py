@@ -114,8 +114,8 @@ def test_a_document_is_plain_json_without_the_storage():
 
 
 def test_at_most_six_short_notes_stand_below_a_table_and_all_in_the_evidence():
-    evidence = make_evaluator(EvaluatorChoice(name="joint")).evidence
     problem = make_problem("5ms", objectives=("score", "latency", "macs", "params"))
+    evidence = make_evaluator(EvaluatorChoice(name="joint")).for_space(problem.space).evidence
     trials = make_trials(problem, sample(400))
     (target,) = problem.local_targets
     timing = Timing(latency_ms=6.0, spread_ms=0.1, samples=9, status="loaded")
