@@ -95,11 +95,11 @@ def _family(e: FamilyEvidence) -> str:
 def _describe_families(a: FamilyAgreement) -> str:
     return (
         f"{format_count(a.networks, 'network')} of {a.families} families; in a conv-attention "
-        f"family left out with its line of design, {KNOWN_MEMBERS} members known, the mean error is "
-        f"{a.error:.2f} points (costs alone {a.costs_error:.2f}, the law of capacity {a.law_error:.2f}) and 80 % "
-        f"intervals hold {100 * a.coverage:.0f} %; with none known {a.error_unknown:.2f} (costs "
-        f"alone {a.costs_error_unknown:.2f}); costs alone are worse by {-a.difference:.2f} "
-        f"[{-a.high:.2f}, {-a.low:.2f}] over {a.compared} families"
+        f"family left out with its line of design, {KNOWN_MEMBERS} members known, the mean error "
+        f"is {a.error:.2f} points (costs alone {a.costs_error:.2f}, the law of capacity "
+        f"{a.law_error:.2f}) and 80 % intervals hold {100 * a.coverage:.0f} %; with none known "
+        f"{a.error_unknown:.2f} (costs alone {a.costs_error_unknown:.2f}); costs alone are worse "
+        f"by {-a.difference:.2f} [{-a.high:.2f}, {-a.low:.2f}] over {a.compared} families"
     )
 
 
