@@ -253,9 +253,9 @@ def find_block_table(device: Device, space: SearchSpace, conditions: Conditions)
         return trace_block_table(device, space, conditions)
     if table.index.space.digest == space.digest:
         return table
-    held = restrict_table(table, PartIndex.of(space, conditions.image_size))
-    if held is not None:
-        return held
+    restricted = restrict_table(table, PartIndex.of(space, conditions.image_size))
+    if restricted is not None:
+        return restricted
     return extend_table(table, trace_block_table(device, space, _predictable(device, conditions)))
 
 

@@ -17,6 +17,7 @@ from smt_nas.evaluators.validation.family_validation import (
     IMAGENET,
     JOINT,
     LAW,
+    FamilyError,
     FamilyValidation,
     RegionCheck,
 )
@@ -45,6 +46,7 @@ def family_notes(validation: FamilyValidation) -> list[str]:
         f"{KNOWN_MEMBERS} ({_word_targets(known)}). "
         "Hybrids mix convolution with attention or modulation, as SMT does.",
         *(_word_difference(other, gap) for other, gap in validation.above.items()),
+        *_word_siblings(validation),
         _word_intervals(validation),
     ]
     if any(row.model == JOINT for row in validation.errors):
@@ -55,6 +57,25 @@ def family_notes(validation: FamilyValidation) -> list[str]:
             "fitted without it. One that has another name here is flattered."
         )
     return lines
+
+
+def _word_siblings(validation: FamilyValidation) -> list[str]:
+    """The same where networks of a family's line of design stay."""
+    errors, above = validation.with_siblings, validation.above_costs_with_siblings
+    if errors is None:
+        return []
+    unknown, known = (
+        " / ".join(map(_format_points, pair)) for pair in (errors.unknown, errors.known)
+    )
+    less = "" if above is None else f"; less costs alone {_format_difference(above)}"
+    return [
+        f"With siblings left in (families alone left out): {JOINT} {unknown} with none known, "
+        f"{known} with {KNOWN_MEMBERS}{less}."
+    ]
+
+
+def _format_difference(difference: FamilyDifference) -> str:
+    return f"{difference.mean:+.3f} points, {difference.low:+.3f} to {difference.high:+.3f}"
 
 
 def _word_targets(count: TargetCount) -> str:
@@ -76,9 +97,8 @@ def _word_difference(other: str, difference: FamilyDifference | None) -> str:
     if difference.low > 0 or difference.high < 0:
         word = "better beyond doubt" if difference.high < 0 else "worse beyond doubt"
     return (
-        f"{JOINT} less {other}: {difference.mean:+.3f} points, {difference.low:+.3f} to "
-        f"{difference.high:+.3f} (95 %; mean over {_count_families(difference.families)}, "
-        f"{KNOWN_MEMBERS} known): {word}."
+        f"{JOINT} less {other}: {_format_difference(difference)} (95 %; mean over "
+        f"{_count_families(difference.families)}, {KNOWN_MEMBERS} known): {word}."
     )
 
 
@@ -87,16 +107,16 @@ def _word_intervals(validation: FamilyValidation) -> str:
     models = [row.model for row in validation.errors]
     if JOINT not in models:
         return f"Intervals {of_law}"
-    held = ""
+    by_others = ""
     if validation.cross_coverage is not None:
-        held = (
+        by_others = (
             f"; by the factor that the other families give, {JOINT}'s hold "
             f"{_format_share(validation.cross_coverage)} of the hybrids"
         )
     return (
         f"Intervals of {JOINT} and {COSTS} are {validation.interval_factor:g} times as wide as the "
         f"processes have them, so that {_format_share(SHARE)} of the shipped hybrids are held"
-        f"{held}. Those {of_law}"
+        f"{by_others}. Those {of_law}"
     )
 
 
@@ -119,23 +139,26 @@ def _format_share(value: float | None) -> str:
     return DASH if value is None else f"{100 * value:.0f} %"
 
 
+def _row_document(row: FamilyError) -> dict[str, Any]:
+    return {
+        "name": row.model,
+        "none_known_error": _by_kind(row.unknown),
+        "members_known_error": _by_kind(row.known),
+        "coverage_80": _by_kind(row.coverage),
+    }
+
+
 def family_document(validation: FamilyValidation) -> dict[str, Any]:
     """The JSON of `validate` on published networks."""
     unknown, known = (asdict(count) for count in validation.targets)
+    siblings = validation.with_siblings
     return {
         "schema": 1,
         "published": validation.source,
         "targets": {"none_known": unknown, "members_known": known},
         "known_members": KNOWN_MEMBERS,
-        "rows": [
-            {
-                "name": row.model,
-                "none_known_error": _by_kind(row.unknown),
-                "members_known_error": _by_kind(row.known),
-                "coverage_80": _by_kind(row.coverage),
-            }
-            for row in validation.errors
-        ],
+        "rows": [_row_document(row) for row in validation.errors],
+        "with_siblings": None if siblings is None else _row_document(siblings),
         "joint_less": {
             other: None if difference is None else asdict(difference)
             for other, difference in validation.above.items()

@@ -42,23 +42,23 @@ def extend_table(table: BlockTable, by_sheet: BlockTable) -> BlockTable:
     """
     parts, place = by_sheet.index.parts, {p: i for i, p in enumerate(table.index.parts)}
     at = np.array([place.get(part, -1) for part in parts])
-    held = at >= 0
-    assert held.any()
+    is_measured = at >= 0
+    assert is_measured.any()
     ms, apart = _complete(parts, at, table.ms, by_sheet.ms)
     host_ms = None
     if table.host_ms is not None and by_sheet.host_ms is not None:
         host_ms, _ = _complete(parts, at, table.host_ms, by_sheet.host_ms)
     own = np.broadcast_to(np.asarray(table.spread, dtype=np.float64), table.ms.shape)
     note = (
-        f"{held.sum()} of {len(parts)} parts of space {by_sheet.index.space.name} were measured on "
-        "it; the others are predicted from its data sheet, with a wider interval"
+        f"{is_measured.sum()} of {len(parts)} parts of space {by_sheet.index.space.name} were "
+        "measured on it; the others are predicted from its data sheet, with a wider interval"
     )
     return replace(
         table,
         index=by_sheet.index,
         ms=ms,
         host_ms=host_ms,
-        spread=np.where(held, own[at], apart),
+        spread=np.where(is_measured, own[at], apart),
         basis="table+sheet",
         notes=(*table.notes, note),
     )
@@ -75,15 +75,15 @@ def _complete(
         measured: times of the parts of a table.
         predicted: (P,) by the sheet.
     """
-    ms, spread, held = measured[at].copy(), np.zeros(len(parts)), at >= 0
+    ms, spread, is_measured = measured[at].copy(), np.zeros(len(parts)), at >= 0
     ratio = np.log(np.maximum(ms, 1e-9) / np.maximum(predicted, 1e-9))
     widths = np.log(np.array([part.widths for part in parts], dtype=np.float64))  # (P, 2)
     alike, kinds = _group([p.proportions for p in parts]), _group([p.kind for p in parts])
     drifts: dict[str, float] = {}
     for kind, rows in kinds.items():
-        drifts[str(kind)] = _measure_drift(ratio, widths, alike, rows[held[rows]])
+        drifts[str(kind)] = _measure_drift(ratio, widths, alike, rows[is_measured[rows]])
     for rows in alike.values():
-        lacking, known = rows[~held[rows]], rows[held[rows]]
+        lacking, known = rows[~is_measured[rows]], rows[is_measured[rows]]
         if not len(lacking):
             continue
         kind = parts[lacking[0]].kind
@@ -92,8 +92,8 @@ def _complete(
             nearest = distance.argmin(axis=1)
             log_ratio, unsure = ratio[known[nearest]], distance.min(axis=1) * drifts[kind]
         else:
-            of_kind = kinds[kind][held[kinds[kind]]]
-            log_ratio, unsure = _summarise(ratio[of_kind if len(of_kind) else held])
+            of_kind = kinds[kind][is_measured[kinds[kind]]]
+            log_ratio, unsure = _summarise(ratio[of_kind if len(of_kind) else is_measured])
         ms[lacking] = predicted[lacking] * np.exp(log_ratio)
         spread[lacking] = np.maximum(unsure, _LEAST_SPREAD)
     return ms, spread

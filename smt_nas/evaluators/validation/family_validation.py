@@ -86,6 +86,9 @@ class FamilyValidation:
         cross_coverage: share of hybrids that 80 % intervals of JOINT hold, each family by the
             factor of the others; None where there are too few.
         region: None where it was not asked, or there are too few lines.
+        with_siblings: errors of JOINT where families alone are left out, and networks of their
+            lines stay; None where it was not asked.
+        above_costs_with_siblings: its error less that of COSTS then.
     """
 
     source: str
@@ -95,6 +98,8 @@ class FamilyValidation:
     interval_factor: float
     cross_coverage: float | None
     region: RegionCheck | None
+    with_siblings: FamilyError | None = None
+    above_costs_with_siblings: FamilyDifference | None = None
 
 
 def find_published(on: str) -> Path | None:
@@ -155,6 +160,9 @@ def validate_families(
         if JOINT in models:
             above = {other: ours[JOINT].compare(ours[other], seed) for other in (COSTS, LAW)}
         region = check_region(table, seed) if JOINT in models else None
+        siblings = LeaveFamilyOut(load_fit(), table, shipped, whole_lines=False)
+        stay = siblings.ensemble if JOINT in models else None
+        above_stay = None if stay is None else stay.compare(siblings.costs_alone, seed)
     factor, first = experiment.fit.interval_factor, ours[models[0]]
     return FamilyValidation(
         source=on,
@@ -164,6 +172,8 @@ def validate_families(
         interval_factor=factor,
         cross_coverage=ours[JOINT].cross_coverage(SHARE) if JOINT in models else None,
         region=region,
+        with_siblings=None if stay is None else _measure_errors(JOINT, stay, factor),
+        above_costs_with_siblings=above_stay,
     )
 
 
