@@ -41,6 +41,8 @@ from smt_nas.runtime.torch_settings import apply_torch_settings
 ImageSize = int | tuple[int, int]
 """Pixels: of a square image, or (height, width)."""
 
+WITNESSES = ("torch", "fvcore", "thop")
+"""The tools that count every network of a front; torchprofile would take as long as all three."""
 _ONE_THREAD = Conditions(threads=1)  # two that wait on a busy neighbour are several times slower
 _NO_HANDLER = re.compile(r'No handlers found: "aten::(\w+)"')
 _FUNCTIONS = ("activations", "softmax", "element-wise products and sums")  # thop sees none
@@ -142,9 +144,10 @@ class CountCheck:
 
 
 def check_counts(arch: Architecture) -> CountCheck:
-    """Build a network, let every counter count it, and run it once."""
+    """Build a network, let the witnesses count it, and run it once."""
+    witnesses = [name for name in WITNESSES if _is_installed(name)]
     try:
-        macs = {name: c.macs for name, c in count(arch).items()}
+        macs = {name: c.macs for name, c in count(arch, tools=witnesses).items()}
         finite = runs_finite(arch)
     except Exception as error:  # a network that cannot run is a finding, not our crash
         return CountCheck({}, f"{type(error).__name__}: {error}")
@@ -357,13 +360,19 @@ def _import_tool(module: str, distribution: str = "") -> ModuleType:
     """
     distribution = distribution or module
     way_out = f"`pip install {distribution}`, or leave it out."
-    try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError as error:
-        raise missing_library(distribution, way_out, "op counter") from error
+    if not _is_installed(distribution):
+        raise missing_library(distribution, way_out, "op counter")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return import_optional(module, way_out, "op counter", distribution)
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _build_on_meta(arch: Architecture) -> SMT:

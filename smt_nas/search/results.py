@@ -25,7 +25,7 @@ from smt_nas.search.study_notes import Verification
 if TYPE_CHECKING:
     import pandas
 
-OP_COUNTERS = ("torch", "fvcore", "thop", "torchprofile")
+OP_COUNTERS = ("torch", "fvcore", "thop")
 _CSV_FORMAT = "%.10g"
 
 
@@ -234,7 +234,7 @@ def make_frame(members: Sequence[Result], baselines: Sequence[Result]) -> pandas
         columns |= _make_metric_columns(name, rows)
     details = dict.fromkeys(name for r in rows for name in r.details)
     columns |= {f"evaluator_{n}": _make_numbers(r.details.get(n) for r in rows) for n in details}
-    for counter in OP_COUNTERS:
+    for counter in dict.fromkeys([*OP_COUNTERS, *(name for r in rows for name in r.op_counts)]):
         counts = [r.op_counts.get(counter) for r in rows]
         columns[f"macs_{counter}"] = pandas.Series(counts, dtype="Int64")
     if any(r.design for r in rows):

@@ -223,8 +223,8 @@ def _source_notes(outcome: Outcome) -> list[Note]:
         rule = "MACs: by formula, and torch's counter agrees on every row"
         notes.append(
             Note(
-                f"{rule}; fvcore's, thop's and torchprofile's figures are in front.csv (smt-nas "
-                "profile says what each leaves out).",
+                f"{rule}; fvcore's and thop's figures are in front.csv (smt-nas profile says what "
+                "each leaves out).",
                 f"{rule}.",
             )
         )
