@@ -177,13 +177,17 @@ class Architecture(Value):
         """
         return fingerprint(json.dumps(_list_effective(self), sort_keys=True, separators=(",", ":")))
 
-    def to_yaml(self) -> str:
-        """The model config, as YAML; without fields of no effect, e.g. kernels where no SAM is."""
+    def to_values(self) -> dict[str, Any]:
+        """The model config, in plain values; without fields of no effect, as `acts` tells."""
         values = self.model_dump(mode="json")
         for stage, fields in zip(self.stages, values["stages"], strict=True):
             for name in [name for name in fields if not stage.acts(name)]:
                 del fields[name]
-        return to_yaml(values)
+        return values
+
+    def to_yaml(self) -> str:
+        """The model config, as YAML."""
+        return to_yaml(self.to_values())
 
     def save(self, path: Path) -> None:
         """Write the model config. Raises StoreError where it cannot be written."""

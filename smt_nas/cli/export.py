@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,43 +11,91 @@ from smt_nas.cli import console
 from smt_nas.cli.app import app
 from smt_nas.export import EXPORTERS
 
+if TYPE_CHECKING:
+    from smt_nas.export import Manifest
+
 _FORMATS = "; ".join(f"{name}: {entry.help}" for name, entry in EXPORTERS.items())
 
 
 @app.command()
 def export(
-    arch: Annotated[str, typer.Argument(help="A preset or a YAML, e.g. RUN/front/0.yaml.")],
+    arch: Annotated[
+        str,
+        typer.Argument(
+            help="A preset, a YAML (RUN/front/0.yaml), a search's RUN, or trained weights."
+        ),
+    ],
     format: Annotated[str, typer.Option("--format", help=f"{_FORMATS}.")] = "yaml",
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="File to write; a folder, of formats that are not text. Default: standard output."
-        ),
+        typer.Option(help="File to write, or a folder. Default of texts: standard output."),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Weights for ARCH, as --init takes them. Default: fresh ones."),
+    ] = None,
+    image_size: Annotated[
+        str | None, typer.Option(help="Pixels of a side, or dynamic. Default: the network's.")
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(help="Images of a call, or dynamic. Default: dynamic where it can be."),
+    ] = None,
+    precision: Annotated[
+        Literal["fp32", "fp16", "bf16"], typer.Option(help="Of weights and computing.")
+    ] = "fp32",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(help="Folder of images that int8 ranges are fitted to. Default: none."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
 ) -> None:
-    """Write a network's config: ours, or that of the published SMT code.
+    """Hand a network over: configs, code, and graphs to deploy, each loaded back and compared.
 
-    Example: smt-nas export smt_t --format official --out smt_tiny_224.yaml
+    Example: smt-nas export RUN/front/0.yaml --format onnx --out net.onnx
     """
-    from smt_nas.arch import load_arch
     from smt_nas.errors import ConfigError
-    from smt_nas.export import ExportOptions, exporter
+    from smt_nas.export import ExportOptions, exporter, load_export_source, to_text
     from smt_nas.export import export as export_to
-    from smt_nas.files import make_folder, write_atomic
 
-    network, options = load_arch(arch), ExportOptions(name=Path(arch).stem)
-    if not exporter(format).is_text:
-        if out is None:
-            raise ConfigError(f"--format {format}: must have a folder to write to. Add --out DIR.")
-        make_folder(out, "Choose another --out.")
-        manifest = export_to(network, format, out, options)
-        console.say(f"Wrote {', '.join(map(str, manifest.files))}.")
-        return
-    with TemporaryDirectory() as folder:
-        manifest = export_to(network, format, Path(folder), options)
-        text = manifest.files[0].read_text(encoding="utf-8")
-    if out is None:
-        console.show_text(text)
+    entry = exporter(format)
+    source = load_export_source(arch, weights)
+    options = ExportOptions(
+        name=source.name,
+        image_size=_parse_axis("--image-size", image_size),
+        batch=_parse_axis("--batch", batch),
+        precision=precision,
+        calibration=calibrate,
+    )
+    if out is not None:
+        _say_written(export_to(source, format, out, options, force))
+    elif entry.is_text:
+        console.show_text(to_text(source, format, options))
     else:
-        write_atomic(out, text)
-        console.say(f"Wrote {out}.")
+        place = f"{source.name}{entry.suffix}" if entry.suffix else "DIR"
+        raise ConfigError(
+            f"--format {format}: must have a place to write to (got none). Add --out {place}."
+        )
+
+
+def _parse_axis(flag: str, text: str | None) -> int | Literal["dynamic"] | None:
+    from smt_nas.errors import ConfigError
+
+    if text is None or text == "dynamic":
+        return text  # type: ignore[return-value]
+    if not text.isdecimal() or len(text) > 9:
+        raise ConfigError(f"{flag}: must be a whole number or dynamic (got {text}). Give one.")
+    return int(text)
+
+
+def _say_written(manifest: Manifest) -> None:
+    console.say(f"Wrote {', '.join(map(str, manifest.files))}.")
+    for note in manifest.notes:
+        console.say(note)
+    if manifest.checks:
+        worst = max(manifest.checks, key=lambda check: check.largest_difference / check.tolerance)
+        shapes = ", ".join("x".join(map(str, check.inputs)) for check in manifest.checks)
+        console.say(
+            f"Loaded back and run on {shapes}: within {worst.largest_difference:.2g} of "
+            f"{worst.against} (allowed: {worst.tolerance:g})."
+        )

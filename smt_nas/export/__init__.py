@@ -1,31 +1,56 @@
-"""Hand a network over: EXPORTERS, one table of formats under one contract (`export.contract`)."""
+"""Hand a network over: EXPORTERS, one table of formats under one contract (`export.exporter`)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from smt_nas.arch import Architecture
 from smt_nas.errors import UnknownName
-from smt_nas.export.exporter import ExporterEntry, ExportOptions, Manifest
-from smt_nas.export.model_config import export_model_config, read_model_config
+from smt_nas.export.exporter import ExporterEntry, ExportOptions
+from smt_nas.export.manifest import Check, Manifest
+from smt_nas.export.model_config import export_json, export_yaml, read_model_config
 from smt_nas.export.official_config import export_official_config, read_official_config
+from smt_nas.export.source import ExportSource, load_export_source
+from smt_nas.export.checked_export import write_export, write_text
 
 EXPORTERS: dict[str, ExporterEntry] = {
     "yaml": ExporterEntry(
-        export=export_model_config,
+        export=export_yaml,
         read_back=read_model_config,
         help="the model config of smt-nas",
+        suffix=".yaml",
         is_text=True,
+        holds_weights=False,
+    ),
+    "json": ExporterEntry(
+        export=export_json,
+        read_back=read_model_config,
+        help="the same as JSON",
+        suffix=".json",
+        is_text=True,
+        holds_weights=False,
     ),
     "official": ExporterEntry(
         export=export_official_config,
         read_back=read_official_config,
         help="the config of the published SMT code",
+        suffix=".yaml",
         is_text=True,
+        holds_weights=False,
     ),
 }
 
-__all__ = ["EXPORTERS", "ExportOptions", "ExporterEntry", "Manifest", "export", "exporter"]
+__all__ = [
+    "EXPORTERS",
+    "Check",
+    "ExportOptions",
+    "ExportSource",
+    "ExporterEntry",
+    "Manifest",
+    "export",
+    "exporter",
+    "load_export_source",
+    "to_text",
+]
 
 
 def exporter(format_name: str) -> ExporterEntry:
@@ -35,18 +60,36 @@ def exporter(format_name: str) -> ExporterEntry:
     return EXPORTERS[format_name]
 
 
-def export(arch: Architecture, format_name: str, folder: Path, options: ExportOptions) -> Manifest:
-    """Write a network into a folder in a format.
+def export(
+    source: ExportSource,
+    format_name: str,
+    out: Path,
+    options: ExportOptions | None = None,
+    force: bool = False,
+) -> Manifest:
+    """Write a network in a format, load it back and compare it; then put it where it belongs.
 
     Args:
-        arch: the network.
+        source: the network, of `load_export_source`.
         format_name: of EXPORTERS.
-        folder: it is there.
-        options: the network's name, and what a format lets one choose.
+        out: file or folder.
+        options: what a format lets one choose; called as the source by default.
+        force: replace what is there.
 
     Raises:
         UnknownName: no such format.
-        ExportError: the format cannot express the network; says why.
-        StoreError: the folder cannot be written.
+        ConfigError: the format does not take an option.
+        ExportError: it cannot express the network, needs an extra that is not installed, or what
+            was written differs from the network.
+        StoreError: something is there already, the disk is full, or it cannot be written.
     """
-    return exporter(format_name).export(arch, folder, options)
+    entry = exporter(format_name)
+    return write_export(
+        entry, format_name, source, out, options or ExportOptions(source.name), force
+    )
+
+
+def to_text(source: ExportSource, format_name: str, options: ExportOptions | None = None) -> str:
+    """The text of a format that is one. Raises as `export`."""
+    entry = exporter(format_name)
+    return write_text(entry, format_name, source, options or ExportOptions(source.name))

@@ -13,7 +13,9 @@ from pydantic import BaseModel, Field
 
 from smt_nas.arch import Architecture, Mixer, Stage, Stem
 from smt_nas.errors import ExportError
-from smt_nas.export.exporter import ExportOptions, Manifest
+from smt_nas.export.exporter import ExportOptions
+from smt_nas.export.manifest import Manifest
+from smt_nas.export.source import ExportSource
 from smt_nas.files import write_atomic
 from smt_nas.fingerprint import added_fields
 from smt_nas.yaml import read_yaml, to_yaml, validated
@@ -22,7 +24,7 @@ _NONE = -1  # the published code's word for "no heads of this kind"
 _LAYER_SCALE = 1e-4  # fixed there
 
 
-def export_official_config(arch: Architecture, folder: Path, options: ExportOptions) -> Manifest:
+def export_official_config(source: ExportSource, folder: Path, options: ExportOptions) -> Manifest:
     """Write `NAME.yaml` for the published code.
 
     Raises:
@@ -30,7 +32,7 @@ def export_official_config(arch: Architecture, folder: Path, options: ExportOpti
         StoreError: the folder cannot be written.
     """
     path = folder / f"{options.name}.yaml"
-    write_atomic(path, official_yaml(arch, options.name))
+    write_atomic(path, official_yaml(source.arch, options.name))
     return Manifest("official", (path,))
 
 

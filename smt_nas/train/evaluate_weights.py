@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.arch import Architecture, load_arch
 from smt_nas.conditions import Conditions
-from smt_nas.errors import ConfigError, StoreError, TrainingError
-from smt_nas.models import SMT, build
+from smt_nas.errors import ConfigError, TrainingError
+from smt_nas.models import SMT
 from smt_nas.runtime.progress import TrainingListener
 from smt_nas.runtime.torch_device import refusal
 from smt_nas.runtime.torch_settings import apply_torch_settings
@@ -37,11 +37,9 @@ from smt_nas.train.weights.card import Card
 from smt_nas.train.weights.weights import (
     LoadedWeights,
     build_network,
-    describe_differences,
+    build_stated_network,
     read_weights,
 )
-
-_LAYER_SCALE = 1e-4  # of the published networks that have one; the weights bring the values
 
 
 class EvalRequest(BaseModel):
@@ -266,22 +264,7 @@ def _resolve_network(loaded: LoadedWeights, arch: str | None) -> SMT:
             f"{loaded.source}: does not say its network (got no --arch). Name it, e.g. --arch "
             "smt_t."
         )
-    changes: dict[str, Any] = {"layer_scale": None}
-    head = loaded.state.get("head.weight")
-    if head is not None:
-        changes["num_classes"] = len(head)
-    stated = load_arch(arch)
-    if any(".scale1." in name for name in loaded.state):
-        changes["layer_scale"] = stated.layer_scale or _LAYER_SCALE
-    model = build(stated.model_copy(update=changes), device="meta")
-    different = describe_differences(model.state_dict(), loaded.state)
-    if different:
-        raise StoreError(
-            f"{loaded.source}: must hold the weights of {arch} (got {different}). Name "
-            "another --arch."
-        )
-    model.load_state_dict(loaded.state, assign=True)
-    return model.eval()
+    return build_stated_network(loaded, load_arch(arch), arch, "Name another --arch.")
 
 
 def _match_classes(

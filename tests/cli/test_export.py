@@ -25,7 +25,7 @@ def test_text_goes_to_standard_output_or_into_a_file(run, tmp_path):
 
 
 def test_a_format_that_is_no_text_needs_a_folder(run, tmp_path, monkeypatch):
-    binary = dataclasses.replace(EXPORTERS["yaml"], is_text=False)
+    binary = dataclasses.replace(EXPORTERS["yaml"], is_text=False, suffix="")
     monkeypatch.setitem(EXPORTERS, "binary", binary)
     refused = run("smt_t", "--format", "binary")
     assert refused.exit_code == 1 and "Add --out DIR" in refused.stderr

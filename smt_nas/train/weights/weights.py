@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from smt_nas.arch import Architecture
 from smt_nas.errors import StoreError, format_count, list_names
 from smt_nas.models import SMT, build, from_official, is_official
 from smt_nas.models.official_weights import OFFICIAL_ANCHOR
@@ -22,6 +23,7 @@ from smt_nas.train.weights.torch_files import read_torch_file, unreadable_error
 
 BEST = "best.safetensors"
 _MOST_NAMES = 4  # listed of many
+_LAYER_SCALE = 1e-4  # of the published networks that have one; the weights bring the values
 _OURS = "stages.0.embed.conv1.weight"  # every network of ours has it
 
 
@@ -105,6 +107,40 @@ def build_network(loaded: LoadedWeights) -> SMT:
         raise StoreError(
             f"{loaded.source}: must hold the weights of its network, {loaded.card.arch.key} (got "
             f"{different}). Restore it from a copy."
+        )
+    model.load_state_dict(loaded.state, assign=True)
+    return model.eval()
+
+
+def build_stated_network(
+    loaded: LoadedWeights, arch: Architecture, called: str, way_out: str
+) -> SMT:
+    """The network that a user says weights are of, in eval mode. No random numbers are drawn.
+
+    Its classes are those of their head, its layer scales are there where theirs are.
+
+    Args:
+        loaded: the weights.
+        arch: which network, but for these two.
+        called: how the user calls it.
+        way_out: of a refusal.
+
+    Raises:
+        StoreError: they are of another network; lists what is missing and unexpected.
+    """
+    changes: dict[str, Any] = {"layer_scale": None}
+    head = loaded.state.get("head.weight")
+    if head is not None and head.dim():
+        changes["num_classes"] = len(head)
+    if any(".scale1." in name for name in loaded.state):
+        changes["layer_scale"] = arch.layer_scale or _LAYER_SCALE
+    model = build(arch.model_copy(update=changes), device="meta")
+    different = describe_differences(model.state_dict(), loaded.state)
+    if different:
+        if loaded.unknown:
+            different += f"; {len(loaded.unknown)} of no SMT: {list_tensors(loaded.unknown)}"
+        raise StoreError(
+            f"{loaded.source}: must hold the weights of {called} (got {different}). {way_out}"
         )
     model.load_state_dict(loaded.state, assign=True)
     return model.eval()
