@@ -33,12 +33,22 @@ ROOMS = [
     "evaluators",
     "search",
     "report",
+    "timm",
     "export",
     "cli",
     "__main__",
 ]
 SIBLINGS = {("export", "report")}  # neither imports the other
-TORCH_ROOMS = {"models", "profilers", "runtime", "train", "nasbench", "evaluators", "export"}
+TORCH_ROOMS = {
+    "models",
+    "profilers",
+    "runtime",
+    "train",
+    "nasbench",
+    "evaluators",
+    "timm",
+    "export",
+}
 VISION_ROOMS = {"train", "export"}  # extras: timm and torchvision are no part of core
 VISION_DOORS = {PACKAGE / "runtime" / "torchvision_ops.py"}  # others get them from it
 MAX_FILES_IN_A_ROOM = 17  # of one idea each, with __init__; a room that is fuller gets sub-rooms

@@ -23,6 +23,9 @@ from smt_nas.models.checkpointing import checkpoint_block
 from smt_nas.models.feature_maps import FeatureInfo
 from smt_nas.models.mixers import SAM, nchw
 
+OWN_ANCHOR = "stages.0.embed.conv1.weight"
+"""A tensor that every network of ours has."""
+
 
 class SMTStage(nn.Module):
     """Embedding (stem or downsampling), blocks, norm. The normed map feeds the next stage too."""
@@ -55,6 +58,7 @@ class SMT(nn.Module):
         arch: the architecture it was built from.
         stages: four `SMTStage`s, each with `embed`, `blocks`, `norm`.
         head: the classifier, `nn.Identity` where there is none.
+        pooled_features: channels that the head takes.
         feature_info: what the stage maps are, as timm tells it.
     """
 
@@ -63,9 +67,9 @@ class SMT(nn.Module):
         self.arch = arch
         self.features_only = features_only
         self.stages = nn.ModuleList(_build_stages(arch))
-        self.num_features = arch.stages[-1].dim
+        self.num_features = self.pooled_features = arch.stages[-1].dim
         self.num_classes = 0 if features_only else arch.num_classes
-        self.head: nn.Module = _build_head(self.num_features, self.num_classes)
+        self.head: nn.Module = _build_head(self.pooled_features, self.num_classes)
         self.feature_info = FeatureInfo(arch)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
@@ -92,7 +96,9 @@ class SMT(nn.Module):
         logits: Tensor = self.head(x.mean(dim=(1, 2)))
         return logits
 
-    def reset_classifier(self, num_classes: int, generator: torch.Generator | None = None) -> None:
+    def reset_classifier(
+        self, num_classes: int, *, generator: torch.Generator | None = None
+    ) -> None:
         """Replace the head by a fresh one; with 0 classes the pooled features are returned.
 
         Raises:
@@ -107,7 +113,7 @@ class SMT(nn.Module):
         self.num_classes = num_classes
         if num_classes:
             self.arch = self.arch.model_copy(update={"num_classes": num_classes})
-        self.head = _build_head(self.num_features, num_classes)
+        self.head = _build_head(self.pooled_features, num_classes)
         self.head.apply(lambda m: _init_module(m, generator))
         self.head.to(device=weight.device, dtype=weight.dtype)
 

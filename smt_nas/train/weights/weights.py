@@ -13,6 +13,7 @@ from smt_nas.arch import Architecture
 from smt_nas.errors import StoreError, format_count, list_names
 from smt_nas.models import SMT, build, from_official, is_official
 from smt_nas.models.official_weights import OFFICIAL_ANCHOR
+from smt_nas.models.smt import OWN_ANCHOR
 from smt_nas.models.weight_sets import EMA as EMA_WORD
 from smt_nas.models.weight_sets import MODEL as MODEL_WORD
 from smt_nas.models.weight_sets import WeightSet, find_weight_sets, match_weight_sets
@@ -24,7 +25,6 @@ from smt_nas.train.weights.torch_files import read_torch_file, unreadable_error
 BEST = "best.safetensors"
 _MOST_NAMES = 4  # listed of many
 _LAYER_SCALE = 1e-4  # of the published networks that have one; the weights bring the values
-_OURS = "stages.0.embed.conv1.weight"  # every network of ours has it
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ def _check_kind(file: Path, metadata: Mapping[str, str]) -> None:
 def _to_loaded(
     content: Mapping[Any, Any], card: Card | None, file: Path, word: str | None
 ) -> LoadedWeights:
-    sets = find_weight_sets(content, (_OURS, OFFICIAL_ANCHOR))
+    sets = find_weight_sets(content, (OWN_ANCHOR, OFFICIAL_ANCHOR))
     if card is not None:
         sets = [replace(s, averaged=card.weights == "ema") for s in sets]
     chosen = _choose_set(sets, content, file, word)
