@@ -6,33 +6,41 @@ Each search is `smt-nas search --budget B --seed S --no-verify`, in a folder tha
 row a budget: shares and ranges over the seeds. Then what must hold, each with yes or no:
 
 - inside: no member lies outside the region of published designs;
-- preset: the published top-1 at the first member's MACs lies in its interval, or the preset is on
-  the front, so that no front claims a gain that nobody measured;
+- preset: of every member, the published top-1 of the preset of equal MACs lies in its interval, or
+  the member is that preset: no front claims a gain that nobody measured;
 - seeds: the estimates of the recommended networks differ by less than their intervals are wide;
-- genes: members of a front differ in stage depths, widths, kernels and attention;
+- genes: members of a front differ in every gene that the device likes or dislikes: whose options,
+  one exchanged at a time in the recommended network, change its latency by `_LIKED` or more beyond
+  what they change its MACs by;
 - before: the network that was recommended before there was a region lies outside it, and its lower
   bound is a point or more below SMT-T's.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.table import Table
 
 from smt_nas.arch import PRESETS, Architecture
 from smt_nas.cli import console
 from smt_nas.evaluators.joint import JointEvaluator
+from smt_nas.report.search.columns import describe_gain
 from smt_nas.search import Outcome, Settings, create_search
-from smt_nas.search.recommendation import Gain, Recommendation, recommend
+from smt_nas.search.recommendation import PresetGain, Recommendation, recommend
 from smt_nas.search.region import place_design
 
 BUDGETS = ("1.2GFLOPs", "2.4GFLOPs", "4.7GFLOPs", "7.9GFLOPs", "40ms@cpu")
 SEEDS = range(5)
-_GENES = ("depth", "dim", "kernels", "attention_ratio", "expand_ratio")
+_GENES = (
+    "dim", "depth", "mlp_ratio", "kernels", "expand_ratio", "attention_ratio", "stacking",
+)  # fmt: skip
+_LIKED = 0.05
 _BEFORE = ((96, 160, 192, 768), (1, 4, 2, 2), (2.0, 2.0, 2.0, 1.0))  # widths, depths, FFN ratios
 
 
@@ -61,22 +69,40 @@ class Run:
         return all(d is not None and d.distance <= d.limit for d in designs)
 
     @property
-    def holds_preset(self) -> bool:
-        """Whether the first member's interval holds the preset of its MACs, or the front does."""
-        gain = Gain.read(self.outcome.front[0])
+    def holds_presets(self) -> bool:
+        """Whether every member's interval holds the preset of its MACs, or it is one."""
         keys = {arch.key for arch in PRESETS.values()}
-        on_front = any(r.arch.key in keys for r in self.outcome.front)
-        return on_front or (gain is not None and gain.low <= 0 <= gain.high)
+        gains = [PresetGain.read(r) for r in self.outcome.front if r.arch.key not in keys]
+        return all(gain is not None and gain.low <= 0 <= gain.high for gain in gains)
 
     @property
-    def varied_genes(self) -> list[str]:
-        """What differs between members, of genes that cost latency."""
+    def varied_genes(self) -> set[str]:
+        """Fields of stages in which members differ."""
         stages = [r.arch.stages for r in self.outcome.front]
-        return [
+        return {
             field
             for field in _GENES
             if any(len({getattr(s[i], field) for s in stages}) > 1 for i in range(4))
-        ]
+        }
+
+    @property
+    def liked_genes(self) -> set[str]:
+        """Fields of stages whose options cost latency by more, or less, than their MACs."""
+        problem = self.outcome.problem
+        space, latency = problem.space, problem.predicted_metrics[0].name
+        own = space.encode([self.choice.member.arch])
+        fields, rows = [], [own[0]]
+        for i, gene in enumerate(space.genes):
+            for option in range(len(gene.options)):
+                changed = own[0].copy()
+                changed[i] = option
+                rows.append(changed)
+                fields.append(gene.name.rpartition(".")[2])
+        values = problem.values(np.array(rows))
+        ratio = np.log(values[latency] / values[latency][0])
+        ratio -= np.log(values["macs"] / values["macs"][0])
+        liked = np.abs(ratio[1:]) >= np.log1p(_LIKED)
+        return set(_GENES).intersection(itertools.compress(fields, liked))
 
 
 def run_search(folder: Path, budget: str, seed: int) -> Run:
@@ -105,7 +131,7 @@ def make_table(runs: dict[str, list[Run]]) -> Table:
     table = Table(show_edge=False, pad_edge=False)
     headings = (
         "budget", "members", "distance, most", "recommended: gain, 95 %", "latency of preset",
-        "inside", "preset", "seeds", "genes that differ",
+        "inside", "preset", "seeds", "genes", "that the device likes or dislikes",
     )  # fmt: skip
     for heading in headings:
         table.add_column(heading)
@@ -113,17 +139,18 @@ def make_table(runs: dict[str, list[Run]]) -> Table:
         designs = [r.design for run in some for r in run.outcome.front]
         gains = [g for run in some if (g := run.choice.gain) is not None]
         ratios = [next(iter(run.choice.ratios.values())) for run in some]
-        varied = set.intersection(*(set(run.varied_genes) for run in some))
+        liked = set.union(*(run.liked_genes for run in some))
         table.add_row(
             budget,
             _span([len(run.outcome.front) for run in some], 0),
             f"{max(d.distance for d in designs if d is not None):.2f}",
-            "; ".join(f"{g.expected:+.1f} [{g.low:+.1f}, {g.high:+.1f}]" for g in gains),
+            "; ".join(map(describe_gain, gains)),
             _span(ratios, 2),
             f"{sum(run.is_inside for run in some)} of {len(some)}",
-            f"{sum(run.holds_preset for run in some)} of {len(some)}",
+            f"{sum(run.holds_presets for run in some)} of {len(some)}",
             "yes" if agree(some) else "no",
-            ", ".join(g for g in _GENES if g in varied),
+            f"{sum(run.liked_genes <= run.varied_genes for run in some)} of {len(some)}",
+            ", ".join(g for g in _GENES if g in liked),
         )
     return table
 

@@ -113,6 +113,9 @@ def _word_intervals(validation: FamilyValidation) -> str:
             f"; by the factor that the other families give, {JOINT}'s hold "
             f"{_format_share(validation.cross_coverage)} of the hybrids"
         )
+    if validation.gain_coverage is not None and None not in validation.gain_coverage:
+        hybrids, every = map(_format_share, validation.gain_coverage)
+        by_others += f"; its 95 % intervals, as gains have, hold {hybrids} of them, {every} of all"
     return (
         f"Intervals of {JOINT} and {COSTS} are {validation.interval_factor:g} times as wide as the "
         f"processes have them, so that {_format_share(SHARE)} of the shipped hybrids are held"
@@ -165,6 +168,9 @@ def family_document(validation: FamilyValidation) -> dict[str, Any]:
         },
         "interval_factor": validation.interval_factor,
         "cross_coverage_80": validation.cross_coverage,
+        "coverage_95": None
+        if validation.gain_coverage is None
+        else _by_kind(validation.gain_coverage),
         "region": None if validation.region is None else asdict(validation.region),
     }
 

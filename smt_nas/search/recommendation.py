@@ -11,11 +11,14 @@ from smt_nas.search.problem import Problem
 from smt_nas.search.results import Result
 
 _LEAST = 0.05  # points; what is written with one decimal is 0 below it
+_NOISE = 0.1
+"""Points of top-1. One network trained twice differs by more: 50 seeds spread over up to half a
+point (Picard 2021, arXiv:2109.08203, on ImageNet)."""
 _COSTS = ("macs", "params", "peak_memory_mb")
 
 
 @dataclass(frozen=True)
-class Gain:
+class PresetGain:
     """Gain over the preset of equal MACs, in points, with its 95 % interval."""
 
     expected: float
@@ -28,7 +31,7 @@ class Gain:
         return self.low >= _LEAST
 
     @classmethod
-    def read(cls, r: Result) -> Gain | None:
+    def read(cls, r: Result) -> PresetGain | None:
         """What the evaluator said of it; None where it said nothing."""
         parts: Mapping[str, float] = {} if r.evaluation is None else r.evaluation.components
         ends = [parts.get(name) for name in (GAIN, f"{GAIN}_low", f"{GAIN}_high")]
@@ -42,17 +45,22 @@ class Recommendation:
     Attributes:
         member: the network.
         gain: of its accuracy; None where the evaluator tells none.
-        preset: of the nearest MACs.
-        as_accurate: the lower bound of its accuracy is at least that of the preset, by the same
-            estimate.
+        preset: of the MACs nearest to those of the front's best member.
+        bound_difference: lower bound of its accuracy less that of the preset, by the same estimate;
+            None where one of them has none.
         ratios: its costs and predictions over the preset's, by metric.
     """
 
     member: Result
-    gain: Gain | None
+    gain: PresetGain | None
     preset: Result
-    as_accurate: bool
+    bound_difference: float | None
     ratios: dict[str, float]
+
+    @property
+    def is_as_accurate(self) -> bool:
+        """Whether its lower bound is that of the preset or higher, but for what is noise."""
+        return self.bound_difference is not None and self.bound_difference >= -_NOISE
 
 
 def recommend(
@@ -61,30 +69,31 @@ def recommend(
     """The member to take first; None of an empty front.
 
     The best one, where its gain is certain or nothing is known of gains; else the cheapest whose
-    lower bound is at least what the same estimate gives the preset of the nearest MACs.
+    lower bound is that of the preset nearest to the best one's MACs.
     """
     members = [r for r in front if not r.violations] or list(front)
     if not members:
         return None
-    best = _describe(problem, members[0], baselines)
+    macs = members[0].values["macs"]
+    preset = min(baselines, key=lambda p: abs(math.log(p.values["macs"] / macs)))
+    best = _describe(problem, members[0], preset)
     if best.gain is None or best.gain.is_certain:
         return best
-    described = [_describe(problem, r, baselines) for r in members]
+    described = [_describe(problem, r, preset) for r in members]
     cheap = next(iter([q.name for q in problem.predicted_metrics if q.direction == "min"]), "macs")
-    sure = [r for r in described if r.as_accurate and r.gain is not None]
+    sure = [r for r in described if r.is_as_accurate and r.gain is not None]
     return min(sure, key=lambda r: r.member.values[cheap], default=best)
 
 
-def _describe(problem: Problem, r: Result, baselines: Sequence[Result]) -> Recommendation:
-    preset = min(baselines, key=lambda p: abs(math.log(p.values["macs"] / r.values["macs"])))
+def _describe(problem: Problem, r: Result, preset: Result) -> Recommendation:
     names = (*(q.name for q in problem.predicted_metrics), *_COSTS)
     ours = None if r.evaluation is None else r.evaluation.compared
     theirs = None if preset.evaluation is None else preset.evaluation.compared
     return Recommendation(
         member=r,
-        gain=Gain.read(r),
+        gain=PresetGain.read(r),
         preset=preset,
-        as_accurate=ours is not None and theirs is not None and ours >= theirs,
+        bound_difference=None if ours is None or theirs is None else ours - theirs,
         ratios={
             name: r.values[name] / preset.values[name]
             for name in names

@@ -28,7 +28,7 @@ from smt_nas.files import locked, shell_word, sqlite_url, to_text, write_atomic
 from smt_nas.runtime.host import read_host
 from smt_nas.search.forecast import TargetRecord
 from smt_nas.search.objectives import BEFORE_DEVICES
-from smt_nas.search.region import Region
+from smt_nas.search.region import Region, load_region
 from smt_nas.search.study import HIDDEN, check_url, hide_password
 from smt_nas.space import SearchSpace, SpaceConfig
 from smt_nas.yaml import read_yaml, to_yaml, validated
@@ -226,6 +226,13 @@ class RunDirectory:
             raise StoreError(_explain_taken(path, settings))
         return True
 
+    @staticmethod
+    def read_region(path: Path) -> Region | None:
+        """The region of the search that a folder holds; None where it holds none."""
+        if not (path / _FILE).is_file():
+            return None
+        return _read(path).settings.region or "none"
+
     def adopt_n(self, n: int) -> None:
         """Write down how many networks are to be tried from now on. Raises StoreError."""
         values = read_yaml(self.path / _FILE)
@@ -270,6 +277,9 @@ class RunDirectory:
             identity[DEVICES] = {str(r.target): r.target.place.name for r in self.targets}
         if self.fingerprint is not None:
             identity[FINGERPRINT] = self.fingerprint
+        region = load_region(self.settings.region)
+        if region is not None:
+            identity["region"] = f"published designs to {region.limit:.3f}"
         return identity
 
     def lock(self) -> AbstractContextManager[None]:

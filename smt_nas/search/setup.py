@@ -24,7 +24,7 @@ from smt_nas.search.listener import NullSearchProgress, SearchListener
 from smt_nas.search.objectives import FROM_LATENCY
 from smt_nas.search.problem import COST_OBJECTIVES, Problem
 from smt_nas.search.proposal.strategies import make_strategy
-from smt_nas.search.region import choose_region, load_region
+from smt_nas.search.region import Region, choose_region, load_region
 from smt_nas.search.run_directory import RunDirectory, Settings, find_other_machine
 from smt_nas.search.search_loop import Search
 from smt_nas.search.study import Study
@@ -61,12 +61,15 @@ def create_search(
     space = SearchSpace.load(settings.space)
     choice = _choose(settings, evaluator)
     problem, evaluator = _resolve(settings, space, choice, evaluator)
+    region: Region = "none" if problem.region is None else "published"
+    if settings.region is None and out is not None:
+        region = RunDirectory.read_region(out) or region  # a run that is there goes on as it began
     settings = settings.model_copy(
         update={
             "objectives": tuple(q.metric.name for q in problem.objectives),
             "evaluator": None if evaluator is None else choice,
             "device": settings.device or str(problem.default),
-            "region": "none" if problem.region is None else "published",
+            "region": region,
         }
     )
     listener = listener or NullSearchProgress()
@@ -166,6 +169,11 @@ def resume_search(
             f"{path}: was begun on another machine ({directory.machine}; this is {other}). Its "
             "predictions are the same here; what is measured from now on is of this one."
         )
+    if _is_without_region(directory, evaluator):
+        listener.say(
+            f"{path}: was begun before searches kept to the region of published designs, and goes "
+            "on without it. A new search keeps to it."
+        )
     opened = open_study(directory, problem)
     if evaluator is not None:
         opened = check_evaluator(directory, problem, opened, evaluator, accept_changed_evaluator)
@@ -175,6 +183,15 @@ def resume_search(
     if not read_only:
         listener.resumed(len(search.read_trials()), directory.settings.n)
     return search
+
+
+def _is_without_region(directory: RunDirectory, evaluator: Evaluator | None) -> bool:
+    """Whether a run has no region of designs, where the same search would keep to it today."""
+    settings = directory.settings
+    if evaluator is None or settings.region is not None:
+        return False
+    handed_in = settings.evaluator is not None and settings.evaluator.handed_in
+    return choose_region(None, directory.space, evaluator, handed_in) == "published"
 
 
 def _choose_n(directory: RunDirectory, n: int | None, tried: int) -> None:

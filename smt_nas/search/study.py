@@ -72,6 +72,7 @@ class Study:
         self.optuna = optuna_study
         self._where = where
         self._genes = [g for g in problem.space.genes if len(g.options) > 1]
+        self._metric_names: list[str] | None = None  # as far as this process has set them
 
     @classmethod
     def create(cls, problem: Problem, storage: str, name: str, identity: Identity) -> Study:
@@ -95,11 +96,9 @@ class Study:
                 study_name=name,
                 directions=[_DIRECTIONS[m.direction] for m in problem.objectives],
             )
-            with warnings.catch_warnings():
-                # names in the dashboard; Optuna calls them experimental
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                study.set_metric_names([m.name for m in problem.objectives])
         created = cls(problem, study, where)
+        with _guard(where):
+            created._set_metric_names([m.name for m in problem.objectives])
         created.read_notes().write_identity(identity)
         return created
 
@@ -170,7 +169,22 @@ class Study:
         with _guard(self._where):
             number = len(self.optuna.get_trials(deepcopy=False))
             self.optuna.add_trial(trial)
+            if evaluation.by_lower_bound and metric is not None:
+                self._name_lower_bound(metric.name)
         return Trial(number, genes, arch.key, evaluation, predictions)
+
+    def _name_lower_bound(self, rated: str) -> None:
+        """What a dashboard shows as the objective is the low end of the interval: name it so."""
+        names = [f"{rated}_low" if m.name == rated else m.name for m in self.problem.objectives]
+        if names != self._metric_names:
+            self._set_metric_names(names)
+
+    def _set_metric_names(self, names: list[str]) -> None:
+        """Names in the dashboard."""
+        with warnings.catch_warnings():  # Optuna calls them experimental
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self.optuna.set_metric_names(names)
+        self._metric_names = names
 
     def _free(self, genes: Genes) -> Iterator[tuple[Gene, Any]]:
         pairs = zip(self.problem.space.genes, genes, strict=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from smt_nas.evaluators import Evaluation
-from smt_nas.search.recommendation import Gain, recommend
+from smt_nas.search.recommendation import PresetGain, recommend
 from tests.fakes import devices as fakes
 from tests.fakes.searches import make_outcome, make_problem, make_trials, sample
 
@@ -31,7 +31,7 @@ def make_front(problem, *evaluations, preset=0.0):
 def test_a_certain_gain_comes_first(problem):
     outcome = make_front(problem, rate(3.0, 1.0, 5.0), rate(1.0, -1.0, 3.0))
     choice = recommend(problem, outcome.front, outcome.baselines)
-    assert choice.member.name == "0" and choice.gain == Gain(3.0, 1.0, 5.0)
+    assert choice.member.name == "0" and choice.gain == PresetGain(3.0, 1.0, 5.0)
     assert choice.gain.is_certain and choice.ratios.keys() >= {"latency_ms", "macs", "params"}
     macs = choice.member.values["macs"] / choice.preset.values["macs"]
     assert choice.ratios["macs"] == pytest.approx(macs)
@@ -42,18 +42,18 @@ def test_where_no_gain_is_certain_the_fastest_that_is_as_sure_as_the_preset(prob
     outcome = make_front(problem, *rated)
     choice = recommend(problem, outcome.front, outcome.baselines)
     sure = [r for r in outcome.front if r.evaluation.interval[0] >= 0]
-    assert choice.as_accurate and not choice.gain.is_certain
+    assert choice.is_as_accurate and not choice.gain.is_certain
     assert choice.member.values["latency_ms"] == min(r.values["latency_ms"] for r in sure)
 
 
 def test_where_none_is_as_sure_the_best(problem):
     outcome = make_front(problem, rate(0.1, -2.0, 2.0), rate(0.0, -2.0, 2.0), preset=5.0)
     choice = recommend(problem, outcome.front, outcome.baselines)
-    assert choice.member.name == "0" and not choice.as_accurate
+    assert choice.member.name == "0" and not choice.is_as_accurate
 
 
 def test_a_gain_that_is_written_as_nothing_is_not_certain():
-    assert not Gain(0.6, 0.04, 1.1).is_certain and Gain(0.6, 0.06, 1.1).is_certain
+    assert not PresetGain(0.6, 0.04, 1.1).is_certain and PresetGain(0.6, 0.06, 1.1).is_certain
 
 
 def test_without_gains_the_first_and_of_nothing_none(problem):

@@ -60,7 +60,7 @@ class DesignRegion:
 
     def measure(self, shapes: Shapes) -> Floats:
         """Distance of networks, (n,); inside where it is at most `limit`."""
-        distances = np.sqrt(square_distances(self._place(shapes), self._points))
+        distances = np.sqrt(square_distances(self._standardise(shapes), self._points))
         return np.asarray(np.partition(distances, NEIGHBOUR - 1, axis=1)[:, NEIGHBOUR - 1])
 
     def measure_genes(self, space: SearchSpace, genes: Genes) -> Floats:
@@ -69,7 +69,7 @@ class DesignRegion:
 
     def find_nearest(self, shapes: Shapes) -> list[tuple[str, ...]]:
         """Names of the `NEIGHBOUR` architectures nearest to each network, the nearest first."""
-        distances = np.sqrt(square_distances(self._place(shapes), self._points))
+        distances = np.sqrt(square_distances(self._standardise(shapes), self._points))
         order = np.argsort(distances, axis=1, kind="stable")[:, :NEIGHBOUR]
         return [tuple(str(n).partition(".")[0] for n in self.table.name[row]) for row in order]
 
@@ -79,9 +79,9 @@ class DesignRegion:
 
     @cached_property
     def _points(self) -> Floats:
-        return self._place(self.table.shapes)
+        return self._standardise(self.table.shapes)
 
-    def _place(self, shapes: Shapes) -> Floats:
+    def _standardise(self, shapes: Shapes) -> Floats:
         """Features in standard deviations, (n, 10)."""
         mean, std = self._features.mean(axis=0), self._features.std(axis=0)
         std = np.where(std > 0, std, 1.0)  # a feature that all published networks share

@@ -19,7 +19,7 @@ from smt_nas.evaluators.base import NORMAL_80, NORMAL_95
 from smt_nas.evaluators.scaling_law import LAW
 from smt_nas.evaluators.topology.ensemble import FamilyEnsemble, Networks
 from smt_nas.evaluators.topology.fits import load_fit
-from smt_nas.evaluators.topology.pattern import find_like_presets, load_presets
+from smt_nas.evaluators.topology.pattern import interpolate_presets, load_presets
 from smt_nas.evaluators.topology.published_table import load_published
 from smt_nas.evaluators.topology.shapes import Floats, Shapes
 from smt_nas.evaluators.topology.unresolved import measure_doubt
@@ -57,7 +57,7 @@ def estimate_gain(costs: Floats, shapes: Shapes, features: Floats) -> Gain:
         features: as `predictors.features` has them, (n, F).
     """
     capped, excess = capacity.cap_costs(costs)
-    networks, preset = Networks(capped, shapes), find_like_presets(costs[:, 0])
+    networks, preset = Networks(capped, shapes), interpolate_presets(costs[:, 0])
     level, rise = _condition_on_smt().predict(networks, preset)
     assert level.std is not None and rise.std is not None
     base = level.mean - rise.mean + _interpolate_residuals(costs[:, 0])

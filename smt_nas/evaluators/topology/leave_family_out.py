@@ -33,7 +33,7 @@ from smt_nas.evaluators.topology.ensemble import (
 )
 from smt_nas.evaluators.topology.family_process import Posterior
 from smt_nas.evaluators.topology.fits import FOLDS, EnsembleFit, FamilyAgreement, ModelFit
-from smt_nas.evaluators.topology.left_out import LeftOut
+from smt_nas.evaluators.topology.left_out import LeftOutErrors
 from smt_nas.evaluators.topology.published_table import PublishedTable
 from smt_nas.evaluators.topology.shapes import Floats
 
@@ -68,7 +68,9 @@ class FamilyPrediction:
     rows: NDArray[np.int64]
     models: tuple[tuple[Floats, Floats], ...]
 
-    def given(self, at: int, known: NDArray[np.int64], logits: Floats) -> tuple[Floats, Floats]:
+    def condition_on(
+        self, at: int, known: NDArray[np.int64], logits: Floats
+    ) -> tuple[Floats, Floats]:
         """Mean and variance (q,) of one member, each with others known, (q, k)."""
         answers = []
         for mean, covariance in self.models:
@@ -105,17 +107,17 @@ class LeaveFamilyOut:
     whole_lines: bool = True
 
     @cached_property
-    def ensemble(self) -> LeftOut:
+    def ensemble(self) -> LeftOutErrors:
         """Errors of the whole ensemble."""
         return self._collect(self._predict(self.fit.models))
 
     @cached_property
-    def costs_alone(self) -> LeftOut:
+    def costs_alone(self) -> LeftOutErrors:
         """Errors of its models that know costs and no topology."""
         return self._collect(self._predict([m for m in self.fit.models if not m.features]))
 
     @cached_property
-    def law(self) -> LeftOut:
+    def law(self) -> LeftOutErrors:
         """Errors of the scaling law that `capacity` predicts by.
 
         With none known a family is laid at the mean level of the other hybrids. Intervals, with
@@ -195,12 +197,12 @@ class LeaveFamilyOut:
             answers = [p.leave_out(family, rows, gone, self.table) for p in fold]
             yield FamilyPrediction(rows, tuple(answers))
 
-    def _collect(self, predictions: Iterator[FamilyPrediction]) -> LeftOut:
+    def _collect(self, predictions: Iterator[FamilyPrediction]) -> LeftOutErrors:
         rows = list[_Row]()
         for prediction in predictions:
             logits = LAW.scale(self.table.top1[prediction.rows])
             for i, known in _list_subsets(len(logits)):
-                mean, variance = prediction.given(i, known, logits)
+                mean, variance = prediction.condition_on(i, known, logits)
                 deviations, predicted = (logits[i] - mean) / np.sqrt(variance), LAW.percent(mean)
                 rows += [
                     (prediction.rows[i], known.shape[1], float(p), float(d))
@@ -208,11 +210,11 @@ class LeaveFamilyOut:
                 ]
         return self._make_table(rows)
 
-    def _make_table(self, rows: list[_Row]) -> LeftOut:
+    def _make_table(self, rows: list[_Row]) -> LeftOutErrors:
         at, known, predicted, deviations = (np.array(column) for column in zip(*rows, strict=True))
         pairs = list(zip(at.tolist(), known.tolist(), strict=True))
         counts = Counter(pairs)
-        return LeftOut(
+        return LeftOutErrors(
             family=self.table.family[at],
             line=self.table.line[at],
             hybrid=self.table.hybrid[at],

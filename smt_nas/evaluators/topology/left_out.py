@@ -1,4 +1,4 @@
-"""`LeftOut`: how far predictions of families left out are off, and how many intervals hold."""
+"""`LeftOutErrors`: how far off predictions of families left out are, what their intervals hold."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TargetCount:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class LeftOutErrors:
     """Predictions of networks of families left out; each field is (m,).
 
     Attributes:
@@ -67,13 +67,21 @@ class LeftOut:
         keep = self._select(known, hybrids)
         return self._average(np.abs(self.points), keep)
 
-    def coverage(self, known: int, hybrids: bool, factor: float = 1.0) -> float | None:
-        """Share of the networks that an 80 % interval holds, if it is so many times as wide.
+    def coverage(
+        self, known: int, hybrids: bool, factor: float = 1.0, half_width: float = NORMAL_80
+    ) -> float | None:
+        """Share of the networks that an interval holds, if it is so many times as wide.
 
         None where there is no network, or no interval.
+
+        Args:
+            known: how many members were.
+            hybrids: of these alone.
+            factor: by which it is widened.
+            half_width: in standard deviations; of an 80 % interval by default.
         """
         keep = self._select(known, hybrids) & np.isfinite(self.deviations)
-        return self._average(np.abs(self.deviations) <= factor * NORMAL_80, keep)
+        return self._average(np.abs(self.deviations) <= factor * half_width, keep)
 
     def calibrate(self, share: float) -> float:
         """The factor by which 80 % intervals hold this share of hybrids, with members known."""

@@ -28,7 +28,7 @@ def load_presets() -> Networks:
     return Networks(np.array(rows) / UNITS, Shapes.of_archs(archs))
 
 
-def find_like_presets(gmacs: Floats) -> Networks:
+def interpolate_presets(gmacs: Floats) -> Networks:
     """The presets of so many GMACs, (n,)."""
     presets = load_presets()
     at, log_macs = np.log(presets.costs[:, 0]), np.log(gmacs)

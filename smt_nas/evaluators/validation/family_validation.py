@@ -16,12 +16,13 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from smt_nas.errors import ConfigError, UnknownName
+from smt_nas.evaluators.base import NORMAL_95
 from smt_nas.evaluators.scaling_law import KNOWN_MEMBERS
 from smt_nas.evaluators.topology.design_region import NEIGHBOUR, DesignRegion
 from smt_nas.evaluators.topology.ensemble import REFERENCE_SETS
 from smt_nas.evaluators.topology.fits import load_fit
 from smt_nas.evaluators.topology.leave_family_out import SHARE, LeaveFamilyOut
-from smt_nas.evaluators.topology.left_out import FamilyDifference, LeftOut, TargetCount
+from smt_nas.evaluators.topology.left_out import FamilyDifference, LeftOutErrors, TargetCount
 from smt_nas.evaluators.topology.published_table import SHIPPED, PublishedTable, load_published
 from smt_nas.nasbench import rows
 from smt_nas.nasbench.table import bench_names, card_path
@@ -85,6 +86,8 @@ class FamilyValidation:
         interval_factor: by which the intervals of JOINT and COSTS are widened.
         cross_coverage: share of hybrids that 80 % intervals of JOINT hold, each family by the
             factor of the others; None where there are too few.
+        gain_coverage: share of hybrids, and of all, that 95 % intervals of JOINT hold, as gains
+            have; None where it was not asked.
         region: None where it was not asked, or there are too few lines.
         with_siblings: errors of JOINT where families alone are left out, and networks of their
             lines stay; None where it was not asked.
@@ -97,6 +100,7 @@ class FamilyValidation:
     above: Mapping[str, FamilyDifference | None]
     interval_factor: float
     cross_coverage: float | None
+    gain_coverage: tuple[float | None, float | None] | None
     region: RegionCheck | None
     with_siblings: FamilyError | None = None
     above_costs_with_siblings: FamilyDifference | None = None
@@ -171,13 +175,14 @@ def validate_families(
         above=above,
         interval_factor=factor,
         cross_coverage=ours[JOINT].cross_coverage(SHARE) if JOINT in models else None,
+        gain_coverage=_cover_gains(ours[JOINT], factor) if JOINT in models else None,
         region=region,
         with_siblings=None if stay is None else _measure_errors(JOINT, stay, factor),
         above_costs_with_siblings=above_stay,
     )
 
 
-_PREDICTIONS: dict[str, Callable[[LeaveFamilyOut], LeftOut]] = {
+_PREDICTIONS: dict[str, Callable[[LeaveFamilyOut], LeftOutErrors]] = {
     LAW: lambda experiment: experiment.law,
     COSTS: lambda experiment: experiment.costs_alone,
     JOINT: lambda experiment: experiment.ensemble,
@@ -209,7 +214,7 @@ def _check_table(
             )
 
 
-def _measure_errors(model: str, errors: LeftOut, interval_factor: float) -> FamilyError:
+def _measure_errors(model: str, errors: LeftOutErrors, interval_factor: float) -> FamilyError:
     factor = 1.0 if model == LAW else interval_factor
     return FamilyError(
         model=model,
@@ -220,6 +225,14 @@ def _measure_errors(model: str, errors: LeftOut, interval_factor: float) -> Fami
             errors.coverage(KNOWN_MEMBERS, False, factor),
         ),
     )
+
+
+def _cover_gains(errors: LeftOutErrors, factor: float) -> tuple[float | None, float | None]:
+    hybrids, every = (
+        errors.coverage(KNOWN_MEMBERS, of_hybrids, factor, NORMAL_95)
+        for of_hybrids in (True, False)
+    )
+    return hybrids, every
 
 
 def check_region(table: PublishedTable, seed: int) -> RegionCheck | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from smt_nas.metrics import METRICS, Unit
 from smt_nas.search import LatencyTarget, Outcome, Result, TargetMetric
-from smt_nas.search.recommendation import Gain
+from smt_nas.search.recommendation import PresetGain
 
 REFERENCE = "smt_t"
 BROKEN = "!"  # marks a measured value that breaks its budget
@@ -90,17 +90,17 @@ def _make_published_columns(outcome: Outcome, q: TargetMetric) -> list[Column]:
 
 def _make_gain_columns(outcome: Outcome, q: TargetMetric) -> list[Column]:
     """The gain over the preset of equal MACs with its interval, where the evaluator tells it."""
-    if not any(Gain.read(r) for r in _list_rows(outcome)):
+    if not any(PresetGain.read(r) for r in _list_rows(outcome)):
         return []
 
     def cell(r: Result) -> str:
-        gain = None if r in outcome.baselines else Gain.read(r)
+        gain = None if r in outcome.baselines else PresetGain.read(r)
         return "-" if gain is None else describe_gain(gain)
 
-    return [Column("gain over like\npreset, 95 %", cell)]
+    return [Column("gain over preset,\nequal MACs, 95 %", cell)]
 
 
-def describe_gain(gain: Gain) -> str:
+def describe_gain(gain: PresetGain) -> str:
     """`+0.7 [+0.2, +1.2]`."""
     return f"{gain.expected:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"
 
@@ -162,7 +162,7 @@ def _make_ratio_column(outcome: Outcome) -> Column:
     return Column(
         f"MACs vs\n{REFERENCE}",
         lambda r: f"{r.values['macs'] / base:.2f}x",
-        spare=any(Gain.read(r) for r in _list_rows(outcome)),  # which tell of a preset already
+        spare=any(PresetGain.read(r) for r in _list_rows(outcome)),  # of a preset already
     )
 
 

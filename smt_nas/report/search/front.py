@@ -189,9 +189,11 @@ def _make_title(outcome: Outcome, shown: int) -> str:
     limits = ", ".join(str(limit) for limit in outcome.problem.constraints) or "no budget"
     members = format_count(len(outcome.front), "network")
     part = f" ({shown} shown)" if shown < len(outcome.front) else ""
+    by_bound = any(r.evaluation is not None and r.evaluation.by_lower_bound for r in outcome.front)
+    order = ", by the low end of the interval" if by_bound else ""
     return (
         f"Front of {members}{part}, of {len(outcome.trials)} tried in space "
-        f"{outcome.problem.space.name}, {limits}"
+        f"{outcome.problem.space.name}, {limits}{order}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from smt_nas.report.search.columns import describe_gain
 from smt_nas.search import Outcome
-from smt_nas.search.recommendation import Gain, Recommendation, recommend
+from smt_nas.search.recommendation import PresetGain, Recommendation, recommend
 
 _WORDS = {
     "latency_ms": "latency",
@@ -14,6 +14,7 @@ _WORDS = {
     "peak_memory_mb": "memory",
 }
 _TOLD = 3  # ratios
+_SHOWN = 0.005  # points; less is 0.00
 
 
 def recommend_line(outcome: Outcome) -> str | None:
@@ -30,15 +31,22 @@ def recommended_name(outcome: Outcome) -> str | None:
     return None if choice is None else choice.member.name
 
 
-def _describe_gain(gain: Gain, choice: Recommendation) -> str:
+def _describe_gain(gain: PresetGain, choice: Recommendation) -> str:
     preset, points = choice.preset.name, describe_gain(gain)
     ratios = ", ".join(
         f"{ratio:.2f}x the {_WORDS[name.partition('@')[0]]}"
         for name, ratio in list(choice.ratios.items())[:_TOLD]
     )
     beside = f"{ratios} of {preset}"
+    equal = f"{preset} scaled to equal MACs"
     if gain.is_certain:
-        return f"top-1 {points} points over {preset}'s like of equal MACs; {beside}"
-    lower = "; lower bound as high as its" if choice.as_accurate else ""
-    like = f"no gain in top-1 over {preset}'s like of equal MACs is certain"
-    return f"{like} ({points}); {beside}{lower}"
+        return f"top-1 {points} points over {equal}; {beside}"
+    return f"no gain in top-1 over {equal} is certain ({points}); {beside}{_word_bound(choice)}"
+
+
+def _word_bound(choice: Recommendation) -> str:
+    if not choice.is_as_accurate or choice.bound_difference is None:
+        return ""
+    below = f"{-choice.bound_difference:.2f}"
+    where = f"{below} points below its" if choice.bound_difference < -_SHOWN else "as high as its"
+    return f"; lower bound {where}"

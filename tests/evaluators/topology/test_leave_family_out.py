@@ -13,7 +13,7 @@ from smt_nas.evaluators.topology.ensemble import (
 from smt_nas.evaluators.topology.family_process import Inputs, Posterior
 from smt_nas.evaluators.topology.fits import FOLDS, load_fit
 from smt_nas.evaluators.topology.leave_family_out import SHARE, assign_folds
-from smt_nas.evaluators.topology.left_out import LeftOut
+from smt_nas.evaluators.topology.left_out import LeftOutErrors
 from smt_nas.evaluators.topology.published_table import load_published
 from tests.fakes.published import leave_families_out
 
@@ -95,7 +95,7 @@ def test_a_network_counts_once_however_many_ways_its_relatives_are_known():
 
 def make(points, deviations, family, hybrid=True, known=KNOWN_MEMBERS):
     n = len(points)
-    return LeftOut(
+    return LeftOutErrors(
         line=np.array(family),
         family=np.array(family),
         hybrid=np.full(n, hybrid),

@@ -29,6 +29,8 @@ def test_a_table_of_ones_own_has_figures_of_its_networks(own):
         assert all(0 < error < 5 for error in (*row.unknown, *row.known))
         assert all(0 <= share <= 1 for share in row.coverage)
     assert own.region.lines >= 10
+    wider = zip(own.gain_coverage, own.errors[-1].coverage, strict=True)
+    assert all(of_95 >= of_80 for of_95, of_80 in wider)
 
 
 def test_the_seed_is_of_resamples_and_halves_alone(tmp_path, own):

@@ -27,20 +27,20 @@ def outcome(monkeypatch):
 
 def test_a_certain_gain_is_told_with_its_interval_and_costs(outcome):
     line = recommend_line(outcome(0.2))
-    assert line.startswith("Recommended: 0, top-1 +0.6 [+0.2, +1.2] points over smt_t's like of")
+    assert line.startswith("Recommended: 0, top-1 +0.6 [+0.2, +1.2] points over smt_t scaled")
     assert "x the latency" in line and "x the MACs" in line and " of smt_t" in line
 
 
 def test_no_gain_is_promised_where_none_is_certain(outcome):
     line = recommend_line(outcome(-0.3))
-    assert line.startswith("Recommended: 0, no gain in top-1 over smt_t's like of equal MACs is")
+    assert line.startswith("Recommended: 0, no gain in top-1 over smt_t scaled to equal MACs is")
     assert "(+0.6 [-0.3, +1.2])" in line and "lower bound as high as its" in line
     assert recommended_name(outcome(-0.3)) == "0"
 
 
 def test_the_column_has_the_gain_of_members_alone(outcome):
     made = outcome(-0.3)
-    (gain,) = [c for c in make_columns(made) if c.heading.startswith("gain over like")]
+    (gain,) = [c for c in make_columns(made) if c.heading.startswith("gain over preset")]
     assert gain.cell(made.front[0]) == "+0.6 [-0.3, +1.2]"
     assert gain.cell(made.baselines[0]) == "-"
 
