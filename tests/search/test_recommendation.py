@@ -46,6 +46,25 @@ def test_where_no_gain_is_certain_the_fastest_that_is_as_sure_as_the_preset(prob
     assert choice.member.values["latency_ms"] == min(r.values["latency_ms"] for r in sure)
 
 
+def test_a_bound_below_by_less_than_two_trainings_differ_counts_as_equal(problem):
+    outcome = make_front(problem, *[rate(1.0, -1.0, 3.0, bound=b) for b in (-0.08, -0.09, -0.2)])
+    choice = recommend(problem, outcome.front, outcome.baselines)
+    assert choice.is_as_accurate and choice.bound_difference in (-0.08, -0.09)
+
+
+def test_all_members_stand_beside_the_preset_nearest_to_the_best(problem):
+    """A small member that is as sure as a small preset is no answer to a large budget."""
+    outcome = make_front(problem, *[rate(1.0, -1.0, 3.0, bound=b) for b in (5.1, 2.0, 1.0)])
+    best = outcome.front[0]
+    rated = [
+        replace(b, evaluation=rate(0.0, -0.5, 0.5, bound=5.0 if i else 0.0), values=dict(b.values))
+        for i, b in enumerate(outcome.baselines)
+    ]
+    rated[1].values["macs"] = best.values["macs"]
+    choice = recommend(problem, outcome.front, rated)
+    assert (choice.member.name, choice.preset.name) == ("0", rated[1].name)
+
+
 def test_where_none_is_as_sure_the_best(problem):
     outcome = make_front(problem, rate(0.1, -2.0, 2.0), rate(0.0, -2.0, 2.0), preset=5.0)
     choice = recommend(problem, outcome.front, outcome.baselines)

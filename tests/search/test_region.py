@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 
 from smt_nas.arch import PRESETS, SMALL_PRESETS
-from smt_nas.errors import ConfigError
+from smt_nas.errors import ConfigError, StoreError
 from smt_nas.evaluators import make_evaluator
 from smt_nas.evaluators.function import FunctionEvaluator
+from smt_nas.search import Settings, create_search, resume_search
+from smt_nas.search.listener import NullSearchProgress
 from smt_nas.search.problem import Problem
 from smt_nas.search.region import choose_region, load_region, place_design
 from smt_nas.search.survey import describe
 from smt_nas.space import SearchSpace
 from smt_nas.space.space_config import SpaceConfig
 from tests.fakes.published import promised_before
+from tests.fakes.screening import short_screening  # noqa: F401
 
 SMT, MICRO = SearchSpace.load("smt"), SearchSpace.load("smt_micro")
 
@@ -81,3 +84,59 @@ def test_a_space_that_lies_outside_as_a_whole_is_told_with_the_way_out(monkeypat
     unmet = Problem.of(space, ["0.1GMACs"], ["macs"]).within(load_region("published"))
     with pytest.raises(ConfigError, match="costs so little"):
         describe(unmet)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory, short_screening):  # noqa: F811
+    """A search of the region, as a user begins one."""
+    path = tmp_path_factory.mktemp("runs") / "run"
+    search(path, region="published")
+    return path
+
+
+def search(path, listener=None, **more):
+    settings = Settings(
+        space="smt", budgets=("2.4GMACs",), evaluator="capacity",
+        objectives=("accuracy", "macs"), n=2, verify=False, **more,
+    )  # fmt: skip
+    return create_search(settings, path, go_on=True, listener=listener).run()
+
+
+class Says(NullSearchProgress):
+    def __init__(self):
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
+
+
+@pytest.mark.usefixtures("short_screening")
+def test_a_run_goes_on_in_the_region_it_was_begun_in(begun, tmp_path):
+    without = tmp_path / "without"
+    search(without, region="none")
+    for path, region in ((begun, "published"), (without, "none")):
+        listener = Says()
+        assert search(path, listener).settings.region == region
+        assert "holds this very search already" in listener.lines[0]
+    with pytest.raises(StoreError, match=r"holds a search with region published \(got none"):
+        search(begun, region="none")
+
+
+@pytest.mark.usefixtures("short_screening")
+def test_a_run_of_before_there_was_a_region_goes_on_without_and_says_so(tmp_path):
+    path, listener = tmp_path / "run", Says()
+    search(path, region="none")
+    file = path / "run.yaml"
+    file.write_text(file.read_text().replace("  region: none\n", ""))
+    outcome = resume_search(path, listener=listener).run()
+    assert outcome.problem.region is None and len(outcome.front) >= 1
+    assert "begun before searches kept to the region" in " ".join(listener.lines)
+    search(path, quiet := Says())
+    assert len(outcome.trials) == 2 and quiet.lines
+
+
+@pytest.mark.usefixtures("short_screening")
+def test_a_study_of_another_region_is_not_gone_on_with(begun, monkeypatch):
+    monkeypatch.setitem(vars(load_region("published")), "limit", 3.0)
+    with pytest.raises(StoreError, match=r"region published designs to 3\.7.* \(got .* to 3\.000"):
+        resume_search(begun)

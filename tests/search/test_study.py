@@ -53,6 +53,12 @@ def test_optuna_knows_states_values_and_constraints(study):
     assert study.optuna.metric_names == ["score", "latency_ms"]
 
 
+def test_an_objective_that_is_a_lower_bound_is_named_so(study):
+    study.add(sample(1)[0], Evaluation(0.5, "predicted", (0.2, 0.7), by_lower_bound=True))
+    assert study.optuna.metric_names == ["score_low", "latency_ms"]
+    assert study.optuna.trials[0].values[0] == 0.2
+
+
 def get(app, path):
     """What an app of the web answers in this process, as JSON; no socket is opened."""
     environ, begun = {"PATH_INFO": path}, []
