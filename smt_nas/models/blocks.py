@@ -1,4 +1,4 @@
-"""The parts around the mixers: FFN, residual branch, block, stem, downsampling.
+"""The parts around the mixers: FFN, residual branch, block, stem, downsampling, stage.
 
 Each is built from a `Part`, a block from two. All take and return `(B, H, W, C)`; the stem takes
 the image as `(B, C, H, W)`.
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smt_nas.costs.parts import Part, PartKind
+from smt_nas.models.checkpointing import checkpoint_block
 from smt_nas.models.mixers import MSA, SAM, depthwise, nchw, nhwc
 
 BLOCK_EPS = 1e-6  # norms inside blocks and after a stage
@@ -126,6 +127,26 @@ class Downsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(B, H, W, C)` to `(B, H/2, W/2, C')`."""
         y: Tensor = self.norm(nhwc(self.conv(nchw(x))))
+        return y
+
+
+class SMTStage(nn.Module):
+    """Embedding (stem or downsampling), blocks, norm. The normed map feeds the next stage too."""
+
+    def __init__(self, embed: nn.Module, blocks: list[Block], dim: int) -> None:
+        super().__init__()
+        self.embed = embed
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(dim, eps=BLOCK_EPS)
+        self.grad_checkpointing = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the stage. Returns the normed map `(B, H, W, C)`."""
+        x = self.embed(x)
+        for block in self.blocks:
+            recompute = self.grad_checkpointing and torch.is_grad_enabled()
+            x = checkpoint_block(block, x) if recompute else block(x)
+        y: Tensor = self.norm(x)
         return y
 
 

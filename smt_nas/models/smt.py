@@ -18,33 +18,13 @@ from torch import Tensor, nn
 from smt_nas.arch import Architecture, load_arch
 from smt_nas.costs.parts import decompose
 from smt_nas.errors import ConfigError
-from smt_nas.models.blocks import BLOCK_EPS, EMBEDS, Block, LayerScale
-from smt_nas.models.checkpointing import checkpoint_block
+from smt_nas.models.blocks import EMBEDS, Block, LayerScale, SMTStage
 from smt_nas.models.feature_maps import FeatureInfo
+from smt_nas.models.fused import FusedSMT
 from smt_nas.models.mixers import SAM, nchw
 
 OWN_ANCHOR = "stages.0.embed.conv1.weight"
 """A tensor that every network of ours has."""
-
-
-class SMTStage(nn.Module):
-    """Embedding (stem or downsampling), blocks, norm. The normed map feeds the next stage too."""
-
-    def __init__(self, embed: nn.Module, blocks: list[Block], dim: int) -> None:
-        super().__init__()
-        self.embed = embed
-        self.blocks = nn.ModuleList(blocks)
-        self.norm = nn.LayerNorm(dim, eps=BLOCK_EPS)
-        self.grad_checkpointing = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Run the stage. Returns the normed map `(B, H, W, C)`."""
-        x = self.embed(x)
-        for block in self.blocks:
-            recompute = self.grad_checkpointing and torch.is_grad_enabled()
-            x = checkpoint_block(block, x) if recompute else block(x)
-        y: Tensor = self.norm(x)
-        return y
 
 
 class SMT(nn.Module):
@@ -99,6 +79,17 @@ class SMT(nn.Module):
     def reset_classifier(
         self, num_classes: int, *, generator: torch.Generator | None = None
     ) -> None:
+
+    def fused(self) -> FusedSMT:
+        """The same network for inference: fewer operators, equal within the rounding of fp32.
+
+        It has weights of its own, in the precision and on the device of this one's, and takes the
+        statistics that batch norms hold now. What is trained and saved is this network.
+        """
+        stages = [stage for stage in self.stages if isinstance(stage, SMTStage)]
+        return FusedSMT(self.arch, stages, self.head, self.features_only)
+
+    def reset_classifier(self, num_classes: int, generator: torch.Generator | None = None) -> None:
         """Replace the head by a fresh one; with 0 classes the pooled features are returned.
 
         Raises:
