@@ -76,10 +76,6 @@ class SMT(nn.Module):
         logits: Tensor = self.head(x.mean(dim=(1, 2)))
         return logits
 
-    def reset_classifier(
-        self, num_classes: int, *, generator: torch.Generator | None = None
-    ) -> None:
-
     def fused(self) -> FusedSMT:
         """The same network for inference: fewer operators, equal within the rounding of fp32.
 
@@ -89,7 +85,9 @@ class SMT(nn.Module):
         stages = [stage for stage in self.stages if isinstance(stage, SMTStage)]
         return FusedSMT(self.arch, stages, self.head, self.features_only)
 
-    def reset_classifier(self, num_classes: int, generator: torch.Generator | None = None) -> None:
+    def reset_classifier(
+        self, num_classes: int, *, generator: torch.Generator | None = None
+    ) -> None:
         """Replace the head by a fresh one; with 0 classes the pooled features are returned.
 
         Raises:
