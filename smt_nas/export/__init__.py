@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from smt_nas.errors import UnknownName
+from smt_nas.export.checked_export import write_export, write_text
 from smt_nas.export.exporter import ExporterEntry, ExportOptions
 from smt_nas.export.manifest import Check, Manifest
 from smt_nas.export.model_config import export_json, export_yaml, read_model_config
 from smt_nas.export.official_config import export_official_config, read_official_config
 from smt_nas.export.source import ExportSource, load_export_source
-from smt_nas.export.checked_export import write_export, write_text
 
 EXPORTERS: dict[str, ExporterEntry] = {
     "yaml": ExporterEntry(
