@@ -11,6 +11,7 @@ Importing this registers, as importing a module of timm does.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from smt_nas.runtime.torchvision_ops import import_timm
 
 timm = import_timm()
 
-__all__ = ["TimmSMT", "checkpoint_filter_fn", "default_cfgs", "register"]
+__all__ = ["TimmSMT", "checkpoint_filter_fn", "default_cfgs", "is_free", "register"]
 default_cfgs: dict[str, Any] = {}
 """timm's form: by name, what a network takes and where its weights are. `register` adds to it."""
 
@@ -205,29 +206,28 @@ def register(
 
     Args:
         spec: a preset, a path to a model config, or an Architecture.
-        name: what `timm.create_model` is to know it by.
+        name: what `timm.create_model` is to know it by; one that was given here before is
+            replaced.
         weights: a .safetensors file that `pretrained=True` loads.
         pretrained_cfg: fields of timm's PretrainedCfg, e.g. `mean`, `crop_pct`, `label_names`.
 
     Returns: makes the network; what `timm.create_model` calls.
 
     Raises:
-        ConfigError: the name is one of timm's own networks, or has a dot, which timm reads as the
-            name of weights; or the config breaks a rule.
+        ConfigError: the name is that of a network of timm's or a published one, or has a dot, which
+            timm reads as the name of weights; or the config breaks a rule.
     """
     arch = load_arch(spec)
-    if "." in name or (timm.is_model(name) and name not in default_cfgs):
-        reason = "has a dot" if "." in name else "is a network of timm's"
+    if "." in name or not is_free(name):
+        reason = "has a dot" if "." in name else "is another network's"
         raise ConfigError(f"name {name!r}: must be free in timm (got one that {reason}).")
+    return _register(arch, name, weights, pretrained_cfg)
 
-    def create(pretrained: bool = False, **options: Any) -> nn.Module:
-        return _create(name, arch, {}, pretrained, options)
 
-    create.__name__ = create.__qualname__ = name
-    cfg = _describe_arch(arch) | pretrained_cfg
-    default_cfgs[name] = cfg | ({} if weights is None else {"file": str(weights)})
-    entry: Callable[..., nn.Module] = timm.models.register_model(create)
-    return entry
+def is_free(name: str) -> bool:
+    """Whether `register` may give a name: nobody has it, or who got it there."""
+    ours = name in default_cfgs and name not in (*PRESETS, _ANY)
+    return ours or not timm.is_model(name)
 
 
 def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
@@ -247,6 +247,21 @@ def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: nn.Module) -> dic
         return tensors
     state, unknown = from_official(tensors)
     return state | {key: tensors[key] for key in unknown}
+
+
+def _register(
+    arch: Architecture, name: str, weights: str | Path | None, fields: Mapping[str, Any]
+) -> Callable[..., nn.Module]:
+    def create(pretrained: bool = False, **options: Any) -> nn.Module:
+        return _create(name, arch, {}, pretrained, options)
+
+    create.__name__ = create.__qualname__ = name
+    cfg = _describe_arch(arch) | dict(fields)
+    default_cfgs[name] = cfg | ({} if weights is None else {"file": str(weights)})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", f"Overwriting {name}")  # one of ours, on purpose
+        entry: Callable[..., nn.Module] = timm.models.register_model(create)
+    return entry
 
 
 def _describe_arch(arch: Architecture) -> dict[str, Any]:
@@ -317,4 +332,4 @@ def smt(pretrained: bool = False, config: Any = None, **options: Any) -> nn.Modu
 default_cfgs[_ANY] = _describe_arch(PRESETS["smt_t"])
 timm.models.register_model(smt)
 for _name, _arch in PRESETS.items():
-    register(_arch, _name)
+    _register(_arch, _name, None, {})

@@ -247,7 +247,7 @@ def test_a_network_gets_a_name_and_weights_of_its_own(tmp_path):
     assert torch.equal(features(images())[3].permute(0, 2, 3, 1), plain.forward_features(images()))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "smt_t.mine"])
+@pytest.mark.parametrize("name", ["resnet18", "smt_t", "smt", "mine.v2"])
 def test_a_name_that_is_taken_is_one_line(name):
     with pytest.raises(ConfigError, match="must be free in timm"):
         smt_nas.timm.register(MICRO, name)

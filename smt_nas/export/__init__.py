@@ -6,10 +6,13 @@ from pathlib import Path
 
 from smt_nas.errors import UnknownName
 from smt_nas.export.checked_export import write_export, write_text
+from smt_nas.export.codes.official_config import read_official_config
+from smt_nas.export.codes.official_export import export_official
+from smt_nas.export.codes.python_file import export_python, load_python
+from smt_nas.export.codes.timm_file import export_timm, load_timm
 from smt_nas.export.exporter import ExporterEntry, ExportOptions
 from smt_nas.export.manifest import Check, Manifest
 from smt_nas.export.model_config import export_json, export_yaml, read_model_config
-from smt_nas.export.official_config import export_official_config, read_official_config
 from smt_nas.export.source import ExportSource, load_export_source
 
 EXPORTERS: dict[str, ExporterEntry] = {
@@ -30,12 +33,28 @@ EXPORTERS: dict[str, ExporterEntry] = {
         holds_weights=False,
     ),
     "official": ExporterEntry(
-        export=export_official_config,
+        export=export_official,
         read_back=read_official_config,
-        help="the config of the published SMT code",
+        help="the config and weights of the published SMT code",
         suffix=".yaml",
         is_text=True,
         holds_weights=False,
+    ),
+    "python": ExporterEntry(
+        export=export_python,
+        load_back=load_python,
+        help="a Python file in plain torch, without smt-nas, and its weights",
+        suffix=".py",
+        tolerance=1e-6,
+    ),
+    "timm": ExporterEntry(
+        export=export_timm,
+        load_back=load_timm,
+        help="a Python file that registers it with timm, and its weights",
+        suffix=".py",
+        extra="train",
+        modules=("timm",),
+        tolerance=1e-6,
     ),
 }
 

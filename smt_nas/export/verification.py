@@ -123,7 +123,7 @@ def _list_shapes(
     batches = _BATCHES if manifest.batch is None else (manifest.batch,)
     for batch in batches:
         yield (batch, channels, own, own)
-    if manifest.image_size is None and entry.dynamic is not None:
+    if manifest.image_size is None:
         yield (batches[-1], channels, own + _ODD[0], own + _ODD[1])
 
 

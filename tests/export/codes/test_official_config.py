@@ -5,7 +5,7 @@ from yacs.config import CfgNode
 
 from smt_nas.arch import PRESETS
 from smt_nas.errors import ExportError
-from smt_nas.export.official_config import official_yaml
+from smt_nas.export.codes.official_config import official_yaml
 
 # AFeng-x/SMT 11e954d, config.py: the keys that it knows, with its defaults' types
 PUBLISHED_KEYS = {

@@ -7,33 +7,16 @@ all MSA, except that in the third stage every second block is MSA.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import BaseModel, Field
 
 from smt_nas.arch import Architecture, Mixer, Stage, Stem
 from smt_nas.errors import ExportError
-from smt_nas.export.exporter import ExportOptions
 from smt_nas.export.manifest import Manifest
-from smt_nas.export.source import ExportSource
-from smt_nas.files import write_atomic
 from smt_nas.fingerprint import added_fields
 from smt_nas.yaml import read_yaml, to_yaml, validated
 
 _NONE = -1  # the published code's word for "no heads of this kind"
 _LAYER_SCALE = 1e-4  # fixed there
-
-
-def export_official_config(source: ExportSource, folder: Path, options: ExportOptions) -> Manifest:
-    """Write `NAME.yaml` for the published code.
-
-    Raises:
-        ExportError: it cannot be expressed there; says why.
-        StoreError: the folder cannot be written.
-    """
-    path = folder / f"{options.name}.yaml"
-    write_atomic(path, official_yaml(source.arch, options.name))
-    return Manifest("official", (path,))
 
 
 def official_yaml(arch: Architecture, name: str = "smt") -> str:
