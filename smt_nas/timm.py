@@ -186,9 +186,11 @@ def _choose_stages(count: int, indices: int | Sequence[int] | None) -> list[int]
     """
     if indices is None:
         return list(range(count))
-    last = isinstance(indices, int)
-    chosen = list(range(count - indices, count)) if last else [i % count for i in indices]
-    if not chosen or min(chosen) < 0 or not (last or all(-count <= i < count for i in indices)):
+    if isinstance(indices, int):
+        chosen = list(range(count - indices, count))
+    else:
+        chosen = [i + count if i < 0 else i for i in indices]
+    if not chosen or min(chosen) < 0 or max(chosen) >= count:
         raise ConfigError(
             f"indices: must be stages from {-count} to {count - 1}, or how many of the last (got "
             f"{indices})."

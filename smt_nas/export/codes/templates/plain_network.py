@@ -196,12 +196,11 @@ class Block(nn.Module):
         """(B, H, W, C) to the same."""
         y = self.mixer(self.norm1(x))
         y = self.scale1(y)  # if layer scale
-        y = self.drop_path(y)
-        x = x + y
+        x = x + self.drop_path(y)
         y = self.ffn(self.norm2(x))
         y = self.scale2(y)  # if layer scale
-        y = self.drop_path(y)
-        return x + y
+        x = x + self.drop_path(y)
+        return x
 
 
 class Stem(nn.Module):
