@@ -6,6 +6,7 @@ from pathlib import Path
 
 from smt_nas.errors import UnknownName
 from smt_nas.export.checked_export import write_export, write_text
+from smt_nas.export.codes.huggingface import export_hf, load_hf
 from smt_nas.export.codes.official_config import read_official_config
 from smt_nas.export.codes.official_export import export_official
 from smt_nas.export.codes.python_file import export_python, load_python
@@ -54,6 +55,14 @@ EXPORTERS: dict[str, ExporterEntry] = {
         suffix=".py",
         extra="train",
         modules=("timm",),
+        tolerance=1e-6,
+    ),
+    "hf": ExporterEntry(
+        export=export_hf,
+        load_back=load_hf,
+        help="a folder for transformers, with image processor and model card",
+        extra="hf",
+        modules=("transformers", "timm"),
         tolerance=1e-6,
     ),
 }

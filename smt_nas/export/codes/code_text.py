@@ -40,6 +40,13 @@ def write_code(doc: str, network: Architecture | None, template: str, **values: 
     return f'"""{doc}{end}"""\n\n{_write_imports(imports, body)}\n\n\n{body}\n'
 
 
+def write_module(doc: str, template: str) -> str:
+    """A template as it is, under another docstring."""
+    text = _read_template(template)
+    docstring = ast.parse(text).body[0]
+    return f'"""{doc}"""\n' + "\n".join(text.splitlines()[docstring.end_lineno :]) + "\n"
+
+
 def list_needs(arch: Architecture) -> set[str]:
     """What of the plain network a network has a use for, in the words of its marks."""
     needs: set[str] = {mixer for stage in arch.stages for mixer in stage.mixers}
@@ -185,4 +192,4 @@ def _member_order(name: str) -> tuple[int, str]:
     """Constants, classes, functions, as isort orders by type."""
     if name.isupper() and len(name) > 1:
         return 0, name
-    return (1 if name[0].isupper() else 2), name
+    return (1 if name[0].isupper() else 2), name.lower()
