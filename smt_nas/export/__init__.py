@@ -9,6 +9,12 @@ from smt_nas.export.checked_export import write_export, write_text
 from smt_nas.export.codes.huggingface import export_hf, load_hf
 from smt_nas.export.codes.official_config import read_official_config
 from smt_nas.export.codes.official_export import export_official
+from smt_nas.export.codes.openmmlab import (
+    backbone_exporter,
+    load_backbone,
+    reference_maps,
+    why_not_run,
+)
 from smt_nas.export.codes.python_file import export_python, load_python
 from smt_nas.export.codes.timm_file import export_timm, load_timm
 from smt_nas.export.exporter import ExporterEntry, ExportOptions
@@ -64,6 +70,24 @@ EXPORTERS: dict[str, ExporterEntry] = {
         extra="hf",
         modules=("transformers", "timm"),
         tolerance=1e-6,
+    ),
+    "mmdet": ExporterEntry(
+        export=backbone_exporter("mmdet"),
+        load_back=load_backbone,
+        reference=reference_maps,
+        help="a backbone of mmdetection: module, config, weights",
+        suffix=".py",
+        tolerance=1e-6,
+        not_run_here=why_not_run,
+    ),
+    "mmseg": ExporterEntry(
+        export=backbone_exporter("mmseg"),
+        load_back=load_backbone,
+        reference=reference_maps,
+        help="a backbone of mmsegmentation: module, config, weights",
+        suffix=".py",
+        tolerance=1e-6,
+        not_run_here=why_not_run,
     ),
 }
 
