@@ -12,6 +12,7 @@ from smt_nas.arch import PRESETS, Architecture, Stage, Stem, preset
 from smt_nas.models import SMT, build
 from smt_nas.models.blocks import LayerScale
 from smt_nas.models.fused.fused_mixers import FusedSAM, is_merged
+from smt_nas.models.fused.packing import is_packable
 from smt_nas.models.mixers import SAM
 from smt_nas.space import SearchSpace
 
@@ -163,6 +164,25 @@ def test_the_plain_network_is_left_as_it_was_and_shares_nothing():
     draw_weights(model, seed=5)
     assert torch.equal(kept(x), first)
     assert deviation(model, model.fused(), x) < 1e-5
+
+
+@pytest.mark.skipif(not is_packable(torch.empty(1)), reason="no x86 CPU with oneDNN")
+@pytest.mark.parametrize("image_size", [32, 1024], ids=["merged", "apart"])
+def test_packed_weights_compute_the_same_for_any_image(image_size):
+    model = draw_network(make_arch((3, 5, 9), image_size))
+    packed = model.fused().packed()
+    assert not any(isinstance(m, torch.nn.Linear | torch.nn.Conv2d) for m in packed.modules())
+    for size in ((1, 32, 32), (3, 47, 66)):
+        assert deviation(model, packed, draw_images(model.arch, *size)) < 1e-5
+    wide = draw_network(preset("smt_t"))
+    assert deviation(wide, wide.fused().packed(), draw_images(wide.arch, 2, 64, 96)) < 1e-5
+
+
+def test_what_cannot_be_packed_stays_as_it_is(monkeypatch):
+    fused = draw_network(make_arch()).fused()
+    assert fused.double().packed() is fused
+    monkeypatch.setattr("smt_nas.models.fused.packing._OPERATORS", ("absent",))
+    assert fused.float().packed() is fused
 
 
 def test_precision_and_device_are_those_of_the_plain_network():

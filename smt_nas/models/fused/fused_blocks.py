@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smt_nas.costs.parts import Size
@@ -19,6 +18,7 @@ from smt_nas.models.fused.folding import (
     scale_outputs,
 )
 from smt_nas.models.fused.fused_mixers import FusedMSA, FusedSAM
+from smt_nas.models.fused.layers import ActivatedConv, ResidualLinear
 from smt_nas.models.mixers import MSA, SAM, nchw, nhwc
 
 
@@ -29,14 +29,13 @@ class FusedFFN(nn.Module):
         super().__init__()
         dtype = ffn.fc1.weight.dtype
         self.fc1 = build_linear(fold_layer_norm(norm, affine_of(ffn.fc1)), dtype)
-        self.dwconv = build_depthwise(add_identity(affine_of(ffn.dwconv)), dtype)
-        self.fc2 = build_linear(scale_outputs(affine_of(ffn.fc2), scale), dtype)
+        dwconv = build_depthwise(add_identity(affine_of(ffn.dwconv)), dtype)
+        self.dwconv = ActivatedConv(dwconv, "gelu")
+        self.fc2 = ResidualLinear(build_linear(scale_outputs(affine_of(ffn.fc2), scale), dtype))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalised `(B, H, W, C)` to the same."""
-        u = nhwc(self.dwconv(nchw(self.fc1(x))))
-        # in place: the widest map of a network is held twice at most, not three times
-        y: Tensor = self.fc2(torch.ops.aten.gelu_(u))
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        """Normalised `(B, H, W, C)`, and what the branch is added to, to the same."""
+        y: Tensor = self.fc2(nhwc(self.dwconv(nchw(self.fc1(x)))), residual)
         return y
 
 
@@ -51,8 +50,8 @@ class FusedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Both residual branches. `(B, H, W, C)` to the same."""
-        x = x + self.mixer(self.norm1(x))
-        y: Tensor = x + self.ffn(self.norm2(x))
+        x = self.mixer(self.norm1(x), x)
+        y: Tensor = self.ffn(self.norm2(x), x)
         return y
 
 
@@ -84,14 +83,15 @@ class FusedStem(nn.Module):
         first, dtype = stem.conv1, stem.conv1.weight.dtype
         stride, margin = first.stride[0], first.kernel_size[0] // 2
         folded = fold_batch_norm(affine_of(first), stem.bn)
-        self.conv1 = build_conv(folded, dtype, stride=stride, padding=margin)
+        conv1 = build_conv(folded, dtype, stride=stride, padding=margin)
+        self.conv1 = ActivatedConv(conv1, "relu")
         self.conv2 = build_conv(affine_of(stem.conv2), dtype, stride=2)
         self.norm = _copy_norm(stem.norm)
 
     def forward(self, image: Tensor) -> Tensor:
         """Embed the image `(B, C, H, W)`. Returns `(B, H', W', C)`."""
         x = image.contiguous(memory_format=torch.channels_last)
-        y: Tensor = self.norm(nhwc(self.conv2(F.relu(self.conv1(x), inplace=True))))
+        y: Tensor = self.norm(nhwc(self.conv2(self.conv1(x))))
         return y
 
 

@@ -1,7 +1,7 @@
 """SAM and MSA for inference: the same functions in fewer operators and fewer copies.
 
 Both take normalised tokens `(B, H, W, C)`, without scale and shift of the norm before them, and
-return what the residual stream adds.
+what the branch is added to.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from smt_nas.models.fused.folding import (
     scale_outputs,
     split_outputs,
 )
+from smt_nas.models.fused.layers import ActivatedConv, ResidualLinear
 from smt_nas.models.mixers import MSA, SAM, nchw, nhwc
 
 _WORTH = 1_500_000
@@ -73,16 +74,19 @@ class FusedSAM(nn.Module):
         self.is_merged = is_merged(kernels, mixer.proj.in_features, size)
         heads = [merge_kernels(heads)] if self.is_merged else heads
         self.heads = nn.ModuleList(build_depthwise(head, dtype, bias=False) for head in heads)
-        self.aggregate = _build_aggregate(mixer, self.is_merged, dtype)
+        aggregate = _build_aggregate(mixer, self.is_merged, dtype)
+        self.groups = aggregate.groups  # C/h
+        self.aggregate = ActivatedConv(aggregate, "gelu")
         self.modulate = build_linear(affine_of(mixer.modulate), dtype)
-        self.proj = build_linear(scale_outputs(affine_of(mixer.proj), scale), dtype)
+        proj = build_linear(scale_outputs(affine_of(mixer.proj), scale), dtype)
+        self.proj = ResidualLinear(proj)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`(B, H, W, C)` to the same."""
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        """Two `(B, H, W, C)` to the same."""
         s = self.s(x)
         y = self._convolve_whole(s) if self.is_merged else self._convolve_heads(s)
-        y = F.gelu(nhwc(self.aggregate(y)))
-        out: Tensor = self.proj(self.modulate(y.reshape(*x.shape[:3], -1)) * self.v(x))
+        y = nhwc(self.aggregate(y)).reshape(*x.shape[:3], -1)
+        out: Tensor = self.proj(self.modulate(y) * self.v(x), residual)
         return out
 
     def _convolve_whole(self, s: Tensor) -> Tensor:
@@ -91,7 +95,7 @@ class FusedSAM(nn.Module):
         The aggregation steps over them, so that nothing is copied.
         """
         y = nhwc(self.heads[0](nchw(s)))
-        return nchw(y.reshape(s.shape[0], 1, -1, self.aggregate.in_channels))
+        return nchw(y.reshape(s.shape[0], 1, -1, self.groups))
 
     def _convolve_heads(self, s: Tensor) -> Tensor:
         """A convolution a head, stacked `(B, C/h, h, HW)`."""
@@ -137,17 +141,17 @@ class FusedMSA(nn.Module):
         weight, shift = affine_of(mixer.local)
         self.local = build_depthwise((weight, shift), dtype, bias=False)
         proj = fold_input_bias(shift, affine_of(mixer.proj))
-        self.proj = build_linear(scale_outputs(proj, scale), dtype)
+        self.proj = ResidualLinear(build_linear(scale_outputs(proj, scale), dtype))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`(B, H, W, C)` to the same."""
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        """Two `(B, H, W, C)` to the same."""
         b, h, w, c = x.shape
         q, k = self.qk(x).reshape(b, h * w, 2, -1, self.head_dim).permute(2, 0, 3, 1, 4)
         values = self.v(x)
         v = values.reshape(b, h * w, -1, self.head_dim).transpose(1, 2)
         y = F.scaled_dot_product_attention(q, k, v, scale=1.0)  # (B, heads, HW, d)
         y = y.transpose(1, 2).reshape(b, h, w, c)
-        out: Tensor = self.proj(y + nhwc(self.local(nchw(values))))
+        out: Tensor = self.proj(y + nhwc(self.local(nchw(values))), residual)
         return out
 
 

@@ -16,6 +16,7 @@ from smt_nas.models.blocks import SMTStage
 from smt_nas.models.feature_maps import FeatureInfo
 from smt_nas.models.fused.folding import affine_of, build_linear
 from smt_nas.models.fused.fused_blocks import FusedStage
+from smt_nas.models.fused.packing import is_packable, pack_layers
 from smt_nas.models.mixers import nchw
 
 
@@ -54,6 +55,17 @@ class FusedSMT(nn.Module):
             self.head = build_linear(affine_of(head), head.weight.dtype)
         self.feature_info = FeatureInfo(arch)
         self.eval()
+
+    def packed(self) -> FusedSMT:
+        """The network for eager on this CPU, with weights arranged once; itself where it cannot be.
+
+        For fp32 on x86. What is exported, compiled or saved is this one, not what is returned.
+        """
+        if not is_packable(next(self.parameters())):
+            return self
+        packed = pack_layers(self)
+        assert isinstance(packed, FusedSMT)
+        return packed
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Run the network on images `(B, C, H, W)`.
