@@ -16,13 +16,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from smt_nas.errors import UnknownName
+from smt_nas.errors import ConfigError, UnknownName
 from smt_nas.files import looks_like_path, write_atomic
 from smt_nas.fingerprint import ADDED, Value, added_fields, fingerprint
 from smt_nas.yaml import read_yaml, to_yaml, validated
 
 Mixer = Literal["sam", "msa"]
 Stacking = Literal["alternate", "tail"]
+
+SCHEMA = 2
+"""Newest version of the model config: 1, and 2 where a field stands that was added since."""
 
 OFFICIAL_KERNELS = (3, 5, 7, 9)
 ONLY_IN: dict[str, Mixer] = {
@@ -177,6 +180,13 @@ class Architecture(Value):
         """
         return fingerprint(json.dumps(_list_effective(self), sort_keys=True, separators=(",", ":")))
 
+    @property
+    def schema_version(self) -> int:
+        """The oldest version of the model config that says this network."""
+        added = added_fields(Stage)
+        values = self.to_values()["stages"]
+        return 2 if any(added.keys() & stage.keys() for stage in values) else 1
+
     def to_values(self) -> dict[str, Any]:
         """The model config, in plain values; without fields of no effect, as `acts` tells."""
         values = self.model_dump(mode="json")
@@ -294,4 +304,16 @@ def load_arch(spec: str | Path | Architecture) -> Architecture:
         return spec
     if isinstance(spec, str) and not looks_like_path(spec):
         return preset(spec)
-    return validated(Architecture, read_yaml(Path(spec)), str(spec))
+    return validated(Architecture, _take_schema(read_yaml(Path(spec)), str(spec)), str(spec))
+
+
+def _take_schema(data: Any, where: str) -> Any:
+    """What a config says, without the version that it may state. Raises ConfigError."""
+    if not isinstance(data, dict) or "schema" not in data:
+        return data
+    version = data["schema"]
+    if type(version) is not int or not 1 <= version <= SCHEMA:
+        newer = type(version) is int and version > SCHEMA
+        way_out = "It is of a newer smt-nas: pip install -U smt-nas." if newer else "Leave it out."
+        raise ConfigError(f"{where}: schema must be from 1 to {SCHEMA} (got {version}). {way_out}")
+    return {name: value for name, value in data.items() if name != "schema"}

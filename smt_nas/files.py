@@ -59,8 +59,8 @@ def find_yaml(folder: str, name_or_path: str | Path, kind: str) -> Path:
 
 
 def looks_like_path(text: str) -> bool:
-    """Tell a path from a plain name: a YAML suffix or a path separator."""
-    return text.endswith((".yaml", ".yml")) or os.sep in text
+    """Tell a path from a plain name: a suffix of YAML or JSON, or a path separator."""
+    return text.endswith((".yaml", ".yml", ".json")) or os.sep in text
 
 
 def to_text(name: str) -> str:

@@ -1,6 +1,7 @@
 """Architectures: the published facts, the order of blocks, equality by key, and refusals."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import yaml
@@ -8,10 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from smt_nas.arch import PRESETS, Architecture, Stage, Stem, arrange_mixers, load_arch, preset
+from smt_nas.arch import (
+    PRESETS,
+    SCHEMA,
+    Architecture,
+    Stage,
+    Stem,
+    arrange_mixers,
+    load_arch,
+    preset,
+)
 from smt_nas.arch import published_drop_path as drop_path_rule
 from smt_nas.errors import ConfigError, StoreError, UnknownName
 from smt_nas.yaml import validated
+
+CONFIGS = Path(__file__).parent / "data" / "model_configs"
 
 # Published code of arXiv 2307.08579: its model configs
 FACTS = {  # dims, depths, MLP ratios, stem kernel, head dim, drop path
@@ -294,3 +306,32 @@ def test_unknown_preset():
         preset("smt_x")
     with pytest.raises(UnknownName, match="Did you mean 'smt_t'"):
         load_arch("smt_tt")
+
+
+@pytest.mark.parametrize("suffix", ["yaml", "json"])
+@pytest.mark.parametrize(("version", "key"), [(1, "8f7a2793d482"), (2, "d86e7b1140ec")])
+def test_configs_of_each_schema_keep_loading(version, key, suffix):
+    path = CONFIGS / f"schema-{version}.{suffix}"
+    arch = load_arch(path)
+    assert arch.key == key and arch.schema_version == version
+    assert load_arch(str(path)) == arch
+
+
+def test_there_is_a_config_of_each_schema():
+    assert {p.stem for p in CONFIGS.iterdir()} == {f"schema-{v + 1}" for v in range(SCHEMA)}
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (SCHEMA + 1, r"net.yaml: schema must be from 1 to 2 \(got 3\). It is of a newer smt-nas"),
+        (0, r"\(got 0\). Leave it out"),
+        ("1", r"\(got 1\). Leave it out"),
+        (True, r"\(got True\). Leave it out"),
+    ],
+)
+def test_a_config_of_another_schema_is_one_line(said, message, tmp_path):
+    path = tmp_path / "net.yaml"
+    path.write_text(yaml.safe_dump({"schema": said, **PRESETS["smt_t"].to_values()}))
+    with pytest.raises(ConfigError, match=message):
+        load_arch(path)

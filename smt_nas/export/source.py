@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _SEED = 0  # of fresh weights
 _FIRST = Path("front", "0.yaml")  # of a search: the best of its front
-_SUFFIXES = (".yaml", ".yml")
+_SUFFIXES = (".yaml", ".yml", ".json")
 
 
 @dataclass(frozen=True)

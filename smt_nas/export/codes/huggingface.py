@@ -21,7 +21,7 @@ from smt_nas.export.codes.image_preparation import ImagePreparation, find_image_
 from smt_nas.export.codes.model_card import write_model_card
 from smt_nas.export.codes.weights_file import write_weights
 from smt_nas.export.exporter import ExportOptions
-from smt_nas.export.manifest import Check, Manifest, read_versions
+from smt_nas.export.manifest import Manifest, read_versions
 from smt_nas.export.verification import difference
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def export_hf(source: ExportSource, folder: Path, options: ExportOptions) -> Man
     if not has_images:
         note = f"There is no image processor for {source.arch.in_channels} channels."
         return Manifest("hf", files, versions=versions, notes=(note,))
-    return Manifest("hf", files, checks=(_check_images(prepared, folder),), versions=versions)
+    figures = {"image_processor_difference": _compare_images(prepared, folder)}
+    return Manifest("hf", files, versions=versions, figures=figures)
 
 
 def load_hf(manifest: Manifest) -> Callable[[Tensor], Tensor]:
@@ -126,8 +127,11 @@ def _describe_images(prepared: ImagePreparation) -> dict[str, object]:
     }
 
 
-def _check_images(prepared: ImagePreparation, folder: Path) -> Check:
-    """Compare the image processor with the training's own transform on an image."""
+def _compare_images(prepared: ImagePreparation, folder: Path) -> float:
+    """Run the image processor beside the training's own transform on an image.
+
+    Returns: the largest difference.
+    """
     import numpy as np
     import torch
     from PIL import Image
@@ -152,8 +156,7 @@ def _check_images(prepared: ImagePreparation, folder: Path) -> Check:
             f"--format hf: its image processor must prepare images as the training did (got a "
             f"difference of {largest:.2g}). Use --format python with transforms of your own."
         )
-    against = "how the training prepares images"
-    return Check((1, channels, height, width), largest, _TOLERANCE, against)
+    return largest
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from smt_nas import __version__, costs
+from smt_nas.errors import format_count
 from smt_nas.export.codes.image_preparation import find_image_preparation
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def _describe_weights(source: ExportSource) -> Iterator[str]:
 
 def _describe_training(card: Card) -> Iterator[str]:
     yield f"- data: {card.data}; recipe: {card.recipe}; seed: {card.seed}"
-    yield f"- trained at {card.image_size} px for {card.epoch} epochs ({card.update:,} updates)"
+    length = f"{format_count(card.epoch, 'epoch')} ({format_count(card.update, 'update')})"
+    yield f"- trained at {card.image_size} px for {length}"
     if card.weights == "ema":
         yield "- these are the moving average of the weights"
     if card.validation:
@@ -98,7 +100,7 @@ def _describe_limits(source: ExportSource) -> Iterator[str]:
         yield "- Its accuracy was not measured."
     elif card.image_size != source.arch.image_size:
         yield f"- Its accuracy at {source.arch.image_size} px was not measured."
-    if source.transform is None:
+    if source.state is not None and source.transform is None:
         yield (
             "- The weights do not say how images were prepared; what stands here is usual for "
             "ImageNet."
