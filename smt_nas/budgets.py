@@ -23,7 +23,7 @@ from smt_nas.files import looks_like_path
 from smt_nas.metrics import METRICS
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "amp-fp16", "amp-bf16")
-MODES = ("eager", "compile", "graph")
+MODES = ("eager", "compile", "graph", "fused", "onnx", "openvino")
 MAX_TEXT = 256  # longer than any budget's canonical form
 MAX_BATCH = 65_536
 
@@ -105,7 +105,7 @@ class Budget:
         device: the figure is for, as `spell_device` gives it; None for this machine.
         batch: images per forward; None for the default.
         precision: one of PRECISIONS; None for the default.
-        mode: one of MODES; None for the default.
+        mode: the form, one of MODES; None for the default.
     """
 
     metric: str
@@ -316,7 +316,7 @@ def parse_target(text: str) -> Target:
         elif _could_be_device(part) and device is None:
             device = part
         else:
-            rule = "a target is a device, a batch, a precision and a mode, each once"
+            rule = "a target is a device, a batch, a precision and a form, each once"
             raise ConfigError(f"{rule} (got {part!r}). Write e.g. a100:b1:fp16.")
     return Target(device, batch, precision, mode)
 

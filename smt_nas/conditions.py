@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.budgets import MAX_BATCH
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "amp-fp16", "amp-bf16"]
-Mode = Literal["eager", "compile", "graph"]
-MODES: tuple[Mode, ...] = ("eager", "compile", "graph")
+Mode = Literal["eager", "compile", "graph", "fused", "onnx", "openvino"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+DEPLOYED: tuple[Mode, ...] = ("onnx", "openvino")
+"""Modes in which a runtime of its own runs the network, on the CPU."""
 
 
 class Conditions(BaseModel):
@@ -20,7 +22,9 @@ class Conditions(BaseModel):
         batch: images per forward.
         precision: `fp32` (TF32 off), `tf32` (fp32 weights, TF32 on), `fp16`/`bf16` (weights and
             activations), `amp-fp16`/`amp-bf16` (fp32 weights under autocast).
-        mode: `eager`, `compile` (torch.compile) or `graph` (eager ops in one CUDA graph).
+        mode: the form of the network: `eager`, `compile` (torch.compile), `graph` (eager ops in one
+            CUDA graph), `fused` (constants folded, eager), `onnx` (the same by onnxruntime) or
+            `openvino` (by OpenVINO).
         channels_last: the images' memory format.
         train: a training step (forward, backward, optimizer) instead of an inference.
         image_size: pixels of the square image; None for the network's own.

@@ -29,8 +29,13 @@ Batch = Annotated[
 Precisions = Annotated[
     str, typer.Option(help="E.g. fp32,bf16. Default: fp32; on a GPU fp32,amp-fp16.")
 ]
-Modes = Annotated[
-    str, typer.Option(help="eager, graph or both. Default: eager; on a GPU eager,graph.")
+Forms = Annotated[
+    str,
+    typer.Option(
+        "--form",
+        "--mode",
+        help="E.g. eager,fused,onnx,openvino; on a GPU eager,graph. Default: eager; there both.",
+    ),
 ]
 Threads = Annotated[int, typer.Option(help="CPU threads.", min=1, max=1024)]
 Out = Annotated[Path, typer.Option(help="Folder of the table.")]
@@ -45,7 +50,7 @@ def calibrate(
     minutes: Minutes = 10.0,
     batch: Batch = "",
     precision: Precisions = "",
-    mode: Modes = "",
+    form: Forms = "",
     threads: Threads = 1,
     out: Out = Path("profiles"),
     seed: Seed = 0,
@@ -67,7 +72,7 @@ def calibrate(
     )
     from smt_nas.space import SearchSpace
 
-    conditions = _conditions(device, batch, precision, mode, threads)
+    conditions = _conditions(device, batch, precision, form, threads)
     with talk() as listener:
         result = measure(
             SearchSpace.load(space),
@@ -86,7 +91,7 @@ def calibrate(
 
 
 def _conditions(
-    device: str, batch: str, precision: str, mode: str, threads: int
+    device: str, batch: str, precision: str, form: str, threads: int
 ) -> tuple[Conditions, ...]:
     """Every combination of the comma-separated lists. Raises ConfigError."""
     from smt_nas.conditions import MODES, Precision
@@ -96,7 +101,7 @@ def _conditions(
         _sheet_here(device),
         _batches(batch),
         [_one_of("precision", word, get_args(Precision)) for word in _words(precision)],
-        [_one_of("mode", word, MODES) for word in _words(mode)],
+        [_one_of("form", word, MODES) for word in _words(form)],
         threads,
     )
 

@@ -57,7 +57,14 @@ Batch = Annotated[
     ),
 ]
 Precision = Annotated[str, typer.Option(help="fp32, tf32, fp16, bf16, amp-fp16 or amp-bf16.")]
-Mode = Annotated[str, typer.Option(help="eager, compile or graph (a CUDA graph).")]
+Form = Annotated[
+    str,
+    typer.Option(
+        "--form",
+        "--mode",
+        help="How it runs: eager, compile, graph (a CUDA graph), fused, onnx or openvino.",
+    ),
+]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Memory format of images.")]
 Train = Annotated[bool, typer.Option("--train", help="Time a training step, not an inference.")]
 ImageSize = Annotated[int | None, typer.Option(help="Pixels of the square input.")]
@@ -83,7 +90,7 @@ def profile(
     gpu: Gpu = None,
     batch: Batch = "1",
     precision: Precision = "fp32",
-    mode: Mode = "eager",
+    form: Form = "eager",
     channels_last: ChannelsLast = False,
     train: Train = False,
     image_size: ImageSize = None,
@@ -106,7 +113,7 @@ def profile(
     check_writable(html, "--html")
     what = f"{', '.join(networks)} on {gpu or 'this machine'}"
     say_first(context, f"Profiling {what}: loading torch first.")
-    how = {"precision": precision, "mode": mode, "channels_last": channels_last, "train": train}
+    how = {"precision": precision, "mode": form, "channels_last": channels_last, "train": train}
     options = _Options(how, batch, threads, seconds, energy)
     output = options.run(_networks(networks, image_size), gpu, anchors)
     output.show(by, as_json, details=html is not None)

@@ -40,6 +40,7 @@ _UNSEEN = {  # in log, how much wider an interval is where the residuals are not
     "unsustained": 0.25,  # fp32 of a chip whose dense products nobody timed: what the others keep
     "small": 0.18,  # an H100 at batch 1
 }
+_PREDICTED: tuple[Mode, ...] = ("eager", "compile", "graph")  # modes that sheets tell of
 _CLOCK_GHZ = 1.5  # where a sheet has none
 _SUSTAINED = 0.76  # the same: the median of the seven chips that were measured
 _SMALL_BATCH = 16  # nearly all truths are of larger ones
@@ -261,8 +262,11 @@ def find_block_table(device: Device, space: SearchSpace, conditions: Conditions)
 
 def _predictable(device: Device, conditions: Conditions) -> Conditions:
     """Conditions as near that the sheet has peaks for: a table tells how far off that is."""
-    can = device.sheet.peak(conditions.precision) is not None
-    return conditions if can else conditions.model_copy(update={"precision": "fp32"})
+    if device.sheet.peak(conditions.precision) is None:
+        conditions = conditions.model_copy(update={"precision": "fp32"})
+    if conditions.mode not in _PREDICTED:
+        conditions = conditions.model_copy(update={"mode": "eager"})
+    return conditions
 
 
 def trace_block_table(device: Device, space: SearchSpace, conditions: Conditions) -> BlockTable:
@@ -312,6 +316,12 @@ def hardware_of(sheet: Sheet, conditions: Conditions) -> Hardware:
         raise MeasurementError(
             f"{sheet.key}: only inference is predicted (got a training step). "
             "Measure it on a machine that has the device."
+        )
+    if conditions.mode not in _PREDICTED:
+        raise MeasurementError(
+            f"{sheet.key}: the form {conditions.mode} is not predicted from a sheet, as nobody "
+            f"measured how it differs (got no table of it). `smt-nas calibrate --form "
+            f"{conditions.mode}` on that machine makes one, for a space."
         )
     if peak is None or vector is None:
         able = ", ".join(sheet.peak_tflops)

@@ -224,9 +224,9 @@ def _check_answer(subject: str, answer: Sequence[object] | None, otherwise: str)
 def _check_compiler(which: Callable[[str], str | None]) -> Check:
     for name in (os.environ.get("CXX"), "g++", "clang++"):
         if name and which(name):
-            return Check("C++ compiler", "ok", f"{name}, for --mode compile on the CPU")
+            return Check("C++ compiler", "ok", f"{name}, for --form compile on the CPU")
     way = "Install g++ or clang++, or set CXX."
-    return Check("C++ compiler", "missing", "none for --mode compile on the CPU", way)
+    return Check("C++ compiler", "missing", "none for --form compile on the CPU", way)
 
 
 def _check_package(name: str, version: Callable[[str], str]) -> Check:

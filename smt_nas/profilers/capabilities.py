@@ -67,6 +67,6 @@ def _check_torchvision() -> Check:
 
 def _check_triton() -> Check:
     if importlib.util.find_spec("triton") is None:
-        what = "not installed, for --mode compile on a GPU"
+        what = "not installed, for --form compile on a GPU"
         return Check("triton", "missing", what, "pip install triton")
-    return Check("triton", "ok", "for --mode compile on a GPU")
+    return Check("triton", "ok", "for --form compile on a GPU")

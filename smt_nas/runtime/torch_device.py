@@ -8,7 +8,7 @@ import warnings
 import torch
 from torch import nn
 
-from smt_nas.conditions import Conditions, Precision
+from smt_nas.conditions import DEPLOYED, Conditions, Mode, Precision
 from smt_nas.errors import MeasurementError, one_line
 from smt_nas.runtime.nvml import RELOAD
 from smt_nas.runtime.torch_settings import keep_random_state
@@ -23,6 +23,10 @@ DTYPES: dict[Precision, torch.dtype] = {
 }
 """What matrix products and convolutions are computed in; `tf32` stores fp32."""
 
+_DEPLOYED_PRECISIONS: dict[Mode, tuple[Precision, ...]] = {
+    "onnx": ("fp32",),
+    "openvino": ("fp32", "bf16"),
+}
 _MISMATCH = re.compile(r"\b(?:Error )?80[34]\b|version mismatch|unsupported display driver", re.I)
 _AMPERE = (8, 0)  # compute capability of the first GPUs with TF32 and BF16
 
@@ -88,9 +92,17 @@ def check(conditions: Conditions, device: torch.device) -> None:
 def _refuse_mode(conditions: Conditions, device: torch.device) -> str | None:
     if conditions.mode == "graph":
         if device.type == "cpu":
-            return "a CUDA graph needs a GPU. Use --mode eager or compile."
+            return "a CUDA graph needs a GPU. Use --form eager or compile."
         if conditions.train:
-            return "training is not captured in a CUDA graph. Use --mode eager or compile."
+            return "training is not captured in a CUDA graph. Use --form eager or compile."
+    if conditions.mode in DEPLOYED:
+        if device.type != "cpu":
+            return f"{conditions.mode} is run on the CPU here. Use --form fused, compile or graph."
+        if conditions.precision not in _DEPLOYED_PRECISIONS[conditions.mode]:
+            able = " or ".join(_DEPLOYED_PRECISIONS[conditions.mode])
+            return f"{conditions.mode} computes in {able} here. Use one of these."
+    if conditions.train and conditions.mode in (*DEPLOYED, "fused"):
+        return f"{conditions.mode} is a form for inference. Use --form eager or compile."
     if conditions.threads is not None and device.type != "cpu":
         return "threads are of a CPU. Leave them out."
     return None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from smt_nas.budgets import Budget, Limit, Target, parse_budget, resolve_budget
-from smt_nas.conditions import Conditions, Precision
+from smt_nas.conditions import DEPLOYED, Conditions, Precision
 from smt_nas.devices.block_table import Latency
 from smt_nas.devices.device import Device, load_device
 from smt_nas.devices.resolve import CPU, DeviceRef, parse_device, resolve, split_batch
@@ -148,14 +148,17 @@ def make_target(
     One thread on a CPU: with more, a busy neighbour makes a forward several times slower.
 
     Raises:
-        ConfigError: the device cannot compute in that precision, or has no CUDA graphs.
+        ConfigError: the device cannot compute in that precision, or has no CUDA graphs, or
+            does not run the form.
     """
     if precision is not None and precision not in place.precisions:
         raise ConfigError(
             f"{place.label}: cannot compute in {precision}. It can: {', '.join(place.precisions)}."
         )
     if mode == "graph" and place.kind == "cpu":
-        raise ConfigError(f"{place.label}: has no CUDA graphs (got mode graph). Drop it.")
+        raise ConfigError(f"{place.label}: has no CUDA graphs (got form graph). Drop it.")
+    if mode in DEPLOYED and place.kind != "cpu":
+        raise ConfigError(f"{place.label}: {mode} is run on CPUs here (got a GPU). Drop it.")
     conditions = Conditions.model_validate(
         {
             "batch": batch or _BATCH.get(metric, {}).get(place.kind, 1),

@@ -90,7 +90,7 @@ def test_an_absent_device_is_predicted_and_labelled(here):
 
 def test_where_the_host_binds_a_graph_stands_beside_it(here):
     text = " ".join(invoke("profile", "tiny.yaml", "--gpu", "h100").stdout.split())
-    assert "Bound by the host" in text and "as a CUDA graph (--mode graph)" in text
+    assert "Bound by the host" in text and "as a CUDA graph (--form graph)" in text
     words = ("profile", "tiny.yaml", "smt_micro", "--gpu", "h100", "--json")
     found = json.loads(invoke(*words).stdout)["rows"]
     bound = {(r["network"], r["conditions"]["mode"]): r["figures"]["latency_ms"] for r in found}
@@ -233,7 +233,7 @@ def test_operators_measured_here_are_most_of_the_latency(here):
         (("smt_x",), "No preset named 'smt_x'"),
         (("tiny.yaml", "tiny.yaml"), "must be named once"),
         (("tiny.yaml", "--precision", "fp23"), "precision"),
-        (("tiny.yaml", "--mode", "fast"), "mode"),
+        (("tiny.yaml", "--form", "fast"), "mode"),
         (("tiny.yaml", "--threads", "0"), "--threads"),
         (("tiny.yaml", "--threads", "99999"), "--threads"),
         (("tiny.yaml", "--seconds", "0"), "--seconds"),
@@ -241,7 +241,7 @@ def test_operators_measured_here_are_most_of_the_latency(here):
         (("tiny.yaml", "--html", "/nowhere/page.html"), "--html"),
         (("tiny.yaml", "--csv", "."), "--csv"),
         (("tiny.yaml", "--precision", "tf32"), "TF32"),
-        (("tiny.yaml", "--mode", "graph"), "graph"),
+        (("tiny.yaml", "--form", "graph"), "graph"),
         (("tiny.yaml", "--gpu", "v100", "--precision", "bf16"), "bf16"),
         (("tiny.yaml", "--gpu", "a100", "--train"), "training"),
         (("tiny_nets:breaks",), "no weights"),

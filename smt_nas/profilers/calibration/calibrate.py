@@ -80,7 +80,7 @@ def conditions_of(
     if "compile" in modes:
         raise MeasurementError(
             "calibrate: a compiled network has no parts that could be timed apart (got mode "
-            "compile). Use eager or graph; `smt-nas profile --mode compile` measures one network."
+            "compile). Use eager or graph; `smt-nas profile --form compile` measures one network."
         )
     batch_, precision_, mode_ = DEFAULTS[sheet.kind]
     return tuple(

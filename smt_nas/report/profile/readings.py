@@ -56,7 +56,7 @@ def _notes(profile: Profile) -> Iterator[str]:
                 f"{as_ms(m.first_call_ms)} ms{compiled}."
             )
             if m.launch_bound and row.conditions.mode != "graph":
-                yield f"{who}: bound by the host, the GPU waits for it. Try --mode graph."
+                yield f"{who}: bound by the host, the GPU waits for it. Try --form graph."
         for name, figure in row.readings.items():
             if figure.value is None and (
                 figure.provenance == "predicted" or name == "reserved_memory_mb"
@@ -107,7 +107,7 @@ def _host_notes(profile: Profile) -> Iterator[str]:
         if graph is not None and eager is not None and row.conditions.mode == "eager":
             yield (
                 f"{row.network} {row.conditions}: {as_ms(eager)} ms bound by the host, "
-                f"{as_ms(graph)} ms as a CUDA graph (--mode graph)."
+                f"{as_ms(graph)} ms as a CUDA graph (--form graph)."
             )
 
 
