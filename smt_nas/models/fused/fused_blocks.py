@@ -44,9 +44,10 @@ class FusedBlock(nn.Module):
 
     def __init__(self, block: Block, size: Size) -> None:
         super().__init__()
-        self.norm1, self.norm2 = _without_affine(block.norm1), _without_affine(block.norm2)
-        self.mixer = _fuse_mixer(block, size)
-        self.ffn = FusedFFN(block.ffn, block.norm2, _scale_of(block.scale2, block.norm2))
+        self.norm1, self.norm2 = without_affine(block.norm1), without_affine(block.norm2)
+        scale1, scale2 = scale_of(block.scale1, block.norm1), scale_of(block.scale2, block.norm2)
+        self.mixer = fuse_mixer(block.mixer, block.norm1, scale1, size)
+        self.ffn = FusedFFN(block.ffn, block.norm2, scale2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Both residual branches. `(B, H, W, C)` to the same."""
@@ -55,20 +56,22 @@ class FusedBlock(nn.Module):
         return y
 
 
-def _fuse_mixer(block: Block, size: Size) -> FusedSAM | FusedMSA:
-    mixer, scale = block.mixer, _scale_of(block.scale1, block.norm1)
+def fuse_mixer(
+    mixer: nn.Module, norm: nn.LayerNorm, scale: Tensor, size: Size
+) -> FusedSAM | FusedMSA:
+    """A mixer with the norm before it and the layer scale `(C,)` behind it folded in."""
     if isinstance(mixer, SAM):
-        return FusedSAM(mixer, block.norm1, scale, size)
+        return FusedSAM(mixer, norm, scale, size)
     assert isinstance(mixer, MSA)
-    return FusedMSA(mixer, block.norm1, scale)
+    return FusedMSA(mixer, norm, scale)
 
 
-def _without_affine(norm: nn.LayerNorm) -> nn.LayerNorm:
+def without_affine(norm: nn.LayerNorm) -> nn.LayerNorm:
     """The norm without scale and shift, which the layer behind it has."""
     return nn.LayerNorm(norm.normalized_shape, norm.eps, elementwise_affine=False)
 
 
-def _scale_of(scale: nn.Module, norm: nn.LayerNorm) -> Tensor:
+def scale_of(scale: nn.Module, norm: nn.LayerNorm) -> Tensor:
     """Layer scale of a branch `(C,)`; ones where it has none."""
     if isinstance(scale, LayerScale):
         return scale.gamma.detach()
@@ -86,7 +89,7 @@ class FusedStem(nn.Module):
         conv1 = build_conv(folded, dtype, stride=stride, padding=margin)
         self.conv1 = ActivatedConv(conv1, "relu")
         self.conv2 = build_conv(affine_of(stem.conv2), dtype, stride=2)
-        self.norm = _copy_norm(stem.norm)
+        self.norm = copy_norm(stem.norm)
 
     def forward(self, image: Tensor) -> Tensor:
         """Embed the image `(B, C, H, W)`. Returns `(B, H', W', C)`."""
@@ -102,7 +105,7 @@ class FusedDownsample(nn.Module):
         super().__init__()
         conv = down.conv
         self.conv = build_conv(affine_of(conv), conv.weight.dtype, stride=2, padding=1)
-        self.norm = _copy_norm(down.norm)
+        self.norm = copy_norm(down.norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, H, W, C)` to `(B, H/2, W/2, C')`."""
@@ -110,7 +113,7 @@ class FusedDownsample(nn.Module):
         return y
 
 
-def _copy_norm(norm: nn.LayerNorm) -> nn.LayerNorm:
+def copy_norm(norm: nn.LayerNorm) -> nn.LayerNorm:
     """A norm of its own, for inference."""
     copy = nn.LayerNorm(norm.normalized_shape, norm.eps, device="meta")
     copy.weight = nn.Parameter(norm.weight.detach().clone(), requires_grad=False)
@@ -131,7 +134,7 @@ class FusedStage(nn.Module):
             self.embed = FusedDownsample(embed)
         blocks = [block for block in stage.blocks if isinstance(block, Block)]
         self.blocks = nn.ModuleList(FusedBlock(block, size) for block in blocks)
-        self.norm = _copy_norm(stage.norm)
+        self.norm = copy_norm(stage.norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the stage. Returns the normed map `(B, H, W, C)`."""

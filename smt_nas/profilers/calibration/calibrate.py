@@ -79,8 +79,8 @@ def conditions_of(
     """
     if "compile" in modes:
         raise MeasurementError(
-            "calibrate: a compiled network has no parts that could be timed apart (got mode "
-            "compile). Use eager or graph; `smt-nas profile --form compile` measures one network."
+            "calibrate: a compiled network has no parts that could be timed apart (got form "
+            "compile). Use another form; `smt-nas profile --form compile` measures one network."
         )
     batch_, precision_, mode_ = DEFAULTS[sheet.kind]
     return tuple(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -25,13 +25,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from smt_nas.arch import Architecture
-from smt_nas.conditions import Conditions
+from smt_nas.conditions import DEPLOYED, Conditions
 from smt_nas.costs.parts import Part
-from smt_nas.models.part_modules import build_part
+from smt_nas.models.fused.fused_parts import fuse_part
+from smt_nas.models.part_modules import build_part, input_shape
 from smt_nas.profilers.latency.clock import Runnable
 from smt_nas.profilers.latency.prepare import prepare
 from smt_nas.profilers.latency.stats import replace_interrupted
 from smt_nas.profilers.network_loader import Network, fill_weights, network_of
+from smt_nas.runtime.backends.deploy import deploy
+from smt_nas.runtime.backends.loaded_graph import LoadedGraph
 from smt_nas.runtime.torch_device import open_device
 
 Floats = NDArray[np.float64]
@@ -91,15 +94,17 @@ class TorchPartTimer:
 
     def __init__(self, device: str) -> None:
         self._device = open_device(device)
-        self._modules: dict[tuple[Part, str], nn.Module] = {}
+        self._modules: dict[tuple[Part, Hashable], nn.Module] = {}
         self._runnables: OrderedDict[tuple[str, Conditions], tuple[Runnable, int]] = OrderedDict()
         self._hold_s = _HOLD_S
 
     def chain(self, parts: Sequence[Part], conditions: Conditions) -> ChainTimes:
         """Median of a few forwards of a chain."""
-        eager = conditions.model_copy(update={"mode": "eager"})  # events cannot lie in a graph
-        pure = eager.precision if eager.precision in ("fp16", "bf16") else "fp32"
-        chain = _Chain([self._module(part, pure) for part in parts], self._device)
+        changes: dict[str, str] = {"mode": "eager"}  # events cannot lie in a graph
+        if conditions.mode in DEPLOYED:
+            changes["precision"] = "fp32"  # of what a runtime takes and gives
+        eager = conditions.model_copy(update=changes)
+        chain = _Chain([self._module(part, conditions) for part in parts], self._device)
         size, channels = parts[0].size[0], parts[0].dim_in
         network = Network("a chain of parts", "", None, size, channels, lambda: chain)
         runnable = prepare(network, eager, str(self._device))
@@ -155,15 +160,13 @@ class TorchPartTimer:
                 return chain.device_ms(), chain.wall_ms()
             self._hold_s *= 2
 
-    def _module(self, part: Part, precision: str) -> nn.Module:
+    def _module(self, part: Part, conditions: Conditions) -> nn.Module:
         """A part with weights of its own; kept, as building takes longer than running."""
-        key = part, precision
+        pure = conditions.precision if conditions.precision in ("fp16", "bf16") else "fp32"
+        own = conditions if conditions.mode in DEPLOYED else (pure, conditions.mode == "fused")
+        key = part, own
         if key not in self._modules:
-            with torch.device("meta"):
-                module = build_part(part)
-            module.to_empty(device="cpu")
-            fill_weights(module)
-            self._modules[key] = module.to(self._device)
+            self._modules[key] = _build_form(part, conditions).to(self._device)
         return self._modules[key]
 
     def _prepare_cached(self, arch: Architecture, conditions: Conditions) -> Runnable:
@@ -182,6 +185,32 @@ class TorchPartTimer:
             _, (oldest, _) = self._runnables.popitem(last=False)
             oldest.close()
         return runnable
+
+
+def _build_form(part: Part, conditions: Conditions) -> nn.Module:
+    """A part with random weights in the form that a mode runs."""
+    with torch.device("meta"):
+        module = build_part(part)
+    module.to_empty(device="cpu")
+    fill_weights(module)
+    if conditions.mode == "fused":
+        return fuse_part(module, part)
+    if conditions.mode in DEPLOYED:
+        example = torch.zeros(conditions.batch, *input_shape(part))
+        return _DeployedPart(deploy(fuse_part(module, part), example, conditions))
+    return module
+
+
+class _DeployedPart(nn.Module):
+    """A part that a runtime of its own runs."""
+
+    def __init__(self, graph: LoadedGraph) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the part; nothing is copied on the way."""
+        return torch.from_numpy(self.graph.call(x.numpy()))
 
 
 class _Chain(nn.Module):

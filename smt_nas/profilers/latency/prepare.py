@@ -5,7 +5,8 @@
 - inputs rotate, so that no call finds its image in the cache: as many as fill twice the GPU's L2,
   at least four
 - `compile` is torch.compile with static shapes; `graph` replays one CUDA graph, after copying the
-  next image into it as a caller would
+  next image into it as a caller would; `fused` is an SMT's deploy form, `onnx` and `openvino` run
+  that form, or any network, by a runtime of its own
 - torch's settings, random state and modes are as they were after every call
 """
 
@@ -21,11 +22,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smt_nas.conditions import Conditions
+from smt_nas.conditions import DEPLOYED, Conditions, Mode
 from smt_nas.errors import MeasurementError, one_line
+from smt_nas.models import SMT
+from smt_nas.models.fused import FusedSMT
 from smt_nas.profilers.latency.clock import Runnable
 from smt_nas.profilers.memory_estimate import DoesNotFit, check_room, image_shape
 from smt_nas.profilers.network_loader import Network, set_mode
+from smt_nas.runtime.backends.deploy import deploy
 from smt_nas.runtime.torch_device import DTYPES, check, open_device
 from smt_nas.runtime.torch_settings import apply_torch_settings, keep_random_state
 
@@ -74,15 +78,26 @@ class _NetworkRunnable:
         self.conditions = conditions
         self.compile_ms: float | None = None
         self._network, self._device = network, device
-        model = _place(network.build(), conditions, device)
+        torch_side = _torch_conditions(conditions)
+        model = _place(_choose_form(network.build(), conditions.mode), torch_side, device)
         check_room(network, model, conditions, device)
-        self._images = _draw_images(network, conditions, device, sets)
+        self._images = _draw_images(network, torch_side, device, sets)
         self._turn = 0
         self._step: Callable[[Tensor], object] = (
             _training_step(model, conditions, device)
             if conditions.train
+            else self._deploy(model)
+            if conditions.mode in DEPLOYED
             else _inference_step(model, conditions, device)
         )
+
+    def _deploy(self, model: nn.Module) -> Callable[[Tensor], object]:
+        """Hand the model to a runtime of its own; the time of that is the compiler's."""
+        start = time.perf_counter()
+        _want_gradients(set_mode(model, training=False), False)
+        graph = deploy(model, self._images[0], self.conditions)
+        self.compile_ms = (time.perf_counter() - start) * 1e3
+        return lambda image: graph.call(image.numpy())
 
     def first(self) -> None:
         """The first call, waited for."""
@@ -150,6 +165,21 @@ class _Replay:
 
 def _raise_closed(image: Tensor) -> object:
     raise AssertionError("called after close")
+
+
+def _torch_conditions(conditions: Conditions) -> Conditions:
+    """What of them is torch's: a runtime of its own gets fp32, and is told what to compute in."""
+    deployed = conditions.mode in DEPLOYED
+    return conditions.model_copy(update={"precision": "fp32"}) if deployed else conditions
+
+
+def _choose_form(model: nn.Module, mode: Mode) -> nn.Module:
+    """The module that a mode runs: of an SMT its deploy form, but in the modes that keep it."""
+    if mode in (*DEPLOYED, "fused") and isinstance(model, SMT):
+        return model.fused()
+    if mode == "fused" and not isinstance(model, FusedSMT):
+        raise MeasurementError("only an SMT has a fused form")
+    return model
 
 
 def _place(model: nn.Module, conditions: Conditions, device: torch.device) -> nn.Module:
