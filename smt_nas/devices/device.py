@@ -264,7 +264,7 @@ def _predictable(device: Device, conditions: Conditions) -> Conditions:
     """Conditions as near that the sheet has peaks for: a table tells how far off that is."""
     if device.sheet.peak(conditions.precision) is None:
         conditions = conditions.model_copy(update={"precision": "fp32"})
-    if conditions.mode not in _PREDICTED:
+    if not is_predicted(conditions):
         conditions = conditions.model_copy(update={"mode": "eager"})
     return conditions
 
@@ -317,7 +317,7 @@ def hardware_of(sheet: Sheet, conditions: Conditions) -> Hardware:
             f"{sheet.key}: only inference is predicted (got a training step). "
             "Measure it on a machine that has the device."
         )
-    if conditions.mode not in _PREDICTED:
+    if not is_predicted(conditions):
         raise MeasurementError(
             f"{sheet.key}: the form {conditions.mode} is not predicted from a sheet, as nobody "
             f"measured how it differs (got no table of it). `smt-nas calibrate --form "
@@ -342,6 +342,11 @@ def hardware_of(sheet: Sheet, conditions: Conditions) -> Hardware:
         half=precision not in ("fp32", "tf32"),
         clock_ghz=sheet.boost_ghz or _CLOCK_GHZ,
     )
+
+
+def is_predicted(conditions: Conditions) -> bool:
+    """Whether sheets tell of this form of networks; of the others measured tables alone do."""
+    return conditions.mode in _PREDICTED
 
 
 def _fitted_mode(mode: Mode) -> Mode:

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.devices.block_table import Basis, Latency
-from smt_nas.devices.device import Device
+from smt_nas.devices.device import Device, is_predicted
 from smt_nas.fingerprint import fingerprint
 from smt_nas.search.objectives import LatencyTarget
 from smt_nas.space import SearchSpace
@@ -29,7 +29,8 @@ class LatencyPrediction(BaseModel):
         basis: as in `Latency`.
         notes: what a reader must know.
         digest: 12 hex digits of what is predicted for networks of the space.
-        presets: milliseconds, low and high of each preset.
+        presets: milliseconds, low and high of each preset that is predicted: in a form that only
+            tables tell of, those in the space.
         apart: presets outside the space, with their basis where it is another one.
     """
 
@@ -67,6 +68,8 @@ def predict_latency(device: Device, target: LatencyTarget, space: SearchSpace) -
     presets, apart = {}, {}
     for name, arch in baselines(space).items():
         inside = bool(space.contains([arch])[0])
+        if not inside and not is_predicted(target.conditions):
+            continue  # only what the table holds is known in such a form
         one = (
             device.predict(space, space.encode(arch), target.conditions)
             if inside

@@ -199,10 +199,13 @@ class Problem:
         return device.predict(self.space, genes, q.target.conditions).host_bound
 
     def predict_preset(self, name: str) -> dict[str, tuple[float, float, float]]:
-        """Predict the same of a preset."""
+        """Predict the same of a preset; what is not predicted of it is left out."""
         predictions = {}
         for q in self.predicted_metrics:
-            ms, low, high = self.latency_predictions[str(q.target)].presets[name]
+            presets = self.latency_predictions[str(q.target)].presets
+            if name not in presets:
+                continue
+            ms, low, high = presets[name]
             ends = sorted((q.of_ms(low), q.of_ms(high)))
             predictions[q.name] = (q.of_ms(ms), *ends)
         return predictions
@@ -258,7 +261,13 @@ class Problem:
 
     def _preset_value(self, name: str, metric: TargetMetric) -> float:
         if metric.is_predicted:
-            return self.predict_preset(name)[metric.name][0]
+            predictions = self.predict_preset(name)
+            if metric.name not in predictions:
+                raise ConfigError(
+                    f"budget of {metric.name} relative to {name}: is not predicted there, as the "
+                    "measured table does not hold it. Give a number, e.g. 5ms."
+                )
+            return predictions[metric.name][0]
         values = costs.of(baselines(self.space)[name]).as_dict()
         return float((values | self.scale_memory(values))[metric.name])
 
