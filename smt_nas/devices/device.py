@@ -273,6 +273,7 @@ def trace_block_table(device: Device, space: SearchSpace, conditions: Conditions
     """The same from the sheet alone. Raises MeasurementError, as `find_block_table`."""
     from smt_nas.models.part_traces import trace_parts
 
+    hardware_of(device.sheet, conditions)  # what it cannot do is told before seconds of tracing
     index = PartIndex.of(space, conditions.image_size)
     batch, channels_last = conditions.batch, conditions.channels_last
     traces = trace_parts(index.parts, batch, channels_last)
