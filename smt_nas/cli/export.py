@@ -93,9 +93,11 @@ def _say_written(manifest: Manifest) -> None:
     for note in manifest.notes:
         console.say(note)
     if manifest.checks:
+        measure = manifest.checks[0].measure
+        of = "the spread of logits" if measure == "rms" else "the largest logit, or of 1"
         worst = max(manifest.checks, key=lambda check: check.largest_difference / check.tolerance)
         shapes = ", ".join("x".join(map(str, check.inputs)) for check in manifest.checks)
         console.say(
-            f"Loaded back and run on {shapes}: within {worst.largest_difference:.2g} of "
-            f"{worst.against} (allowed: {worst.tolerance:g})."
+            f"Loaded back and run on {shapes}: off {worst.against} by at most "
+            f"{worst.largest_difference:.2g} of {of} (allowed: {worst.tolerance:g})."
         )

@@ -38,7 +38,8 @@ Networks = Annotated[
     list[str],
     typer.Argument(
         help="A preset (smt_t, smt_s, smt_b, smt_l), a model YAML, timm:NAME or "
-        "pkg.module:factory. Several are compared."
+        "pkg.module:factory, or an exported file (.onnx, .pt2, a folder of OpenVINO). Several are "
+        "compared."
     ),
 ]
 Gpu = Annotated[
@@ -276,7 +277,9 @@ class _Output:
         rows = {row.network: row for row in reversed(self._profile.rows) if row.readings}
         for network in self._networks:
             row = rows.get(network.name)
-            if row is not None and not row.conditions.train:
+            if network.file is not None:
+                console.say(f"{network.name}: a deployed file is not broken down.")
+            elif row is not None and not row.conditions.train:
                 device, where = self._profile.device, self._profile.where
                 try:
                     yield break_down(network, device, where, row.conditions, cast("Any", by))

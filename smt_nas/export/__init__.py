@@ -18,6 +18,7 @@ from smt_nas.export.codes.openmmlab import (
 from smt_nas.export.codes.python_file import export_python, load_python
 from smt_nas.export.codes.timm_file import export_timm, load_timm
 from smt_nas.export.exporter import ExporterEntry, ExportOptions
+from smt_nas.export.graphs import GRAPHS
 from smt_nas.export.manifest import Check, Manifest
 from smt_nas.export.model_config import export_json, export_yaml, read_model_config
 from smt_nas.export.source import ExportSource, load_export_source
@@ -89,6 +90,7 @@ EXPORTERS: dict[str, ExporterEntry] = {
         tolerance=1e-6,
         not_run_here=why_not_run,
     ),
+    **GRAPHS,
 }
 
 __all__ = [

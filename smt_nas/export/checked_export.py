@@ -117,8 +117,7 @@ def _describe_network(source: ExportSource) -> dict[str, object]:
     return {
         "name": source.name,
         "key": source.arch.key,
-        "image_size": source.arch.image_size,
-        "num_classes": source.arch.num_classes,
+        "architecture": source.arch.to_values(),
         "weights": source.weights.describe(),
     }
 

@@ -13,7 +13,6 @@ from typing import Any, Literal
 from smt_nas import __version__
 from smt_nas.files import write_atomic
 
-SUFFIX = ".manifest.json"
 _SCHEMA = 1
 
 Measure = Literal["largest", "rms"]

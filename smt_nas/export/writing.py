@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smt_nas.errors import StoreError
-from smt_nas.export.manifest import SUFFIX
 from smt_nas.files import unwritable
+from smt_nas.runtime.backends.file_facts import MANIFEST_SUFFIX
 
 _WAY_OUT = "Free some space or choose another --out; what was there before is kept."
 _LITTLE = 1 << 20  # bytes: a disk with less is full, whatever a library calls it
@@ -42,8 +42,9 @@ class Target:
     @property
     def manifest(self) -> Path:
         """Where its manifest stands."""
-        folder = self.path if self.is_folder else self.path.parent
-        return folder / f"{self.name}{SUFFIX}"
+        if self.is_folder:
+            return self.path / f"{self.name}{MANIFEST_SUFFIX}"
+        return self.path.with_name(f"{self.path.name}{MANIFEST_SUFFIX}")
 
 
 def check_target(target: Target, force: bool) -> None:
@@ -131,7 +132,7 @@ def _check_folder(folder: Path, force: bool) -> None:
     if not folder.is_dir():
         raise StoreError(f"{folder}: must be a folder (got a file). Name another as --out.")
     names = [path.name for path in folder.iterdir()]
-    if names and not any(name.endswith(SUFFIX) for name in names):
+    if names and not any(name.endswith(MANIFEST_SUFFIX) for name in names):
         raise StoreError(
             f"{folder}: must be new or empty (got a folder of other files). Choose another --out."
         )

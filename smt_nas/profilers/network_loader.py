@@ -8,7 +8,8 @@ import functools
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,10 +17,12 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from smt_nas.arch import PRESETS, SMALL_PRESETS, Architecture, load_arch
-from smt_nas.errors import ConfigError, UnknownName, list_names, one_line
+from smt_nas.errors import ConfigError, MeasurementError, UnknownName, list_names, one_line
 from smt_nas.files import looks_like_path
 from smt_nas.models import SMT, build
 from smt_nas.models.smt import initial_values
+from smt_nas.runtime.backends import find_backend, load_graph
+from smt_nas.runtime.backends.file_facts import read_architecture
 from smt_nas.runtime.torchvision_ops import import_timm
 from smt_nas.runtime.user_code import import_attribute, run_user_code
 
@@ -42,7 +45,9 @@ class Network:
         image_size: pixels of its square image.
         channels: of the image.
         build: a fresh module in eval mode on the CPU. The weights are random, the same ones each
-            time; torch's random state is left alone.
+            time; torch's random state is left alone. Raises MeasurementError where it is a deployed
+            file that does not say its network.
+        file: of a deployed network, which its own runtime runs; None for what torch runs.
     """
 
     name: str
@@ -51,6 +56,12 @@ class Network:
     image_size: int
     channels: int
     build: Callable[[], nn.Module]
+    file: Path | None = None
+
+    @property
+    def is_countable(self) -> bool:
+        """Whether there is a module to count; of a file there is none but by its manifest."""
+        return self.file is None or self.arch is not None
 
     @property
     def is_smt(self) -> bool:
@@ -100,21 +111,23 @@ def load_network(spec: str, image_size: int | None = None) -> Network:
 
     Args:
         spec: a preset, a path to a model config, `timm:NAME`, or `pkg.module:factory` where
-            `factory()` returns an `nn.Module`, or is one; what lies in the working directory is
-            seen.
+            `factory()` returns an `nn.Module`, or is one, what lies in the working directory being
+            seen; a deployed file, see `runtime.backends`.
         image_size: pixels; the network's own by default, 224 for a factory.
 
     Raises:
         UnknownName: no preset of that name.
         ConfigError: no timm model of that name, a size out of range or that the network does not
             take, a bad config, a factory that cannot be found, raises, or returns another thing.
-        MeasurementError: timm is not installed.
+        MeasurementError: timm or the runtime of a file is not installed, or it cannot be loaded.
     """
     if image_size is not None and image_size not in _SIZES:
         raise ConfigError(
             f"{spec}: an image must be from {_SIZES[0]} to {_SIZES[-1]} pixels "
             f"(got {image_size}). 224 is usual."
         )
+    if find_backend(Path(spec)) is not None:
+        return _load_deployed(Path(spec), image_size)
     if spec.startswith(_TIMM):
         return _load_timm(spec, image_size)
     if ":" in spec and not looks_like_path(spec):
@@ -220,6 +233,33 @@ def _check_size(network: Network) -> None:
             f"(got {size}: {one_line(error.__cause__ or error)}). "
             "Leave --image-size out."
         ) from error
+
+
+def _load_deployed(path: Path, image_size: int | None) -> Network:
+    """A file of another runtime, with the network it was written from where its manifest says it.
+
+    Its costs are those of that network.
+    """
+    _, channels, height, width = load_graph(path).shape
+    arch = read_architecture(path)
+    own = arch.image_size if arch is not None else 224
+    size = image_size or height or own
+    if height != width or (image_size and height not in (None, image_size)):
+        got = f"{height}x{width}" if height != width else f"--image-size {image_size}"
+        raise ConfigError(
+            f"{path}: takes square images of {height or 'any'} pixels (got {got}). Leave "
+            "--image-size out."
+        )
+    if arch is None:
+        return Network(
+            str(path), str(path), None, size, channels or 3, lambda: _refuse_to_build(path), path
+        )
+    arch = arch.model_copy(update={"image_size": size})
+    return replace(network_of(arch, str(path)), file=path)
+
+
+def _refuse_to_build(path: Path) -> nn.Module:
+    raise MeasurementError(f"{path}: does not say its network, as no manifest is beside it.")
 
 
 def _load_factory(spec: str, image_size: int | None) -> Network:

@@ -44,6 +44,7 @@ from smt_nas.profilers.reading import (
     unknown,
 )
 from smt_nas.profilers.throughput import Point, Sweep, sweep
+from smt_nas.runtime.backends import load_graph
 from smt_nas.runtime.torch_device import SharedGpu, open_device
 from smt_nas.space import SearchSpace
 
@@ -85,6 +86,7 @@ class ProfileRow:
         predicted: the latency that the device's sheet or table gives, beside a measured one.
         measurement: raw samples; None where nothing was measured.
         failure: why there is nothing; None where there is.
+        runtime: what ran a deployed file, and what it computed in; None for what torch ran.
     """
 
     network: str
@@ -93,6 +95,7 @@ class ProfileRow:
     predicted: Reading | None = None
     measurement: Measurement | None = None
     failure: str | None = None
+    runtime: str | None = None
 
 
 @dataclass(frozen=True)
@@ -367,12 +370,18 @@ def _measured_row(
         **measure_peak_memory(network, conditions, result.where),
         "energy_mj": energy_mj,
     }
+    if network.file is not None:
+        runtime = load_graph(network.file, precision=conditions.precision).describe()
+        return ProfileRow(network.name, conditions, readings, measurement=m, runtime=runtime)
     expected = predict_latency(network, result.device, conditions)
     return ProfileRow(network.name, conditions, readings, expected, m)
 
 
 def predict_latency(network: Network, device: Device, conditions: Conditions) -> Reading:
     """What the device's sheet or table says; without a value where it cannot."""
+    if network.file is not None:
+        why = "a deployed file is measured on the CPU, not predicted"
+        return unknown("predicted", f"{network.name}: {why}. Leave --gpu out.")
     try:
         latency = _predict_by_table(network, device, conditions)
         if latency is None:

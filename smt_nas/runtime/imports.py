@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 from smt_nas.errors import MeasurementError, SmtNasError
@@ -39,3 +43,16 @@ def missing_library(
     """The error of `import_optional`, where a library is looked for in another way."""
     subject = f"{where}: {package}" if where else f"{package}:"
     return error(f"{subject} must be installed for this (got none). {way_out}")
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep to themselves what libraries warn of and log: it is not for users of this one."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -27,6 +27,7 @@ from smt_nas.errors import MeasurementError, one_line
 from smt_nas.models import SMT
 from smt_nas.models.fused import FusedSMT
 from smt_nas.profilers.latency.clock import Runnable
+from smt_nas.profilers.latency.deployed_file import DeployedRunnable
 from smt_nas.profilers.memory_estimate import DoesNotFit, check_room, image_shape
 from smt_nas.profilers.network_loader import Network, set_mode
 from smt_nas.runtime.backends.deploy import deploy
@@ -57,6 +58,8 @@ def prepare(
         MeasurementError: the device is not there or cannot do this, with the reason; `DoesNotFit`
             where its memory is too small.
     """
+    if network.file is not None:
+        return DeployedRunnable(network, conditions, device)
     target = open_device(device)
     check(conditions, target)
     with _explain_errors(network, conditions, target):

@@ -28,21 +28,26 @@ class NetworkCounts:
 
     Attributes:
         network: what it is.
-        params: learned numbers.
+        params: learned numbers; None where nothing says them.
         macs: by formula, of an SMT; else torch's count; None where that cannot count it.
         parts: costs by formula, of an SMT; empty of other networks.
         counts: by counter.
     """
 
     network: Network
-    params: int
+    params: int | None
     macs: int | None
     parts: Sequence[PartCosts]
     counts: Mapping[str, Count]
 
 
 def count_network(network: Network, by: str) -> NetworkCounts:
-    """Count a network: by formula where it is an SMT, and by every counter."""
+    """Count a network: by formula where it is an SMT, and by every counter.
+
+    A deployed file is counted as the network it was written from; nothing of one that does not say.
+    """
+    if not network.is_countable:
+        return NetworkCounts(network, None, None, (), {})
     counts = count(network)
     if network.arch is not None:
         whole = costs.of(network.arch)

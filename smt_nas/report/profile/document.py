@@ -84,6 +84,7 @@ def _row_document(row: ProfileRow) -> dict[str, Any]:
         "predicted": None if row.predicted is None else row.predicted.to_dict(),
         "measurement": None if row.measurement is None else row.measurement.to_dict(),
         "failure": row.failure,
+        "runtime": row.runtime,
     }
 
 

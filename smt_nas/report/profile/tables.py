@@ -40,5 +40,10 @@ def _counts(c: NetworkCounts) -> Iterator[RenderableType]:
     """Costs by formula, where a formula knows the network; then what each counter says."""
     if c.network.arch is not None:
         yield costs_table(c.network.name, c.network.arch, c.parts)
+    if not c.network.is_countable:
+        yield Text(f"{c.network.name}: no manifest says its network, so nothing of it is counted.")
+        return
+    if c.network.file is not None:
+        yield Text(f"{c.network.name}: costs are of the network it was written from.")
     yield counter_table(c)
     yield from map(Text, counter_notes(c))

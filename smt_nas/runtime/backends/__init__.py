@@ -16,6 +16,7 @@ from smt_nas.runtime.backends.loaded_graph import LoadedGraph
 from smt_nas.runtime.backends.onnx_runtime import load_onnx
 from smt_nas.runtime.backends.openvino_runtime import load_openvino
 from smt_nas.runtime.backends.torch_program import load_torch_program
+from smt_nas.runtime.imports import quiet_libraries
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def load_graph(path: Path, threads: int | None = None, precision: str | None = N
             f"{precision}). Export it in that precision instead."
         )
     try:
-        return backend.load(path, threads, precision)
+        with quiet_libraries():
+            return backend.load(path, threads, precision)
     except SmtNasError:
         raise
     except Exception as error:  # runtimes have errors of their own
