@@ -17,7 +17,7 @@ from pathlib import Path
 
 from smt_nas.errors import StoreError
 from smt_nas.files import unwritable
-from smt_nas.runtime.backends.file_facts import MANIFEST_SUFFIX
+from smt_nas.runtime.file_facts import MANIFEST_SUFFIX
 
 _WAY_OUT = "Free some space or choose another --out; what was there before is kept."
 _LITTLE = 1 << 20  # bytes: a disk with less is full, whatever a library calls it

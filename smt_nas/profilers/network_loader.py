@@ -22,7 +22,7 @@ from smt_nas.files import looks_like_path
 from smt_nas.models import SMT, build
 from smt_nas.models.smt import initial_values
 from smt_nas.runtime.backends import find_backend, load_graph
-from smt_nas.runtime.backends.file_facts import read_architecture
+from smt_nas.runtime.file_facts import read_architecture
 from smt_nas.runtime.torchvision_ops import import_timm
 from smt_nas.runtime.user_code import import_attribute, run_user_code
 
