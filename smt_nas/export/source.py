@@ -96,8 +96,8 @@ class ExportSource:
 
     @cached_property
     def deployed(self) -> nn.Module:
-        """The form of `model` that graphs are written from: images to logits, in eval mode."""
-        return self.model
+        """The form of `model` that graphs are written from: the fused one, in eval mode."""
+        return self.model.fused()
 
     def resized(self, image_size: int) -> ExportSource:
         """The same network for images of another size."""
