@@ -110,14 +110,13 @@ def describe_stage(stage: Stage) -> dict[str, object]:
 
 def _write_stage(stage: Stage) -> Mapping[str, str]:
     return {
-        name: write_sequence(value) if name == "mixers" else repr(value)
+        name: _write_words(stage.mixers) if name == "mixers" else repr(value)
         for name, value in describe_stage(stage).items()
     }
 
 
-def write_sequence(words: object) -> str:
+def _write_words(words: tuple[str, ...]) -> str:
     """A tuple of words as code, short where a pattern repeats: `("sam", "msa") * 4`."""
-    assert isinstance(words, tuple)
     for length in range(1, len(words) + 1):
         times, rest = divmod(len(words), length)
         if not rest and words[:length] * times == words:
