@@ -45,10 +45,11 @@ class Recommendation:
     Attributes:
         member: the network.
         gain: of its accuracy; None where the evaluator tells none.
-        preset: of the MACs nearest to those of the front's best member.
+        preset: nearest to the front's best member in what the budget limits: MACs, params or
+            memory; in MACs where that is something else.
         bound_difference: lower bound of its accuracy less that of the preset, by the same estimate;
             None where one of them has none.
-        ratios: its costs and predictions over the preset's, by metric.
+        ratios: its predictions and costs over the preset's, by metric; of costs that one first.
     """
 
     member: Result
@@ -62,6 +63,11 @@ class Recommendation:
         """Whether its lower bound is that of the preset or higher, but for what is noise."""
         return self.bound_difference is not None and self.bound_difference >= -_NOISE
 
+    def find_measured_ratio(self, name: str) -> float | None:
+        """What was measured of the metric over what was of the preset; None where one was not."""
+        ours, theirs = (r.measured.get(name) for r in (self.member, self.preset))
+        return None if ours is None or theirs is None else ours.value / theirs.value
+
 
 def recommend(
     problem: Problem, front: Sequence[Result], baselines: Sequence[Result]
@@ -69,13 +75,13 @@ def recommend(
     """The member to take first; None of an empty front.
 
     The best one, where its gain is certain or nothing is known of gains; else the cheapest whose
-    lower bound is that of the preset nearest to the best one's MACs.
+    lower bound is that of the preset nearest to the best one's cost.
     """
     members = [r for r in front if not r.violations] or list(front)
     if not members:
         return None
-    macs = members[0].values["macs"]
-    preset = min(baselines, key=lambda p: abs(math.log(p.values["macs"] / macs)))
+    limited, best_values = _find_limited_cost(problem), members[0].values
+    preset = min(baselines, key=lambda p: abs(math.log(p.values[limited] / best_values[limited])))
     best = _describe(problem, members[0], preset)
     if best.gain is None or best.gain.is_certain:
         return best
@@ -85,8 +91,15 @@ def recommend(
     return min(sure, key=lambda r: r.member.values[cheap], default=best)
 
 
+def _find_limited_cost(problem: Problem) -> str:
+    """The cost that budgets put a ceiling on: of several the first of `_COSTS`; else MACs."""
+    limited = {c.target_metric.name for c in problem.constraints if c.high is not None}
+    return next((name for name in _COSTS if name in limited), _COSTS[0])
+
+
 def _describe(problem: Problem, r: Result, preset: Result) -> Recommendation:
-    names = (*(q.name for q in problem.predicted_metrics), *_COSTS)
+    predicted = (q.name for q in problem.predicted_metrics)
+    names = dict.fromkeys((*predicted, _find_limited_cost(problem), *_COSTS))
     ours = None if r.evaluation is None else r.evaluation.compared
     theirs = None if preset.evaluation is None else preset.evaluation.compared
     return Recommendation(

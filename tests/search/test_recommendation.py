@@ -65,6 +65,29 @@ def test_all_members_stand_beside_the_preset_nearest_to_the_best(problem):
     assert (choice.member.name, choice.preset.name) == ("0", rated[1].name)
 
 
+@pytest.mark.parametrize(
+    ("budget", "cost"),
+    [("3Mparams", "params"), ("100MB", "peak_memory_mb"), ("90MMACs", "macs"), ("9s@cpu", "macs")],
+)
+def test_the_preset_is_that_of_equal_cost_in_what_the_budget_limits(monkeypatch, budget, cost):
+    fakes.install(monkeypatch)
+    problem = make_problem(budget, objectives=("score", "latency", "macs"))
+    outcome = make_front(problem, rate(3.0, 1.0, 5.0))
+    best = outcome.front[0].values
+    near = [
+        replace(b, values=b.values | {"macs": 1e12, "params": 1e12, "peak_memory_mb": 1e12, **own})
+        for b, own in zip(
+            outcome.baselines,
+            ({name: best[name]} for name in ("macs", "params", "peak_memory_mb", "macs")),
+            strict=True,
+        )
+    ]
+    choice = recommend(problem, outcome.front, near)
+    assert choice.ratios[cost] == pytest.approx(1)
+    told = [name for name in choice.ratios if not name.startswith("latency")]
+    assert told[0] == cost and set(told) == {"macs", "params", "peak_memory_mb"}
+
+
 def test_where_none_is_as_sure_the_best(problem):
     outcome = make_front(problem, rate(0.1, -2.0, 2.0), rate(0.0, -2.0, 2.0), preset=5.0)
     choice = recommend(problem, outcome.front, outcome.baselines)

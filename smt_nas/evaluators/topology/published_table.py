@@ -80,6 +80,11 @@ class PublishedTable:
             **flags,
         )
         rated = family[table.comparable]
+        if not len(rated):
+            raise ConfigError(
+                f"{path}: needs comparable networks (got none). Write 1 in the column comparable "
+                "of those that were trained on ImageNet-1K alone."
+            )
         if len(rated) == len(np.unique(rated)):
             raise ConfigError(
                 f"{path}: needs comparable networks of which two or more are of one family (got "
@@ -110,7 +115,10 @@ def _read_frame(path: Path) -> pandas.DataFrame:
 
     try:
         frame = pandas.read_csv(
-            path, dtype={"model": str, "family": str, "line": str}, low_memory=False
+            path,
+            dtype={"model": str, "family": str, "line": str},
+            skipinitialspace=True,  # `a, b` is as common as `a,b`
+            low_memory=False,
         )
     except (OSError, ValueError, pandas.errors.ParserError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -121,9 +129,10 @@ def _read_frame(path: Path) -> pandas.DataFrame:
     missing = [name for name in COLUMNS if name not in frame]
     if missing:
         present = [_to_one_line(column) for column in frame.columns]
+        commas = " Separate them by commas." if len(present) == 1 else ""
         raise ConfigError(
             f"{path}: must have a column {missing[0]} (got {list_names(present)}). "
-            "The columns are those of the shipped imagenet_topology.csv."
+            f"The columns are those of the shipped imagenet_topology.csv.{commas}"
         )
     frame = frame.reset_index(drop=True)
     _check_names(path, frame)

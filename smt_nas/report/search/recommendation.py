@@ -33,10 +33,7 @@ def recommended_name(outcome: Outcome) -> str | None:
 
 def _describe_gain(gain: PresetGain, choice: Recommendation) -> str:
     preset, points = choice.preset.name, describe_gain(gain)
-    ratios = ", ".join(
-        f"{ratio:.2f}x the {_WORDS[name.partition('@')[0]]}"
-        for name, ratio in list(choice.ratios.items())[:_TOLD]
-    )
+    ratios = ", ".join(_word_ratio(name, choice) for name in list(choice.ratios)[:_TOLD])
     beside = f"{ratios} of {preset}"
     equal = f"{preset} scaled to equal MACs"
     if gain.is_certain:
@@ -44,9 +41,19 @@ def _describe_gain(gain: PresetGain, choice: Recommendation) -> str:
     return f"no gain in top-1 over {equal} is certain ({points}); {beside}{_word_bound(choice)}"
 
 
+def _word_ratio(name: str, choice: Recommendation) -> str:
+    """A measured ratio is told before a predicted one, and both as what they are."""
+    word, ratio = _WORDS[name.partition("@")[0]], f"{choice.ratios[name]:.2f}x"
+    measured = choice.find_measured_ratio(name)
+    if measured is not None:
+        return f"{measured:.2f}x the {word} (measured; predicted {ratio})"
+    is_predicted = choice.member.provenance.get(name) == "predicted"
+    return f"{ratio} the {word}{' (predicted)' if is_predicted else ''}"
+
+
 def _word_bound(choice: Recommendation) -> str:
-    if not choice.is_as_accurate or choice.bound_difference is None:
+    if choice.bound_difference is None:
         return ""
-    below = f"{-choice.bound_difference:.2f}"
-    where = f"{below} points below its" if choice.bound_difference < -_SHOWN else "as high as its"
-    return f"; lower bound {where}"
+    digits = 2 if choice.is_as_accurate else 1
+    below = f"{-choice.bound_difference:.{digits}f} points below its"
+    return f"; lower bound {below if choice.bound_difference < -_SHOWN else 'as high as its'}"

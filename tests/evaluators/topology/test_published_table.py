@@ -44,7 +44,10 @@ BROKEN = {
     "a row twice": (lambda f: f.iloc[[0, 1, *range(len(f))]], "stands there already"),
     "no name": (set_cell("family", ""), "needs a name in model, family, line"),
     "no row": (lambda f: f.iloc[:0], "must hold networks (got none)"),
-    "none comparable": (lambda f: f.assign(comparable=0), "needs comparable networks"),
+    "none comparable": (
+        lambda f: f.assign(comparable=0),
+        "needs comparable networks (got none). Write 1 in the column comparable",
+    ),
 }
 
 
@@ -67,6 +70,23 @@ def test_what_is_no_table_is_refused_in_one_line(tmp_path, content):
     with pytest.raises(ConfigError) as error:
         PublishedTable.read(path)
     assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_other_separators_are_told_to_be_commas(tmp_path, separator):
+    path = write_own(tmp_path / "own.csv")
+    path.write_text(path.read_text().replace(",", separator))
+    with pytest.raises(ConfigError, match=r"must have a column model .*Separate them by commas\."):
+        PublishedTable.read(path)
+
+
+def test_spaces_after_commas_are_none_of_the_names(tmp_path):
+    plain = PublishedTable.read(write_own(tmp_path / "a.csv"))
+    path = write_own(tmp_path / "b.csv")
+    path.write_text(path.read_text().replace(",", ", "))
+    other = PublishedTable.read(path)
+    assert other.family.tolist() == plain.family.tolist()
+    np.testing.assert_array_equal(plain.top1, other.top1)
 
 
 def test_the_row_that_is_wrong_is_told_by_its_line_and_its_name(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from smt_nas.evaluators import Evaluation
 from smt_nas.report.search.columns import make_columns
 from smt_nas.report.search.recommendation import recommend_line, recommended_name
+from smt_nas.search.results import MeasuredValue
 from tests.fakes import devices as fakes
 from tests.fakes.searches import make_outcome, make_problem, make_trials, sample
 
@@ -28,7 +29,7 @@ def outcome(monkeypatch):
 def test_a_certain_gain_is_told_with_its_interval_and_costs(outcome):
     line = recommend_line(outcome(0.2))
     assert line.startswith("Recommended: 0, top-1 +0.6 [+0.2, +1.2] points over smt_t scaled")
-    assert "x the latency" in line and "x the MACs" in line and " of smt_t" in line
+    assert "x the latency (predicted), " in line and "x the MACs, " in line and " of smt_t" in line
 
 
 def test_no_gain_is_promised_where_none_is_certain(outcome):
@@ -36,6 +37,24 @@ def test_no_gain_is_promised_where_none_is_certain(outcome):
     assert line.startswith("Recommended: 0, no gain in top-1 over smt_t scaled to equal MACs is")
     assert "(+0.6 [-0.3, +1.2])" in line and "lower bound as high as its" in line
     assert recommended_name(outcome(-0.3)) == "0"
+
+
+def test_a_measured_latency_is_told_before_the_predicted_one(outcome):
+    made = outcome(-0.3)
+    front, presets = (
+        [replace(r, measured={"latency_ms": MeasuredValue(ms, 0.1, 9, "ok")}) for r in rows]
+        for rows, ms in ((made.front, 10.3), (made.baselines, 10.0))
+    )
+    line = recommend_line(replace(made, front=front, baselines=presets))
+    assert "; 1.03x the latency (measured; predicted " in line
+
+
+def test_a_lower_bound_far_below_the_presets_is_told_too(outcome):
+    """Else a network a third of its size would read as its equal for less."""
+    made = outcome(-0.3)
+    far = replace(made.baselines[0].evaluation, interval=(2.4, 3.4))
+    made = replace(made, baselines=[replace(b, evaluation=far) for b in made.baselines])
+    assert recommend_line(made).endswith("; lower bound 2.3 points below its.")
 
 
 def test_the_column_has_the_gain_of_members_alone(outcome):
