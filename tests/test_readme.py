@@ -144,7 +144,7 @@ def test_commands_run_in_order(folder, monkeypatch):
         words = shlex.split(CHEAPER.get(line, line))[1:]
         done = typer.testing.CliRunner().invoke(app, words)
         assert done.exit_code == 0, f"{line}\n{done.output}\n{done.exception!r}"
-        assert done.stdout, line
+        assert done.output, line
     assert (folder / "runs/demo/front/0.yaml").is_file()
     for code in (code for code in blocks("python") if TRAINED in code):
         assert_code_runs(code, folder)

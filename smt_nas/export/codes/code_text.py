@@ -9,11 +9,14 @@ from collections.abc import Iterator, Mapping, Set
 from importlib import resources
 
 from smt_nas.arch import Architecture, Stage
+from smt_nas.errors import ExportError
+from smt_nas.fingerprint import added_fields
 
 TEMPLATES = "smt_nas.export.codes.templates"
 NETWORK = "plain_network"
 _MARK = re.compile(r"  # if ([a-z ]+)$")
 _WIDTH = 100  # columns of a line
+_KNOWN = frozenset({"ffn_kernel"})  # fields added to stages that the plain network has
 
 
 def write_code(doc: str, network: Architecture | None, template: str, **values: str) -> str:
@@ -95,7 +98,18 @@ def write_network(arch: Architecture) -> str:
 
 
 def describe_stage(stage: Stage) -> dict[str, object]:
-    """A stage in the fields of the plain network's `Stage`, those that have an effect."""
+    """A stage in the fields of the plain network's `Stage`, those that have an effect.
+
+    Raises:
+        ExportError: a field that was added to stages is at work, and unknown there.
+    """
+    for field, neutral in added_fields(Stage).items():
+        value = getattr(stage, field)
+        if field not in _KNOWN and stage.acts(field) and value != neutral:
+            raise ExportError(
+                f"code: the plain network has no {field} (got {value}). Use --format timm or a "
+                "graph, e.g. onnx."
+            )
     fields: dict[str, object] = {
         "dim": stage.dim,
         "hidden": stage.hidden,

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from smt_nas.arch import PRESETS, SMALL_PRESETS, Architecture, Stage
+from smt_nas.errors import ExportError
 from smt_nas.export import ExportSource, export
 from smt_nas.export.source import WeightSource
 from smt_nas.models import build
@@ -146,3 +147,10 @@ def test_a_name_of_weights_does_not_end_the_docstring(tmp_path):
         ExportSource("net", MICRO, build(MICRO).state_dict(), weights), "python", tmp_path / "n.py"
     )
     assert "Weights: a'''/b." in ast.get_docstring(ast.parse((tmp_path / "n.py").read_text()))
+
+
+def test_a_gene_that_the_plain_network_lacks_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr("smt_nas.export.codes.code_text._KNOWN", frozenset())
+    with pytest.raises(ExportError, match=r"has no ffn_kernel \(got 5\). Use --format timm"):
+        export(ExportSource("net", UNUSUAL), "python", tmp_path / "net.py")
+    assert list(tmp_path.iterdir()) == []
