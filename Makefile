@@ -12,10 +12,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
+MOBILE_VENV := .venv-mobile
+MOBILE := $(MOBILE_VENV)/.installed
 DATA := dataset-fashion-mnist
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: search test lint format data clean
+.PHONY: search test mobile lint format data clean
 
 search: $(RUN)
 	$(BIN)/smt-nas search --budget "$(BUDGET)" --seed $(SEED) $(ARGS)
@@ -23,6 +25,9 @@ search: $(RUN)
 # one torch thread a worker: two that wait on each other are several times slower than one
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+# converters of phones' formats, for their tests: large, so once, and only in CI or when asked for
+mobile: $(MOBILE)
 
 lint: $(DEV)
 	$(BIN)/ruff format --check .
@@ -61,4 +66,13 @@ $(RUN): pyproject.toml constraints.txt | $(BIN)/python
 
 $(DEV): pyproject.toml constraints.txt $(RUN)
 	$(PIP) -e ".[dev]"
+	@touch $@
+
+$(MOBILE): tests/mobile-requirements.txt | $(DEV)
+	@echo "smt-nas: installing into $(MOBILE_VENV) (a minute or two, once)" >&2
+	$(BIN)/python -m venv --clear $(MOBILE_VENV)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+	  "$$($(MOBILE_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
+	$(MOBILE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  -r tests/mobile-requirements.txt
 	@touch $@

@@ -84,7 +84,7 @@ def export_int8(source: ExportSource, folder: Path, options: ExportOptions) -> M
             _quantise_dynamic(plain.files[0], path)
     effect = measure_effect(plain, path, images)
     kind = f"images of {options.calibration.name}" if options.calibration else "images of noise"
-    _refuse_loss(effect, kind)
+    refuse_loss(effect, kind)
     plain.files[0].unlink()
     how = (
         "Static: ranges fitted to the images of --calibrate, convolutions too."
@@ -147,7 +147,8 @@ def time_both(plain: Manifest, path: Path) -> tuple[Verdict, tuple[float, float]
     return verdict(a, b), (a.wall.median_ms, b.wall.median_ms)
 
 
-def _refuse_loss(effect: Int8Effect, kind: str) -> None:
+def refuse_loss(effect: Int8Effect, kind: str) -> None:
+    """Refuse what is slower and worse. Raises ExportError."""
     worse = effect.deviation > _SMALL or effect.agreement < 1
     if effect.verdict == "SLOWER" and worse:
         raise ExportError(

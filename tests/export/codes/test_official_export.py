@@ -26,7 +26,7 @@ def trained():
 def test_the_state_is_that_of_the_published_code(trained, tmp_path):
     manifest = export(trained, "official", tmp_path / "tiny.yaml")
     names = {path.name for path in manifest.files}
-    assert names == {"tiny.yaml", "tiny.safetensors", "tiny.manifest.json"}
+    assert names == {"tiny.yaml", "tiny.safetensors", "tiny.yaml.manifest.json"}
     state, _ = read_tensors(tmp_path / "tiny.safetensors")
     with TSV.open() as file:
         published = {r["key"]: r["shape"] for r in csv.DictReader(file, delimiter="\t")}

@@ -19,7 +19,7 @@ from tests.fakes.profiles import (
     row,
 )
 
-ROW_KEYS = {"network", "conditions", "figures", "predicted", "measurement", "failure"}
+ROW_KEYS = {"network", "conditions", "figures", "predicted", "measurement", "failure", "runtime"}
 
 
 def written(tmp_path, profile):
