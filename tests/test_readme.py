@@ -57,6 +57,13 @@ CHEAPER = {
         "smt-nas search --space smt_micro --data digits --evaluator short-train --n 2 --epochs 1 "
         "--no-verify --recipe quick.yaml"
     ),
+    "smt-nas search --budget 2.4GFLOPs --seed 0 --out runs/a1": (
+        "smt-nas search --budget 10MMACs --seed 0 --space smt_micro --n 2 --no-verify "
+        "--device epyc_zen3_2cpu --out runs/a1"
+    ),
+    "smt-nas profile runs/a1/front/0.yaml net.onnx --threads 1": (
+        "smt-nas profile runs/a1/front/0.yaml net.onnx --threads 1 --seconds 0.1"
+    ),
     "smt-nas calibrate --device cpu --space smt_micro --minutes 10": (
         "smt-nas calibrate --device cpu --space smt_micro --minutes 0.02"
     ),
@@ -140,6 +147,7 @@ def test_commands_run_in_order(folder, monkeypatch):
     from smt_nas.cli.app import app
 
     monkeypatch.chdir(folder)
+    pytest.importorskip("onnxruntime", reason="commands export: pip install 'smt-nas[onnx]'")
     for line in commands():
         words = shlex.split(CHEAPER.get(line, line))[1:]
         done = typer.testing.CliRunner().invoke(app, words)
