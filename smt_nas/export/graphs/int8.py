@@ -116,7 +116,7 @@ def measure_effect(plain: Manifest, path: Path, images: NDArray[np.float32]) -> 
         for graph in (load_graph(plain.files[0]), load_graph(path))
     )
     expected, got = torch.from_numpy(before), torch.from_numpy(after)
-    slower, medians = time_both(plain, path)
+    slower, medians = time_both(plain, path, images.shape[-1])
     return Int8Effect(
         deviation=difference([expected], [got], "rms"),
         agreement=float((before.argmax(1) == after.argmax(1)).mean()),
@@ -127,7 +127,7 @@ def measure_effect(plain: Manifest, path: Path, images: NDArray[np.float32]) -> 
     )
 
 
-def time_both(plain: Manifest, path: Path) -> tuple[Verdict, tuple[float, float]]:
+def time_both(plain: Manifest, path: Path, image_size: int) -> tuple[Verdict, tuple[float, float]]:
     """The verdict on an int8 file beside its fp32 file, and the medians of both in ms."""
     from smt_nas.profilers.compare import verdict
     from smt_nas.profilers.latency.prepare import prepare
@@ -136,8 +136,7 @@ def time_both(plain: Manifest, path: Path) -> tuple[Verdict, tuple[float, float]
 
     conditions = Conditions(batch=plain.batch or 1, threads=1)
     runnables = [
-        prepare(load_network(str(file), plain.image_size), conditions)
-        for file in (plain.files[0], path)
+        prepare(load_network(str(file), image_size), conditions) for file in (plain.files[0], path)
     ]
     try:
         a, b = interleave(runnables, Limits(seconds=_SECONDS))
