@@ -1,13 +1,15 @@
 """What an NVIDIA GPU is asked for, in one run with a time cap: speed table, calibration, GPU tests.
 
     python -m benchmarks.gpu --minutes 25
+    python -m benchmarks.gpu --deploy --minutes 8
 
 1. smt_t, s, b and l at batch 1, 8, 64 and 256, in fp32, amp-fp16 and bf16, eager, as a CUDA graph
    and compiled: a line of JSON each in benchmarks/gpu/<device>.jsonl, and a table on stdout
 2. `smt-nas calibrate` for that GPU: its table goes to profiles/
 3. the tests marked `gpu`
 
-A run that was cut off goes on where it stopped. Commit what it leaves, with the date.
+With `--deploy` it does what `gpu_deploy` says instead: forms of deployment against the published
+code. A run that was cut off goes on where it stopped. Commit what it leaves, with the date.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu_deploy import measure_deploy
 from smt_nas.arch import PRESETS
 from smt_nas.conditions import Conditions
 from smt_nas.devices.resolve import resolve
@@ -35,6 +38,7 @@ MODES = ("eager", "graph", "compile")  # compiling takes longest: last, so that 
 PRECISIONS = ("amp-fp16", "bf16", "fp32")
 BATCHES = (1, 8, 64, 256)
 LIMITS = Limits(seconds=2.0, min_s=0.5, warmup_cap_s=4.0)
+DEPLOY_SHARE = 0.75  # of the time, after which no form is begun: one compiles for up to a minute
 SHARES = (0.5, 0.4)  # of the time: for the table, for calibration; the tests get what is left
 
 
@@ -45,9 +49,16 @@ def main() -> None:
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--space", default="smt")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/gpu"))
+    parser.add_argument("--deploy", action="store_true", help="forms of deployment alone")
+    parser.add_argument("--network", default="smt_t", choices=PRESETS, help="of --deploy")
+    parser.add_argument("--batch", nargs="+", type=int, default=[1, 64], help="of --deploy")
     args = parser.parse_args()
     start, total = time.monotonic(), args.minutes * 60
 
+    if args.deploy:
+        deadline = start + DEPLOY_SHARE * total
+        measure_deploy(args.network, args.device, args.out, deadline, args.batch)
+        return
     sheet = resolve(args.device).require_sheet()
     args.out.mkdir(parents=True, exist_ok=True)
     journal = args.out / f"{sheet.key}.jsonl"
