@@ -92,6 +92,30 @@ def test_it_is_loaded_as_users_do_without_a_network(tmp_path):
     assert lines == ["été False", "LABEL_2 False", "['cat', 'dog', 'été']"]
 
 
+def test_it_is_trained_on_for_other_classes(tmp_path):
+    needs_transformers()
+    source = make_source(arch=MICRO.model_copy(update={"layer_scale": 0.5}))
+    export(source, "hf", tmp_path / "net")
+    torch.save(dict(source.model.state_dict()), tmp_path / "state.pt")
+    code = (
+        "import torch\n"
+        "from transformers import AutoConfig, AutoModelForImageClassification as Auto\n"
+        "own = torch.load('state.pt', weights_only=True)\n"
+        "model = Auto.from_pretrained('net', trust_remote_code=True, num_labels=200,\n"
+        "    ignore_mismatched_sizes=True)\n"
+        "state = model.state_dict()\n"
+        "print([k for k in own if not torch.equal(own[k], state[k])])\n"
+        "print(round(float(model.head.weight.std()), 3), float(model.head.bias.abs().max()))\n"
+        "config = AutoConfig.from_pretrained('net', trust_remote_code=True)\n"
+        "fresh = Auto.from_config(config, trust_remote_code=True).state_dict()\n"
+        "print({float(v.unique()) for k, v in fresh.items() if k.endswith('gamma')},\n"
+        "    {float(v.unique()) for k, v in fresh.items() if k.endswith('norm.weight')},\n"
+        "    all(bool(v.isfinite().all()) for v in fresh.values()))\n"
+    )
+    lines = run_offline(code, tmp_path)
+    assert lines == ["['head.weight', 'head.bias']", "0.02 0.0", "{0.5} {1.0} True"]
+
+
 @pytest.mark.parametrize(
     "transform",
     [

@@ -10,6 +10,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from smt_nas.export.codes.templates.plain_network import (
+    LayerScale,
     Network,
     Stage,
     build_stages,
@@ -87,8 +88,12 @@ class SMTForImageClassification(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Fresh weights, of what a checkpoint lacks."""
+        """Fresh weights of a module that a checkpoint lacks."""
         init_weights(module)
+        if isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
+            module.reset_parameters()
+        elif isinstance(module, LayerScale):
+            nn.init.constant_(module.gamma, self.config.layer_scale)
 
     def forward(
         self,
