@@ -99,7 +99,7 @@ def _describe_families(a: FamilyAgreement) -> str:
         f"is {a.error:.2f} points (costs alone {a.costs_error:.2f}, the law of capacity "
         f"{a.law_error:.2f}) and 80 % intervals hold {100 * a.coverage:.0f} %; with none known "
         f"{a.error_unknown:.2f} (costs alone {a.costs_error_unknown:.2f}); costs alone are worse "
-        f"by {-a.difference:.2f} [{-a.high:.2f}, {-a.low:.2f}] over {a.compared} families"
+        f"by {-a.difference:.3f} [{-a.high:.3f}, {-a.low:.3f}] over {a.compared} families"
     )
 
 

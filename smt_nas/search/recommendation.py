@@ -80,15 +80,33 @@ def recommend(
     members = [r for r in front if not r.violations] or list(front)
     if not members:
         return None
-    limited, best_values = _find_limited_cost(problem), members[0].values
+    first = _find_most_accurate(members)
+    limited, best_values = _find_limited_cost(problem), first.values
     preset = min(baselines, key=lambda p: abs(math.log(p.values[limited] / best_values[limited])))
-    best = _describe(problem, members[0], preset)
+    best = _describe(problem, first, preset)
     if best.gain is None or best.gain.is_certain:
         return best
     described = [_describe(problem, r, preset) for r in members]
-    cheap = next(iter([q.name for q in problem.predicted_metrics if q.direction == "min"]), "macs")
+    objectives = (*problem.predicted_metrics, *problem.metrics)
+    costs = (q.name for q in objectives if q.direction == "min" and not q.is_evaluated)
+    cheap = next(costs, "macs")
     sure = [r for r in described if r.is_as_accurate and r.gain is not None]
     return min(sure, key=lambda r: r.member.values[cheap], default=best)
+
+
+def _find_most_accurate(members: Sequence[Result]) -> Result:
+    """That of the highest lower bound; the first where no gain is known.
+
+    A front is in the order of its first objective, which may be a cost.
+    """
+    rated = {
+        i: bound
+        for i, r in enumerate(members)
+        if PresetGain.read(r) is not None
+        and r.evaluation is not None
+        and (bound := r.evaluation.compared) is not None
+    }
+    return members[max(rated, key=rated.__getitem__, default=0)]
 
 
 def _find_limited_cost(problem: Problem) -> str:

@@ -88,6 +88,24 @@ def test_the_preset_is_that_of_equal_cost_in_what_the_budget_limits(monkeypatch,
     assert told[0] == cost and set(told) == {"macs", "params", "peak_memory_mb"}
 
 
+def test_the_best_is_the_most_accurate_though_a_front_be_in_the_order_of_a_cost(monkeypatch):
+    fakes.install(monkeypatch)
+    problem = make_problem(objectives=("params", "score"))
+    rated = [rate(0.1, -2.0, 2.0, bound=b) for b in (-1.0, -2.0, -3.0)]
+    outcome = make_front(problem, *rated, preset=5.0)
+    choice = recommend(problem, outcome.front, outcome.baselines)
+    bounds = [r.evaluation.interval[0] for r in outcome.front]
+    assert choice.member.evaluation.interval[0] == max(bounds) > bounds[0]
+
+
+def test_the_cheapest_is_so_in_what_the_search_minimises(monkeypatch):
+    fakes.install(monkeypatch)
+    problem = make_problem(objectives=("score", "params"))
+    outcome = make_front(problem, *[rate(1.0, -1.0, 3.0, bound=b) for b in (0.1, 0.3, 0.2)])
+    choice = recommend(problem, outcome.front, outcome.baselines)
+    assert choice.member.values["params"] == min(r.values["params"] for r in outcome.front)
+
+
 def test_where_none_is_as_sure_the_best(problem):
     outcome = make_front(problem, rate(0.1, -2.0, 2.0), rate(0.0, -2.0, 2.0), preset=5.0)
     choice = recommend(problem, outcome.front, outcome.baselines)
