@@ -42,7 +42,6 @@ def export_aoti(source: ExportSource, folder: Path, options: ExportOptions) -> M
     Raises:
         ExportError: it cannot be compiled, as where there is no C++ compiler.
     """
-    import torch
     from torch._inductor import aoti_compile_and_package
 
     from smt_nas.runtime.backends.torch_program import SHAPE_KEY
@@ -52,8 +51,7 @@ def export_aoti(source: ExportSource, folder: Path, options: ExportOptions) -> M
     path = folder / f"{options.name}.pt2"
     channels, size = source.arch.in_channels, shape.image_size
     metadata = {SHAPE_KEY: json.dumps([shape.batch, channels, size, size])}
-    quiet = (quiet_libraries(), torch.no_grad())
-    with explain_errors("--format aoti", "install a C++ compiler"), quiet[0], quiet[1]:
+    with explain_errors("--format aoti", "install a C++ compiler"), quiet_libraries():
         aoti_compile_and_package(
             program,
             package_path=str(path),

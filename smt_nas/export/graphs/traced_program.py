@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from smt_nas.errors import ExportError, SmtNasError, one_line
@@ -68,8 +68,6 @@ class TraceShape:
 
     def manifest(self, manifest: Manifest) -> Manifest:
         """A manifest that says the shape."""
-        from dataclasses import replace
-
         return replace(manifest, batch=self.batch, image_size=self.image_size)
 
 
