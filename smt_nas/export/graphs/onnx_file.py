@@ -1,8 +1,4 @@
-"""ONNX, by torch's dynamo exporter: opset 20, one file.
-
-GELU and LayerNorm are one node each in opset 20; attention is one from opset 23 on, which not every
-runtime has.
-"""
+"""ONNX: one file, of fixed or dynamic batch and size."""
 
 from __future__ import annotations
 
@@ -17,12 +13,9 @@ from smt_nas.export.graphs.traced_program import (
     explain_errors,
 )
 from smt_nas.export.manifest import Manifest, read_versions
-from smt_nas.runtime.imports import quiet_libraries
 
 if TYPE_CHECKING:
     from smt_nas.export.source import ExportSource
-
-OPSET = 20
 
 
 def export_onnx(source: ExportSource, folder: Path, options: ExportOptions) -> Manifest:
@@ -31,23 +24,13 @@ def export_onnx(source: ExportSource, folder: Path, options: ExportOptions) -> M
     Raises:
         ExportError: an operator has no form in ONNX; names it.
     """
-    import torch
+    from smt_nas.runtime.backends.onnx_writer import OPSET, write_onnx
 
     shape = TraceShape.of(source, options)
     path = folder / f"{options.name}.onnx"
-    with explain_errors("--format onnx", "leave sizes fixed"), quiet_libraries():
-        program = torch.onnx.export(
-            deployed_module(source, options),
-            (example_images(shape),),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["images"],
-            output_names=["logits"],
-            dynamic_shapes=(shape.dynamic_axes() or None,),
-            verbose=False,
-        )
-        assert program is not None
-        program.save(path)
+    with explain_errors("--format onnx", "leave sizes fixed"):
+        module = deployed_module(source, options)
+        write_onnx(module, example_images(shape), path, shape.dynamic_axes())
     versions = read_versions("torch", "onnx", "onnxscript", "onnxruntime")
     return shape.manifest(
         Manifest("onnx", (path,), versions=versions, notes=(f"ONNX of opset {OPSET}.",))

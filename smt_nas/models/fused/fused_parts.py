@@ -34,7 +34,7 @@ class FusedBranch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, H, W, C)` to the same."""
-        y: Tensor = x + self.inner(self.norm(x))
+        y: Tensor = self.inner(self.norm(x), x)
         return y
 
 

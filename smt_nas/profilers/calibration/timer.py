@@ -28,6 +28,7 @@ from smt_nas.arch import Architecture
 from smt_nas.conditions import DEPLOYED, Conditions
 from smt_nas.costs.parts import Part
 from smt_nas.models.fused.fused_parts import fuse_part
+from smt_nas.models.fused.packing import is_packable, pack_layers
 from smt_nas.models.part_modules import build_part, input_shape
 from smt_nas.profilers.latency.clock import Runnable
 from smt_nas.profilers.latency.prepare import prepare
@@ -166,7 +167,7 @@ class TorchPartTimer:
         own = conditions if conditions.mode in DEPLOYED else (pure, conditions.mode == "fused")
         key = part, own
         if key not in self._modules:
-            self._modules[key] = _build_form(part, conditions).to(self._device)
+            self._modules[key] = _build_form(part, conditions, self._device)
         return self._modules[key]
 
     def _prepare_cached(self, arch: Architecture, conditions: Conditions) -> Runnable:
@@ -187,18 +188,19 @@ class TorchPartTimer:
         return runnable
 
 
-def _build_form(part: Part, conditions: Conditions) -> nn.Module:
+def _build_form(part: Part, conditions: Conditions, device: torch.device) -> nn.Module:
     """A part with random weights in the form that a mode runs."""
     with torch.device("meta"):
         module = build_part(part)
     module.to_empty(device="cpu")
     fill_weights(module)
     if conditions.mode == "fused":
-        return fuse_part(module, part)
+        fused = fuse_part(module, part).to(device)
+        return pack_layers(fused) if is_packable(next(fused.parameters())) else fused
     if conditions.mode in DEPLOYED:
         example = torch.zeros(conditions.batch, *input_shape(part))
         return _DeployedPart(deploy(fuse_part(module, part), example, conditions))
-    return module
+    return module.to(device)
 
 
 class _DeployedPart(nn.Module):

@@ -83,6 +83,8 @@ class _NetworkRunnable:
         self._network, self._device = network, device
         torch_side = _torch_conditions(conditions)
         model = _place(_choose_form(network.build(), conditions.mode), torch_side, device)
+        if conditions.mode == "fused" and isinstance(model, FusedSMT):
+            model = model.packed()
         check_room(network, model, conditions, device)
         self._images = _draw_images(network, torch_side, device, sets)
         self._turn = 0
