@@ -54,6 +54,8 @@ def load_module(form: Form, folder: Path, images: Images) -> Run:
     import torch
 
     torch.set_num_threads(THREADS)
+    if folder.name.startswith("timm:"):
+        import_module("smt_nas.runtime.torchvision_ops").import_timm()  # what was saved needs it
     module = torch.load(folder / form.artefact, weights_only=False)  # written by this program
     dtype = getattr(torch, form.options.get("dtype", "float32"))
     module, x = module.to(dtype), torch.from_numpy(images).to(dtype)

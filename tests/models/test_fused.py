@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from smt_nas.arch import PRESETS, Architecture, Stage, Stem, preset
 from smt_nas.models import SMT, build
 from smt_nas.models.blocks import LayerScale
-from smt_nas.models.fused.fused_mixers import FusedSAM, is_merged
+from smt_nas.models.fused.mixed_convolution import (
+    MergedHeads,
+    SeparateHeads,
+    SingleHead,
+    is_merged,
+)
 from smt_nas.models.fused.packing import is_packable
 from smt_nas.models.mixers import SAM
 from smt_nas.space import SearchSpace
@@ -70,6 +75,12 @@ def make_arch(kernels=(3, 5), image_size=32, depth=3, **fields) -> Architecture:
     return Architecture(image_size=image_size, num_classes=7, stages=stages, **fields)
 
 
+def list_forms(fused) -> list[type]:
+    """In which form each SAM convolves, in order."""
+    forms = (MergedHeads, SeparateHeads, SingleHead)
+    return [type(m) for m in fused.modules() if isinstance(m, forms)]
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_equal(name):
     arch = PRESETS[name].model_copy(update={"layer_scale": 1e-4 if name == "smt_l" else None})
@@ -84,8 +95,8 @@ def test_every_set_of_kernels_is_equal_merged_and_apart(kernels, image_size):
     arch = make_arch(kernels, image_size)
     model = draw_network(arch).double()
     fused = model.fused()
-    merged = [m.is_merged for m in fused.stages[0].modules() if isinstance(m, FusedSAM)]
-    assert merged == [image_size == 32 or len(kernels) == 1]
+    form = SingleHead if len(kernels) == 1 else MergedHeads if image_size == 32 else SeparateHeads
+    assert list_forms(fused)[0] is form
     for size in ((32, 32), (33, 47), (70, 41)):
         assert deviation(model, fused, draw_images(arch, 2, *size).double()) < 1e-12
 
@@ -198,16 +209,14 @@ def test_the_published_kernels_are_merged_from_the_second_stage_on():
     merged = [is_merged((3, 5, 7, 9), dim, (size, size)) for dim, size in sizes]
     assert merged == [False, True, True]
     fused = build("smt_t", device="meta").fused()
-    mixers = [m for m in fused.modules() if isinstance(m, FusedSAM)]
-    assert [m.is_merged for m in mixers] == [False] * 2 + [True] * 6
+    assert list_forms(fused) == [SeparateHeads] * 2 + [MergedHeads] * 6
     assert not any(isinstance(m, SAM | torch.nn.BatchNorm2d) for m in fused.modules())
 
 
 def test_it_exports_with_any_batch_and_compiles_in_one_graph():
     model = draw_network(make_arch(kernels=(3, 9), image_size=1024, depth=2))
     fused, x = model.fused(), draw_images(model.arch, 2, 32, 40)
-    mixers = [m for m in fused.modules() if isinstance(m, FusedSAM)]
-    assert [m.is_merged for m in mixers] == [False, False, True]
+    assert list_forms(fused) == [SeparateHeads, SeparateHeads, MergedHeads]
     compiled = torch.compile(fused, backend="aot_eager", fullgraph=True)
     assert deviation(model, compiled, x) < 1e-5
     batch = {"x": {0: torch.export.Dim("batch", max=64)}}

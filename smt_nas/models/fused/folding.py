@@ -76,7 +76,7 @@ def build_linear(affine: Affine, dtype: torch.dtype) -> nn.Linear:
     """A linear layer for inference."""
     weight, bias = affine
     layer = nn.Linear(weight.shape[1], len(weight), device="meta")
-    layer.weight, layer.bias = _constant(weight, dtype), _constant(bias, dtype)
+    layer.weight, layer.bias = build_constant(weight, dtype), build_constant(bias, dtype)
     return layer
 
 
@@ -99,8 +99,8 @@ def build_conv(
         bias=bias,
         device="meta",
     )
-    layer.weight = _constant(weight, dtype)
-    layer.bias = _constant(shift, dtype) if bias else None
+    layer.weight = build_constant(weight, dtype)
+    layer.bias = build_constant(shift, dtype) if bias else None
     return layer
 
 
@@ -110,5 +110,6 @@ def build_depthwise(affine: Affine, dtype: torch.dtype, bias: bool = True) -> nn
     return build_conv(affine, dtype, channels, padding=kernel // 2, bias=bias)
 
 
-def _constant(values: Tensor, dtype: torch.dtype) -> nn.Parameter:
+def build_constant(values: Tensor, dtype: torch.dtype) -> nn.Parameter:
+    """A parameter that takes no gradient."""
     return nn.Parameter(values.to(dtype), requires_grad=False)
