@@ -62,9 +62,11 @@ def test_what_is_read_back_is_the_network(format_name, name, tmp_path):
 
 @every_format
 def test_what_is_written_is_checked_and_told(format_name, source, tmp_path, monkeypatch):
-    """One test, as converters take long."""
+    """One test, as converters take long; for any size where that can be."""
     monkeypatch.setattr("smt_nas.export.graphs.int8.time_both", lambda *_: (FASTER, (2.0, 1.0)))
-    manifest = export(source, format_name, target(format_name, tmp_path))
+    any_size = "image_size" in (EXPORTERS[format_name].dynamic or ())
+    options = ExportOptions("net", image_size="dynamic" if any_size else None)
+    manifest = export(source, format_name, target(format_name, tmp_path), options)
     check_files(manifest, tmp_path if EXPORTERS[format_name].suffix else tmp_path / "net")
     entry = EXPORTERS[format_name]
     if entry.not_run_here is not None and entry.not_run_here():
@@ -92,6 +94,8 @@ def check_outputs(entry, source, manifest):
     assert manifest.checks and all(c.largest_difference <= c.tolerance for c in manifest.checks)
     batches = {check.inputs[0] for check in manifest.checks}
     assert len(batches) == (2 if manifest.batch is None else 1)
+    sizes = {check.inputs[2:] for check in manifest.checks}
+    assert len(sizes) == (2 if manifest.image_size is None else 1)
     images = torch.randn(manifest.batch or 2, 3, *[manifest.image_size or TINY.image_size] * 2)
     reference = source.model if entry.reference is None else entry.reference(source)
     with torch.inference_mode():
