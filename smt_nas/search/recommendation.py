@@ -63,6 +63,11 @@ class Recommendation:
         """Whether its lower bound is that of the preset or higher, but for what is noise."""
         return self.bound_difference is not None and self.bound_difference >= -_NOISE
 
+    def is_well_measured(self, name: str) -> bool:
+        """Whether both were measured of the metric on a machine that was steady."""
+        rows = [r.measured.get(name) for r in (self.member, self.preset)]
+        return all(m is not None and m.status == "ok" for m in rows)
+
     def find_measured_ratio(self, name: str) -> float | None:
         """What was measured of the metric over what was of the preset; None where one was not."""
         ours, theirs = (r.measured.get(name) for r in (self.member, self.preset))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smt_nas.report.search.columns import describe_gain
+from smt_nas.report.search.columns import POOR, describe_gain
 from smt_nas.search import Outcome
 from smt_nas.search.recommendation import PresetGain, Recommendation, recommend
 
@@ -42,11 +42,16 @@ def _describe_gain(gain: PresetGain, choice: Recommendation) -> str:
 
 
 def _word_ratio(name: str, choice: Recommendation) -> str:
-    """A measured ratio is told before a predicted one, and both as what they are."""
+    """A measured ratio is told before a predicted one, and both as what they are.
+
+    But for one that was measured while others used the machine, or drifting.
+    """
     word, ratio = _WORDS[name.partition("@")[0]], f"{choice.ratios[name]:.2f}x"
     measured = choice.find_measured_ratio(name)
-    if measured is not None:
+    if measured is not None and choice.is_well_measured(name):
         return f"{measured:.2f}x the {word} (measured; predicted {ratio})"
+    if measured is not None:
+        return f"{ratio} the {word} (predicted; measured {measured:.2f}x{POOR})"
     is_predicted = choice.member.provenance.get(name) == "predicted"
     return f"{ratio} the {word}{' (predicted)' if is_predicted else ''}"
 

@@ -39,14 +39,16 @@ def test_no_gain_is_promised_where_none_is_certain(outcome):
     assert recommended_name(outcome(-0.3)) == "0"
 
 
-def test_a_measured_latency_is_told_before_the_predicted_one(outcome):
+@pytest.mark.parametrize("status", ["ok", "loaded"])
+def test_a_latency_measured_on_a_steady_machine_is_told_before_the_predicted_one(outcome, status):
     made = outcome(-0.3)
     front, presets = (
-        [replace(r, measured={"latency_ms": MeasuredValue(ms, 0.1, 9, "ok")}) for r in rows]
-        for rows, ms in ((made.front, 10.3), (made.baselines, 10.0))
+        [replace(r, measured={"latency_ms": MeasuredValue(ms, 0.1, 9, how)}) for r in rows]
+        for rows, ms, how in ((made.front, 10.3, "ok"), (made.baselines, 10.0, status))
     )
     line = recommend_line(replace(made, front=front, baselines=presets))
-    assert "; 1.03x the latency (measured; predicted " in line
+    assert ("; 1.03x the latency (measured; predicted " in line) == (status == "ok")
+    assert ("x the latency (predicted; measured 1.03x~)" in line) == (status == "loaded")
 
 
 def test_a_lower_bound_far_below_the_presets_is_told_too(outcome):
