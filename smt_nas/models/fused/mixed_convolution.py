@@ -36,8 +36,8 @@ def is_merged(kernels: Sequence[int], dim: int, size: Size) -> bool:
     channel and position for 3, 5, 7, 9 instead of 41. That costs more than it saves on large maps
     (SMT-T at 224 px: stage 1, 8 million products more), less on small ones (stages 2 and 3, 4 and
     2 million). Measured on one thread of an EPYC with AVX-512, a whole SAM at batch 1 and 8, merged
-    over apart: where this rule merges 0.81 to 1.02, where it does not up to 1.16 in eager and 1.56
-    packed.
+    over apart: where this rule merges 0.81 to 1.02; where it does not 0.79 (packed, batch 1) to
+    1.56 (packed, batch 8).
 
     Args:
         kernels: of the heads.
@@ -92,8 +92,8 @@ class SeparateHeads(nn.Module):
 class SingleHead(nn.Module):
     """One kernel: its aggregation is a scale and a shift per channel, e of them.
 
-    As a convolution of C groups with e outputs each it is several times slower. The channels are in
-    another order: all of the first output of each group, then all of the second.
+    So no convolution of C groups is needed for it. The channels are in another order: all of the
+    first output of each group, then all of the second.
     """
 
     def __init__(self, mixer: SAM, dtype: torch.dtype) -> None:
