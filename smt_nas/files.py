@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from smt_nas.errors import StoreError, UnknownName
+from smt_nas.errors import StoreError, UnknownName, one_line
 
 _PACKAGE = Path(str(resources.files("smt_nas")))
 _CHECKOUT = _PACKAGE.parent
@@ -163,7 +163,9 @@ def hold_lock(file: Path, where: Path, busy: str, way_out: str) -> Iterator[None
 
 def unwritable(where: Path, error: OSError, way_out: str) -> StoreError:
     """The error of a place that cannot be written."""
-    return StoreError(f"{where}: cannot be written ({error.strerror}). {way_out}")
+    return StoreError(
+        f"{where}: cannot be written ({error.strerror or one_line(error)}). {way_out}"
+    )
 
 
 def append_synced(file: BinaryIO, content: bytes, sync: bool = True) -> None:

@@ -1,7 +1,8 @@
 """Files of an export are there once they were checked, or not at all.
 
-They are written into a hidden folder beside the target, and renamed. A kill leaves at most that
-folder; a full disk nothing.
+They are written into a hidden folder beside the target, and renamed, the one that users open last.
+A full disk leaves nothing; a kill at most that folder and, in the moment of renaming, some of
+several files.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from smt_nas.errors import StoreError
 from smt_nas.files import unwritable
-from smt_nas.runtime.file_facts import MANIFEST_SUFFIX
+from smt_nas.runtime.file_facts import MANIFEST_SUFFIX, list_exported
 
 _WAY_OUT = "Free some space or choose another --out; what was there before is kept."
 _LITTLE = 1 << 20  # bytes: a disk with less is full, whatever a library calls it
@@ -52,7 +53,7 @@ def check_target(target: Target, force: bool) -> None:
 
     Args:
         target: where.
-        force: it may be replaced; a folder only where an export wrote it.
+        force: it may be replaced; a folder only where exports wrote all that is in it.
 
     Raises:
         StoreError: it is there, or is of the other kind.
@@ -119,7 +120,7 @@ def publish(files: Sequence[Path], target: Target, force: bool) -> tuple[Path, .
 
 
 def _check_file(path: Path, force: bool) -> None:
-    if path.exists() and not force:
+    if (path.exists() or path.is_symlink()) and not force:
         raise StoreError(
             f"{path}: must not be there yet (got a file). Replace it with --force, or choose "
             "another --out."
@@ -131,10 +132,12 @@ def _check_folder(folder: Path, force: bool) -> None:
         return
     if not folder.is_dir():
         raise StoreError(f"{folder}: must be a folder (got a file). Name another as --out.")
-    names = [path.name for path in folder.iterdir()]
-    if names and not any(name.endswith(MANIFEST_SUFFIX) for name in names):
+    names = {path.name for path in folder.iterdir()}
+    others = sorted(names - list_exported(folder))
+    if others:
         raise StoreError(
-            f"{folder}: must be new or empty (got a folder of other files). Choose another --out."
+            f"{folder}: must be new, empty or of an export alone (got a folder of other files, "
+            f"e.g. {others[0]}). Choose another --out."
         )
     if names and not force:
         raise StoreError(
@@ -155,11 +158,11 @@ def _fill_folder(files: Sequence[Path], folder: Path) -> tuple[Path, ...]:
         return places
     old = staging / "old"
     old.mkdir()
-    _move(list(folder.iterdir()), old)
     try:
+        _move(list(folder.iterdir()), old)
         _move(files, folder)
-    except OSError:
-        _move([place for place in places if place.exists()], staging)
+    except BaseException:  # an interrupt too: what is staged goes
+        _move([p for f, p in zip(files, places, strict=True) if not f.exists()], staging)
         _move(list(old.iterdir()), folder)
         raise
     return places

@@ -126,13 +126,13 @@ def load_network(spec: str, image_size: int | None = None) -> Network:
             f"{spec}: an image must be from {_SIZES[0]} to {_SIZES[-1]} pixels "
             f"(got {image_size}). 224 is usual."
         )
-    if find_backend(Path(spec)) is not None:
+    known = PRESETS | SMALL_PRESETS
+    if spec not in known and find_backend(Path(spec)) is not None:
         return _load_deployed(Path(spec), image_size)
     if spec.startswith(_TIMM):
         return _load_timm(spec, image_size)
     if ":" in spec and not looks_like_path(spec):
         return _load_factory(spec, image_size)
-    known = PRESETS | SMALL_PRESETS
     if spec not in known and not looks_like_path(spec):
         raise UnknownName("preset", spec, known, _WAY_OUT)
     arch = load_arch(spec)

@@ -32,9 +32,24 @@ def read_architecture(path: Path) -> Architecture | None:
     manifest = find_manifest(path)
     if manifest is None:
         return None
-    with suppress(OSError, ValueError, KeyError, TypeError, SmtNasError):
-        if manifest.stat().st_size > _MAX_BYTES:
-            return None
-        values: Any = json.loads(manifest.read_text(encoding="utf-8"))
-        return validated(Architecture, values["network"]["architecture"], str(manifest))
+    with suppress(KeyError, TypeError, SmtNasError):
+        values = _read_values(manifest)["network"]["architecture"]
+        return validated(Architecture, values, str(manifest))
+    return None
+
+
+def list_exported(folder: Path) -> set[str]:
+    """Names of what exports wrote into a folder, by its manifests: they and the files they name."""
+    names: set[str] = set()
+    for manifest in folder.glob(f"*{MANIFEST_SUFFIX}"):
+        with suppress(KeyError, TypeError):
+            names |= {manifest.name, *map(str, _read_values(manifest)["files"])}
+    return names
+
+
+def _read_values(manifest: Path) -> Any:
+    """What a manifest says; None where it cannot be read."""
+    with suppress(OSError, ValueError):
+        if manifest.stat().st_size <= _MAX_BYTES:
+            return json.loads(manifest.read_text(encoding="utf-8"))
     return None

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from smt_nas.export import ExportSource, export
+from smt_nas.profilers.network_loader import load_network
 from tests.fakes.networks import TINY, trained_state
 from tests.fakes.terminal import invoke
 
@@ -43,11 +44,18 @@ def test_a_file_that_does_not_say_its_network_is_timed_all_the_same(folder):
     assert "no manifest says its network" in done.stdout and "img/s" in done.stdout
 
 
+def test_a_preset_is_no_folder_of_the_same_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "smt_t").mkdir()
+    (tmp_path / "smt_t" / "smt_t.xml").write_text("")
+    assert load_network("smt_t").file is None
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--gpu", "a100"], "Leave --gpu out"),
-        (["--mode", "compile"], "--mode compile"),
+        (["--form", "compile"], "--form compile"),
         (["--precision", "bf16"], "--precision must be fp32"),
         (["--train"], "--train"),
         (["--channels-last"], "--channels-last"),

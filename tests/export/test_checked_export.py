@@ -91,13 +91,38 @@ def test_a_folder_is_replaced_whole_and_only_where_an_export_wrote_it(source, tm
     assert {p.name for p in out.iterdir()} == {"net.bin", "net.manifest.json"}
     with pytest.raises(StoreError, match="--force"):
         export(entry, source, out)
-    (out / "left.over").write_text("")
     export(entry, source, out, force=True)
     assert {p.name for p in out.iterdir()} == {"net.bin", "net.manifest.json"}
+    (out / "notes.txt").write_text("")
+    with pytest.raises(StoreError, match=r"other files, e\.g\. notes\.txt"):
+        export(entry, source, out, force=True)
+    assert (out / "notes.txt").exists()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("")
     with pytest.raises(StoreError, match="other files"):
         export(entry, source, tmp_path / "other", force=True)
+
+
+@pytest.mark.parametrize("failing", [1, 3])  # moving the old files out, the new ones in
+def test_a_folder_is_as_it_was_where_replacing_it_is_interrupted(
+    failing, source, tmp_path, monkeypatch
+):
+    entry, out = entry_of(same, suffix=""), tmp_path / "net"
+    export(entry, source, out)
+    before = {p.name: p.stat().st_ino for p in out.iterdir()}
+    rename, calls = os.rename, []
+
+    def interrupt(path, place):
+        calls.append(path)
+        if len(calls) == failing + 1:
+            raise KeyboardInterrupt
+        rename(path, place)
+
+    monkeypatch.setattr(os, "rename", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export(entry, source, out, force=True)
+    assert {p.name: p.stat().st_ino for p in out.iterdir()} == before
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_a_folder_as_target_of_a_file(source, tmp_path):

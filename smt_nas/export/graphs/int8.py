@@ -116,14 +116,14 @@ def measure_effect(plain: Manifest, path: Path, images: NDArray[np.float32]) -> 
         for graph in (load_graph(plain.files[0]), load_graph(path))
     )
     expected, got = torch.from_numpy(before), torch.from_numpy(after)
-    slower, medians = time_both(plain, path, images.shape[-1])
+    comparison, medians = time_both(plain, path, images.shape[-1])
     return Int8Effect(
         deviation=difference([expected], [got], "rms"),
         agreement=float((before.argmax(1) == after.argmax(1)).mean()),
         images=len(before),
         latency_ms_fp32=medians[0],
         latency_ms_int8=medians[1],
-        verdict=slower.word,
+        verdict=comparison.word,
     )
 
 

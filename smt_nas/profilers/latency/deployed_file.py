@@ -1,7 +1,7 @@
 """A deployed file made ready to be timed: a `Runnable` like a network's, run by its own runtime.
 
 The rules are those of `prepare`: inputs that rotate, as many threads as the conditions say, nothing
-but the call inside the time. The mode of the conditions means nothing to a file.
+but the call inside the time. The form of the conditions means nothing to a file.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _check(network: Network, conditions: Conditions, device: str) -> None:
     backend = find_backend(network.file)
     refused = {
         f"--gpu {device}: is not for a deployed file, which runs on the CPU": device != "cpu",
-        f"--mode {conditions.mode}: is not for a deployed file": conditions.mode != "eager",
+        f"--form {conditions.mode}: is not for a deployed file": conditions.mode != "eager",
         "--channels-last: is not for a deployed file": conditions.channels_last,
         "--train: is not for a deployed file": conditions.train,
         f"--threads {conditions.threads}: its runtime takes its own number of threads": (

@@ -47,7 +47,7 @@ def _notes(profile: Profile) -> Iterator[str]:
         if row.failure:
             yield f"{who}: {row.failure}"
         if row.runtime:
-            yield f"{row.network}: run by {row.runtime}; the mode means nothing to it."
+            yield f"{row.network}: run by {row.runtime}; the form means nothing to it."
         m = row.measurement
         if m is not None:
             compiled = "" if m.compile_ms is None else f", compiling {m.compile_ms / 1e3:.1f} s"

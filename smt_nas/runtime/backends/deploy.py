@@ -12,6 +12,7 @@ from smt_nas.runtime.backends.loaded_graph import LoadedGraph
 from smt_nas.runtime.backends.onnx_runtime import load_onnx
 from smt_nas.runtime.backends.onnx_writer import write_onnx
 from smt_nas.runtime.backends.openvino_runtime import load_openvino
+from smt_nas.runtime.host import available_cores
 
 LOADERS = {"onnx": load_onnx, "openvino": load_openvino}
 """By mode: both read ONNX files."""
@@ -33,4 +34,5 @@ def deploy(module: nn.Module, images: Tensor, conditions: Conditions) -> LoadedG
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         write_onnx(module, images, path)
-        return LOADERS[mode](path, conditions.threads, conditions.precision)
+        threads = conditions.threads or available_cores()  # as torch and files have them
+        return LOADERS[mode](path, threads, conditions.precision)

@@ -1,5 +1,10 @@
 """Deployed files by their runtimes: shapes, refusals in a line, what is not installed."""
 
+import os
+import pickle
+import shutil
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -47,6 +52,31 @@ def test_a_program_of_torch(program):
         np.testing.assert_allclose(graph.run(given), given.mean((2, 3)), atol=1e-6)
     with pytest.raises(MeasurementError, match="anyx3x8x8"):
         graph.run(np.zeros((1, 3, 9, 8), np.float32))
+
+
+def test_a_program_with_pickled_constants_is_refused(program, tmp_path):
+    path = tmp_path / "more.pt2"
+    shutil.copy(program, path)
+    with zipfile.ZipFile(path, "a") as archive:
+        root = archive.namelist()[0].partition("/")[0]
+        archive.writestr(f"{root}/data/constants/opaque_obj_0", pickle.dumps({"a": 1}))
+    with pytest.raises(
+        MeasurementError, match=r"tensors alone .got \S+opaque_obj_0, which is pick"
+    ):
+        load_graph(path)
+
+
+def test_torch_is_told_to_load_tensors_alone_while_a_program_is_loaded(program, monkeypatch):
+    switch, seen, load = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", [], torch.export.load
+    monkeypatch.delenv(switch, raising=False)
+
+    def watch(path):
+        seen.append(os.environ.get(switch))
+        return load(path)
+
+    monkeypatch.setattr(torch.export, "load", watch)
+    load_graph(program)
+    assert seen == ["1"] and switch not in os.environ
 
 
 def test_an_onnx_file(tmp_path):
