@@ -25,7 +25,8 @@ from tests.fakes.part_timer import SHEET, SMALL, FakePartTimer
 
 MICRO = SearchSpace.load("smt_micro")
 ARCH = MICRO.decode(MICRO.sample(np.random.default_rng(0), 1))[0]
-RUNTIMES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnxscript", "openvino")}
+_WRITER = ("onnx", "onnxscript")
+RUNTIMES = {"onnx": (*_WRITER, "onnxruntime"), "openvino": (*_WRITER, "openvino")}
 
 
 def needs(mode):
