@@ -9,6 +9,7 @@ import typer
 
 from smt_nas.cli import console
 from smt_nas.cli.app import app
+from smt_nas.cli.talk import say_first, talk
 from smt_nas.export import EXPORTERS
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _FORMATS = "; ".join(f"{name}: {entry.help}" for name, entry in EXPORTERS.items(
 
 @app.command()
 def export(
+    context: typer.Context,
     arch: Annotated[
         str,
         typer.Argument(
@@ -59,6 +61,9 @@ def export(
     from smt_nas.export import export as export_to
 
     entry = exporter(format)
+    if out is not None and not entry.is_text:
+        what = f"Exporting {arch} to {out} as {format}"
+        say_first(context, f"{what}: it is written, loaded back and compared.")
     source = load_export_source(arch, weights)
     options = ExportOptions(
         name=source.name,
@@ -68,7 +73,11 @@ def export(
         calibration=calibrate,
     )
     if out is not None:
-        _say_written(export_to(source, format, out, options, force))
+        with talk() as listener:
+            if not entry.is_text:
+                listener.step("export", 0, None)
+            manifest = export_to(source, format, out, options, force)
+        _say_written(manifest)
     elif entry.is_text:
         console.show_text(to_text(source, format, options))
     else:

@@ -45,6 +45,7 @@ PHASES: dict[Phase, str] = {
     "train": "train networks",
     "epochs": "train, in epochs",
     "validate": "score evaluators",
+    "export": "write and compare",
 }
 _PART_OF: dict[Phase, Phase] = {"epochs": "evaluate"}  # one phase of a plan, by either name
 

@@ -321,8 +321,8 @@ def hardware_of(sheet: Sheet, conditions: Conditions) -> Hardware:
     if not is_predicted(conditions):
         raise MeasurementError(
             f"{sheet.key}: the form {conditions.mode} is not predicted from a sheet, as nobody "
-            f"measured how it differs (got no table of it). `smt-nas calibrate --form "
-            f"{conditions.mode}` on that machine makes one, for a space."
+            f"measured how it differs (got no table of it). `smt-nas calibrate --space SPACE "
+            f"--form {conditions.mode}` on that machine makes one, for that space."
         )
     if peak is None or vector is None:
         able = ", ".join(sheet.peak_tflops)

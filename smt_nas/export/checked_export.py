@@ -136,7 +136,7 @@ def _check(
     _check_calibration(entry, format_name, options.calibration)
     for module in entry.modules:
         if importlib.util.find_spec(module) is None:
-            way_out = f"pip install 'smt-nas[{entry.extra}]'"
+            way_out = f"`pip install 'smt-nas[{entry.extra}]'` installs it."
             raise missing_library(module, way_out, f"--format {format_name}", ExportError)
     size = options.image_size
     return source.resized(size) if isinstance(size, int) else source

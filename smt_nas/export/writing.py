@@ -56,7 +56,7 @@ def check_target(target: Target, force: bool) -> None:
         force: it may be replaced; a folder only where exports wrote all that is in it.
 
     Raises:
-        StoreError: it is there, or is of the other kind.
+        StoreError: it is there, is of the other kind, or its folder is not there.
     """
     if target.is_folder:
         _check_folder(target.path, force)
@@ -67,6 +67,11 @@ def check_target(target: Target, force: bool) -> None:
         )
     for path in (target.path, target.manifest):
         _check_file(path, force)
+    if not target.makes_parent and not target.path.parent.is_dir():
+        raise StoreError(
+            f"{target.path}: must be in a folder that is there (got none). Make "
+            f"{target.path.parent}, or choose another --out."
+        )
 
 
 @contextlib.contextmanager

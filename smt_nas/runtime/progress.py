@@ -18,6 +18,7 @@ Phase = Literal[
     "calibrate",
     "train",
     "validate",
+    "export",
 ]
 """What long work does step by step. `epochs`: those that trained candidates have made."""
 

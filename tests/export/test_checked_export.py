@@ -133,6 +133,12 @@ def test_a_folder_as_target_of_a_file(source, tmp_path):
     assert not (tmp_path / "gone").exists()
 
 
+def test_a_file_in_a_folder_that_is_not_there_says_what_to_make(source, tmp_path):
+    with pytest.raises(StoreError, match=r"Make .*nowhere, or choose another --out"):
+        export(entry_of(same), source, tmp_path / "nowhere" / "net.bin")
+    assert not any(tmp_path.iterdir())
+
+
 def test_another_suffix_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"net\.bin"):
         resolve_target(entry_of(same), "fake", tmp_path / "net.onnx", "net")

@@ -102,7 +102,9 @@ def test_a_runtime_that_is_not_installed_is_told_with_the_way_out(monkeypatch, m
 
 def test_a_budget_in_a_form_needs_a_measured_table():
     problem = Problem.of(MICRO, ["5ms@cpu:onnx"], ["score", "latency"])
-    with pytest.raises(MeasurementError, match=r"form onnx is not predicted .* calibrate --form"):
+    with pytest.raises(
+        MeasurementError, match=r"not predicted .* calibrate --space SPACE --form onnx"
+    ):
         problem.predict(MICRO.sample(np.random.default_rng(0), 1))
     with pytest.raises(ConfigError, match="onnx is run on CPUs here"):
         Problem.of(MICRO, ["5ms@a100:onnx"], ["score", "latency"])
