@@ -10,6 +10,7 @@ spends none; those by the clock stand beside them. Memory is the peak of a form'
 runs, and while it loads.
 
 A run that was cut off goes on where it stopped: files and rounds are in benchmarks/.cache/deploy.
+They are of the code that made them: remove them after a change of the network or its fused form.
 Needs onnxscript, onnxruntime and openvino; a form whose library is absent says so.
 """
 

@@ -211,7 +211,7 @@ class _DeployedPart(nn.Module):
         self.graph = graph
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the part; nothing is copied on the way."""
+        """As the part; OpenVINO's result is copied out of its buffer, which the next call uses."""
         return torch.from_numpy(self.graph.call(x.numpy()))
 
 
