@@ -61,7 +61,7 @@ def check_target(target: Target, force: bool) -> None:
     if target.is_folder:
         _check_folder(target.path, force)
         return
-    if target.path.is_dir():
+    if target.path.is_dir() and not target.manifest.is_file():  # no package of Core ML
         raise StoreError(
             f"{target.path}: cannot be written (Is a directory). Name a file as --out."
         )
@@ -120,8 +120,22 @@ def publish(files: Sequence[Path], target: Target, force: bool) -> tuple[Path, .
     for place in places:
         _check_file(place, force)
     for path, place in reversed(list(zip(files, places, strict=True))):
-        os.replace(path, place)  # the one that users open comes last
+        _replace(path, place)  # the one that users open comes last
     return places
+
+
+def _replace(path: Path, place: Path) -> None:
+    """Rename over what is there: a file over a file, a package of Core ML over a package."""
+    if not (path.is_dir() and place.is_dir()):
+        os.replace(path, place)
+        return
+    old = path.with_name("old")
+    os.rename(place, old)
+    try:
+        os.rename(path, place)
+    except BaseException:
+        os.rename(old, place)
+        raise
 
 
 def _check_file(path: Path, force: bool) -> None:

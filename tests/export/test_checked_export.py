@@ -125,6 +125,25 @@ def test_a_folder_is_as_it_was_where_replacing_it_is_interrupted(
     assert list(tmp_path.iterdir()) == [out]
 
 
+def test_a_package_that_is_a_folder_is_replaced_by_force_alone(source, tmp_path):
+    def write(source, folder, options):
+        path = folder / f"{options.name}.bin"
+        path.mkdir()
+        (path / options.precision).write_text("")
+        return Manifest("fake", (path,))
+
+    entry = dataclasses.replace(
+        entry_of(same), export=write, not_run_here=lambda: "why", precisions=("fp32", "fp16")
+    )
+    out = tmp_path / "net.bin"
+    export(entry, source, out)
+    with pytest.raises(StoreError, match="--force"):
+        export(entry, source, out)
+    export(entry, source, out, force=True, precision="fp16")
+    assert [p.name for p in out.iterdir()] == ["fp16"]
+    assert {p.name for p in tmp_path.iterdir()} == {"net.bin", "net.bin.manifest.json"}
+
+
 def test_a_folder_as_target_of_a_file(source, tmp_path):
     manifest = export(entry_of(same), source, tmp_path / "deploy")
     assert manifest.files[0] == tmp_path / "deploy" / "net.bin"
