@@ -1,14 +1,15 @@
 """Files of an export are there once they were checked, or not at all.
 
 They are written into a hidden folder beside the target, and renamed, the one that users open last.
-A full disk leaves nothing; a kill at most that folder and, in the moment of renaming, some of
-several files.
+A full disk leaves nothing; a kill at most that folder, which the next export to there removes, and,
+in the moment of renaming, some of several files.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import shutil
 import tempfile
@@ -17,10 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smt_nas.errors import StoreError
-from smt_nas.files import unwritable
+from smt_nas.files import locked, unwritable
 from smt_nas.runtime.file_facts import MANIFEST_SUFFIX, list_exported
 
 _WAY_OUT = "Free some space or choose another --out; what was there before is kept."
+_FILES = "files"  # in the hidden folder: what is written
+_OLD = "old"  # in that: what is replaced, which a kill must not lose
 _LITTLE = 1 << 20  # bytes: a disk with less is full, whatever a library calls it
 
 
@@ -76,15 +79,21 @@ def check_target(target: Target, force: bool) -> None:
 
 @contextlib.contextmanager
 def staged_folder(target: Path) -> Iterator[Path]:
-    """A hidden folder beside the target, which is gone afterwards.
+    """An empty folder in a hidden one beside the target, which is gone afterwards.
+
+    Its lock tells it from one that a kill left: the lock goes with the process.
 
     Raises:
         StoreError: the disk is full, or the folder of the target cannot be written.
     """
     staging: Path | None = None
     try:
-        staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-        yield staging
+        _remove_orphans(target)
+        staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=_hidden_name(target)))
+        with locked(staging, _WAY_OUT):
+            files = staging / _FILES
+            files.mkdir()
+            yield files
     except OSError as error:
         raise unwritable(target, error, _WAY_OUT) from error
     except Exception as error:
@@ -95,6 +104,23 @@ def staged_folder(target: Path) -> Iterator[Path]:
     finally:
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)
+
+
+def _hidden_name(target: Path) -> str:
+    """What the names of its hidden folders begin with."""
+    return f".{target.name}.export-"
+
+
+def _remove_orphans(target: Path) -> None:
+    """Remove what exports to here left that were killed; one that still runs holds its lock."""
+    import filelock
+
+    for folder in target.parent.glob(f"{glob.escape(_hidden_name(target))}*"):
+        lock, files = folder / ".lock", folder / _FILES
+        if not (lock.is_file() and files.is_dir()) or (files / _OLD).exists():
+            continue
+        with contextlib.suppress(OSError), filelock.FileLock(lock, timeout=0):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def publish(files: Sequence[Path], target: Target, force: bool) -> tuple[Path, ...]:
@@ -175,7 +201,7 @@ def _fill_folder(files: Sequence[Path], folder: Path) -> tuple[Path, ...]:
         _move(files, new)
         os.rename(new, folder)
         return places
-    old = staging / "old"
+    old = staging / _OLD
     old.mkdir()
     try:
         _move(list(folder.iterdir()), old)

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 
+import filelock
 import pytest
 import torch
 from torch import nn
@@ -156,6 +157,20 @@ def test_a_file_in_a_folder_that_is_not_there_says_what_to_make(source, tmp_path
     with pytest.raises(StoreError, match=r"Make .*nowhere, or choose another --out"):
         export(entry_of(same), source, tmp_path / "nowhere" / "net.bin")
     assert not any(tmp_path.iterdir())
+
+
+def test_what_a_kill_left_is_removed_unless_it_runs_or_holds_what_was_replaced(source, tmp_path):
+    def hide(end, inner="files"):
+        folder = tmp_path / f".net.bin.export-{end}"
+        (folder / inner).mkdir(parents=True)
+        (folder / ".lock").touch()
+        return folder
+
+    killed, running, replacing = hide("killed"), hide("running"), hide("moved", "files/old")
+    with filelock.FileLock(running / ".lock"):
+        export(entry_of(same), source, tmp_path / "net.bin")
+    hidden = {path for path in tmp_path.iterdir() if path.name.startswith(".")}
+    assert hidden == {running, replacing} and not killed.exists()
 
 
 def test_another_suffix_is_refused(tmp_path):
