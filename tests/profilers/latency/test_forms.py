@@ -18,6 +18,8 @@ from smt_nas.profilers.calibration.schedule import Plan
 from smt_nas.profilers.calibration.timer import TorchPartTimer
 from smt_nas.profilers.latency.prepare import prepare
 from smt_nas.profilers.network_loader import Network, network_of
+from smt_nas.runtime.backends.deploy import LOADERS, deploy
+from smt_nas.runtime.host import available_cores
 from smt_nas.search.objectives import Devices
 from smt_nas.search.problem import Problem
 from smt_nas.space import SearchSpace
@@ -98,6 +100,15 @@ def test_a_runtime_that_is_not_installed_is_told_with_the_way_out(monkeypatch, m
     monkeypatch.setattr(importlib, "import_module", import_module)
     with pytest.raises(MeasurementError, match=rf"{gone} must be installed .*smt-nas\[onnx\]"):
         prepare(network_of(ARCH, "micro"), conditions(mode), sets=1)
+
+
+@pytest.mark.parametrize("threads", [None, 1])
+def test_a_runtime_gets_as_many_threads_as_torch(monkeypatch, threads):
+    monkeypatch.setattr("smt_nas.runtime.backends.deploy.write_onnx", lambda *_: None)
+    monkeypatch.setitem(LOADERS, "onnx", lambda path, threads, precision: threads)
+    image = torch.zeros(1, 3, 32, 32)
+    given = deploy(nn.Flatten(), image, Conditions(mode="onnx", threads=threads))
+    assert given == (threads or available_cores())
 
 
 def test_a_budget_in_a_form_needs_a_measured_table():
