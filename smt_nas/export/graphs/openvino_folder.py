@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smt_nas.errors import one_line
 from smt_nas.export.exporter import ExportOptions
 from smt_nas.export.graphs.traced_program import (
     TraceShape,
@@ -20,6 +22,7 @@ from smt_nas.export.verification import difference
 from smt_nas.runtime.imports import quiet_libraries
 
 if TYPE_CHECKING:
+    import openvino
     from torch import Tensor
 
     from smt_nas.export.source import ExportSource
@@ -42,7 +45,7 @@ def export_openvino(source: ExportSource, folder: Path, options: ExportOptions) 
         model.reshape({model.inputs[0]: [shape.batch or -1, shape.example[1], side, side]})
         model.inputs[0].get_tensor().set_names({"images"})
         model.outputs[0].get_tensor().set_names({"logits"})
-        openvino.save_model(model, path, compress_to_fp16=options.precision == "fp16")
+        save_model(model, path, half=options.precision == "fp16")
     manifest = Manifest(
         "openvino",
         (path, path.with_suffix(".bin")),
@@ -55,6 +58,16 @@ def export_openvino(source: ExportSource, folder: Path, options: ExportOptions) 
 def load_openvino_back(manifest: Manifest) -> Callable[[Tensor], Tensor]:
     """The model computing in f32, whatever its plugin does by itself."""
     return load_graph_back(manifest, "fp32")
+
+
+def save_model(model: openvino.Model, path: Path, half: bool) -> None:
+    """Write a model. Raises OSError: its writer calls a full disk `iostream error`."""
+    import openvino
+
+    try:
+        openvino.save_model(model, path, compress_to_fp16=half)
+    except RuntimeError as error:
+        raise OSError(errno.EIO, one_line(error)) from error
 
 
 def _describe_default(source: ExportSource, manifest: Manifest, shape: TraceShape) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,9 +31,10 @@ def export_pt2(source: ExportSource, folder: Path, options: ExportOptions) -> Ma
 
     shape = TraceShape.of(source, options)
     program = trace(source, options, shape)
-    path = folder / f"{options.name}.pt2"
+    path, package = folder / f"{options.name}.pt2", io.BytesIO()
     with quiet_libraries():
-        torch.export.save(program, path)
+        torch.export.save(program, package)
+    path.write_bytes(package.getbuffer())  # torch's own writer ends the process on a full disk
     return shape.manifest(Manifest("pt2", (path,), versions=read_versions("torch")))
 
 
@@ -48,14 +50,15 @@ def export_aoti(source: ExportSource, folder: Path, options: ExportOptions) -> M
 
     shape = TraceShape.of(source, options)
     program = trace(source, options, shape)
-    path = folder / f"{options.name}.pt2"
+    path, package = folder / f"{options.name}.pt2", io.BytesIO()
     channels, size = source.arch.in_channels, shape.image_size
     metadata = {SHAPE_KEY: json.dumps([shape.batch, channels, size, size])}
     with explain_errors("--format aoti", "install a C++ compiler"), quiet_libraries():
         aoti_compile_and_package(
             program,
-            package_path=str(path),
+            package_path=package,
             inductor_configs={"aot_inductor.metadata": metadata},
         )
+    path.write_bytes(package.getbuffer())
     manifest = Manifest("aoti", (path,), versions=read_versions("torch"), notes=(_NATIVE,))
     return shape.manifest(manifest)
