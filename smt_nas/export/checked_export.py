@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smt_nas.errors import ConfigError, ExportError
+from smt_nas.errors import ConfigError, ExportError, StoreError, list_names
 from smt_nas.export.exporter import ExporterEntry, ExportOptions
 from smt_nas.export.manifest import Manifest, read_versions, write_manifest
 from smt_nas.export.verification import verify
@@ -50,9 +50,12 @@ def write_export(
         ConfigError: the format does not take an option.
         ExportError: it cannot express the network, needs an extra that is not installed, or what
             was written differs from the network.
-        StoreError: something is there already, the disk is full, or it cannot be written.
+        StoreError: weights hold NaN or infinity, something is there already, the disk is full, or
+            it cannot be written.
     """
     source = _check(entry, format_name, source, options)
+    if entry.holds_weights:
+        _check_numbers(source)
     target = resolve_target(entry, format_name, out, options.name)
     check_target(target, force)
     options = replace(options, name=target.name)
@@ -140,6 +143,16 @@ def _check(
             raise missing_library(module, way_out, f"--format {format_name}", ExportError)
     size = options.image_size
     return source.resized(size) if isinstance(size, int) else source
+
+
+def _check_numbers(source: ExportSource) -> None:
+    """Refuse weights of a training that diverged: they would be told as a fault of the format."""
+    bad = [n for n, t in (source.state or {}).items() if not bool(t.isfinite().all())]
+    if bad:
+        raise StoreError(
+            f"{source.weights.describe()}: must hold finite numbers (got NaN or infinity in "
+            f"{list_names(bad)}). Name weights from before the training diverged."
+        )
 
 
 def _check_axis(entry: ExporterEntry, format_name: str, axis: str, value: object) -> None:

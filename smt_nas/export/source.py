@@ -7,7 +7,7 @@ which `front/*.yaml` is enough.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -184,7 +184,19 @@ def _read_stated(arch: Architecture, spec: str, weights: str) -> ExportSource:
                 f"{loaded.source}: must hold the weights of {spec} (got those of {card.arch.key}, "
                 f"whose tensors have the same shapes but which computes otherwise). {way_out}"
             )
-    return _to_source(_name_of(spec), built, loaded)
+    source = _to_source(_name_of(spec), built, loaded)
+    notes = (*source.weights.notes, *_list_changes(arch, built))
+    return replace(source, weights=replace(source.weights, notes=notes))
+
+
+def _list_changes(stated: Architecture, built: Architecture) -> Iterator[str]:
+    """What weights say otherwise than the network that they were named for, a line each."""
+    if built.num_classes != stated.num_classes:
+        yield f"It has {built.num_classes} classes, as the weights (not {stated.num_classes})."
+    if stated.layer_scale is not None and built.layer_scale is None:
+        yield "It has no layer scales, as the weights."
+    if stated.layer_scale is None and built.layer_scale is not None:
+        yield "It has layer scales, as the weights."
 
 
 def _to_source(name: str, arch: Architecture, loaded: LoadedWeights) -> ExportSource:

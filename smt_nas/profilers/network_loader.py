@@ -133,6 +133,8 @@ def load_network(spec: str, image_size: int | None = None) -> Network:
         return _load_timm(spec, image_size)
     if ":" in spec and not looks_like_path(spec):
         return _load_factory(spec, image_size)
+    if spec not in known and Path(spec).is_dir():
+        return _load_deployed(Path(spec), image_size)  # an error that says what a folder may be
     if spec not in known and not looks_like_path(spec):
         raise UnknownName("preset", spec, known, _WAY_OUT)
     arch = load_arch(spec)

@@ -66,6 +66,14 @@ def test_what_differs_is_refused_and_nothing_is_left(change, source, tmp_path):
     assert "\n" not in str(caught.value) and list(tmp_path.iterdir()) == []
 
 
+def test_weights_that_are_no_numbers_are_refused_by_name(source, tmp_path):
+    state = dict(source.state)
+    state["head.bias"] = state["head.bias"] * float("nan")
+    diverged = dataclasses.replace(source, state=state)
+    with pytest.raises(StoreError, match=r"finite numbers .*head\.bias"):
+        export(entry_of(same), diverged, tmp_path / "net.bin")
+
+
 def test_checks_say_shapes_and_differences(source, tmp_path):
     manifest = export(entry_of(lambda y, x: y + 1e-5), source, tmp_path / "net.bin")
     assert [c.inputs[0] for c in manifest.checks] == [1, 3, 3]

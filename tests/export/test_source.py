@@ -111,6 +111,16 @@ def test_weights_of_the_same_shapes_that_compute_otherwise_are_refused(model, tm
         load_export_source(str(tmp_path / "other.yaml"), str(tmp_path / "w.safetensors"))
 
 
+def test_what_weights_say_otherwise_than_a_config_is_told(model, tmp_path):
+    fields = {"num_classes": 37, "layer_scale": 1e-3}
+    TINY.model_copy(update=fields).save(tmp_path / "other.yaml")
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    source = load_export_source(str(tmp_path / "other.yaml"), str(tmp_path / "w.pth"))
+    assert (source.arch.num_classes, source.arch.layer_scale) == (TINY.num_classes, None)
+    classes, scales = source.weights.notes
+    assert f"{TINY.num_classes} classes" in classes and "37" in classes and "no layer" in scales
+
+
 def test_a_run_of_a_search_without_its_database(tmp_path):
     (tmp_path / "run" / "front").mkdir(parents=True)
     TINY.save(tmp_path / "run" / "front" / "0.yaml")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from smt_nas.arch import PRESETS, Architecture, Stage
-from smt_nas.errors import ConfigError, UnknownName
+from smt_nas.errors import ConfigError, MeasurementError, UnknownName
 from smt_nas.models import SMT, build
 from smt_nas.profilers.network_loader import load_network, network_of
 
@@ -223,6 +223,15 @@ def test_a_config_that_is_not_there_or_bad(tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_text("image_size: 7\n")
     assert "bad.yaml" in refusal(str(path))
+
+
+def test_a_folder_without_a_model_says_what_a_folder_may_be(tmp_path, monkeypatch):
+    (tmp_path / "deployed").mkdir()
+    (tmp_path / "smt_t").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MeasurementError, match=r"deployed: .* a folder with a model of OpenVINO"):
+        load_network("deployed")
+    assert load_network("smt_t").arch == PRESETS["smt_t"]
 
 
 def test_a_factory_of_the_working_directory(factories):
