@@ -115,9 +115,11 @@ def load_export_source(spec: str, weights: str | None = None) -> ExportSource:
     Raises:
         UnknownName: no such preset.
         ConfigError: a bad config, or weights named twice.
-        StoreError: weights are missing, damaged, of another network, or do not say theirs.
+        StoreError: weights are missing, damaged, of another network, or do not say theirs; or a
+            deployed file is named.
     """
     config = _find_config(spec)
+    _refuse_deployed(spec if config is None else weights)
     if config is None:
         if weights is not None:
             raise ConfigError(
@@ -146,6 +148,16 @@ def _find_config(spec: str) -> str | None:
     if path.exists() or path.suffix or looks_like_path(spec):
         return None
     return spec  # a preset that does not exist, and an error that says so
+
+
+def _refuse_deployed(place: str | None) -> None:
+    from smt_nas.runtime.backends import find_backend
+
+    if place is not None and Path(place).exists() and find_backend(Path(place)) is not None:
+        raise StoreError(
+            f"{place}: must be a network or its weights (got a deployed file, which is not read "
+            "back). Name what it was exported from."
+        )
 
 
 def _name_of(config: str) -> str:

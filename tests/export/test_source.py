@@ -146,3 +146,12 @@ def test_what_is_neither_is_one_line(tmp_path, model):
     save_weights(tmp_path / "w.safetensors", card(), model.state_dict())
     with pytest.raises(ConfigError, match="Leave it out"):
         load_export_source(str(tmp_path / "w.safetensors"), str(tmp_path / "w.pth"))
+
+
+@pytest.mark.parametrize("as_weights", [False, True])
+def test_a_deployed_file_is_no_network_to_export(as_weights, tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"a graph")
+    spec, weights = ("smt_micro", str(path)) if as_weights else (str(path), None)
+    with pytest.raises(StoreError, match=r"got a deployed file.* what it was exported from"):
+        load_export_source(spec, weights)
