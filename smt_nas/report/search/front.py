@@ -242,4 +242,11 @@ def _next_steps(outcome: Outcome) -> list[str]:
         return ["This run is not finished.", f"Next: smt-nas resume {shell_word(outcome.path)}"]
     line, name = recommend_line(outcome), recommended_name(outcome)
     file = outcome.path / "front" / f"{name}.yaml"
-    return [*([] if line is None else [line]), f"Next: smt-nas profile {shell_word(file)}"]
+    step = f"Next: smt-nas profile {shell_word(file)}{_word_form(outcome)}"
+    return [*([] if line is None else [line]), step]
+
+
+def _word_form(outcome: Outcome) -> str:
+    """The option that times a network as the search did; nothing of eager."""
+    modes = {target.conditions.mode for target in outcome.problem.local_targets} - {"eager"}
+    return f" --form {min(modes)}" if len(modes) == 1 else ""

@@ -81,6 +81,13 @@ def test_the_first_note_says_what_to_run_next():
     )
 
 
+def test_what_to_run_next_is_in_the_form_that_was_searched_in(monkeypatch):
+    fakes.install(monkeypatch)
+    problem = make_problem("5ms@cpu:fused", objectives=("score", "latency"))
+    notes = front_notes(make_outcome(problem, make_trials(problem, sample(3))), False)
+    assert any(n.startswith("Next: ") and n.endswith(".yaml --form fused") for n in notes)
+
+
 def test_op_counts_and_failed_verifications_are_told():
     problem = make_problem()
     trials = make_trials(problem, sample(20))
