@@ -124,10 +124,13 @@ def test_a_full_disk_behind_stdout(run, flags):
 
 
 def test_export_to_where_nothing_can_be_written(tmp_path):
-    for out in (tmp_path / "missing" / "x.yaml", tmp_path):
+    for out, rule in (
+        (tmp_path / "missing" / "x.yaml", "must be in a folder that is there"),
+        (tmp_path, "cannot be written"),
+    ):
         result = CliRunner().invoke(app, ["export", "smt_t", "--out", str(out)])
         assert result.exit_code == 1
-        assert "cannot be written" in result.stderr
+        assert rule in result.stderr
 
 
 def test_notes_end_between_words_on_a_terminal_but_commands_do_not(monkeypatch, capsys):
