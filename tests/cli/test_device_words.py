@@ -138,7 +138,7 @@ def test_every_command_knows_the_device(name, word):
 def test_every_command_tells_the_nearest_of_an_unknown_device(name, word):
     line = told(COMMANDS[name], word)
     if name.startswith("search") and word == "cuda:x":
-        assert "a target is a device, a batch, a precision and a mode, each once (got 'x')" in line
+        assert "a target is a device, a batch, a precision and a form, each once (got 'x')" in line
         return
     suggested = line.partition("Did you mean ")[2].partition("?")[0].split(", ")
     assert len(suggested) == 3 and tuple(suggested[: len(UNKNOWN[word])]) == UNKNOWN[word]
