@@ -21,13 +21,14 @@ from smt_nas.errors import ConfigError
 from smt_nas.models.blocks import EMBEDS, Block, LayerScale, SMTStage
 from smt_nas.models.feature_maps import FeatureInfo
 from smt_nas.models.fused import FusedSMT
-from smt_nas.models.mixers import SAM, nchw
+from smt_nas.models.mixers import SAM
+from smt_nas.models.staged_network import StagedNetwork
 
 OWN_ANCHOR = "stages.0.embed.conv1.weight"
 """A tensor that every network of ours has."""
 
 
-class SMT(nn.Module):
+class SMT(StagedNetwork):
     """The network of an `Architecture`.
 
     Args:
@@ -51,30 +52,6 @@ class SMT(nn.Module):
         self.num_classes = 0 if features_only else arch.num_classes
         self.head: nn.Module = _build_head(self.pooled_features, self.num_classes)
         self.feature_info = FeatureInfo(arch)
-
-    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """Run the network on images `(B, C, H, W)`.
-
-        Returns: logits `(B, classes)`; with `features_only` the four maps `(B, C_i, H_i, W_i)`.
-        """
-        if not self.features_only:
-            return self.forward_head(self.forward_features(x))
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(nchw(x))
-        return maps
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Images `(B, C, H, W)` to the normed map of the last stage `(B, H, W, C)`."""
-        for stage in self.stages:
-            x = stage(x)
-        return x
-
-    def forward_head(self, x: Tensor) -> Tensor:
-        """The last map `(B, H, W, C)` to logits `(B, classes)`."""
-        logits: Tensor = self.head(x.mean(dim=(1, 2)))
-        return logits
 
     def fused(self) -> FusedSMT:
         """The same network for inference: fewer operators, equal within the rounding of fp32.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from torch import Tensor, nn
+from torch import nn
 
 from smt_nas.arch import Architecture
 from smt_nas.costs.parts import decompose
@@ -17,10 +17,10 @@ from smt_nas.models.feature_maps import FeatureInfo
 from smt_nas.models.fused.folding import affine_of, build_linear
 from smt_nas.models.fused.fused_blocks import FusedStage
 from smt_nas.models.fused.packing import is_packable, pack_layers
-from smt_nas.models.mixers import nchw
+from smt_nas.models.staged_network import StagedNetwork
 
 
-class FusedSMT(nn.Module):
+class FusedSMT(StagedNetwork):
     """The same function as the network it is made from, equal within the rounding of fp32.
 
     Args:
@@ -66,27 +66,3 @@ class FusedSMT(nn.Module):
         packed = pack_layers(self)
         assert isinstance(packed, FusedSMT)
         return packed
-
-    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """Run the network on images `(B, C, H, W)`.
-
-        Returns: logits `(B, classes)`; with `features_only` the four maps `(B, C_i, H_i, W_i)`.
-        """
-        if not self.features_only:
-            return self.forward_head(self.forward_features(x))
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(nchw(x))
-        return maps
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Images `(B, C, H, W)` to the normed map of the last stage `(B, H, W, C)`."""
-        for stage in self.stages:
-            x = stage(x)
-        return x
-
-    def forward_head(self, x: Tensor) -> Tensor:
-        """The last map `(B, H, W, C)` to logits `(B, classes)`."""
-        logits: Tensor = self.head(x.mean(dim=(1, 2)))
-        return logits
