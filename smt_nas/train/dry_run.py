@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import torch
@@ -125,7 +125,7 @@ def _work_out(config: TrainConfig, chosen: bool, options: RunOptions, source: So
 
 
 def _sample_rates(recipe: Recipe, images: int, updates: int) -> tuple[tuple[int, float], ...]:
-    """Learning rates at some updates, the first, the end of the warm-up and the last among them.
+    """Learning rates at some updates, the first, those where it bends and the last among them.
 
     Args:
         recipe: with its rates.
@@ -133,20 +133,20 @@ def _sample_rates(recipe: Recipe, images: int, updates: int) -> tuple[tuple[int,
         updates: an epoch.
     """
     total = recipe.epochs * updates
-    warmup = round(recipe.warmup_epochs * updates)
+    bends = {round(recipe.warmup_epochs * updates), recipe.find_fall(updates)}
     weight = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([weight], lr=recipe.optimizer.scale_rates(images).lr)
     scheduler = create_scheduler(optimizer, recipe, images, updates)
     curve = []
-    for update in _choose_updates(total, warmup):
+    for update in _choose_updates(total, bends):
         scheduler.step_update(update)
         curve.append((update, float(optimizer.param_groups[0]["lr"])))
     return tuple(curve)
 
 
-def _choose_updates(total: int, warmup: int) -> Sequence[int]:
+def _choose_updates(total: int, bends: Set[int]) -> Sequence[int]:
     even = {round(i * (total - 1) / (_POINTS - 1)) for i in range(_POINTS)}
-    return sorted(even | {min(warmup, total - 1)})
+    return sorted(even | {min(update, total - 1) for update in bends})
 
 
 def _estimate_memory(

@@ -217,7 +217,7 @@ def build_learner(
 def create_scheduler(
     optimizer: torch.optim.Optimizer, recipe: Recipe, images: int, updates: int
 ) -> Any:
-    """timm's cosine schedule by update, after a linear warm-up.
+    """A schedule by update, after a linear warm-up: timm's cosine, or a constant rate.
 
     Args:
         optimizer: its rates are set.
@@ -229,10 +229,16 @@ def create_scheduler(
     from timm.scheduler import CosineLRScheduler
 
     rates = recipe.optimizer.scale_rates(images)
-    warmup = round(recipe.warmup_epochs * updates)
+    warmup, total = round(recipe.warmup_epochs * updates), recipe.epochs * updates
+    if recipe.schedule == "constant":
+        from smt_nas.train.schedule.constant_rate import ConstantRateScheduler
+
+        return ConstantRateScheduler(
+            optimizer, warmup, rates.warmup_lr, recipe.find_fall(updates), total, rates.min_lr
+        )
     return CosineLRScheduler(
         optimizer,
-        t_initial=max(1, recipe.epochs * updates - warmup),
+        t_initial=max(1, total - warmup),
         lr_min=rates.min_lr,
         warmup_t=warmup,
         warmup_lr_init=rates.warmup_lr,

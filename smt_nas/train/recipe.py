@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from smt_nas.errors import ConfigError
 from smt_nas.files import find_yaml, names
+from smt_nas.fingerprint import ADDED, Value
 from smt_nas.yaml import list_fields, parse_value, read_yaml, to_yaml, validated
 
 FOLDER = "recipes"
@@ -42,13 +43,7 @@ Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 Range = Annotated[tuple[Share, Share], BeforeValidator(_to_tuple)]
 
 
-class _RecipeValue(BaseModel):
-    """A frozen value whose unknown fields are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Optimizer(_RecipeValue):
+class Optimizer(Value):
     """The optimizer, by timm's name of it, and the learning rate's rule.
 
     Attributes:
@@ -86,7 +81,7 @@ class Optimizer(_RecipeValue):
         )
 
 
-class Augment(_RecipeValue):
+class Augment(Value):
     """What is done to training images; each by timm, under timm's names.
 
     Attributes:
@@ -124,7 +119,7 @@ class Augment(_RecipeValue):
         return (self.mixup > 0 or self.cutmix > 0) and self.mix_prob > 0
 
 
-class EvalTransform(_RecipeValue):
+class EvalTransform(Value):
     """How images are prepared where nothing is random.
 
     Attributes:
@@ -139,7 +134,7 @@ class EvalTransform(_RecipeValue):
     interpolation: Literal["bilinear", "bicubic", "nearest"] = "bicubic"
 
 
-class Ema(_RecipeValue):
+class Ema(Value):
     """An exponential moving average of the weights (timm's ModelEmaV3).
 
     Attributes:
@@ -151,7 +146,7 @@ class Ema(_RecipeValue):
     warmup: bool = False
 
 
-class Distill(_RecipeValue):
+class Distill(Value):
     """Soft targets of a teacher (Hinton et al., 2015), where one is named.
 
     Attributes:
@@ -163,14 +158,17 @@ class Distill(_RecipeValue):
     weight: Share = 0.5
 
 
-class Recipe(_RecipeValue):
+class Recipe(Value):
     """Everything that decides how a network is trained, but the network and the data.
 
     Attributes:
         description: one line for `smt-nas recipes`.
         source: where its values are from.
         epochs: passes over the training split, the warm-up among them.
-        warmup_epochs: of linear growth of the rate; then a cosine, by update.
+        warmup_epochs: of linear growth of the rate; then `schedule`, by update.
+        schedule: `cosine` to the smallest rate, or `constant` until `cooldown`. Up to its cooldown
+            a training at a constant rate is the same whatever its epochs.
+        cooldown: share of the updates, the last, in which a constant rate falls in a straight line.
         batch_size: images of one process in one step.
         accumulation: steps an update.
         image_size: pixels; None for the network's own.
@@ -189,6 +187,8 @@ class Recipe(_RecipeValue):
     source: str = ""
     epochs: Count
     warmup_epochs: NotNegative = 0.0
+    schedule: Annotated[Literal["cosine", "constant"], ADDED] = "cosine"
+    cooldown: Annotated[Share, ADDED] = 0.2
     batch_size: Count = 128
     accumulation: Count = 1
     image_size: Annotated[int, Field(strict=True, ge=32, le=8192)] | None = None
@@ -214,12 +214,24 @@ class Recipe(_RecipeValue):
                 f"warmup_epochs must be less than epochs (got {self.warmup_epochs:g} of "
                 f"{self.epochs}). Lower it with --set warmup_epochs=0."
             )
+        if self.schedule == "constant" and self.warmup_epochs > (1 - self.cooldown) * self.epochs:
+            raise ValueError(
+                f"warmup_epochs and cooldown must fit into epochs (got {self.warmup_epochs:g} and "
+                f"a share of {self.cooldown:g} of {self.epochs}). Lower one of them."
+            )
         if self.augment.mixes and self.batch_size % 2:
             raise ValueError(
                 f"batch_size must be even where batches are mixed (got {self.batch_size}). "
                 "Change it, or set augment.mixup and augment.cutmix to 0."
             )
         return self
+
+    def find_fall(self, updates: int) -> int:
+        """The update, from 0, where the rate begins to fall; `updates` are those of an epoch."""
+        if self.schedule == "cosine":
+            return round(self.warmup_epochs * updates)
+        total = self.epochs * updates
+        return total - round(self.cooldown * total)
 
     def to_yaml(self) -> str:
         """As a file that `load_recipe` reads."""
