@@ -17,11 +17,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from smt_nas.train.data.batches.loader import ReaderOptions, UnreadableImages, load_training_batches
+from smt_nas.train.data.batches.sampler import BatchSampler
+from smt_nas.train.data.batches.transforms import create_training_transform
 from smt_nas.train.data.examples import Source
-from smt_nas.train.data.loader import ReaderOptions, UnreadableImages, load_training_batches
-from smt_nas.train.data.sampler import BatchSampler
 from smt_nas.train.data.sources import load_source
-from smt_nas.train.data.transforms import create_training_transform
 from smt_nas.train.recipe import load_recipe
 
 SIZE, IMAGES = 224, 512

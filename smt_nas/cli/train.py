@@ -32,7 +32,7 @@ Data = Annotated[
     str | None,
     typer.Option(
         help="digits, a folder in ImageFolder layout, fashion-mnist:DIR, cifar10:DIR, hf:NAME, "
-        "tar:PATH."
+        "parquet:PATH, tar:PATH."
     ),
 ]
 RecipeName = Annotated[

@@ -30,7 +30,7 @@ from smt_nas.runtime.process_pool import default_workers
 from smt_nas.runtime.progress import NullProgress, ProgressListener
 from smt_nas.space import SearchSpace
 from smt_nas.train.data.examples import Source
-from smt_nas.train.data.sources import load_source
+from smt_nas.train.data.sources import load_source, shorten_spec
 from smt_nas.train.evaluate_weights import EvalRequest, evaluate_weights
 from smt_nas.train.processes.process_group import ProcessGroup, join_process_group
 from smt_nas.train.recipe import load_recipe
@@ -86,12 +86,7 @@ class BuildRequest:
 
 def default_folder(request: BuildRequest) -> Path:
     """`runs/bench-SPACE-DATA`; a build that is there goes on."""
-    return Path("runs") / f"bench-{Path(request.space).stem}-{_data_name(request.data)}"
-
-
-def _data_name(data: str) -> str:
-    """Data without their place on a disk: `fashion-mnist`, or the name of a folder."""
-    return Path(data.partition(":")[0]).name
+    return Path("runs") / f"bench-{Path(request.space).stem}-{shorten_spec(request.data)}"
 
 
 @dataclass(frozen=True)
@@ -261,7 +256,7 @@ def _lost_reason(reason: str) -> BenchRow | StoreError | str | None:
 
 
 def _make_card(request: BuildRequest, space: SearchSpace, source: Source) -> BenchCard:
-    config, kind = space.config, _data_name(request.data)
+    config, kind = space.config, shorten_spec(request.data)
     return BenchCard(
         schema_version=1,
         description=f"networks of space {space.name}, trained on {kind} by recipe {request.recipe}",

@@ -12,8 +12,8 @@ from smt_nas.arch import load_arch
 from smt_nas.models import build
 from smt_nas.profilers.memory_estimate import estimate_activations_mb
 from smt_nas.runtime.progress import TrainingWarning
+from smt_nas.train.data.batches.sampler import BatchSampler
 from smt_nas.train.data.examples import Source
-from smt_nas.train.data.sampler import BatchSampler
 from smt_nas.train.data.sources import load_source, make_splits
 from smt_nas.train.learner import check_optimizer, create_scheduler
 from smt_nas.train.planning.training_warnings import list_plan_warnings

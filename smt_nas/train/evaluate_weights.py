@@ -17,6 +17,13 @@ from smt_nas.models import SMT
 from smt_nas.runtime.progress import TrainingListener
 from smt_nas.runtime.torch_device import refusal
 from smt_nas.runtime.torch_settings import apply_torch_settings
+from smt_nas.train.data.batches.loader import (
+    ReaderOptions,
+    UnreadableImages,
+    load_evaluation_batches,
+)
+from smt_nas.train.data.batches.reader_processes import explain_reader_failures
+from smt_nas.train.data.batches.transforms import create_evaluation_transform
 from smt_nas.train.data.class_order import (
     ClassMatch,
     Matching,
@@ -24,11 +31,8 @@ from smt_nas.train.data.class_order import (
     read_class_names,
 )
 from smt_nas.train.data.examples import Source
-from smt_nas.train.data.loader import ReaderOptions, UnreadableImages, load_evaluation_batches
-from smt_nas.train.data.reader_processes import explain_reader_failures
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.data.split_choice import EvalImages, SplitChoice, SplitName, choose_split
-from smt_nas.train.data.transforms import create_evaluation_transform
 from smt_nas.train.evaluation import Score, Tta, evaluate
 from smt_nas.train.learner import Batch
 from smt_nas.train.processes.process_group import ProcessGroup

@@ -25,8 +25,8 @@ from smt_nas.runtime.progress import (
     TrainingWarning,
 )
 from smt_nas.runtime.torch_settings import apply_torch_settings
+from smt_nas.train.data.batches.reader_processes import explain_reader_failures
 from smt_nas.train.data.examples import Source
-from smt_nas.train.data.reader_processes import explain_reader_failures
 from smt_nas.train.evaluation import Score
 from smt_nas.train.learner import Batch
 from smt_nas.train.planning.training_warnings import (

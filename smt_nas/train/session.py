@@ -17,16 +17,19 @@ from smt_nas.errors import StoreError, TrainingError, format_count
 from smt_nas.models import SMT, build
 from smt_nas.runtime.host import available_cores
 from smt_nas.runtime.progress import EpochMetrics, TrainingListener
-from smt_nas.train.data.examples import Source
-from smt_nas.train.data.loader import (
+from smt_nas.train.data.batches.loader import (
     ReaderOptions,
     UnreadableImages,
     load_evaluation_batches,
     load_training_batches,
 )
-from smt_nas.train.data.sampler import BatchSampler
+from smt_nas.train.data.batches.sampler import BatchSampler
+from smt_nas.train.data.batches.transforms import (
+    create_evaluation_transform,
+    create_training_transform,
+)
+from smt_nas.train.data.examples import Source
 from smt_nas.train.data.sources import Splits, make_splits
-from smt_nas.train.data.transforms import create_evaluation_transform, create_training_transform
 from smt_nas.train.distill import load_teacher
 from smt_nas.train.evaluation import Score, evaluate
 from smt_nas.train.learner import Batch, Learner, build_learner, check_recipe

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.files import locked, make_folder, write_atomic
 from smt_nas.runtime.environment import read_environment
+from smt_nas.train.data.sources import shorten_spec
 from smt_nas.train.recipe import Recipe
 from smt_nas.train.train_config import TrainConfig
 from smt_nas.yaml import read_yaml, to_yaml, validated
@@ -39,7 +40,7 @@ class _TrainingFile(BaseModel):
 
 def find_free_folder(name: str, data: str) -> Path:
     """`runs/train-NETWORK-DATA`, numbered if taken."""
-    words = ["train", Path(name).stem, data.partition(":")[0].rstrip("/").rpartition("/")[2]]
+    words = ["train", Path(name).stem, shorten_spec(data)]
     plain = "-".join("".join(c if c.isalnum() or c in "._" else "_" for c in w) for w in words)
     number = 1
     while (path := Path("runs") / (plain if number == 1 else f"{plain}-{number}")).exists():

@@ -54,7 +54,7 @@ def test_the_test_split_of_the_weights_own_data(weights):
     found = document(weights)
     source, model = load_source("digits"), network()
     hits = 0
-    from smt_nas.train.data.transforms import create_evaluation_transform
+    from smt_nas.train.data.batches.transforms import create_evaluation_transform
 
     transform = create_evaluation_transform(
         EvalTransform(resize="direct", interpolation="bilinear"), 32, 3, (0.3,) * 3, (0.3,) * 3

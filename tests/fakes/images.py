@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from smt_nas.train import dry_run, run
+from smt_nas.train.data.batches.transforms import create_evaluation_transform
 from smt_nas.train.data.examples import IMAGENET_MEAN, IMAGENET_STD, ArrayExamples, Subset
 from smt_nas.train.data.sources import load_source
-from smt_nas.train.data.transforms import create_evaluation_transform
 from smt_nas.train.recipe import EvalTransform
 
 

@@ -126,8 +126,8 @@ def test_a_wrong_order_is_suspected_where_classes_are_exchanged(network, tmp_pat
     from dataclasses import replace
 
     from smt_nas.report.train.evaluation import find_other_order, score_notes
+    from smt_nas.train.data.batches.transforms import create_evaluation_transform
     from smt_nas.train.data.sources import load_source
-    from smt_nas.train.data.transforms import create_evaluation_transform
     from smt_nas.train.evaluation import evaluate
 
     transform = create_evaluation_transform(EvalTransform(), 32, 3, (0.5,) * 3, (0.5,) * 3)

@@ -136,7 +136,7 @@ def _compare_images(prepared: ImagePreparation, folder: Path) -> float:
     import torch
     from PIL import Image
 
-    from smt_nas.train.data.transforms import create_evaluation_transform
+    from smt_nas.train.data.batches.transforms import create_evaluation_transform
 
     channels = len(prepared.mean)
     width, height = _EXAMPLE

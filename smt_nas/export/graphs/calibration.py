@@ -13,7 +13,7 @@ from smt_nas.errors import ConfigError, one_line
 
 if TYPE_CHECKING:
     from smt_nas.export.source import ExportSource
-    from smt_nas.train.data.transforms import Transform
+    from smt_nas.train.data.batches.transforms import Transform
 
 _MOST = 256  # images: more change ranges no longer
 
@@ -31,8 +31,8 @@ def read_calibration_images(folder: Path, source: ExportSource) -> NDArray[np.fl
         ConfigError: there are none, or one cannot be read.
         MeasurementError: timm or torchvision is not installed.
     """
+    from smt_nas.train.data.batches.transforms import create_evaluation_transform
     from smt_nas.train.data.examples import IMAGENET_MEAN, IMAGENET_STD
-    from smt_nas.train.data.transforms import create_evaluation_transform
     from smt_nas.train.recipe import EvalTransform
 
     files = list(_choose_files(folder))

@@ -156,7 +156,7 @@ def _refuse_named_set(folder: Path) -> None:
     """Refuse files that another kind of `--data` reads."""
     raw = next((name for file, name in _RAW.items() if (folder / file).exists()), None)
     if raw is None and any(folder.glob("*.parquet")):
-        raw = "hf"
+        raw = "parquet"
     if raw is not None:
         raise TrainingError(
             f"{folder}: must hold a folder of images per class (got files of a named data set). "

@@ -19,9 +19,7 @@ from PIL import Image
 from smt_nas.errors import TrainingError, list_names, one_line
 from smt_nas.train.data.examples import IntArray, Source
 from smt_nas.train.data.folders import make_source
-from smt_nas.train.data.split_names import USUAL, Split, assign_splits, parse_split
-
-_USUAL = frozenset((*USUAL.values(), "validation"))
+from smt_nas.train.data.split_names import Split, choose_splits
 
 
 class HubExamples:
@@ -76,7 +74,7 @@ def load_hub(spec: str, place: str) -> Source:
     splits = loaded if isinstance(loaded, Mapping) else {"train": loaded}
     examples: dict[Split, HubExamples] = {}
     classes: tuple[str, ...] = ()
-    used = _choose_splits(spec, list(splits))
+    used = choose_splits(spec, list(splits))
     for split, name in used.items():
         rows = splits[name]
         image, label, names = _find_columns(datasets, spec, rows.features)
@@ -93,19 +91,6 @@ def load_hub(spec: str, place: str) -> Source:
     unused = [name for name in splits if name not in used.values()]
     remarks = [f"{spec}: splits that are not used: {list_names(unused)}."] * bool(unused)
     return make_source(spec, classes, examples, remarks)
-
-
-def _choose_splits(spec: str, names: list[str]) -> dict[Split, str]:
-    """Names of the splits; of several for one, that which is spelt as usual.
-
-    Raises:
-        TrainingError: several, and none is.
-    """
-    named = {name: split for name in names if (split := parse_split(name)) is not None}
-    usual = {named[name].split for name in named if name in _USUAL}
-    return assign_splits(
-        spec, {name: s for name, s in named.items() if name in _USUAL or s.split not in usual}
-    )
 
 
 def _import_datasets(spec: str) -> ModuleType:

@@ -3,8 +3,10 @@
     digits                   scikit-learn's 8x8 digits, inside the install
     fashion-mnist:DIR  mnist:DIR  kmnist:DIR  cifar10:DIR  cifar100:DIR  svhn:DIR  stl10:DIR
     hf:NAME_OR_PATH          by Hugging Face's `datasets`; downloaded if it is a name
+    parquet:PATH             Parquet files with columns image.bytes and label, as `datasets` writes
     tar:PATH                 archives with a folder per class inside
     DIR                      DIR/train/CLASS/*.jpg with DIR/val and DIR/test, or DIR/CLASS/*.jpg
+                             or Parquet files, as of parquet:
 
 Nothing else is ever downloaded. A training sees what `make_splits` returns, never the test split.
 """
@@ -24,10 +26,12 @@ from smt_nas.train.data.examples import Examples, IntArray, Source, Subset
 from smt_nas.train.data.folders import load_folder
 from smt_nas.train.data.hub import load_hub
 from smt_nas.train.data.named import NAMED, load_digits, load_named
+from smt_nas.train.data.parquet import holds_parquet, load_parquet
 from smt_nas.train.processes.randomness import SPLIT
 
 _LOADERS: Mapping[str, Callable[[str, str], Source]] = {
     "hf": load_hub,
+    "parquet": load_parquet,
     "tar": load_tar,
     **{name: partial(load_named, NAMED[name]) for name in NAMED},
 }
@@ -64,7 +68,18 @@ def load_source(spec: str) -> Source:
     folder = Path(spec).expanduser()
     if not folder.exists() and _looks_like_name(kind):
         raise UnknownName("data set", kind, ["digits", *_LOADERS], _WAY_OUT)
+    if holds_parquet(folder):
+        return load_parquet(spec, spec)
     return load_folder(spec, folder)
+
+
+def shorten_spec(spec: str) -> str:
+    """A data set without its place: its kind, or the name of its folder or file.
+
+    `fashion-mnist:DIR` is `fashion-mnist`, `parquet:/data/cifar10` is `cifar10`.
+    """
+    kind, _, place = spec.partition(":")
+    return Path(place if kind == "parquet" and place else kind).name
 
 
 def make_splits(source: Source, fraction: float, seed: int, images: int | None = None) -> Splits:

@@ -15,6 +15,8 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 USUAL: Mapping[Split, str] = {"train": "train", "validation": "val", "test": "test"}
 """What a folder of a split is best called."""
 
+_SPELT_AS_USUAL = frozenset((*USUAL.values(), "validation"))
+
 _WORDS: Mapping[str, Split] = {
     **dict.fromkeys(("train", "training", "trn", "trainval", "traindev"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "validating", "vld"), "validation"),
@@ -119,6 +121,24 @@ def assign_splits(where: str, named: Mapping[str, SplitName]) -> dict[Split, str
                 f"name each for what it is: {', '.join(USUAL.values())}.{others}"
             )
     return {kind: names[0] for kind, names in by_split.items() if names}
+
+
+def choose_splits(where: str, names: Iterable[str]) -> dict[Split, str]:
+    """Which of the names of splits mean which; of several for one, that which is spelt as usual.
+
+    Args:
+        where: what holds the names, for the message.
+        names: of splits, not of folders; some may mean none.
+
+    Raises:
+        TrainingError: several, and none is.
+    """
+    named = {name: split for name in names if (split := parse_split(name)) is not None}
+    usual = {named[name].split for name in named if name in _SPELT_AS_USUAL}
+    return assign_splits(
+        where,
+        {n: s for n, s in named.items() if n in _SPELT_AS_USUAL or s.split not in usual},
+    )
 
 
 def _explain_classes(named: Mapping[str, SplitName], names: Iterable[str]) -> str:

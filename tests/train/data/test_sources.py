@@ -6,7 +6,7 @@ import pytest
 from smt_nas.errors import TrainingError, UnknownName
 from smt_nas.train.data import sources
 from smt_nas.train.data.examples import Source
-from smt_nas.train.data.sources import load_source, make_splits
+from smt_nas.train.data.sources import load_source, make_splits, shorten_spec
 from tests.fakes.images import array, folder
 
 
@@ -37,10 +37,36 @@ def test_a_spec_that_is_not_one(spec, told):
     assert told in str(raised.value)
 
 
+def test_parquet_files_without_pyarrow(tmp_path, monkeypatch):
+    from smt_nas.train.data import parquet
+
+    monkeypatch.setattr(parquet.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(TrainingError) as raised:
+        load_source(f"parquet:{tmp_path}")
+    assert str(raised.value) == (
+        f"parquet:{tmp_path}: needs the package pyarrow (got none). "
+        "`pip install 'smt-nas[parquet]'`."
+    )
+
+
 def test_a_folder_may_have_a_colon(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder(tmp_path / "my:images", {"a": 1, "b": 1})
     assert load_source("my:images").classes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("fashion-mnist:/data", "fashion-mnist"),
+        ("parquet:/data/cifar10", "cifar10"),
+        ("parquet:pets.parquet", "pets.parquet"),
+        ("/data/pets/", "pets"),
+        ("digits", "digits"),
+    ],
+)
+def test_a_data_set_is_known_without_its_place(spec, name):
+    assert shorten_spec(spec) == name
 
 
 def test_a_home_folder_may_be_written_short(tmp_path, monkeypatch):

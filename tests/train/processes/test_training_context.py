@@ -7,7 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from smt_nas.train.data.loader import ReaderOptions, UnreadableImages, load_evaluation_batches
+from smt_nas.train.data.batches.loader import (
+    ReaderOptions,
+    UnreadableImages,
+    load_evaluation_batches,
+)
 from smt_nas.train.processes.training_context import catch_interrupts, use_deterministic_algorithms
 from smt_nas.train.weights.weights import read_card
 from tests.fakes.images import array, eval_transform, few_digits

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smt_nas.train.data.loader import ReaderOptions, UnreadableImages, load_evaluation_batches
-from smt_nas.train.data.pixels import UnknownRange, to_bytes
-from smt_nas.train.data.transforms import create_evaluation_transform
+from smt_nas.train.data.batches.loader import (
+    ReaderOptions,
+    UnreadableImages,
+    load_evaluation_batches,
+)
+from smt_nas.train.data.batches.pixels import UnknownRange, to_bytes
+from smt_nas.train.data.batches.transforms import create_evaluation_transform
 from smt_nas.train.recipe import EvalTransform
 from tests.fakes.images import Patchy, array
 

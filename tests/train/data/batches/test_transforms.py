@@ -11,8 +11,11 @@ from PIL import Image
 
 from smt_nas.errors import ConfigError, TrainingError
 from smt_nas.runtime.torchvision_ops import import_timm
+from smt_nas.train.data.batches.transforms import (
+    create_evaluation_transform,
+    create_training_transform,
+)
 from smt_nas.train.data.examples import IMAGENET_MEAN, IMAGENET_STD, Source
-from smt_nas.train.data.transforms import create_evaluation_transform, create_training_transform
 from smt_nas.train.processes.randomness import seed_cpu
 from smt_nas.train.recipe import Augment, EvalTransform, Recipe, load_recipe, recipe_names
 from tests.fakes.images import jpeg, pixels

@@ -7,8 +7,12 @@ from types import SimpleNamespace
 import pytest
 
 from smt_nas.errors import TrainingError
-from smt_nas.train.data.loader import ReaderOptions, UnreadableImages, load_evaluation_batches
-from smt_nas.train.data.reader_processes import explain_reader_failures
+from smt_nas.train.data.batches.loader import (
+    ReaderOptions,
+    UnreadableImages,
+    load_evaluation_batches,
+)
+from smt_nas.train.data.batches.reader_processes import explain_reader_failures
 from tests.fakes.images import array, eval_transform
 
 WRAPPED = """Caught RuntimeError in DataLoader worker process 0.

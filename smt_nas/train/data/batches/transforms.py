@@ -17,8 +17,8 @@ from torch import Tensor
 
 from smt_nas.errors import ConfigError, TrainingError, one_line
 from smt_nas.runtime.torchvision_ops import import_timm
+from smt_nas.train.data.batches.pixels import to_bytes
 from smt_nas.train.data.examples import Source
-from smt_nas.train.data.pixels import to_bytes
 from smt_nas.train.recipe import Augment, EvalTransform, Recipe
 
 Transform = Callable[[Image.Image], Tensor]

@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from smt_nas.errors import TrainingError, list_names, one_line
+from smt_nas.train.data.batches.pixels import UnknownRange
+from smt_nas.train.data.batches.reader_processes import explain_reader_failures, ignore_signals
+from smt_nas.train.data.batches.sampler import BatchSampler, ImageKey
+from smt_nas.train.data.batches.transforms import Transform
 from smt_nas.train.data.examples import Examples, IntArray
-from smt_nas.train.data.pixels import UnknownRange
-from smt_nas.train.data.reader_processes import explain_reader_failures, ignore_signals
-from smt_nas.train.data.sampler import BatchSampler, ImageKey
-from smt_nas.train.data.transforms import Transform
 from smt_nas.train.processes.randomness import IMAGE, seed_cpu
 
 

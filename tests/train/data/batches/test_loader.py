@@ -9,17 +9,20 @@ import torch
 from torch.utils.data import DataLoader
 
 from smt_nas.errors import TrainingError
-from smt_nas.train.data import loader
-from smt_nas.train.data.examples import Source
-from smt_nas.train.data.loader import (
+from smt_nas.train.data.batches import loader
+from smt_nas.train.data.batches.loader import (
     ReaderOptions,
     UnreadableImages,
     load_evaluation_batches,
     load_training_batches,
 )
-from smt_nas.train.data.sampler import BatchSampler
+from smt_nas.train.data.batches.sampler import BatchSampler
+from smt_nas.train.data.batches.transforms import (
+    create_evaluation_transform,
+    create_training_transform,
+)
+from smt_nas.train.data.examples import Source
 from smt_nas.train.data.sources import load_source
-from smt_nas.train.data.transforms import create_evaluation_transform, create_training_transform
 from smt_nas.train.processes.randomness import preserve_generators
 from smt_nas.train.recipe import Augment, EvalTransform, Recipe
 from tests.fakes.images import Patchy, array, folder

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smt_nas.errors import TrainingError
-from smt_nas.train.data.sampler import BatchSampler
+from smt_nas.train.data.batches.sampler import BatchSampler
 
 small = st.integers(1, 4)
 

@@ -1,0 +1,1 @@
+"""From images to batches: order, transforms, reading by workers."""
