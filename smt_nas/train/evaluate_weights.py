@@ -34,9 +34,9 @@ from smt_nas.train.data.examples import Source
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.data.split_choice import EvalImages, SplitChoice, SplitName, choose_split
 from smt_nas.train.evaluation import Score, Tta, evaluate
-from smt_nas.train.learner import Batch
 from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.recipe import EvalTransform, Precision
+from smt_nas.train.steps.update_parts import Batch
 from smt_nas.train.weights.card import Card
 from smt_nas.train.weights.weights import (
     LoadedWeights,

@@ -19,9 +19,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from smt_nas.errors import TrainingError
 from smt_nas.runtime.progress import EvalWarning, TrainingListener
-from smt_nas.train.learner import Batch, autocast
 from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.recipe import Precision
+from smt_nas.train.steps.update_parts import Batch, autocast
 
 Floats = NDArray[np.float64]
 Tta = Literal["none", "flip"]

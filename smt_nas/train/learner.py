@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,16 +18,25 @@ from torch.nn.parallel import DistributedDataParallel
 
 from smt_nas.errors import ConfigError, TrainingError, did_you_mean
 from smt_nas.models import SMT
-from smt_nas.runtime.torch_device import DTYPES, refusal
+from smt_nas.runtime.progress import NullProgress, TrainingListener
+from smt_nas.runtime.torch_device import refusal
 from smt_nas.runtime.torchvision_ops import import_timm
 from smt_nas.train.distill import DistillLoss
 from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.recipe import Augment, Recipe
+from smt_nas.train.steps.fast_form import (
+    can_fuse,
+    create_graph_step,
+    describe_plain_step,
+    find_obstacle,
+    wants_graph,
+)
+from smt_nas.train.steps.fused_optimizer import fuse_optimizer, plain_state_dict
+from smt_nas.train.steps.graph_step import GraphStep
+from smt_nas.train.steps.update_parts import Batch, Loss, UpdateOutcome, autocast
 from smt_nas.train.train_config import RunOptions, TrainConfig
 
-Batch = tuple[Tensor, Tensor]
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Of images (B, C, H, W), logits (B, classes) and targets (B,) or (B, classes)."""
+_READ_EVERY = 32  # updates of a graph: fast ones take a few milliseconds each
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,8 @@ class Learner:
         group: the processes.
         recipe: with the learning rates of this training's updates.
         channels_last: memory format of images.
+        fused: the optimizer computes fused.
+        graph: makes the updates, where it can; else each operator is started by itself.
     """
 
     model: SMT
@@ -53,6 +64,8 @@ class Learner:
     ema: Any | None  # timm's ModelEmaV3
     mixup: Any | None  # timm's Mixup
     loss: Loss
+    fused: bool = False
+    graph: GraphStep | None = None
 
     @property
     def eval_model(self) -> nn.Module:
@@ -65,45 +78,65 @@ class Learner:
         """The learning rate of the last update; with layer decay that of the head."""
         return max(float(params["lr"]) for params in self.optimizer.param_groups)
 
-    def update(self, number: int, batches: Sequence[Batch]) -> tuple[float, bool]:
-        """Make update `number`, counted from 0 over the whole training.
+    @property
+    def read_every(self) -> int:
+        """Updates after which their outcomes are read: to read them is to wait for the GPU."""
+        return 1 if self.graph is None or self.graph.failed else _READ_EVERY
 
-        Returns: the mean loss of this process, and whether the update was made.
-        """
+    def update(self, number: int, batches: Sequence[Batch]) -> UpdateOutcome:
+        """Make update `number`, counted from 0 over the whole training."""
         self.scheduler.step_update(number)
+        if self.graph is not None and not self.graph.failed:
+            on_device = [self._to_device(*batch) for batch in batches]
+            outcome = self.graph.run(number, on_device)
+            return outcome or self._update_plainly(number, on_device)
+        return self._update_plainly(number, (self._to_device(*batch) for batch in batches))
+
+    def _update_plainly(self, number: int, batches: Iterable[Batch]) -> UpdateOutcome:
+        """Start each operator by itself; batches are on the device."""
         self.model.train()
         buffers = list(self.model.buffers())  # a forward changes them: of batch norms
         before = [buffer.clone() for buffer in buffers]
-        losses = [self._backward(*b, i == len(batches) - 1) for i, b in enumerate(batches)]
+        accumulation = self.recipe.accumulation
+        losses = [self._backward(*b, i == accumulation - 1) for i, b in enumerate(batches)]
         is_updated = self._apply_gradients()
         if not is_updated:
             for buffer, value in zip(buffers, before, strict=True):
                 buffer.copy_(value)
         elif self.ema is not None:
             self.ema.update(self.model, number + 1)
-        return float(torch.stack(losses).mean()), is_updated
+        loss = torch.stack(losses).mean()
+        return UpdateOutcome(loss, torch.tensor(is_updated, device=loss.device))
 
     def state_dict(self) -> dict[str, Any]:
         """What beside the weights an update depends on; the rates depend on its number alone."""
-        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        return {"optimizer": plain_state_dict(self.optimizer), "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state that `state_dict` gave."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        if self.fused:
+            fuse_optimizer(self.optimizer)
+        if self.graph is not None:
+            self.graph.forget()
 
-    def _backward(self, images: Tensor, labels: Tensor, last: bool) -> Tensor:
-        """Forward and backward over one batch. Returns the loss, detached."""
-        device, accumulation = self.group.device, self.recipe.accumulation
+    def _to_device(self, images: Tensor, labels: Tensor) -> Batch:
+        """A batch on the device in its memory format, mixed where the recipe mixes."""
+        device = self.group.device
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         images = images.to(device, non_blocking=True, memory_format=layout)
         targets = labels.to(device, non_blocking=True)
         if self.mixup is not None:
             images, targets = self.mixup(images, targets)
+        return images, targets
+
+    def _backward(self, images: Tensor, targets: Tensor, last: bool) -> Tensor:
+        """Forward and backward over one batch. Returns the loss, detached."""
         with self._gradient_sync(last):
-            with autocast(self.recipe.precision, device):
+            with autocast(self.recipe.precision, self.group.device):
                 loss = self.loss(images, self.runner(images), targets)
-            self.scaler.scale(loss / accumulation).backward()  # type: ignore[no-untyped-call]
+            self.scaler.scale(loss / self.recipe.accumulation).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def _gradient_sync(self, last: bool) -> contextlib.AbstractContextManager[None]:
@@ -126,13 +159,6 @@ class Learner:
         self.scaler.update()  # knows from `unscale_` whether to lower the scale
         self.optimizer.zero_grad(set_to_none=True)
         return finite
-
-
-def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """The context that forwards run in; it does nothing in fp32 and tf32."""
-    amp = precision.startswith("amp")
-    dtype = DTYPES[precision] if amp else None  # type: ignore[index]
-    return torch.autocast(device.type, dtype, enabled=amp)
 
 
 def check_recipe(recipe: Recipe, name: str, group: ProcessGroup) -> None:
@@ -180,6 +206,7 @@ def build_learner(
     group: ProcessGroup,
     updates: int,
     teacher: nn.Module | None,
+    listener: TrainingListener | None = None,
 ) -> Learner:
     """Put a network on its device with all that trains it.
 
@@ -190,6 +217,7 @@ def build_learner(
         group: the processes.
         updates: an epoch.
         teacher: on the device; None for none.
+        listener: hears why the fast form of an update is not had; None where nobody does.
     """
     recipe = config.recipe
     rates = recipe.optimizer.scale_rates(config.images_per_update)
@@ -199,6 +227,20 @@ def build_learner(
     # the layout in which the network runs and its gradients come
     model.to(group.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _create_optimizer(model, recipe, rates.lr)
+    fused = can_fuse(recipe, options)
+    if fused:
+        fuse_optimizer(optimizer)
+    ema, loss = _create_ema(model, recipe), _create_loss(recipe, teacher)
+    graph = None
+    if wants_graph(options, group):
+        listener = listener or NullProgress()
+        obstacle = find_obstacle(recipe, options, group, teacher)
+        if obstacle is None:
+            graph = create_graph_step(
+                model, optimizer, ema, loss, recipe, group.device, listener.say
+            )
+        else:
+            listener.say(describe_plain_step(obstacle))
     return Learner(
         model=model,
         runner=_wrap_model(model, group, options.compile),
@@ -208,9 +250,11 @@ def build_learner(
         optimizer=optimizer,
         scheduler=create_scheduler(optimizer, recipe, config.images_per_update, updates),
         scaler=torch.amp.GradScaler(group.device.type, enabled=recipe.precision == "amp-fp16"),
-        ema=_create_ema(model, recipe),
+        ema=ema,
         mixup=_create_mixup(recipe.augment, config.arch.num_classes),
-        loss=_create_loss(recipe, teacher),
+        loss=loss,
+        fused=fused,
+        graph=graph,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,6 @@ from smt_nas.runtime.torch_settings import apply_torch_settings
 from smt_nas.train.data.batches.reader_processes import explain_reader_failures
 from smt_nas.train.data.examples import Source
 from smt_nas.train.evaluation import Score
-from smt_nas.train.learner import Batch
 from smt_nas.train.planning.training_warnings import (
     find_rise,
     list_plan_warnings,
@@ -43,6 +42,7 @@ from smt_nas.train.processes.training_context import (
     use_deterministic_algorithms,
 )
 from smt_nas.train.session import TrainingInputs, TrainingSession, open_session
+from smt_nas.train.steps.update_parts import Batch, ReadOutcome, UpdateOutcome, read_outcomes
 from smt_nas.train.train_config import RunOptions, TrainConfig
 from smt_nas.train.training_state import TrainResult
 from smt_nas.train.weights.weights import BEST
@@ -86,7 +86,17 @@ def train_network(
         stack.callback(session.close)
         stack.enter_context(explain_reader_failures(session.workers))
         stack.enter_context(explain_out_of_memory(group.device, config.recipe.batch_size))
-        return _TrainingLoop(run, session, interrupts, listener).run()
+        return finish(_TrainingLoop(run, session, interrupts, listener).steps())
+
+
+def finish(steps: Generator[None, None, TrainResult]) -> TrainResult:
+    """Make all steps, and return what came of them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: TrainResult = end.value
+            return result
 
 
 @dataclass(frozen=True)
@@ -98,9 +108,10 @@ class _TrainingLoop:
     interrupts: Interrupts
     listener: TrainingListener
     warned: set[EvalWarning | str] = field(default_factory=set)
+    unread: list[UpdateOutcome] = field(default_factory=list)
 
-    def run(self) -> TrainResult:
-        """Go on to the end of this start, or to where it is interrupted."""
+    def steps(self) -> Generator[None, None, TrainResult]:
+        """Go on to the end of this start, or to where it is interrupted; stops at each update."""
         session, state = self.session, self.session.state
         if not state.update:
             self._describe_plan()
@@ -108,17 +119,20 @@ class _TrainingLoop:
         saved_at, stop = time.monotonic(), False
         while state.update < session.last_update:
             self._train_update(batches)
-            self.listener.update(self._status())
+            if not self.unread:
+                self.listener.update(self._status())
             if state.update % session.sampler.updates_per_epoch == 0:
                 self._close_epoch()
                 saved_at = time.monotonic()
             stop = session.group.any(self.interrupts.stop_requested)
             inside = state.epoch.images > 0  # at an epoch's end it is saved, with its score
             if inside and (stop or self._is_save_due(time.monotonic() - saved_at)):
+                self._add_outcomes(self._read_outcomes())
                 session.save(self.folder, None)
                 saved_at = time.monotonic()
             if stop:
                 break
+            yield
         return self._result(stop)
 
     def _describe_plan(self) -> None:
@@ -137,21 +151,45 @@ class _TrainingLoop:
 
     def _train_update(self, batches: Iterator[Batch]) -> None:
         """One update, with what it took."""
-        session, state, recipe = self.session, self.session.state, self.session.config.recipe
+        session, state = self.session, self.session.state
         start = time.monotonic()
-        own_batches = [next(batches) for _ in range(recipe.accumulation)]
+        own_batches = [next(batches) for _ in range(session.config.recipe.accumulation)]
         waited = time.monotonic() - start
         seed_all(session.config.seed, UPDATE, state.update, session.group.rank)
-        own_loss, is_updated = session.learner.update(state.update, own_batches)
-        loss = session.group.all_reduce(own_loss)[0] / session.group.size
+        self.unread.append(session.learner.update(state.update, own_batches))
+        outcomes = self._read_outcomes() if self._is_read_due() else []
         seconds = time.monotonic() - start
-        state.add_update(loss, is_updated, session.config.images_per_update, seconds, waited)
-        if state.in_a_row > recipe.max_nonfinite:
-            raise TrainingError(
-                f"update {state.update}: gradients must be finite (got {state.in_a_row} "
-                f"updates in a row that are not; the last loss is {loss:g}). Lower the rate with "
-                "--set optimizer.lr=…, or use --set precision=fp32; the last checkpoint is kept."
-            )
+        state.add_update(session.config.images_per_update, seconds, waited)
+        self._add_outcomes(outcomes)
+
+    def _is_read_due(self) -> bool:
+        """Whether to wait for the update that was just begun, and for those before it."""
+        session, number = self.session, self.session.state.update + 1
+        is_last = number % session.sampler.updates_per_epoch == 0 or number == session.last_update
+        return is_last or len(self.unread) >= session.learner.read_every
+
+    def _read_outcomes(self) -> list[ReadOutcome]:
+        """What came of the updates since the last reading, the loss over all processes."""
+        group, outcomes = self.session.group, read_outcomes(self.unread)
+        self.unread.clear()
+        losses = group.all_reduce(*(outcome.loss for outcome in outcomes))
+        return [
+            ReadOutcome(loss / group.size, outcome.is_updated)
+            for loss, outcome in zip(losses, outcomes, strict=True)
+        ]
+
+    def _add_outcomes(self, outcomes: Sequence[ReadOutcome]) -> None:
+        """Count what came of the last updates; those that are counted already include them."""
+        state, most = self.session.state, self.session.config.recipe.max_nonfinite
+        for later, outcome in zip(range(len(outcomes))[::-1], outcomes, strict=True):
+            state.add_outcome(outcome.loss, outcome.is_updated)
+            if state.in_a_row > most:
+                raise TrainingError(
+                    f"update {state.update - later}: gradients must be finite (got "
+                    f"{state.in_a_row} updates in a row that are not; the last loss is "
+                    f"{outcome.loss:g}). Lower the rate with --set optimizer.lr=…, or use --set "
+                    "precision=fp32; the last checkpoint is kept."
+                )
 
     def _status(self) -> TrainingStatus:
         session, state = self.session, self.session.state

@@ -32,9 +32,10 @@ from smt_nas.train.data.examples import Source
 from smt_nas.train.data.sources import Splits, make_splits
 from smt_nas.train.distill import load_teacher
 from smt_nas.train.evaluation import Score, evaluate
-from smt_nas.train.learner import Batch, Learner, build_learner, check_recipe
+from smt_nas.train.learner import Learner, build_learner, check_recipe
 from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.processes.randomness import WEIGHTS, make_generator
+from smt_nas.train.steps.update_parts import Batch
 from smt_nas.train.train_config import RunOptions, TrainConfig
 from smt_nas.train.training_state import TrainingState
 from smt_nas.train.weights.card import Card, HeldOutSplit
@@ -299,7 +300,13 @@ def open_session(
         splits=inputs.splits,
         sampler=inputs.sampler,
         learner=build_learner(
-            inputs.model, config, options, group, inputs.sampler.updates_per_epoch, inputs.teacher
+            inputs.model,
+            config,
+            options,
+            group,
+            inputs.sampler.updates_per_epoch,
+            inputs.teacher,
+            listener,
         ),
         state=TrainingState(),
         unreadable=UnreadableImages(options.max_unreadable),

@@ -65,19 +65,21 @@ class TrainingState:
     best: EpochMetrics | None = None
     history: list[EpochMetrics] = field(default_factory=list)
 
-    def add_update(
-        self, loss: float, made: bool, images: int, seconds: float, waited: float
-    ) -> None:
-        """Count one update."""
+    def add_update(self, images: int, seconds: float, waited: float) -> None:
+        """Count one update; what came of it may be added later, in order."""
         sums = self.epoch
         self.update += 1
-        self.in_a_row = 0 if made else self.in_a_row + 1
-        sums.made += made
-        sums.skipped += not made
-        sums.loss += loss if made else 0.0
         sums.images += images
         sums.seconds += seconds
         sums.waited += waited
+
+    def add_outcome(self, loss: float, is_updated: bool) -> None:
+        """Count what came of an update."""
+        sums = self.epoch
+        self.in_a_row = 0 if is_updated else self.in_a_row + 1
+        sums.made += is_updated
+        sums.skipped += not is_updated
+        sums.loss += loss if is_updated else 0.0
 
     def close_epoch(self, metrics: EpochMetrics) -> bool:
         """End the epoch with its metrics. Returns whether it is the best so far."""

@@ -24,10 +24,12 @@ STORED = {
 
 def test_what_a_checkpoint_keeps_comes_back():
     state = TrainingState()
-    state.add_update(0.5, True, 40, 2.0, 0.5)
-    state.add_update(9.9, False, 40, 2.0, 0.5)
+    for loss, is_updated in ((0.5, True), (9.9, False)):
+        state.add_update(40, 2.0, 0.5)
+        state.add_outcome(loss, is_updated)
     assert state.close_epoch(EpochMetrics(epoch=1, update=2, val_top1=0.25, skipped=1))
-    state.add_update(0.5, True, 40, 2.0, 0.5)
+    state.add_update(40, 2.0, 0.5)
+    state.add_outcome(0.5, True)
     kept = json.loads(json.dumps(state.to_dict()))
     assert list(kept) == ["update", "in_a_row", "epoch", "best", "history"]
     assert TrainingState.from_dict(kept) == state
