@@ -25,6 +25,25 @@ Trainings = Annotated[
     int,
     typer.Option("--seeds", min=1, max=3, help="Trainings of each network; a fifth has 3 anyway."),
 ]
+Epochs = Annotated[
+    int | None, typer.Option(min=1, help="Of the longest training. Default: the recipe's.")
+]
+Budgets = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EPOCHS,...",
+        help="Shorter trainings of each network too, e.g. 2,8, that branch off from the longest; "
+        "the recipe must have schedule: constant.",
+    ),
+]
+OneBudget = Annotated[
+    int | None,
+    typer.Option(
+        "--epochs",
+        min=1,
+        help="Of networks trained for so many. Default: the most that half of them have.",
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="Folder. Default: runs/bench-SPACE-DATA.")]
 Device = Annotated[str | None, typer.Option(help=f"{console.DEVICE_WORDS} Default: what is here.")]
 WorkerCount = Annotated[
@@ -43,6 +62,8 @@ def build(
     macs: Macs = "5..40MMACs",
     seed: Seed = 0,
     seeds: Trainings = 1,
+    epochs: Epochs = None,
+    budgets: Budgets = None,
     out: Out = None,
     device: Device = None,
     workers: WorkerCount = None,
@@ -54,10 +75,17 @@ def build(
     """
     networks = format_count(n, "network")
     say_first(context, f"Building a bench: {networks} of space {space}, trained on {data}.")
-    from smt_nas.nasbench.build import BuildRequest, build_bench, default_folder
+    from smt_nas.nasbench.build import (
+        BuildRequest,
+        build_bench,
+        default_folder,
+        parse_budgets,
+        parse_macs,
+    )
     from smt_nas.report.bench import build_document, build_notes
 
-    request = BuildRequest.read(space, data, recipe, n, macs, seed, seeds)
+    shorter = parse_budgets(budgets)
+    request = BuildRequest(space, data, recipe, n, *parse_macs(macs), seed, seeds, epochs, shorter)
     with talk() as listener:
         built = build_bench(request, out or default_folder(request), device, workers, listener)
     if as_json:
@@ -76,6 +104,7 @@ def show(
         str, typer.Argument(metavar="BENCH", help="A shipped bench, a folder or a .csv.")
     ] = "smt-bench-mini",
     top: Annotated[int, typer.Option(min=1, help="Networks to show, the best first.")] = 10,
+    epochs: OneBudget = None,
     as_json: console.AsJson = False,
 ) -> None:
     """Show what a bench is, and its best networks.
@@ -85,7 +114,7 @@ def show(
     from smt_nas.nasbench.table import load_bench
     from smt_nas.report.bench import bench_document, bench_notes, bench_table
 
-    shown = load_bench(name)
+    shown = load_bench(name, epochs)
     if as_json:
         console.show_json(bench_document(shown))
         return

@@ -37,6 +37,14 @@ On = Annotated[
         "published networks.",
     ),
 ]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Of a bench of several budgets: the networks trained for so many. Default: the most "
+        "that half of its networks have.",
+    ),
+]
 Plot = Annotated[
     Path | None, typer.Option(help="Draw predicted against trained: a .html or a .png.")
 ]
@@ -51,6 +59,7 @@ def validate(
     evaluators: Names,
     on: On = "smt-bench-mini",
     plot: Plot = None,
+    epochs: Epochs = None,
     seed: Seed = 0,
     timeout: Timeout = None,
     workers: WorkerCount = None,
@@ -81,12 +90,12 @@ def validate(
     choices = [choose_evaluator(word) for word in dict.fromkeys(evaluators)]
     published = find_published(on)
     if published is not None:
-        options = {"--plot": plot, "--timeout": timeout, "--workers": workers}
+        options = {"--plot": plot, "--epochs": epochs, "--timeout": timeout, "--workers": workers}
         _refuse_options(options, on)
         _validate_families([c.word for c in choices], on, published, seed, as_json)
         return
     built = [make_evaluator(choice) for choice in choices]
-    bench = load_bench(on)
+    bench = load_bench(on, epochs)
     with talk() as listener:
         evaluate = _evaluate_in_pool({c.word: c for c in choices}, timeout, workers, listener)
         validation = validate_evaluators(built, bench, evaluate, seed, listener=listener)

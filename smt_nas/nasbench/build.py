@@ -6,7 +6,6 @@ the tasks, and a training that is whole or under way, but has no row yet, goes o
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,29 +13,28 @@ from pathlib import Path
 
 import numpy as np
 
-from smt_nas import __version__
+from smt_nas.arch import Architecture
 from smt_nas.budgets import parse_budget
-from smt_nas.errors import ConfigError, SmtNasError, StoreError, one_line
+from smt_nas.errors import ConfigError, StoreError
 from smt_nas.files import locked, make_folder
 from smt_nas.fingerprint import fingerprint
 from smt_nas.nasbench.encoding import Input
 from smt_nas.nasbench.plan import SEEDS, PlannedNetwork, plan_networks
-from smt_nas.nasbench.rows import REQUIRED, BenchRow
+from smt_nas.nasbench.rows import BenchRow
 from smt_nas.nasbench.store import append_row, prepare_table, recover_rows
 from smt_nas.nasbench.table import TABLE, BenchCard
+from smt_nas.nasbench.trainings import Outcome, TrainingTask, train_and_score
 from smt_nas.runtime.engine import make_engine
-from smt_nas.runtime.environment import read_environment
 from smt_nas.runtime.process_pool import default_workers
-from smt_nas.runtime.progress import NullProgress, ProgressListener
+from smt_nas.runtime.progress import ProgressListener
 from smt_nas.space import SearchSpace
 from smt_nas.train.data.examples import Source
 from smt_nas.train.data.sources import load_source, shorten_spec
-from smt_nas.train.evaluate_weights import EvalRequest, evaluate_weights
-from smt_nas.train.processes.process_group import ProcessGroup, join_process_group
-from smt_nas.train.recipe import load_recipe
+from smt_nas.train.planning.recipe_choice import load_changed_recipe
+from smt_nas.train.processes.process_group import join_process_group
+from smt_nas.train.recipe import Recipe
 from smt_nas.train.train_config import RunOptions, TrainRequest
-from smt_nas.train.train_job import TrainJob, reader_count, single_process, train_job
-from smt_nas.train.training_state import TrainResult
+from smt_nas.train.train_job import TrainJob, reader_count
 
 _SCRATCH = "trainings"
 _ON_A_GPU = 4  # small networks leave most of one idle
@@ -62,6 +60,8 @@ class BuildRequest:
         high: most MACs of one.
         seed: of the plan; trainings have seeds of their own.
         trainings: of every network, at least.
+        epochs: of the longest training of a network; None for the recipe's.
+        budgets: epochs of shorter ones, branches of the longest; that may be among them.
     """
 
     space: str
@@ -72,16 +72,51 @@ class BuildRequest:
     high: float = 40e6
     seed: int = 0
     trainings: int = 1
+    epochs: int | None = None
+    budgets: tuple[int, ...] = ()
 
-    @classmethod
-    def read(
-        cls, space: str, data: str, recipe: str, n: int, macs: str, seed: int, trainings: int
-    ) -> BuildRequest:
-        """Read the range of MACs, e.g. `5..40MMACs`. Raises ConfigError."""
-        budget = parse_budget(macs)
-        if budget.metric != "macs" or budget.low is None or budget.high is None:
-            raise ConfigError(f"--macs: must be a range of MACs (got {macs}). E.g. 5..40MMACs.")
-        return cls(space, data, recipe, n, budget.low, budget.high, seed, trainings)
+    def load_recipe(self) -> Recipe:
+        """The recipe of the longest training. Raises ConfigError."""
+        return load_changed_recipe(self.recipe, (), self.epochs)
+
+    def list_budgets(self) -> tuple[int, ...]:
+        """Epochs of all trainings of a network, the fewest first; () where the recipe says them.
+
+        Raises:
+            ConfigError: the recipe has no shorter trainings in its longest, or they do not fit.
+        """
+        recipe = self.load_recipe()
+        if recipe.schedule == "constant":
+            if max(self.budgets, default=0) > recipe.epochs:
+                raise ConfigError(
+                    f"--budgets: must not be more than the epochs of the longest training, "
+                    f"{recipe.epochs} (got {max(self.budgets)}). Add --epochs {max(self.budgets)}."
+                )
+            for epochs in self.budgets:
+                recipe.with_epochs(epochs)
+            return tuple(sorted({*self.budgets, recipe.epochs}))
+        if set(self.budgets) <= {recipe.epochs}:
+            return ()
+        raise ConfigError(
+            f"recipe {self.recipe}: schedule must be constant where a network has several budgets "
+            f"(got {recipe.schedule}). Leave out --budgets, or name a recipe such as bench-c10."
+        )
+
+
+def parse_macs(text: str) -> tuple[float, float]:
+    """A range of MACs, e.g. `5..40MMACs`. Raises ConfigError."""
+    budget = parse_budget(text)
+    if budget.metric != "macs" or budget.low is None or budget.high is None:
+        raise ConfigError(f"--macs: must be a range of MACs (got {text}). E.g. 5..40MMACs.")
+    return budget.low, budget.high
+
+
+def parse_budgets(text: str | None) -> tuple[int, ...]:
+    """Numbers of epochs, e.g. `2,8`. Raises ConfigError."""
+    words = [] if text is None else text.split(",")
+    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
+        raise ConfigError(f"--budgets: must be numbers of epochs (got {text}). E.g. 2,8.")
+    return tuple(int(word) for word in words)
 
 
 def default_folder(request: BuildRequest) -> Path:
@@ -108,19 +143,6 @@ class BuildResult:
     networks: int
     failed: dict[str, str]
     interrupted: bool = False
-
-
-@dataclass(frozen=True)
-class TrainingTask:
-    """One training of a bench, as a worker process is told of it."""
-
-    job: TrainJob
-    group: str
-
-    @property
-    def name(self) -> str:
-        """In messages."""
-        return f"{self.job.folder.name} ({self.group})"
 
 
 def build_bench(
@@ -155,7 +177,7 @@ def build_bench(
     make_folder(out, _ANOTHER)
     with locked(out, _ANOTHER):
         prepare_table(table, card)
-        rows = list(recover_rows(table, card.input))
+        rows = list(recover_rows(table, card.input, card.recipe["epochs"]))
         processes, options = _choose_placement(device, workers)
         tasks = _list_missing(request, planned, rows, out / _SCRATCH, options)
         return _train_missing(tasks, table, len(rows), request.n, processes, listener)
@@ -170,75 +192,30 @@ def _train_missing(
     listener: ProgressListener,
 ) -> BuildResult:
     """Add a row for each task that does not fail."""
-    rows, total, failed = trained_before, trained_before + len(tasks), dict[str, str]()
+    total = trained_before + sum(len(task.jobs) for task in tasks)
+    rows, failed = trained_before, dict[str, str]()
     listener.step("train", rows, total)
     try:
         with make_engine(workers) as pool:
-            for task, outcome in zip(
-                tasks, pool.map(train_and_score, tasks, _lost_reason), strict=True
-            ):
-                if outcome is None:
-                    raise KeyboardInterrupt
-                if isinstance(outcome, StoreError):
-                    raise outcome  # a full disk is no fault of the network
-                if isinstance(outcome, BenchRow):
-                    append_row(table, outcome)
-                    shutil.rmtree(task.job.folder, ignore_errors=True)
-                    rows += 1
-                else:
-                    failed[task.name] = outcome
-                    listener.say(f"{task.name}: failed: {outcome}")
-                listener.step("train", rows + len(failed), total)
+            answers = pool.map(train_and_score, tasks, _lost_reason)
+            for task, outcomes in zip(tasks, answers, strict=True):
+                for job, outcome in zip(task.jobs, outcomes, strict=False):  # a failure ends them
+                    if outcome is None:
+                        raise KeyboardInterrupt
+                    if isinstance(outcome, StoreError):
+                        raise outcome  # a full disk is no fault of the network
+                    if isinstance(outcome, BenchRow):
+                        append_row(table, outcome)
+                        shutil.rmtree(job.folder, ignore_errors=True)
+                        rows += 1
+                    else:
+                        name = f"{job.folder.name} ({task.group})"
+                        failed[name] = outcome
+                        listener.say(f"{name}: failed: {outcome}")
+                    listener.step("train", rows + len(failed), total)
     except KeyboardInterrupt:
         return BuildResult(table, rows, total, networks, failed, interrupted=True)
     return BuildResult(table, rows, total, networks, failed)
-
-
-def train_and_score(task: TrainingTask) -> BenchRow | StoreError | str | None:
-    """Train a network and score it on validation and test images.
-
-    Returns: its row; why it failed; None where it was told to stop.
-    """
-    result = train_job(task.job)
-    if not isinstance(result, TrainResult):
-        return result
-    if result.stop_requested:
-        return None
-    try:
-        with single_process(task.job) as process_group:
-            row = _score_row(task, result, process_group)
-    except StoreError as error:
-        return error
-    except SmtNasError as error:
-        return str(error)
-    except Exception as error:  # e.g. out of memory: one failed training
-        return one_line(error)
-    lacking = [name for name in REQUIRED if not math.isfinite(row.figures.get(name, math.nan))]
-    return f"its {lacking[0]} is no finite number" if lacking else row
-
-
-def _score_row(task: TrainingTask, result: TrainResult, process_group: ProcessGroup) -> BenchRow:
-    assert result.best is not None and result.weights is not None
-    figures = {
-        "val_top1": result.best.val_top1,
-        "val_loss": result.best.val_loss,
-        "train_loss": result.history[-1].train_loss,
-        "seconds": sum(row.seconds or 0.0 for row in result.history),
-    }
-    if load_source(task.job.request.data).test is not None:
-        score = evaluate_weights(
-            EvalRequest(weights=result.weights, split="test"), process_group, NullProgress()
-        ).score
-        figures |= {"test_top1": score.top1, "test_loss": score.loss}
-    stamp = read_environment(str(process_group.device))
-    return BenchRow(
-        arch=task.job.arch,
-        group=task.group,
-        seed=task.job.request.seed,
-        figures={name: float(v) for name, v in figures.items() if v is not None},
-        device=str(stamp["gpu"] or stamp["cpu"]),
-        versions=f"smt-nas {__version__}, torch {stamp['torch']}, {str(stamp['date'])[:10]}",
-    )
 
 
 def _choose_placement(device: str | None, workers: int | None) -> tuple[int, RunOptions]:
@@ -251,8 +228,8 @@ def _choose_placement(device: str | None, workers: int | None) -> tuple[int, Run
         )
 
 
-def _lost_reason(reason: str) -> BenchRow | StoreError | str | None:
-    return reason
+def _lost_reason(reason: str) -> list[Outcome]:
+    return [reason]
 
 
 def _make_card(request: BuildRequest, space: SearchSpace, source: Source) -> BenchCard:
@@ -273,8 +250,9 @@ def _make_card(request: BuildRequest, space: SearchSpace, source: Source) -> Ben
         data_digest=labels_digest(source),
         licence=_LICENCES.get(kind, "of the data: see where they come from"),
         recipe_name=request.recipe,
-        recipe=load_recipe(request.recipe).model_dump(mode="json"),
+        recipe=request.load_recipe().model_dump(mode="json"),
         plan={"low_macs": request.low, "high_macs": request.high, "seed": request.seed},
+        budgets=request.list_budgets(),
     )
 
 
@@ -301,12 +279,31 @@ def _list_missing(
     options: RunOptions,
 ) -> list[TrainingTask]:
     """Trainings that are missing: each network once, in the order of the plan, before any again."""
-    trained_before = {(row.arch.key, row.seed) for row in rows}
+    own = request.load_recipe().epochs  # of rows and requests that say none
+    trained_before = {(row.arch.key, row.seed, row.epochs or own) for row in rows}
+    budgets = request.list_budgets() or (request.epochs,)
     tasks = []
     for seed in SEEDS:
         for p in planned:
-            if seed in p.seeds and (p.arch.key, seed) not in trained_before:
-                training = TrainRequest(p.arch.key, request.data, recipe=request.recipe, seed=seed)
-                folder = scratch / f"{p.arch.key}-{seed}"
-                tasks.append(TrainingTask(TrainJob(p.arch, training, options, folder), p.group))
+            if seed not in p.seeds:
+                continue
+            jobs = []
+            for epochs in budgets:
+                if (p.arch.key, seed, epochs or own) not in trained_before:
+                    jobs.append(_make_job(request, p.arch, seed, epochs, scratch, options))
+            if jobs:
+                tasks.append(TrainingTask(jobs[-1], p.group, tuple(jobs[:-1])))
     return tasks
+
+
+def _make_job(
+    request: BuildRequest,
+    arch: Architecture,
+    seed: int,
+    epochs: int | None,
+    scratch: Path,
+    options: RunOptions,
+) -> TrainJob:
+    training = TrainRequest(arch.key, request.data, recipe=request.recipe, epochs=epochs, seed=seed)
+    name = f"{arch.key}-{seed}" if epochs is None else f"{arch.key}-{seed}-{epochs}"
+    return TrainJob(arch, training, options, scratch / name)

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 COSTS = ("macs", "params", "attention_macs", "activations")
 FIGURES = ("val_top1", "val_loss", "test_top1", "test_loss", "train_loss", "seconds")
 _KNOWN_COLUMNS = (
-    *("key", "group", "seed", *FIGURES, *COSTS),
+    *("key", "group", "seed", "epochs", *FIGURES, *COSTS),
     *(*GENES, *ADDED_GENES),
     *("device", "versions"),
 )
-COLUMNS = tuple(column for column in _KNOWN_COLUMNS if column not in ADDED_GENES)
-"""The columns that every table has; those of ADDED_GENES stand in some."""
+_ADDED = {"epochs": "", **ADDED_GENES}
+"""Columns that were added later and stand in some tables, with the cell that their lack means."""
+COLUMNS = tuple(column for column in _KNOWN_COLUMNS if column not in _ADDED)
+"""The columns that every table has."""
 SHARES = ("val_top1", "test_top1")
 _TEXT = ("key", "group", "kernels", "stacking", "device", "versions")
 REQUIRED = ("val_top1", "val_loss", "seconds")  # figures that every row must have
@@ -47,6 +49,7 @@ class BenchRow:
             of the training alone.
         device: where.
         versions: of libraries.
+        epochs: of the training; None for those of the bench's recipe.
     """
 
     arch: Architecture
@@ -55,6 +58,7 @@ class BenchRow:
     figures: Mapping[str, float]
     device: str
     versions: str
+    epochs: int | None = None
 
     def to_cells(self) -> dict[str, str]:
         """The row as text, by all columns that a table may have."""
@@ -63,6 +67,7 @@ class BenchRow:
             "key": self.arch.key,
             "group": self.group,
             "seed": str(self.seed),
+            "epochs": "" if self.epochs is None else str(self.epochs),
             **{name: _format_number(self.figures.get(name)) for name in FIGURES},
             **{name: str(int(cost[name])) for name in COSTS},
             **encode_arch(self.arch),
@@ -75,8 +80,13 @@ def _format_number(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def read_rows(path: Path, common: Input) -> Iterator[BenchRow]:
+def read_rows(path: Path, common: Input, epochs: int | None = None) -> Iterator[BenchRow]:
     """Rows of a table.
+
+    Args:
+        path: of the table.
+        common: what its networks share.
+        epochs: of the bench's recipe.
 
     Raises:
         StoreError: it cannot be read.
@@ -89,16 +99,18 @@ def read_rows(path: Path, common: Input) -> Iterator[BenchRow]:
             f"{path}: must have the columns of a bench (got none called {', '.join(missing[:4])}"
             f"{' and others' if len(missing) > 4 else ''}). Restore it, or build one anew."
         )
-    seen = set[tuple[str, int]]()
+    seen = set[tuple[str, int, int | None]]()
     table = table[[column for column in _KNOWN_COLUMNS if column in table.columns]]
     for number, cells in enumerate(table.to_dict("records"), 2):
         row = _parse_row({str(k): v for k, v in cells.items()}, common, f"{path}, line {number}")
-        if (row.arch.key, row.seed) in seen:
+        training = (row.arch.key, row.seed, row.epochs or epochs)
+        if training in seen:
+            of = "" if row.epochs is None else f" and {row.epochs} epochs"
             raise ConfigError(
                 f"{path}, line {number}: every training must stand there once (got {row.arch.key} "
-                f"with seed {row.seed} again). Drop the row."
+                f"with seed {row.seed}{of} again). Drop the row."
             )
-        seen.add((row.arch.key, row.seed))
+        seen.add(training)
         yield row
 
 
@@ -135,6 +147,7 @@ def _parse_row(cells: Mapping[str, str], common: Input, where: str) -> BenchRow:
     try:
         arch = decode_arch(cells, common)
         seed = int(cells["seed"])
+        epochs = int(cells["epochs"]) if cells.get("epochs") else None
     except (ValueError, ConfigError) as error:
         raise ConfigError(f"{where}: must be a network (got: {error}). Drop the row.") from error
     if arch.key != cells["key"]:
@@ -149,7 +162,10 @@ def _parse_row(cells: Mapping[str, str], common: Input, where: str) -> BenchRow:
                 f"{where}: {name} must be those of its network, {getattr(cost, name)} (got "
                 f"{cells[name]}). Drop the row."
             )
-    return BenchRow(arch, cells["group"], seed, figures, cells["device"], cells["versions"])
+    if epochs is not None and epochs < 1:
+        raise ConfigError(f"{where}: epochs must be 1 or more (got {epochs}). Drop the row.")
+    words = (cells["device"], cells["versions"])
+    return BenchRow(arch, cells["group"], seed, figures, *words, epochs)
 
 
 def _parse_figure(text: str, name: str, where: str) -> float:
@@ -163,10 +179,10 @@ def _parse_figure(text: str, name: str, where: str) -> float:
 
 
 def used_columns(rows: Sequence[BenchRow]) -> tuple[str, ...]:
-    """COLUMNS, and those of fields added later that some network does not have at its default."""
+    """COLUMNS, and those added later whose cells are needed for some row."""
     used = set(COLUMNS)
     for cells in (row.to_cells() for row in rows):
-        used |= {c for c, default in ADDED_GENES.items() if cells[c] not in ("", default)}
+        used |= {c for c, default in _ADDED.items() if cells[c] not in ("", default)}
     return tuple(column for column in _KNOWN_COLUMNS if column in used)
 
 
@@ -182,10 +198,10 @@ def format_csv(
 
 
 def widen_csv(path: Path, columns: Sequence[str]) -> str:
-    """The text of a table with further columns of ADDED_GENES, at their defaults in its rows."""
+    """The text of a table with columns that were added later, as if its rows had had them."""
     table = _read_table(path)
     for column in columns:
-        table[column] = ADDED_GENES[column]
+        table[column] = _ADDED[column]
     names = [column for column in _KNOWN_COLUMNS if column in table.columns]
     return table[names].to_csv(index=False, lineterminator="\n")
 

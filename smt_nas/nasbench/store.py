@@ -19,12 +19,16 @@ _REPEAT = "Repeat it with those settings, or choose another --out."
 def prepare_table(table: Path, card: BenchCard) -> None:
     """Write card and head of a new bench; a bench that is there must be the same.
 
+    Only its budgets may be more or fewer: rows of a shorter and of a longer training at a constant
+    rate differ in their epochs alone.
+
     Raises:
         StoreError: the folder holds something else, or cannot be written.
     """
     if card_path(table).is_file():
         old, new = (_comparable_settings(c) for c in (read_card(table), card))
         labels, now = old.pop("data_digest"), new.pop("data_digest")
+        budgets = tuple(set(settings.pop("budgets", ())) for settings in (old, new))
         check_same(table.parent, "holds a bench", old, new, _REPEAT)
         if labels not in (None, now):  # None: of before there was one
             raise StoreError(
@@ -32,6 +36,9 @@ def prepare_table(table: Path, card: BenchCard) -> None:
                 "images were added or moved, or class folders are named by numbers, which were "
                 "once sorted as text. Restore the images, or choose another --out."
             )
+        _check_budgets(table, *budgets)
+        if budgets[1] > budgets[0]:
+            write_atomic(card_path(table), to_yaml(_with_budgets(table, card)))
     elif other := sorted(p.name for p in table.parent.iterdir() if not p.name.startswith(".")):
         raise StoreError(
             f"{table.parent}: must be empty or new (got {other[0]}). Choose another --out."
@@ -42,17 +49,35 @@ def prepare_table(table: Path, card: BenchCard) -> None:
         write_atomic(table, format_csv([]))
 
 
+def _check_budgets(table: Path, old: set[int], new: set[int]) -> None:
+    """One build may train for more epochs beside those of the other, and not for others."""
+    if not (old <= new or new <= old):
+        words = (" and ".join(map(str, sorted(budgets))) for budgets in (old, new))
+        raise StoreError(
+            f"{table.parent}: holds a bench of budgets of {next(words)} epochs (got {next(words)}):"
+            f" one of the two must have all of the other's. {_REPEAT}"
+        )
+
+
+def _with_budgets(table: Path, card: BenchCard) -> dict[str, Any]:
+    """The card that is there, with the larger set of budgets of another."""
+    there = read_card(table)
+    recipe = {**there.recipe, "epochs": card.recipe["epochs"]}
+    grown = there.model_copy(update={"budgets": card.budgets, "recipe": recipe})
+    return grown.model_dump(mode="json")
+
+
 def _comparable_settings(card: BenchCard) -> dict[str, Any]:
     """What must be the same for rows to stand in one table; words need not be."""
-    prose = {"description", "source"}
+    prose = {"description", "source"} | ({"epochs"} if card.budgets else set())
     values = card.model_dump(mode="json", exclude={"description", "limits", "licence", "recipe"})
     return values | {f"recipe.{k}": v for k, v in card.recipe.items() if k not in prose}
 
 
-def recover_rows(table: Path, common: Input) -> Iterator[BenchRow]:
-    """Rows that are there; a line that a crash tore is cut off."""
+def recover_rows(table: Path, common: Input, epochs: int | None = None) -> Iterator[BenchRow]:
+    """Rows that are there, see `read_rows`; a line that a crash tore is cut off."""
     cut_torn_line(table)
-    yield from read_rows(table, common)
+    yield from read_rows(table, common, epochs)
 
 
 def append_row(table: Path, row: BenchRow) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from smt_nas.errors import ConfigError, StoreError, UnknownName
 from smt_nas.files import folders
+from smt_nas.fingerprint import ADDED, Value
 from smt_nas.nasbench.encoding import Input
 from smt_nas.nasbench.rows import BenchRow, read_rows, to_frame
 from smt_nas.yaml import read_yaml, validated
@@ -24,7 +25,7 @@ SHIPPED = "nasbench"
 TABLE = "bench.csv"  # in a folder of `bench build`
 
 
-class BenchCard(BaseModel):
+class BenchCard(Value):
     """What a bench is.
 
     Attributes:
@@ -39,10 +40,11 @@ class BenchCard(BaseModel):
         recipe_name: of the recipe.
         recipe: its values.
         plan: fewest and most MACs and seed of the plan.
+        plan_name: of the rule by which it chooses networks.
+        budgets: epochs that the networks are trained for, the fewest first; () where the recipe
+            has one number of them.
         limits: what the table cannot tell, one line each.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1]
     description: str
@@ -55,22 +57,31 @@ class BenchCard(BaseModel):
     recipe_name: str
     recipe: dict[str, Any]
     plan: dict[str, float]
+    plan_name: Annotated[str, ADDED] = "spread"
+    budgets: Annotated[tuple[int, ...], ADDED] = ()
     limits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Networks that were trained.
+    """Networks that were trained, all for the same number of epochs.
 
     Attributes:
         name: of a shipped one; of one of your own, where it is.
         card: what it is.
         rows: one a training.
+        sizes: networks by the epochs that they were trained for, of the whole table.
     """
 
     name: str
     card: BenchCard
     rows: tuple[BenchRow, ...]
+    sizes: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def epochs(self) -> int | None:
+        """Of each training; None where the card does not say."""
+        return _epochs(self.rows[0], self.card)
 
     def top1(self, key: str) -> float:
         """Validation top-1 of a network: the mean over its seeds, less what a seed does to all."""
@@ -110,23 +121,52 @@ class Bench:
         return to_frame(self.rows)
 
 
-def load_bench(name_or_path: str | Path) -> Bench:
+def load_bench(name_or_path: str | Path, epochs: int | None = None) -> Bench:
     """Read a shipped bench by name, or one of your own by its CSV or its folder.
+
+    Args:
+        name_or_path: the bench.
+        epochs: that its networks were trained for; None for the most that at least half as many
+            networks have as have any.
 
     Raises:
         UnknownName: no such bench is shipped.
-        ConfigError: the card or the table breaks a rule; says which row.
+        ConfigError: the card or the table breaks a rule, says which row; or it has no training of
+            so many epochs.
         StoreError: a file is missing.
     """
     path = _find_table(str(name_or_path))
     card = read_card(path)
-    rows = tuple(read_rows(path, card.input))
+    rows = tuple(read_rows(path, card.input, card.recipe.get("epochs")))
     if not rows:
         raise ConfigError(
             f"{path}: holds no training (got 0 rows). `smt-nas bench build` makes it."
         )
     shipped = path.stem in bench_names() and str(name_or_path) == path.stem
-    return Bench(path.stem if shipped else str(name_or_path), card, rows)
+    return choose_budget(path.stem if shipped else str(name_or_path), card, rows, epochs)
+
+
+def choose_budget(
+    name: str, card: BenchCard, rows: Sequence[BenchRow], epochs: int | None = None
+) -> Bench:
+    """The bench of the rows of one number of epochs; see `load_bench`."""
+    keys: dict[int, set[str]] = {}
+    for row in rows:
+        keys.setdefault(_epochs(row, card) or 0, set()).add(row.arch.key)
+    sizes = {budget: len(keys[budget]) for budget in sorted(keys)}
+    if epochs is None:
+        epochs = max(budget for budget, n in sizes.items() if 2 * n >= max(sizes.values()))
+    elif epochs not in sizes:
+        raise ConfigError(
+            f"{name}: has no trainings of so many epochs (got {epochs}; it has those of "
+            f"{', '.join(map(str, sizes))}). Choose another --epochs."
+        )
+    chosen = tuple(row for row in rows if (_epochs(row, card) or 0) == epochs)
+    return Bench(name, card, chosen, sizes)
+
+
+def _epochs(row: BenchRow, card: BenchCard) -> int | None:
+    return row.epochs or card.recipe.get("epochs")
 
 
 def bench_names() -> list[str]:

@@ -72,7 +72,7 @@ def bench_notes(bench: Bench) -> list[str]:
     used = Counter(row.device for row in bench.rows).most_common()
     devices = ", ".join(f"{name} ({count})" for name, count in used)
     recipe = card.recipe
-    images, epochs = recipe.get("images") or "all", recipe.get("epochs", "unknown")
+    images, epochs = recipe.get("images") or "all", bench.epochs or "unknown"
     lines = [
         f"{bench.name}: {n} {card.description}; {trainings} trainings, {hours:.2g} hours of them.",
         f"Networks: {', '.join(f'{count} {kind}' for kind, count in kinds.items())}; "
@@ -81,9 +81,21 @@ def bench_notes(bench: Bench) -> list[str]:
         "out of the training split, test images are the data's own.",
         f"Data: {card.licence}. Trained on {devices} with "
         f"{'; '.join(sorted({r.versions for r in bench.rows}))}.",
+        *other_budgets(bench),
         *card.limits,
     ]
     return [*lines, *other_space(bench), f"Next: smt-nas validate predictor --on {bench.name}"]
+
+
+def other_budgets(bench: Bench) -> list[str]:
+    """Say which of several budgets is meant."""
+    if len(bench.sizes) < 2:
+        return []
+    sizes = [f"{epochs} epochs ({n})" for epochs, n in bench.sizes.items()]
+    return [
+        f"Networks trained for {bench.epochs} epochs; the table has others too, by number of "
+        f"networks: {', '.join(sizes)}. --epochs chooses."
+    ]
 
 
 def other_space(bench: Bench) -> list[str]:
@@ -106,6 +118,7 @@ def bench_document(bench: Bench) -> dict[str, Any]:
         "schema": 1,
         "name": bench.name,
         "card": bench.card.model_dump(mode="json"),
+        "epochs": bench.epochs,
         "networks": [
             {
                 "key": key,

@@ -15,7 +15,7 @@ from smt_nas.evaluators.predictors.training_set import FOLDS
 from smt_nas.evaluators.validation.agreement import BAND, TOP, Taus
 from smt_nas.evaluators.validation.bootstrap import BootstrapEstimate
 from smt_nas.evaluators.validation.validate import BASELINES, REFERENCE, EvaluatorScore, Validation
-from smt_nas.report.bench import other_space
+from smt_nas.report.bench import other_budgets, other_space
 from smt_nas.report.shares import DASH
 
 _BAND = f"±{BAND:.0%}"
@@ -132,7 +132,7 @@ def validation_notes(validation: Validation) -> list[str]:
             "At best: what a figure that knew the expected top-1 of every network would score, as "
             f"one training is off by {training_set.noise:.2f} points; simulated, ± by its chance."
         )
-    return [*lines, *other_space(validation.bench)]
+    return [*lines, *other_budgets(validation.bench), *other_space(validation.bench)]
 
 
 def _word_verdict(row: EvaluatorScore) -> str:

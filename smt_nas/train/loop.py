@@ -126,7 +126,8 @@ class _TrainingLoop:
                 saved_at = time.monotonic()
             stop = session.group.any(self.interrupts.stop_requested)
             inside = state.epoch.images > 0  # at an epoch's end it is saved, with its score
-            if inside and (stop or self._is_save_due(time.monotonic() - saved_at)):
+            ends = stop or state.update == session.last_update
+            if inside and (ends or self._is_save_due(time.monotonic() - saved_at)):
                 self._add_outcomes(self._read_outcomes())
                 session.save(self.folder, None)
                 saved_at = time.monotonic()

@@ -226,6 +226,10 @@ class Recipe(Value):
             )
         return self
 
+    def with_epochs(self, epochs: int) -> Recipe:
+        """The same for another number of epochs. Raises ConfigError: they are too few."""
+        return validated(Recipe, self.model_dump() | {"epochs": epochs}, f"{epochs} epochs")
+
     def find_fall(self, updates: int) -> int:
         """The update, from 0, where the rate begins to fall; `updates` are those of an epoch."""
         if self.schedule == "cosine":

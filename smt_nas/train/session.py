@@ -142,10 +142,14 @@ class TrainingSession:
     @property
     def last_update(self) -> int:
         """Updates of the whole training after which this start of it stops."""
-        until = self.options.until_epoch
-        if until is None:
-            return self.updates
-        return min(self.updates, until * self.sampler.updates_per_epoch)
+        per_epoch, recipe = self.sampler.updates_per_epoch, self.config.recipe
+        until, until_fall = self.options.until_epoch, self.options.until_fall_of
+        stops = [self.updates]
+        if until is not None:
+            stops.append(until * per_epoch)
+        if until_fall is not None:
+            stops.append(recipe.with_epochs(until_fall).find_fall(per_epoch))
+        return min(stops)
 
     @property
     def workers(self) -> int:

@@ -108,6 +108,8 @@ class RunOptions(_TrainValue):
         save_updates: updates between checkpoints inside an epoch; None for none by count.
         keep: checkpoints kept.
         until_epoch: stop there, the recipe having more epochs; None for its last.
+        until_fall_of: stop where the rate of a training of so many epochs begins to fall; None to
+            go on.
         max_unreadable: images that may be unreadable.
         log: writers beside metrics.csv.
     """
@@ -123,6 +125,7 @@ class RunOptions(_TrainValue):
     save_updates: PositiveInt | None = None
     keep: PositiveInt = 2
     until_epoch: PositiveInt | None = None
+    until_fall_of: PositiveInt | None = None
     max_unreadable: Annotated[int, Field(ge=0, le=1_000_000)] = 100
     log: tuple[WriterName, ...] = ()
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from smt_nas.errors import ConfigError, StoreError
-from smt_nas.nasbench import build
+from smt_nas.nasbench import build, trainings
 from smt_nas.nasbench.build import BuildRequest, BuildResult, build_bench
 from smt_nas.nasbench.rows import BenchRow
 from smt_nas.nasbench.table import TABLE, load_bench
@@ -47,9 +47,9 @@ def results():
 @pytest.fixture(scope="module")
 def built(recipe, results, tmp_path_factory):
     """Two networks, of which the first has three seeds."""
-    real = build.train_job
+    real = trainings.train_job
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "train_job", lambda job: results.append(real(job)) or results[-1])
+        patch.setattr(trainings, "train_job", lambda job: results.append(real(job)) or results[-1])
         out = tmp_path_factory.mktemp("bench")
         return build_bench(wanted(recipe), out, "cpu", 1, NullProgress())
 
@@ -57,13 +57,18 @@ def built(recipe, results, tmp_path_factory):
 @pytest.fixture
 def trained_already(built, results, monkeypatch):
     """Every training ends at once, as the first of `built` ended."""
-    monkeypatch.setattr(build, "train_job", lambda job: results[0])
+    monkeypatch.setattr(trainings, "train_job", lambda job: results[0])
 
 
-def made_up_row(task, *_, **figures):
+def made_up_row(job, group, *_, **figures):
     figures = {"val_top1": 0.5, "val_loss": 1.0, "seconds": 1.0} | figures
     figures = {name: value for name, value in figures.items() if value is not None}
-    return BenchRow(task.job.arch, task.group, task.job.request.seed, figures, "a CPU", "smt-nas 0")
+    request = job.request
+    return BenchRow(job.arch, group, request.seed, figures, "a CPU", "smt-nas 0", request.epochs)
+
+
+def made_up_rows(task):
+    return [made_up_row(job, task.group) for job in task.jobs]
 
 
 def lines(table):
@@ -102,7 +107,7 @@ def test_a_whole_bench_is_left_alone_and_a_larger_one_goes_on(built, recipe, mon
     again = build_bench(wanted(recipe), built.table.parent, "cpu", 1, NullProgress())
     assert again.trainings == 4 and built.table.read_text() == before
     tasks = []
-    monkeypatch.setattr(build, "train_and_score", lambda task: tasks.append(task) or "not now")
+    monkeypatch.setattr(build, "train_and_score", lambda task: tasks.append(task) or ["not now"])
     larger = build_bench(wanted(recipe, n=3), built.table.parent, "cpu", 1, NullProgress())
     assert larger.planned == 5 and len(tasks) == 1 and list(larger.failed.values()) == ["not now"]
     assert built.table.read_text() == before
@@ -112,17 +117,17 @@ def test_a_training_that_fails_is_told_and_tried_again(recipe, tmp_path, monkeyp
     monkeypatch.setattr(
         build,
         "train_and_score",
-        lambda task: "diverged" if task.job.request.seed == 1 else made_up_row(task),
+        lambda task: ["diverged"] if task.job.request.seed == 1 else made_up_rows(task),
     )
     found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
     assert found.trainings == 2 and list(found.failed.values()) == ["diverged"]
-    monkeypatch.setattr(build, "train_and_score", made_up_row)
+    monkeypatch.setattr(build, "train_and_score", made_up_rows)
     found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
     assert (found.trainings, found.failed) == (3, {})
 
 
 def test_a_full_disk_is_no_failed_network(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "train_job", lambda job: StoreError("disk: is full"))
+    monkeypatch.setattr(trainings, "train_job", lambda job: StoreError("disk: is full"))
     with pytest.raises(StoreError, match="disk: is full"):
         build_bench(wanted(recipe, n=2), tmp_path, "cpu", 1, NullProgress())
     assert lines(tmp_path / TABLE) == []
@@ -133,7 +138,7 @@ def test_a_training_without_a_figure_is_a_failure_and_no_row(
     recipe, trained_already, tmp_path, monkeypatch, loss
 ):
     """A row that could not be read again would lose the whole table."""
-    monkeypatch.setattr(build, "_score_row", partial(made_up_row, val_loss=loss))
+    monkeypatch.setattr(trainings, "_score_row", partial(made_up_row, val_loss=loss))
     found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
     assert set(found.failed.values()) == {"its val_loss is no finite number"}
     assert lines(found.table) == []
@@ -142,13 +147,13 @@ def test_a_training_without_a_figure_is_a_failure_and_no_row(
 def test_what_goes_wrong_in_scoring_is_one_failed_training(
     recipe, trained_already, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(build, "_score_row", lambda *_: [].pop())
+    monkeypatch.setattr(trainings, "_score_row", lambda *_: [].pop())
     found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
     assert set(found.failed.values()) == {"IndexError: pop from empty list"}
 
 
 def test_an_interrupted_training_gives_no_row(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "train_and_score", lambda task: None)
+    monkeypatch.setattr(build, "train_and_score", lambda task: [None])
     found = build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
     assert found.interrupted and found.trainings == 0 and lines(found.table) == []
 
