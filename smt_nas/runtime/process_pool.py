@@ -27,7 +27,7 @@ MOST = 8
 _STDERR = 2
 _NAP_S = 3600.0  # the longest wait in one go: the system's own limit is some days
 _LOOK_MS = 1000
-_DYING_S = 5.0  # from the end of a worker's socket to the end of its process
+DYING_S = 5.0  # from the end of a worker's socket to the end of its process
 
 
 def default_workers() -> int:
@@ -91,19 +91,9 @@ class ProcessPool:
                 connection.send(message)
 
     def _start(self) -> Connection:
-        ours, theirs = Pipe()
-        serve = f"from smt_nas.runtime.process_pool import serve; serve({theirs.fileno()})"
-        child = subprocess.Popen(
-            [sys.executable, "-c", serve],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=_STDERR,
-            env=_child_environment(),
-            process_group=0,  # so that what it starts can be ended with it
-        )
-        theirs.close()
-        self._children[ours] = child
-        return ours
+        connection, child = start_worker(serve)
+        self._children[connection] = child
+        return connection
 
     def _answers(self, lost: Callable[[str], _Answer], timeout: float | None) -> dict[int, _Answer]:
         """Wait; then the answers that are there, and those that will never be, by number."""
@@ -114,7 +104,7 @@ class ProcessPool:
             try:
                 answer: _Answer = ready.recv()
             except (EOFError, ConnectionResetError):
-                answers[number] = lost(_explain_death(self._stop(ready, _DYING_S)))
+                answers[number] = lost(explain_death(self._stop(ready, DYING_S)))
                 continue
             if ready in self._began:
                 answers[number] = answer
@@ -143,14 +133,40 @@ class ProcessPool:
         self._busy.pop(connection, None)
         self._began.pop(connection, None)
         connection.close()
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(patience)
-        with suppress(ProcessLookupError, PermissionError):  # macOS forbids it of the dead
-            os.killpg(child.pid, signal.SIGKILL)
-        return child.wait()
+        return end_worker(child, patience)
 
 
-def _explain_death(code: int) -> str:
+def start_worker(serve: Callable[[int], None]) -> tuple[Connection, subprocess.Popen[bytes]]:
+    """Start a process that serves at the other end of a connection.
+
+    Args:
+        serve: a function of this package, of the file descriptor of its end.
+    """
+    ours, theirs = Pipe()
+    code = f"from {serve.__module__} import {serve.__name__} as serve; serve({theirs.fileno()})"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=_STDERR,
+        env=_child_environment(),
+        process_group=0,  # so that what it starts can be ended with it
+    )
+    theirs.close()
+    return ours, child
+
+
+def end_worker(child: subprocess.Popen[bytes], patience: float) -> int:
+    """End a worker and all that it started; its exit code, or minus its signal."""
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(patience)
+    with suppress(ProcessLookupError, PermissionError):  # macOS forbids it of the dead
+        os.killpg(child.pid, signal.SIGKILL)
+    return child.wait()
+
+
+def explain_death(code: int) -> str:
+    """Why a worker is no more, by its exit code."""
     if code >= 0:
         return f"its worker process ended (exit {code})"
     guess = "; out of memory?" if -code == signal.SIGKILL else ""
@@ -170,8 +186,7 @@ def _prepare(task: Callable[[], object] | None) -> None:
 
 def serve(handle: int) -> None:
     """Answer until the other side is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that leads
-    Thread(target=_follow, args=(os.getppid(), handle), daemon=True).start()
+    follow_leader(handle)
     with Connection(handle) as connection:
         while True:
             try:
@@ -179,6 +194,12 @@ def serve(handle: int) -> None:
                 connection.send(function(argument))
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 return
+
+
+def follow_leader(handle: int) -> None:
+    """Leave Ctrl-C to the process that leads, and end with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_follow, args=(os.getppid(), handle), daemon=True).start()
 
 
 def _follow(leader: int, handle: int) -> None:

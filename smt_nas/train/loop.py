@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from smt_nas.runtime.progress import (
     TrainingWarning,
 )
 from smt_nas.runtime.torch_settings import apply_torch_settings
+from smt_nas.runtime.turns import Steps, enter_each
 from smt_nas.train.data.batches.reader_processes import explain_reader_failures
 from smt_nas.train.data.examples import Source
 from smt_nas.train.evaluation import Score
@@ -34,7 +35,7 @@ from smt_nas.train.planning.training_warnings import (
     list_result_warnings,
 )
 from smt_nas.train.processes.process_group import ProcessGroup
-from smt_nas.train.processes.randomness import UPDATE, preserve_generators, seed_all
+from smt_nas.train.processes.randomness import UPDATE, seed_all
 from smt_nas.train.processes.training_context import (
     Interrupts,
     catch_interrupts,
@@ -56,8 +57,10 @@ def train_network(
     source: Source,
     inputs: TrainingInputs,
     listener: TrainingListener,
-) -> TrainResult:
+) -> Steps[TrainResult]:
     """Train a network from the folder's last checkpoint to its end, or to `options.until_epoch`.
+
+    It stops after each update. Python's, NumPy's and torch's global generators are seeded for each.
 
     Args:
         run: the folder, made by `training_directory.create_directory`, locked by the caller.
@@ -75,28 +78,42 @@ def train_network(
         TrainingError: the data, the processes, or gradients that are not finite any more.
         StoreError: a checkpoint cannot be written; the one before it is kept.
     """
+    return enter_each(
+        _train(run, config, options, group, source, inputs, listener),
+        lambda: _training_settings(config, options, group),
+    )
+
+
+@contextmanager
+def _training_settings(
+    config: TrainConfig, options: RunOptions, group: ProcessGroup
+) -> Iterator[None]:
+    """torch's switches, as the training wants them."""
     with ExitStack() as stack:
-        stack.enter_context(preserve_generators(group.device))
         if group.device.type == "cuda":
             conditions = Conditions(precision=config.recipe.precision)
             stack.enter_context(apply_torch_settings(conditions, group.device))
-        stack.enter_context(use_deterministic_algorithms(options.deterministic))
+        if options.deterministic:
+            stack.enter_context(use_deterministic_algorithms(True))
+        yield
+
+
+def _train(
+    run: Path,
+    config: TrainConfig,
+    options: RunOptions,
+    group: ProcessGroup,
+    source: Source,
+    inputs: TrainingInputs,
+    listener: TrainingListener,
+) -> Steps[TrainResult]:
+    with ExitStack() as stack:
         interrupts = stack.enter_context(catch_interrupts())
+        stack.enter_context(explain_out_of_memory(group.device, config.recipe.batch_size))
         session = open_session(run, config, options, group, source, inputs, listener)
         stack.callback(session.close)
         stack.enter_context(explain_reader_failures(session.workers))
-        stack.enter_context(explain_out_of_memory(group.device, config.recipe.batch_size))
-        return finish(_TrainingLoop(run, session, interrupts, listener).steps())
-
-
-def finish(steps: Generator[None, None, TrainResult]) -> TrainResult:
-    """Make all steps, and return what came of them."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: TrainResult = end.value
-            return result
+        return (yield from _TrainingLoop(run, session, interrupts, listener).steps())
 
 
 @dataclass(frozen=True)
@@ -110,7 +127,7 @@ class _TrainingLoop:
     warned: set[EvalWarning | str] = field(default_factory=set)
     unread: list[UpdateOutcome] = field(default_factory=list)
 
-    def steps(self) -> Generator[None, None, TrainResult]:
+    def steps(self) -> Steps[TrainResult]:
         """Go on to the end of this start, or to where it is interrupted; stops at each update."""
         session, state = self.session, self.session.state
         if not state.update:

@@ -10,11 +10,13 @@ from pathlib import Path
 from smt_nas.arch import Architecture, load_arch
 from smt_nas.errors import StoreError
 from smt_nas.runtime.progress import TrainingListener
+from smt_nas.runtime.turns import Steps, finish
 from smt_nas.train.data.class_order import match_classes
 from smt_nas.train.data.examples import Source
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.loop import train_network
 from smt_nas.train.processes.process_group import ProcessGroup
+from smt_nas.train.processes.randomness import preserve_generators
 from smt_nas.train.session import prepare_inputs
 from smt_nas.train.train_config import RunOptions, TrainConfig, TrainRequest
 from smt_nas.train.training_directory import (
@@ -52,12 +54,26 @@ def start_training(
     Raises:
         SmtNasError: the network, the data, the recipe, the folder; see there.
     """
+    with preserve_generators(group.device):
+        return finish(iterate_training(request, options, out, resume, group, listener, arch))
+
+
+def iterate_training(
+    request: TrainRequest,
+    options: RunOptions,
+    out: Path | None,
+    resume: bool,
+    group: ProcessGroup,
+    listener: TrainingListener,
+    arch: Architecture | None = None,
+) -> Steps[TrainResult]:
+    """`start_training` in steps, of an update each; the global generators are not put back."""
     source = _load_data(request.data, group, listener)
     config = group.run_on_all(
         lambda: _make_config(request, arch or load_arch(request.name), source, out, resume, group)
     )
     run = out or Path(group.broadcast(str(find_free_folder(request.name, request.data))))
-    return _train_in_folder(run, config, options, resume, group, source, listener)
+    return (yield from _train_in_folder(run, config, options, resume, group, source, listener))
 
 
 def _make_config(
@@ -96,7 +112,8 @@ def resume_training(
             "has the same images, but not the same bits."
         )
     source = _load_data(config.data, group, listener)
-    return _train_in_folder(run, config, options, True, group, source, listener)
+    with preserve_generators(group.device):
+        return finish(_train_in_folder(run, config, options, True, group, source, listener))
 
 
 def _load_data(data: str, group: ProcessGroup, listener: TrainingListener) -> Source:
@@ -129,7 +146,7 @@ def _train_in_folder(
     group: ProcessGroup,
     source: Source,
     listener: TrainingListener,
-) -> TrainResult:
+) -> Steps[TrainResult]:
     with _lock_for_all(run, group):
         exists = group.broadcast(
             group.run_on_all(lambda: group.is_main and contains_training(run, config, resume))
@@ -142,7 +159,7 @@ def _train_in_folder(
                 lambda: create_directory(run, config, str(group.device)) if group.is_main else None
             )
         listener.say(f"{run} holds this training." if exists else f"Run directory: {run}")
-        return train_network(run, config, options, group, source, inputs, listener)
+        return (yield from train_network(run, config, options, group, source, inputs, listener))
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,13 +17,22 @@ from smt_nas.errors import SmtNasError, StoreError, one_line
 from smt_nas.runtime.host import available_cores
 from smt_nas.runtime.progress import NullProgress, TrainingStatus
 from smt_nas.runtime.torch_settings import apply_torch_settings
+from smt_nas.runtime.turns import Steps, finish
 from smt_nas.train.processes.process_group import ProcessGroup, join_process_group
-from smt_nas.train.run import start_training
+from smt_nas.train.processes.randomness import preserve_generators
+from smt_nas.train.processes.training_context import OutOfMemory
+from smt_nas.train.run import iterate_training
 from smt_nas.train.train_config import RunOptions, TrainRequest
 from smt_nas.train.training_state import TrainResult
 
 _PROGRESS = ".progress"
 _EVERY_S = 1.0
+
+
+class MemoryReason(str):
+    """Why a job failed, where it was for want of memory: alone it may not."""
+
+
 JobResult = TrainResult | StoreError | str
 """What became of a job: a failure of the network is its reason, one of the disk is an error."""
 
@@ -80,14 +89,32 @@ def train_job(job: TrainJob) -> JobResult:
 
     On one thread of the CPU, so that the weights do not depend on how many are trained at once.
     """
+    return finish(_iterate(job, preserve_generators))
+
+
+def iterate_job(job: TrainJob) -> Steps[JobResult]:
+    """`train_job` in steps, for a process that trains several in turn.
+
+    It leaves the global generators as the last update did.
+    """
+    return _iterate(job, lambda device: nullcontext())
+
+
+def _iterate(
+    job: TrainJob, generators: Callable[[torch.device], AbstractContextManager[None]]
+) -> Steps[JobResult]:
     listener = _ProgressFile(job.folder)
     try:
-        with single_process(job) as group:
-            return start_training(
-                job.request, job.options, job.folder, True, group, listener, job.arch
+        with single_process(job) as group, generators(group.device):
+            return (
+                yield from iterate_training(
+                    job.request, job.options, job.folder, True, group, listener, job.arch
+                )
             )
     except StoreError as error:
         return error
+    except OutOfMemory as error:
+        return MemoryReason(error)
     except SmtNasError as error:
         return str(error)
     except Exception as error:  # whatever a network does in training is one failed network

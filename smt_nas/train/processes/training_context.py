@@ -11,12 +11,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import torch
 
 from smt_nas.errors import TrainingError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class OutOfMemory(TrainingError):
+    """A GPU's memory does not hold a step."""
 
 
 class Interrupts:
@@ -29,26 +34,41 @@ class Interrupts:
     def __init__(self) -> None:
         self.stop_requested = False
 
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal."""
-        if self.stop_requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.stop_requested = True
+
+_BEFORE: dict[signal.Signals, Any] = {}
+"""Handlers that are put back."""
+_LISTENING: list[Interrupts] = []
+"""Of the trainings of this process that take turns: a signal is for all of them."""
+
+
+def _tell_all(number: int, frame: FrameType | None) -> None:
+    told_before = all(interrupts.stop_requested for interrupts in _LISTENING)
+    for interrupts in _LISTENING:
+        interrupts.stop_requested = True
+    if told_before and number == signal.SIGINT:
+        raise KeyboardInterrupt
 
 
 @contextmanager
 def catch_interrupts() -> Iterator[Interrupts]:
-    """Catch the signals while a block runs; only a main thread can."""
+    """Catch the signals while a block runs; only a main thread can.
+
+    Blocks may end in any order: the handlers of before are put back with the last one.
+    """
     interrupts = Interrupts()
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
-    before = {number: signal.signal(number, interrupts.handle) for number in _SIGNALS}
+    if not _LISTENING:
+        _BEFORE.update({number: signal.signal(number, _tell_all) for number in _SIGNALS})
+    _LISTENING.append(interrupts)
     try:
         yield interrupts
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _LISTENING.remove(interrupts)
+        if not _LISTENING:
+            for number, handler in _BEFORE.items():
+                signal.signal(number, handler)
 
 
 @contextmanager
@@ -74,7 +94,7 @@ def explain_out_of_memory(device: torch.device, batch_size: int) -> Iterator[Non
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise TrainingError(
+        raise OutOfMemory(
             f"{device}: its memory must hold a step (got none left at batch_size {batch_size}). "
             "Lower --set batch_size=… and raise --set accumulation=…, or use "
             "--grad-checkpointing; go on with --resume auto."
