@@ -1,0 +1,171 @@
+"""Do the picks of a search win once they are trained? CIFAR-10 and Tiny-ImageNet-100, two budgets.
+
+python -m benchmarks.proof FOLDER --data DIR [--workers N]    trains what is missing, then prints
+python -m benchmarks.proof FOLDER --print                     prints what is there
+
+DIR holds `cifar10/` and `tiny-imagenet-100/`, as Hugging Face's `datasets` reads them. At each
+budget all candidates (`proof_networks`) have equal MACs within 3 %, and each distinct one is
+trained by one recipe (`data/proof.yaml`), once a seed. A run may be ended in any way at any time:
+the same command goes on. Rows are in FOLDER/proof.csv as soon as a training has finished. `--quick`
+tries all of it with an epoch of few images, in a folder of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.proof_latency import measure_block, read_times
+from benchmarks.proof_networks import forget_reasons, read_candidates
+from benchmarks.proof_setup import DATA_SETS, SearchEffort, Setup, prepare_folder, read_setup
+from benchmarks.proof_tables import (
+    describe_settings,
+    list_notes,
+    list_verdicts,
+    make_table,
+    read_block,
+)
+from benchmarks.proof_trainings import ProofTask, TaskResult, list_tasks, run_task
+from smt_nas.cli import console
+from smt_nas.errors import SmtNasError, StoreError
+from smt_nas.files import locked
+from smt_nas.runtime.engine import make_engine
+from smt_nas.runtime.process_pool import default_workers
+from smt_nas.train.processes.process_group import join_process_group
+from smt_nas.train.train_job import reader_count
+
+_CPU_EPOCHS, _CPU_IMAGES = 10, 22_500  # half of the 45,000 that are not held out
+_GPU_EPOCHS, _GPU_CHANGES = 30, ("precision=amp-bf16",)
+_ON_A_GPU = 4  # trainings at once: small networks leave most of one idle
+_QUICK = ("validation=0.02", "batch_size=32", "eval_every=1")
+
+
+def main() -> None:
+    """Train what is missing, and print."""
+    args = read_arguments()
+    try:
+        setup = read_setup(args.folder) if args.print else make_setup(args)
+        if not args.print:
+            prepare_folder(setup)
+            with locked(setup.folder, "Choose another folder."):
+                if not train_missing(setup, args.seeds, args.workers):
+                    sys.exit("interrupted; the same command goes on")
+                measure_missing(setup, args.remeasure)
+        print_tables(setup, args.seeds)
+    except SmtNasError as error:
+        sys.exit(str(error))
+
+
+def train_missing(setup: Setup, seeds: int, workers: int | None) -> bool:
+    """Train what has no row yet. Returns False where it was interrupted.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    on_gpu = setup.device != "cpu"
+    processes = workers or (_ON_A_GPU if on_gpu else default_workers())
+    with join_process_group(setup.device) as group:
+        readers = reader_count(group.device, processes)
+    forget_reasons(setup)
+    tasks = list_tasks(setup, seeds, readers)
+    try:
+        with make_engine(processes) as pool:
+            results = pool.map(run_task, tasks, _describe_lost)
+            for number, (task, result) in enumerate(zip(tasks, results, strict=True), 1):
+                if isinstance(result, StoreError):
+                    raise result
+                if result.stopped:
+                    return False
+                _tell(task, result, number, len(tasks))
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+def _describe_lost(reason: str) -> TaskResult | StoreError:
+    return TaskResult(failure=reason)
+
+
+def _tell(task: ProofTask, result: TaskResult, number: int, total: int) -> None:
+    if result.failure is not None:
+        console.say(f"{task.name}: failed: {result.failure}")
+    elif result.row is not None and not result.was_there:
+        rate = f"{result.row.images_per_s:.0f} images/s"
+        top1 = f"test {100 * result.row.test_top1:.2f} %"
+        console.say(f"{task.name}: {top1}, {rate} ({number} of {total})")
+
+
+def measure_missing(setup: Setup, again: bool) -> None:
+    """Measure the latencies of blocks whose candidates are decided, once or again."""
+    for block in setup.list_blocks():
+        networks, _ = read_candidates(setup, block)
+        times = None if again else read_times(setup, block)
+        if networks and (times is None or {a.key for a in networks.values()} - times.rounds.keys()):
+            console.say(f"{block.label}: measuring {len(networks)} candidates in turns")
+            measure_block(setup, block, networks)
+
+
+def print_tables(setup: Setup, seeds: int) -> None:
+    """Print what is there."""
+    results = [read_block(setup, block) for block in setup.list_blocks()]
+    console.show_text(describe_settings(setup))
+    for result in results:
+        if result.candidates:
+            console.show_text("")
+            console.show(make_table(result, range(seeds)))
+    console.show_text("")
+    for line in (*list_verdicts(results), *list_notes(setup, results)):
+        console.show_text(line)
+
+
+def make_setup(args: argparse.Namespace) -> Setup:
+    """What the arguments ask for."""
+    with join_process_group(args.device) as group:
+        device = str(group.device)
+    on_gpu = device != "cpu"
+    epochs = 1 if args.quick else args.epochs or (_GPU_EPOCHS if on_gpu else _CPU_EPOCHS)
+    images = 640 if args.quick else args.images or (None if on_gpu else _CPU_IMAGES)
+    return Setup(
+        folder=args.folder,
+        data=args.data,
+        space=args.space,
+        data_sets=tuple(args.sets),
+        budgets=tuple(args.budgets),
+        epochs=epochs,
+        images=images,
+        test_images=500 if args.quick else None,
+        device=device,
+        changes=(*(_GPU_CHANGES if on_gpu else ()), *(_QUICK if args.quick else ())),
+        effort=SearchEffort(4, 1, 320) if args.quick else SearchEffort(),
+        before=args.before,
+    )
+
+
+def read_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.proof",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("folder", type=Path, help="of the proof; one that was begun goes on")
+    add("--data", type=Path, default=Path("data"), help="folder of the data sets")
+    add("--sets", nargs="+", default=list(DATA_SETS), choices=DATA_SETS, help="which of them")
+    add("--space", default="smt_small", help="search space at 32 px, name or path")
+    add("--budgets", nargs="+", type=float, default=[4.0, 8.0], help="millions of MACs")
+    add("--epochs", type=int, help=f"{_GPU_EPOCHS} on a GPU, else {_CPU_EPOCHS}")
+    add("--images", type=int, help="to train on; all on a GPU, else half of them")
+    add("--seeds", type=int, default=2, help="of each network")
+    add("--device", help="cpu or cuda; this machine's by default")
+    add("--workers", type=int, help="trainings at once; a core each, or 4 on a GPU")
+    add("--before", type=Path, help="checkout of the build before, to search by it")
+    add("--quick", action="store_true", help="an epoch of few images, to see that all works")
+    add("--remeasure", action="store_true", help="measure latencies again")
+    add("--print", action="store_true", help="print what is there, and train nothing")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
