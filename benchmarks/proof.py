@@ -3,7 +3,7 @@
 python -m benchmarks.proof FOLDER --data DIR [--workers N]    trains what is missing, then prints
 python -m benchmarks.proof FOLDER --print                     prints what is there
 
-DIR holds `cifar10/` and `tiny-imagenet-100/`, as Hugging Face's `datasets` reads them. At each
+DIR holds `cifar10/` and `tiny-imagenet-100/`, of Parquet files (`pip install pyarrow`). At each
 budget all candidates (`proof_networks`) have equal MACs within 3 %, and each distinct one is
 trained by one recipe (`data/proof.yaml`), once a seed. A run may be ended in any way at any time:
 the same command goes on. Rows are in FOLDER/proof.csv as soon as a training has finished. `--quick`

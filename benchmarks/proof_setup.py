@@ -115,7 +115,7 @@ class Setup:
 
     Attributes:
         folder: of the proof.
-        data: folder that holds those of the data sets, as Hugging Face's `datasets` reads them.
+        data: folder that holds those of the data sets, Parquet files in each.
         space: name or path of the search space, at 32 px.
         data_sets: names, the first ones first.
         budgets: millions of MACs, the first one first.
@@ -153,7 +153,7 @@ class Setup:
 
     def spec(self, data: str) -> str:
         """A data set as a training is told of it."""
-        return f"hf:{self.data / data}"
+        return f"parquet:{self.data / data}"
 
     def space_file(self, data: str) -> Path:
         """The search space at a data set's input."""

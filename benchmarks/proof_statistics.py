@@ -4,8 +4,9 @@ A network's trainings differ by their seeds, and all are judged by the same imag
 that of crossed random effects (images and seeds; Searle, Casella and McCulloch, "Variance
 Components", 1992, ch. 4): the variance of a difference of means is that over images of the paired
 difference, which holds the interplay of image and seed, and that of seeds alone. The latter is
-pooled over all networks of a comparison, as two seeds say little of one. Of one seed, nothing is
-known of seeds, and an interval tells of images alone.
+pooled over all networks of a comparison, as two seeds say little of one. What a seed does to all
+networks alike counts as noise too, so intervals are rather wide. Of one seed, nothing is known of
+seeds, and an interval tells of images alone.
 
 Points are percentage points, intervals are of 95 %.
 """

@@ -25,10 +25,14 @@ from smt_nas.arch import Architecture
 from smt_nas.errors import SmtNasError, StoreError, one_line
 from smt_nas.files import append_synced, cut_torn_line, unwritable, write_atomic
 from smt_nas.runtime.environment import read_environment
+from smt_nas.train.data.batches.loader import (
+    ReaderOptions,
+    UnreadableImages,
+    load_evaluation_batches,
+)
+from smt_nas.train.data.batches.transforms import create_evaluation_transform
 from smt_nas.train.data.examples import Subset
-from smt_nas.train.data.loader import ReaderOptions, UnreadableImages, load_evaluation_batches
 from smt_nas.train.data.sources import load_source
-from smt_nas.train.data.transforms import create_evaluation_transform
 from smt_nas.train.processes.process_group import join_process_group
 from smt_nas.train.train_config import RunOptions, TrainRequest
 from smt_nas.train.train_job import TrainJob, train_job
@@ -167,7 +171,7 @@ def _make_job(task: ProofTask, arch: Architecture, folder: Path) -> TrainJob:
         epochs=setup.epochs,
         seed=task.seed,
     )
-    options = RunOptions(device=setup.device, workers=task.readers, keep=1, save_minutes=2.0)
+    options = RunOptions(device=setup.device, workers=task.readers, fast=True, keep=1)
     return TrainJob(arch, request, options, folder)
 
 
