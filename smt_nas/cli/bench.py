@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,6 +24,13 @@ Seed = Annotated[int, typer.Option(min=0, help="Another seed plans other network
 Trainings = Annotated[
     int,
     typer.Option("--seeds", min=1, max=3, help="Trainings of each network; a fifth has 3 anyway."),
+]
+Plan = Annotated[
+    Literal["spread", "depth"],
+    typer.Option(
+        help="Networks spread over the space, or ladders of 4 to 28 blocks at equal MACs first "
+        "(space smt_small has such networks)."
+    ),
 ]
 Epochs = Annotated[
     int | None, typer.Option(min=1, help="Of the longest training. Default: the recipe's.")
@@ -59,6 +66,7 @@ def build(
     space: Space = "smt_micro",
     n: Count = 200,
     recipe: Recipe = "bench",
+    plan: Plan = "spread",
     macs: Macs = "5..40MMACs",
     seed: Seed = 0,
     seeds: Trainings = 1,
@@ -75,6 +83,7 @@ def build(
     """
     networks = format_count(n, "network")
     say_first(context, f"Building a bench: {networks} of space {space}, trained on {data}.")
+    from smt_nas.evaluators.topology.design_region import lies_in_region
     from smt_nas.nasbench.build import (
         BuildRequest,
         build_bench,
@@ -85,9 +94,13 @@ def build(
     from smt_nas.report.bench import build_document, build_notes
 
     shorter = parse_budgets(budgets)
-    request = BuildRequest(space, data, recipe, n, *parse_macs(macs), seed, seeds, epochs, shorter)
+    request = BuildRequest(
+        space, data, recipe, n, *parse_macs(macs), seed, seeds, epochs, shorter, plan
+    )
     with talk() as listener:
-        built = build_bench(request, out or default_folder(request), device, workers, listener)
+        built = build_bench(
+            request, out or default_folder(request), device, workers, listener, lies_in_region
+        )
     if as_json:
         console.show_json(build_document(built))
     else:

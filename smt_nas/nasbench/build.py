@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from smt_nas.budgets import parse_budget
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.files import locked, make_folder
 from smt_nas.fingerprint import fingerprint
+from smt_nas.nasbench.depth_plan import RegionTest, plan_depth
 from smt_nas.nasbench.encoding import Input
 from smt_nas.nasbench.plan import SEEDS, PlannedNetwork, plan_networks
 from smt_nas.nasbench.rows import BenchRow
@@ -36,6 +38,7 @@ from smt_nas.train.recipe import Recipe
 from smt_nas.train.train_config import RunOptions, TrainRequest
 from smt_nas.train.train_job import TrainJob, reader_count
 
+PlanName = Literal["spread", "depth"]
 _SCRATCH = "trainings"
 _ON_A_GPU = 4  # small networks leave most of one idle
 _ANOTHER = "Choose another --out."
@@ -62,6 +65,8 @@ class BuildRequest:
         trainings: of every network, at least.
         epochs: of the longest training of a network; None for the recipe's.
         budgets: epochs of shorter ones, branches of the longest; that may be among them.
+        plan: rule by which networks are chosen: `spread` over the space, see `plan`, or `depth` at
+            equal MACs, see `depth_plan`.
     """
 
     space: str
@@ -74,6 +79,7 @@ class BuildRequest:
     trainings: int = 1
     epochs: int | None = None
     budgets: tuple[int, ...] = ()
+    plan: PlanName = "spread"
 
     def load_recipe(self) -> Recipe:
         """The recipe of the longest training. Raises ConfigError."""
@@ -151,6 +157,7 @@ def build_bench(
     device: str | None,
     workers: int | None,
     listener: ProgressListener,
+    in_region: RegionTest | None = None,
 ) -> BuildResult:
     """Train what is missing of a bench.
 
@@ -160,6 +167,7 @@ def build_bench(
         device: `cpu`, `cuda`, `cuda:N`; None for this machine's GPU where there is one.
         workers: processes; on one GPU they share it. None: the cores, or a few on a GPU.
         listener: hears how far it is.
+        in_region: which shapes are like published ones; the plan `depth` asks it.
 
     Raises:
         SmtNasError: the space, the data, the recipe, or a folder that holds something else.
@@ -170,9 +178,7 @@ def build_bench(
         listener.say(remark)
     card = _make_card(request, space, source)
     _check_classes(space, len(source.classes), request.data)
-    planned = plan_networks(
-        space, request.n, request.low, request.high, request.seed, request.trainings
-    )
+    planned = _plan_networks(request, space, in_region)
     table = out / TABLE
     make_folder(out, _ANOTHER)
     with locked(out, _ANOTHER):
@@ -181,6 +187,17 @@ def build_bench(
         processes, options = _choose_placement(device, workers)
         tasks = _list_missing(request, planned, rows, out / _SCRATCH, options)
         return _train_missing(tasks, table, len(rows), request.n, processes, listener)
+
+
+def _plan_networks(
+    request: BuildRequest, space: SearchSpace, in_region: RegionTest | None
+) -> list[PlannedNetwork]:
+    wanted = (space, request.n, request.low, request.high, request.seed, request.trainings)
+    if request.plan == "spread":
+        return plan_networks(*wanted)
+    if in_region is None:
+        raise ConfigError("plan depth: needs a test of shapes (got no in_region). Hand one over.")
+    return plan_depth(*wanted, in_region)
 
 
 def _train_missing(
@@ -252,6 +269,7 @@ def _make_card(request: BuildRequest, space: SearchSpace, source: Source) -> Ben
         recipe_name=request.recipe,
         recipe=request.load_recipe().model_dump(mode="json"),
         plan={"low_macs": request.low, "high_macs": request.high, "seed": request.seed},
+        plan_name=request.plan,
         budgets=request.list_budgets(),
     )
 

@@ -11,17 +11,22 @@ A longer plan begins with the shorter one's networks, so a bench can grow.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smt_nas import costs
 from smt_nas.arch import Architecture, Stacking, Stage, Stem, arrange_mixers
 from smt_nas.errors import ConfigError
 from smt_nas.metrics import METRICS
-from smt_nas.space import SearchSpace
+from smt_nas.space import Genes, SearchSpace
+
+Candidate = tuple[str, Architecture]
+"""The group of a network, see `PlannedNetwork`, and the network."""
+Keep = Callable[[Genes], NDArray[np.bool_]]
 
 BANDS = 6  # of MACs, each as wide as the others on a log scale
 _EVERY = 5  # one network in so many is trained with all seeds, the others with as many as asked
@@ -96,20 +101,45 @@ def plan_networks(
         ConfigError: the space has too few networks in one of the bands, or `trainings` is not 1, 2
             or 3.
     """
+    fixed = {"pattern": iter(_list_patterns(space)), "ablation": iter(_list_ablations(space))}
+    seen = set[str]()
+    streams = {**fixed, "band": draw_bands(space, low, high, seed, seen)}
+    return take_in_turn(itertools.cycle(_TURNS), streams, n, low, high, seen, trainings)
+
+
+def take_in_turn(
+    turns: Iterator[str],
+    streams: Mapping[str, Iterator[Candidate]],
+    n: int,
+    low: float,
+    high: float,
+    seen: set[str],
+    trainings: int,
+) -> list[PlannedNetwork]:
+    """The first n networks of several kinds, each once.
+
+    Args:
+        turns: kinds, without end.
+        streams: groups and networks of each kind; where one ends, those of `band` go on.
+        n: networks.
+        low: fewest MACs of one; others are passed over.
+        high: most MACs of one.
+        seen: keys of networks that were taken; gets those of this plan.
+        trainings: of every network, at least.
+
+    Raises:
+        ConfigError: see `plan_networks`.
+    """
     if not 1 <= trainings <= len(SEEDS):
         raise ConfigError(
             f"plan: trainings of a network must be 1 to {len(SEEDS)} (got {trainings}). Choose "
             "another --seeds."
         )
-    fixed = {"pattern": iter(_list_patterns(space)), "ablation": iter(_list_ablations(space))}
-    seen, planned = set[str](), list[PlannedNetwork]()
-    bands = _draw_bands(space, low, high, seed, seen)
-    for kind in itertools.cycle(_TURNS):
-        if len(planned) == n:
-            break
+    planned: list[PlannedNetwork] = []
+    while len(planned) < n:
         group, arch = next(
             (g, a)
-            for g, a in itertools.chain(fixed.get(kind, ()), bands)
+            for g, a in itertools.chain(streams[next(turns)], streams["band"])
             if a.key not in seen and low <= costs.of(a).macs <= high
         )
         seen.add(arch.key)
@@ -118,21 +148,43 @@ def plan_networks(
     return planned
 
 
-def _draw_bands(
-    space: SearchSpace, low: float, high: float, seed: int, seen: Set[str]
-) -> Iterator[tuple[str, Architecture]]:
-    """Networks of the space whose keys were not seen, one of each band in turn, without end."""
+def draw_bands(
+    space: SearchSpace,
+    low: float,
+    high: float,
+    seed: int,
+    seen: Set[str],
+    name: str = "band",
+    keep: Keep | None = None,
+) -> Iterator[Candidate]:
+    """Networks of the space whose keys were not seen, one of each band in turn, without end.
+
+    Args:
+        space: they are drawn from it.
+        low: fewest MACs of one.
+        high: most MACs of one.
+        seed: of the draw.
+        seen: keys of networks that are taken; may grow meanwhile.
+        name: the first part of their group.
+        keep: which of (n, G) genes may be drawn; None for all.
+    """
     edges = np.geomspace(low, high, BANDS + 1)
+    words = [seed] if keep is None else [seed, *name.encode()]
     streams = [
-        _draw_band(space, edges[i], edges[i + 1], np.random.default_rng([seed, i]), seen)
+        _draw_band(space, edges[i], edges[i + 1], np.random.default_rng([*words, i]), seen, keep)
         for i in range(BANDS)
     ]
     for i in itertools.cycle(range(BANDS)):
-        yield f"band:{i}", next(streams[i])
+        yield f"{name}:{i}", next(streams[i])
 
 
 def _draw_band(
-    space: SearchSpace, low: float, high: float, rng: np.random.Generator, seen: Set[str]
+    space: SearchSpace,
+    low: float,
+    high: float,
+    rng: np.random.Generator,
+    seen: Set[str],
+    keep: Keep | None,
 ) -> Iterator[Architecture]:
     """New networks of so many MACs, as `SearchSpace.sample` draws them."""
     dry, tried = 0, set[bytes]()
@@ -140,7 +192,8 @@ def _draw_band(
         genes = space.sample(rng, _DRAW)
         macs = costs.estimate(space, genes).macs
         dry += 1
-        for row in genes[(low <= macs) & (macs < high)]:
+        genes = genes[(low <= macs) & (macs < high)]
+        for row in genes if keep is None or not len(genes) else genes[keep(genes)]:
             if row.tobytes() in tried:
                 continue
             tried.add(row.tobytes())

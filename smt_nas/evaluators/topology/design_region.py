@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smt_nas.evaluators.topology.published_table import PublishedTable, load_published
 from smt_nas.evaluators.topology.shapes import (
@@ -86,6 +87,12 @@ class DesignRegion:
         mean, std = self._features.mean(axis=0), self._features.std(axis=0)
         std = np.where(std > 0, std, 1.0)  # a feature that all published networks share
         return np.asarray((measure_features(FEATURES, shapes) - mean) / std)
+
+
+def lies_in_region(space: SearchSpace, genes: Genes) -> NDArray[np.bool_]:
+    """Which of (n, G) genes lie in the region of the shipped table, (n,)."""
+    region = load_region()
+    return np.asarray(region.measure_genes(space, genes) <= region.limit)
 
 
 @cache
