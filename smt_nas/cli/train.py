@@ -72,6 +72,13 @@ Device = Annotated[str | None, typer.Option(help=f"{console.DEVICE_WORDS} Defaul
 WorkerCount = Annotated[
     int | None, typer.Option(min=0, help="Processes that read images. Default: by the device.")
 ]
+Fast = Annotated[
+    bool | None,
+    typer.Option(
+        "--fast/--no-fast",
+        help="Hold small images in memory, transform whole batches. Default: where it can be done.",
+    ),
+]
 Compile = Annotated[bool, typer.Option("--compile", help="Use torch.compile.")]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Memory format of images.")]
 Checkpointing = Annotated[
@@ -111,6 +118,7 @@ def train(
     seeds: Seeds = 1,
     device: Device = None,
     workers: WorkerCount = None,
+    fast: Fast = None,
     compile: Compile = False,
     channels_last: ChannelsLast = False,
     grad_checkpointing: Checkpointing = False,

@@ -29,6 +29,8 @@ from smt_nas.train.data.batches.transforms import (
     create_training_transform,
 )
 from smt_nas.train.data.examples import Source
+from smt_nas.train.data.memory.holding import hold_in_all
+from smt_nas.train.data.memory.memory_batches import HeldImages
 from smt_nas.train.data.sources import Splits, make_splits
 from smt_nas.train.distill import load_teacher
 from smt_nas.train.evaluation import Score, evaluate
@@ -120,6 +122,7 @@ class TrainingSession:
         learner: the network and what moves it.
         state: how far it is; the loop changes it.
         unreadable: images that could not be read.
+        held: the images in memory; None where they are read anew every epoch.
         writers: get the metrics of an epoch; of the first process only.
     """
 
@@ -133,6 +136,7 @@ class TrainingSession:
     state: TrainingState
     unreadable: UnreadableImages
     writers: tuple[MetricsWriter, ...]
+    held: HeldImages | None = None
 
     @property
     def updates(self) -> int:
@@ -163,6 +167,10 @@ class TrainingSession:
     def load_batches(self) -> Iterator[Batch]:
         """This process's batches of all updates still to make in this start."""
         arch, recipe = self.config.arch, self.config.recipe
+        if self.held is not None:
+            return self.held.training_batches(
+                self.sampler, self.state.update, self.last_update, self.group.rank, self.unreadable
+            )
         return load_training_batches(
             self.splits.train,
             create_training_transform(recipe, arch.image_size, arch.in_channels, self.source),
@@ -176,21 +184,10 @@ class TrainingSession:
 
     def evaluate(self, listener: TrainingListener) -> Score:
         """Accuracy on the validation split, the images shared among the processes."""
-        arch, recipe, source = self.config.arch, self.config.recipe, self.source
+        recipe, source = self.config.recipe, self.source
         model = self.learner.eval_model
         self.group.broadcast_tensors(model.buffers())  # batch norm statistics are each one's own
-        transform = create_evaluation_transform(
-            recipe.evaluation, arch.image_size, arch.in_channels, source.mean, source.std
-        )
-        batches = load_evaluation_batches(
-            self.splits.validation,
-            transform,
-            recipe.batch_size,
-            self.group.rank,
-            self.group.size,
-            self._reader_options(),
-            self.unreadable,
-        )
+        batches = self._load_evaluation_batches()
         return evaluate(
             model,
             batches,
@@ -200,6 +197,20 @@ class TrainingSession:
             listener=listener,
             of=len(self.splits.validation),
             channels_last=self.options.channels_last,
+        )
+
+    def _load_evaluation_batches(self) -> Iterator[Batch]:
+        """This process's validation images."""
+        arch, recipe, source = self.config.arch, self.config.recipe, self.source
+        place = (recipe.batch_size, self.group.rank, self.group.size)
+        if self.held is not None:
+            return self.held.evaluation_batches(*place, self.unreadable)
+        transform = create_evaluation_transform(
+            recipe.evaluation, arch.image_size, arch.in_channels, source.mean, source.std
+        )
+        options = self._reader_options()
+        return load_evaluation_batches(
+            self.splits.validation, transform, *place, options, self.unreadable
         )
 
     def make_card(self, score: Score | None) -> Card:
@@ -322,7 +333,10 @@ def open_session(
     writers = group.run_on_all(
         lambda: open_writers(options.log, run, history, listener.say) if group.is_main else []
     )
-    return replace(loaded, writers=tuple(writers))
+    held = None
+    if loaded.state.update < loaded.last_update and options.fast is not False:
+        held = hold_in_all(group, inputs.splits, source, config, loaded.workers, listener.say)
+    return replace(loaded, writers=tuple(writers), held=held)
 
 
 def _load_checkpoint(

@@ -98,8 +98,9 @@ class RunOptions(_TrainValue):
         device: `cpu`, `cuda`, `cuda:N`; None for this machine's GPU where there is one.
         workers: processes that read images, for each training process; None for a number that
             suits the device.
-        fast: use what makes the same training faster, where it can be had: fused optimizers, on
-            a GPU each update as one CUDA graph.
+        fast: use what makes the same training faster, where it can be had: decoded images in
+            memory, fused optimizers, on a GPU each update as one CUDA graph. None: images in memory
+            alone.
         compile: run the network through torch.compile.
         channels_last: memory format of the images.
         grad_checkpointing: recompute blocks in the backward pass.
@@ -116,7 +117,7 @@ class RunOptions(_TrainValue):
 
     device: str | None = None
     workers: Annotated[int, Field(ge=0, le=256)] | None = None
-    fast: bool = False
+    fast: bool | None = None
     compile: bool = False
     channels_last: bool = False
     grad_checkpointing: bool = False

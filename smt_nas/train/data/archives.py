@@ -11,6 +11,7 @@ without a word on the rest.
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from smt_nas.errors import TrainingError, list_names, one_line
+from smt_nas.fingerprint import fingerprint
 from smt_nas.train.data.class_order import order_classes
 from smt_nas.train.data.examples import IntArray, Source, decode_image
 from smt_nas.train.data.file_tree import (
@@ -67,6 +69,15 @@ class TarExamples:
     def name(self, i: int) -> str:
         """See `Examples`."""
         return f"{self.archives[self.places[i, 0]]}:{self.paths[i]}"
+
+    def version(self) -> str | None:
+        """See `Versioned`."""
+        try:
+            stats = [os.stat(archive) for archive in self.archives]
+        except OSError:
+            return None
+        stamps = [(a, s.st_size, s.st_mtime_ns) for a, s in zip(self.archives, stats, strict=True)]
+        return fingerprint(str(stamps).encode() + self.places.tobytes() + self.labels.tobytes())
 
 
 def load_tar(spec: str, place: str) -> Source:

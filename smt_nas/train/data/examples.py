@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from smt_nas.errors import one_line
+from smt_nas.fingerprint import fingerprint
 
 IntArray = NDArray[np.int64]
 ByteArray = NDArray[np.uint8]
@@ -41,6 +42,14 @@ class Examples(Protocol):
         """A name to find the image by: its path, or `digits train image 17`."""
 
 
+@runtime_checkable
+class Versioned(Protocol):
+    """Images that can tell whether they are still the same."""
+
+    def version(self) -> str | None:
+        """A text that differs where the images or their order do; None where that is not known."""
+
+
 class Subset:
     """Some of the images of a split.
 
@@ -64,6 +73,13 @@ class Subset:
     def name(self, i: int) -> str:
         """See `Examples`."""
         return self.examples.name(int(self.indices[i]))
+
+    def version(self) -> str | None:
+        """See `Versioned`."""
+        whole = self.examples.version() if isinstance(self.examples, Versioned) else None
+        if whole is None:
+            return None
+        return fingerprint(whole.encode() + self.indices.tobytes() + self.labels.tobytes())
 
 
 class ArrayExamples:
@@ -91,6 +107,11 @@ class ArrayExamples:
     def name(self, i: int) -> str:
         """See `Examples`."""
         return f"{self.title} image {i}"
+
+    def version(self) -> str:
+        """See `Versioned`."""
+        shape = str(self.images.shape).encode()
+        return fingerprint(shape + self.images.tobytes() + self.labels.tobytes())
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from PIL import Image
 
 from smt_nas.errors import TrainingError, format_count, list_names
 from smt_nas.files import to_text
+from smt_nas.fingerprint import fingerprint
 from smt_nas.train.data.class_order import order_classes, remark_case
 from smt_nas.train.data.examples import Examples, IntArray, Source, decode_image
 from smt_nas.train.data.file_tree import (
@@ -80,6 +81,16 @@ class FileExamples:
     def name(self, i: int) -> str:
         """See `Examples`."""
         return str(self._path(i))
+
+    def version(self) -> str | None:
+        """See `Versioned`; by the sizes and times of the files, as `make` tells them apart."""
+        try:
+            stats = [os.stat(self._path(i)) for i in range(len(self))]
+        except OSError:
+            return None
+        stamps = np.array([(stat.st_size, stat.st_mtime_ns) for stat in stats], np.int64)
+        names = os.fsencode(self.folder) + self._text + self._bounds.tobytes()
+        return fingerprint(names + stamps.tobytes() + self.labels.tobytes())
 
 
 def load_folder(spec: str, folder: Path) -> Source:

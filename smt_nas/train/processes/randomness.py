@@ -18,7 +18,7 @@ import torch
 
 from smt_nas.runtime.torch_settings import keep_random_state
 
-ORDER, IMAGE, UPDATE, WEIGHTS, SPLIT = range(5)
+ORDER, IMAGE, UPDATE, WEIGHTS, SPLIT, AUGMENT = range(6)
 """What a key is for; the number after the seed, so that no two uses share a stream."""
 
 
@@ -44,8 +44,13 @@ def seed_cpu(*key: int) -> int:
 
 def make_generator(*key: int) -> torch.Generator:
     """A generator of torch's, on the CPU, of its own."""
+    return torch.Generator().manual_seed(derive_seed(*key))
+
+
+def derive_seed(*key: int) -> int:
+    """A seed below 2**63 for a generator of its own."""
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0] >> 1))
+    return int(state[0] >> 1)
 
 
 @contextmanager

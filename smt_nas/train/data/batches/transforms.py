@@ -22,6 +22,8 @@ from smt_nas.train.data.examples import Source
 from smt_nas.train.recipe import Augment, EvalTransform, Recipe
 
 Transform = Callable[[Image.Image], Tensor]
+Preparation = Callable[[Image.Image], Image.Image]
+"""Of an image to one that the random part of a transform starts from."""
 
 _MODES = {1: "L", 3: "RGB"}
 
@@ -98,7 +100,7 @@ def create_training_transform(
 
     augment = recipe.augment
     flip = augment.flip if source.mirrors else 0.0
-    mean, std = _adapt_statistics(source.mean, channels), _adapt_statistics(source.std, channels)
+    mean, std = adapt_statistics(source.mean, channels), adapt_statistics(source.std, channels)
     mode = _image_mode(channels)
     crop, policy, (to_tensor, normalize, *erasing) = _create_timm_steps(
         augment, size, flip, mean, std
@@ -126,9 +128,59 @@ def create_evaluation_transform(
     Raises:
         TrainingError: there are no images of so many channels.
     """
+    resize, to_tensor, normalize = _create_evaluation_steps(
+        evaluation, size, adapt_statistics(mean, channels), adapt_statistics(std, channels)
+    )
+    from torchvision import transforms
+
+    in_mode = ToMode(_image_mode(channels), keep_grey=True)
+    composed: Transform = transforms.Compose(
+        [in_mode, *resize, BytesToTensor(to_tensor, normalize)]
+    )
+    return composed
+
+
+def create_training_preparation(recipe: Recipe, size: int, channels: int) -> Preparation:
+    """What `create_training_transform` does to an image before anything is drawn.
+
+    Raises:
+        TrainingError: there are no images of so many channels.
+    """
+    import_timm()
+    from torchvision import transforms
+
+    in_mode = ToMode(_image_mode(channels), keep_grey=True)
+    if recipe.augment.crop_scale is not None:
+        return in_mode
+    resize = _create_resize(recipe.augment, recipe.evaluation, size)
+    composed: Preparation = transforms.Compose([in_mode, resize])
+    return composed
+
+
+def create_evaluation_preparation(
+    evaluation: EvalTransform, size: int, channels: int
+) -> Preparation:
+    """What `create_evaluation_transform` does to an image before it becomes a tensor.
+
+    Raises:
+        TrainingError: there are no images of so many channels.
+    """
+    none = (0.0,) * channels
+    resize, *_ = _create_evaluation_steps(evaluation, size, none, (1.0,) * channels)
+    from torchvision import transforms
+
+    composed: Preparation = transforms.Compose(
+        [ToMode(_image_mode(channels), keep_grey=True), *resize]
+    )
+    return composed
+
+
+def _create_evaluation_steps(
+    evaluation: EvalTransform, size: int, mean: tuple[float, ...], std: tuple[float, ...]
+) -> tuple[list[Any], Any, Any]:
+    """timm's steps: resizing and cropping; tensor; normalising."""
     import_timm()
     from timm.data.transforms_factory import create_transform
-    from torchvision import transforms
 
     direct = evaluation.resize == "direct"
     *resize, to_tensor, normalize = create_transform(
@@ -136,14 +188,10 @@ def create_evaluation_transform(
         crop_mode="squash" if direct else "center",
         crop_pct=1.0 if direct else evaluation.crop_pct,
         interpolation=evaluation.interpolation,
-        mean=_adapt_statistics(mean, channels),
-        std=_adapt_statistics(std, channels),
+        mean=mean,
+        std=std,
     ).transforms
-    in_mode = ToMode(_image_mode(channels), keep_grey=True)
-    composed: Transform = transforms.Compose(
-        [in_mode, *resize, BytesToTensor(to_tensor, normalize)]
-    )
-    return composed
+    return resize, to_tensor, normalize
 
 
 def _create_timm_steps(
@@ -198,18 +246,24 @@ def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
 def _create_padded_crop(
     augment: Augment, evaluation: EvalTransform, size: int, flip: float
 ) -> list[Any]:
+    from torchvision import transforms
+
+    steps = [
+        _create_resize(augment, evaluation, size),
+        transforms.RandomCrop(size, padding=augment.padding or None),
+    ]
+    return [*steps, transforms.RandomHorizontalFlip(flip)] if flip else steps
+
+
+def _create_resize(augment: Augment, evaluation: EvalTransform, size: int) -> Any:
+    """Of the whole image, where no part of it is resized."""
     from timm.data.transforms import str_to_interp_mode
     from torchvision import transforms
 
     # nothing is drawn for resizing here
     word = "bilinear" if augment.interpolation == "random" else augment.interpolation
     whole = (size, size) if evaluation.resize == "direct" else size  # else the short side
-    mode = str_to_interp_mode(word)
-    steps = [
-        transforms.Resize(whole, interpolation=mode),
-        transforms.RandomCrop(size, padding=augment.padding or None),
-    ]
-    return [*steps, transforms.RandomHorizontalFlip(flip)] if flip else steps
+    return transforms.Resize(whole, interpolation=str_to_interp_mode(word))
 
 
 def _image_mode(channels: int) -> str:
@@ -221,7 +275,7 @@ def _image_mode(channels: int) -> str:
     return _MODES[channels]
 
 
-def _adapt_statistics(values: Sequence[float], channels: int) -> tuple[float, ...]:
+def adapt_statistics(values: Sequence[float], channels: int) -> tuple[float, ...]:
     """Statistics of RGB as those of the network's channels; of grey it is their mean."""
     if channels == len(values):
         return tuple(values)

@@ -1,0 +1,1 @@
+"""Images decoded once and held in memory; batches made of them by vectorised transforms."""

@@ -1,0 +1,172 @@
+"""Whether the images of a training can be held in memory, and if so, there they are.
+
+They can where the recipe draws only what is done on whole batches, and where all of them, decoded
+and of one size, fit a share of the memory. Else the plain loader reads them, and one line says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import torch
+
+from smt_nas.train.data.batches.transforms import (
+    Preparation,
+    create_evaluation_preparation,
+    create_training_preparation,
+)
+from smt_nas.train.data.examples import Examples, Source
+from smt_nas.train.data.memory.batch_transforms import create_batch_transform
+from smt_nas.train.data.memory.decoded_images import (
+    CannotHold,
+    DecodingRequest,
+    decode_images,
+    probe_images,
+)
+from smt_nas.train.data.memory.memory_batches import HeldImages
+from smt_nas.train.data.sources import Splits
+from smt_nas.train.processes.process_group import ProcessGroup
+from smt_nas.train.recipe import Augment, Recipe
+from smt_nas.train.train_config import TrainConfig
+
+
+@dataclass(frozen=True)
+class HoldingOptions:
+    """Where images are held, and for what network.
+
+    Attributes:
+        device: that trains.
+        size: pixels a side that the network takes.
+        channels: that it takes.
+        processes: of the training, each of which holds all training images.
+        threads: that decode.
+    """
+
+    device: torch.device
+    size: int
+    channels: int
+    processes: int = 1
+    threads: int = 1
+
+
+def hold_in_all(
+    group: ProcessGroup,
+    splits: Splits,
+    source: Source,
+    config: TrainConfig,
+    threads: int,
+    say: Callable[[str], None],
+) -> HeldImages | None:
+    """The images of a training, held in every process; None where one of them cannot.
+
+    Args:
+        group: the processes; each calls this.
+        splits: the images.
+        source: the data set they are of.
+        config: what is trained.
+        threads: that decode.
+        say: gets a line where they are not held.
+
+    Raises:
+        TrainingError: their files cannot be read at all.
+    """
+    arch = config.arch
+    options = HoldingOptions(group.device, arch.image_size, arch.in_channels, group.size, threads)
+
+    def hold() -> HeldImages | str:
+        try:
+            return hold_images(splits, source, config.recipe, config.seed, options)
+        except CannotHold as reason:
+            return str(reason)
+
+    held = group.run_on_all(hold)
+    reasons = group.all_gather(held if isinstance(held, str) else None)
+    known = [reason for reason in reasons if reason is not None]
+    if known:
+        say(describe_obstacle(known[0]))
+    return None if known or isinstance(held, str) else held
+
+
+def hold_images(
+    splits: Splits, source: Source, recipe: Recipe, seed: int, options: HoldingOptions
+) -> HeldImages:
+    """Decode the images of a training and keep them.
+
+    Args:
+        splits: the images.
+        source: the data set they are of.
+        recipe: of the training.
+        seed: of the training.
+        options: where they are held.
+
+    Raises:
+        CannotHold: the recipe draws what is not done in memory, or the images do not fit.
+        TrainingError: their files cannot be read at all.
+    """
+    _check_augment(recipe.augment)
+    train, validation = _list_requests(splits, recipe, options)
+    probe_images(validation)  # before the training images are decoded for nothing
+    return HeldImages(
+        train=decode_images(train),
+        validation=decode_images(validation),
+        names=splits,
+        transform=create_batch_transform(recipe, options.size, options.channels, source, seed),
+    )
+
+
+def find_obstacle(splits: Splits, recipe: Recipe, options: HoldingOptions) -> str | None:
+    """Why images will not be held, as far as the recipe and some of them tell; None for nothing.
+
+    Raises:
+        TrainingError: their files cannot be read at all.
+    """
+    try:
+        _check_augment(recipe.augment)
+        for request in _list_requests(splits, recipe, options):
+            probe_images(request)
+    except CannotHold as reason:
+        return str(reason)
+    return None
+
+
+def describe_obstacle(reason: str) -> str:
+    """A line for the user."""
+    return f"Images are read anew every epoch, not held in memory: {reason}."
+
+
+def _check_augment(augment: Augment) -> None:
+    words = {"auto_augment": augment.auto_augment, "color_jitter": augment.color_jitter}
+    for name, value in words.items():
+        if value:
+            raise CannotHold(f"augment.{name} ({value}) is not done on whole batches")
+
+
+def _list_requests(
+    splits: Splits, recipe: Recipe, options: HoldingOptions
+) -> tuple[DecodingRequest, DecodingRequest]:
+    """Of the training and of the validation images."""
+    size, channels, augment = options.size, options.channels, recipe.augment
+    evaluation = recipe.evaluation
+    whole = augment.crop_scale is None
+    training = (size, augment.interpolation, evaluation.resize) if whole else None
+
+    def request(examples: Examples, steps: Hashable, prepare: Preparation) -> DecodingRequest:
+        return DecodingRequest(
+            steps=steps,
+            channels=channels,
+            device=options.device,
+            share=1 / options.processes,
+            threads=options.threads,
+            examples=examples,
+            prepare=prepare,
+        )
+
+    return (
+        request(splits.train, training, create_training_preparation(recipe, size, channels)),
+        request(
+            splits.validation,
+            (evaluation, size),
+            create_evaluation_preparation(evaluation, size, channels),
+        ),
+    )
