@@ -330,12 +330,12 @@ def open_session(
     loaded = group.run_on_all(lambda: _load_checkpoint(run, session, listener))
     first, history = group.broadcast(loaded.state.update), loaded.state.history
     group.run_on_all(lambda: _check_shared(run, first, loaded.state.update))
+    held = None
+    if options.fast is not False and first < loaded.last_update:
+        held = hold_in_all(group, inputs.splits, source, config, loaded.workers, listener.say)
     writers = group.run_on_all(
         lambda: open_writers(options.log, run, history, listener.say) if group.is_main else []
     )
-    held = None
-    if loaded.state.update < loaded.last_update and options.fast is not False:
-        held = hold_in_all(group, inputs.splits, source, config, loaded.workers, listener.say)
     return replace(loaded, writers=tuple(writers), held=held)
 
 

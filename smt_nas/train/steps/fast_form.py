@@ -19,12 +19,12 @@ from smt_nas.train.train_config import RunOptions
 
 def can_fuse(recipe: Recipe, options: RunOptions) -> bool:
     """Whether the optimizer computes fused: on any device, where the fast path is wanted."""
-    return options.fast and recipe.optimizer.name in FUSED
+    return bool(options.fast) and recipe.optimizer.name in FUSED
 
 
 def wants_graph(options: RunOptions, group: ProcessGroup) -> bool:
     """Whether updates are to be replayed as a CUDA graph, if nothing is in the way."""
-    return options.fast and group.device.type == "cuda"
+    return bool(options.fast) and group.device.type == "cuda"
 
 
 def find_obstacle(

@@ -89,7 +89,7 @@ class Heard(NullProgress):
 def test_a_training_says_it_before_it_begins_and_when_the_loss_rises(tmp_path):
     with few_digits(10):
         heard = Heard()
-        wild = replace(SHORT, changes=("batch_size=40", "lr=0.3", "warmup_epochs=2"), epochs=3)
+        wild = replace(SHORT, changes=("batch_size=40", "lr=1.0", "warmup_epochs=2"), epochs=3)
         result = start(wild, tmp_path / "run", False, heard)
     assert heard.kinds[0] == "few_updates"
     assert "loss_rose" in heard.kinds and "loss_rose" in kinds(result.warnings)
