@@ -1,6 +1,7 @@
 """Do the picks of a search win once they are trained? CIFAR-10 and Tiny-ImageNet-100, two budgets.
 
 python -m benchmarks.proof FOLDER --data DIR [--workers N]    trains what is missing, then prints
+python -m benchmarks.proof FOLDER --decide --data DIR         decides on the networks alone
 python -m benchmarks.proof FOLDER --print                     prints what is there
 
 DIR holds `cifar10/` and `tiny-imagenet-100/`, of Parquet files (`pip install pyarrow`). At each
@@ -14,10 +15,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.proof_latency import measure_block, read_times
-from benchmarks.proof_networks import forget_reasons, read_candidates
+from benchmarks.proof_networks import (
+    CANDIDATES,
+    decide_candidate,
+    forget_reasons,
+    read_candidates,
+)
 from benchmarks.proof_setup import DATA_SETS, SearchEffort, Setup, prepare_folder, read_setup
 from benchmarks.proof_tables import (
     describe_settings,
@@ -26,18 +33,19 @@ from benchmarks.proof_tables import (
     make_table,
     read_block,
 )
-from benchmarks.proof_trainings import ProofTask, TaskResult, list_tasks, run_task
+from benchmarks.proof_trainings import ProofTask, TaskResult, list_tasks, run_in_turn, run_task
 from smt_nas.cli import console
 from smt_nas.errors import SmtNasError, StoreError
 from smt_nas.files import locked
 from smt_nas.runtime.engine import make_engine
 from smt_nas.runtime.process_pool import default_workers
+from smt_nas.runtime.turn_pool import TurnPool
 from smt_nas.train.processes.process_group import join_process_group
 from smt_nas.train.train_job import reader_count
 
 _CPU_EPOCHS, _CPU_IMAGES = 10, 22_500  # half of the 45,000 that are not held out
-_GPU_EPOCHS, _GPU_CHANGES = 30, ("precision=amp-bf16",)
-_ON_A_GPU = 4  # trainings at once: small networks leave most of one idle
+_GPU_EPOCHS, _GPU_PRECISION = 30, "amp-bf16"
+_ON_A_GPU, _IN_TURN = 12, 2  # processes, and trainings of each: small networks leave much idle
 _QUICK = ("validation=0.02", "batch_size=32", "eval_every=1")
 
 
@@ -49,38 +57,65 @@ def main() -> None:
         if not args.print:
             prepare_folder(setup)
             with locked(setup.folder, "Choose another folder."):
-                if not train_missing(setup, args.seeds, args.workers):
+                if not (decide(setup, args) if args.decide else train_missing(setup, args)):
                     sys.exit("interrupted; the same command goes on")
-                measure_missing(setup, args.remeasure)
+                if not args.decide:
+                    measure_missing(setup, args.remeasure)
         print_tables(setup, args.seeds)
     except SmtNasError as error:
         sys.exit(str(error))
 
 
-def train_missing(setup: Setup, seeds: int, workers: int | None) -> bool:
+def decide(setup: Setup, args: argparse.Namespace) -> bool:
+    """Decide on all candidates, so that a GPU need not wait for searches. As `train_missing`."""
+    forget_reasons(setup)
+    tasks = [(setup, block, name) for block in setup.list_blocks() for name in CANDIDATES]
+    try:
+        with make_engine(args.workers or default_workers()) as pool:
+            for text in pool.map(decide_candidate, tasks, str):
+                if isinstance(text, StoreError):
+                    raise text
+                console.say(text)
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+def train_missing(setup: Setup, args: argparse.Namespace) -> bool:
     """Train what has no row yet. Returns False where it was interrupted.
 
     Raises:
         StoreError: the folder cannot be written.
     """
     on_gpu = setup.device != "cpu"
-    processes = workers or (_ON_A_GPU if on_gpu else default_workers())
+    processes = args.workers or (_ON_A_GPU if on_gpu else default_workers())
+    at_once = args.at_once or (_IN_TURN if on_gpu else 1)
     with join_process_group(setup.device) as group:
         readers = reader_count(group.device, processes)
     forget_reasons(setup)
-    tasks = list_tasks(setup, seeds, readers)
+    tasks = list_tasks(setup, args.seeds, readers)
     try:
-        with make_engine(processes) as pool:
-            results = pool.map(run_task, tasks, _describe_lost)
-            for number, (task, result) in enumerate(zip(tasks, results, strict=True), 1):
-                if isinstance(result, StoreError):
-                    raise result
-                if result.stopped:
-                    return False
-                _tell(task, result, number, len(tasks))
+        for done, (number, result) in enumerate(run_tasks(tasks, processes, at_once), 1):
+            if isinstance(result, StoreError):
+                raise result
+            if result.stopped:
+                return False
+            _tell(tasks[number], result, done, len(tasks))
     except KeyboardInterrupt:
         return False
     return True
+
+
+def run_tasks(
+    tasks: list[ProofTask], processes: int, at_once: int
+) -> Iterator[tuple[int, TaskResult | StoreError]]:
+    """The number of each task and its result: in order, or as they come where they take turns."""
+    if at_once > 1:
+        with TurnPool(processes, at_once) as pool:
+            yield from pool.map(run_in_turn, tasks, _describe_lost)
+    else:
+        with make_engine(processes) as engine:
+            yield from enumerate(engine.map(run_task, tasks, _describe_lost))
 
 
 def _describe_lost(reason: str) -> TaskResult | StoreError:
@@ -125,7 +160,9 @@ def make_setup(args: argparse.Namespace) -> Setup:
         device = str(group.device)
     on_gpu = device != "cpu"
     epochs = 1 if args.quick else args.epochs or (_GPU_EPOCHS if on_gpu else _CPU_EPOCHS)
-    images = 640 if args.quick else args.images or (None if on_gpu else _CPU_IMAGES)
+    images = 640 if args.quick else args.images
+    if images is None:
+        images = 0 if on_gpu else _CPU_IMAGES
     return Setup(
         folder=args.folder,
         data=args.data,
@@ -133,10 +170,11 @@ def make_setup(args: argparse.Namespace) -> Setup:
         data_sets=tuple(args.sets),
         budgets=tuple(args.budgets),
         epochs=epochs,
-        images=images,
+        images=images or None,
         test_images=500 if args.quick else None,
         device=device,
-        changes=(*(_GPU_CHANGES if on_gpu else ()), *(_QUICK if args.quick else ())),
+        precision=args.precision or (_GPU_PRECISION if on_gpu else "fp32"),
+        changes=_QUICK if args.quick else (),
         effort=SearchEffort(4, 1, 320) if args.quick else SearchEffort(),
         before=args.before,
     )
@@ -156,12 +194,15 @@ def read_arguments() -> argparse.Namespace:
     add("--space", default="smt_small", help="search space at 32 px, name or path")
     add("--budgets", nargs="+", type=float, default=[4.0, 8.0], help="millions of MACs")
     add("--epochs", type=int, help=f"{_GPU_EPOCHS} on a GPU, else {_CPU_EPOCHS}")
-    add("--images", type=int, help="to train on; all on a GPU, else half of them")
+    add("--images", type=int, help="to train on, 0 for all; all on a GPU, else half of them")
     add("--seeds", type=int, default=2, help="of each network")
     add("--device", help="cpu or cuda; this machine's by default")
-    add("--workers", type=int, help="trainings at once; a core each, or 4 on a GPU")
+    add("--precision", help=f"{_GPU_PRECISION} on a GPU, else fp32")
+    add("--workers", type=int, help=f"processes that train; a core each, or {_ON_A_GPU} on a GPU")
+    add("--at-once", type=int, help=f"trainings in turn in each; 1, or {_IN_TURN} on a GPU")
     add("--before", type=Path, help="checkout of the build before, to search by it")
     add("--quick", action="store_true", help="an epoch of few images, to see that all works")
+    add("--decide", action="store_true", help="search and draw the networks, and train none")
     add("--remeasure", action="store_true", help="measure latencies again")
     add("--print", action="store_true", help="print what is there, and train nothing")
     return parser.parse_args()

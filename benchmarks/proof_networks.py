@@ -5,8 +5,8 @@
     default           what `smt-nas search` recommends
     predictor         what `smt-nas search --evaluator predictor` recommends
     supernet          likewise, where there is such an evaluator
-    random-1 to -3    drawn from the space, of these MACs; within the region of published designs
-                      where there is one for such images
+    random-1 to -3    drawn from the space, of these MACs, within the region of published designs:
+                      its features have no scale, so it says something of small images too
     before            what the build of commit 11cabf9 recommended
     short-train       what a search recommends that trains its candidates briefly
 
@@ -34,7 +34,6 @@ from smt_nas.arch import PRESETS, Architecture, Stage, Stem, load_arch
 from smt_nas.errors import ConfigError, SmtNasError, StoreError
 from smt_nas.evaluators import EVALUATORS, EvaluatorChoice
 from smt_nas.evaluators.configs import ShortTraining
-from smt_nas.evaluators.predictors.reference import is_small
 from smt_nas.evaluators.short_train.evaluator import ShortTrainEvaluator
 from smt_nas.evaluators.topology.design_region import load_region
 from smt_nas.files import make_folder, write_atomic
@@ -91,6 +90,17 @@ def read_candidates(setup: Setup, block: Block) -> tuple[dict[str, Architecture]
         elif (folder / f"{name}.txt").is_file():
             reasons[name] = (folder / f"{name}.txt").read_text(encoding="utf-8").strip()
     return networks, reasons
+
+
+def decide_candidate(task: tuple[Setup, Block, str]) -> str | StoreError:
+    """`resolve_candidate` in a worker. Returns what came of it, in words."""
+    setup, block, name = task
+    try:
+        arch = resolve_candidate(setup, block, name)
+    except StoreError as error:
+        return error
+    what = "left out" if arch is None else f"{arch.key}, {costs.of(arch).macs / 1e6:.2f} MMACs"
+    return f"{block.label} {name}: {what}"
 
 
 def forget_reasons(setup: Setup) -> None:
@@ -163,22 +173,21 @@ def _build_like_published(
 def draw_random(number: int, setup: Setup, block: Block) -> Architecture:
     """The network drawn as the `number`th, from 0."""
     space = SearchSpace.load(setup.space_file(block.data))
-    region = None if is_small(space.config) else load_region()
+    region = load_region()
     rng = np.random.default_rng([_SEED, round(block.mmacs * 1000)])
     keys = dict[str, Architecture]()
     for _ in range(_MOST_DRAWS):
         genes = space.sample(rng, _DRAWS)
         macs = costs.estimate(space, genes).macs
         genes = genes[(block.low <= macs) & (macs <= block.high)]
-        if region is not None:
-            genes = genes[region.measure_genes(space, genes) <= region.limit]
+        genes = genes[region.measure_genes(space, genes) <= region.limit]
         for row in genes:
             arch = space.decode(row[None])[0]
             keys.setdefault(arch.key, arch)
             if len(keys) > number:
                 return arch
     raise ConfigError(
-        f"random networks: must be in the space (got none of {block.budget}). Choose another "
+        f"random networks: must be in the region (got none of {block.budget}). Choose another "
         "--budgets."
     )
 
@@ -223,7 +232,7 @@ def search_by_training(setup: Setup, block: Block) -> Architecture:
             "data": setup.spec(block.data),
             "epochs": effort.epochs,
             "recipe": str(setup.recipe),
-            "changes": setup.recipe_changes(block.data, effort.epochs, effort.images),
+            "changes": setup.recipe_changes(block.data, effort.epochs, effort.images, "fp32"),
             "device": setup.device,
         },
         "short-train",

@@ -123,6 +123,7 @@ class Setup:
         images: to train on; None for all but those held out.
         test_images: the first so many of the test images; None for all.
         device: where trainings run, `cpu` or `cuda:N`.
+        precision: of every training, but the short ones that a search makes: those are fp32.
         changes: of the recipe, beside those above.
         effort: of the search by short trainings.
         before: a checkout of the build before; None where its picks are those kept.
@@ -137,6 +138,7 @@ class Setup:
     images: int | None
     test_images: int | None
     device: str
+    precision: str
     changes: tuple[str, ...]
     effort: SearchEffort
     before: Path | None = None
@@ -176,13 +178,15 @@ class Setup:
         pairs = itertools.product(self.budgets, self.data_sets)
         return [Block(data, budget) for budget, data in pairs]
 
-    def recipe_changes(self, data: str, epochs: int, images: int | None) -> tuple[str, ...]:
+    def recipe_changes(
+        self, data: str, epochs: int, images: int | None, precision: str
+    ) -> tuple[str, ...]:
         """Of the recipe, for a data set: warm-up over the share that the file has."""
         file = read_yaml(RECIPE)
         warm = file["warmup_epochs"] * epochs / file["epochs"]
         own = (f"warmup_epochs={warm:g}", f"augment.padding={DATA_SETS[data].padding}")
         some = () if images is None else (f"images={images}",)
-        return (*own, *some, *self.changes)
+        return (*own, *some, f"precision={precision}", *self.changes)
 
     def decisive(self) -> dict[str, Any]:
         """What decides the figures, as YAML has it."""
@@ -195,6 +199,7 @@ class Setup:
             "epochs": self.epochs,
             "images": self.images,
             "test_images": self.test_images,
+            "precision": self.precision,
             "changes": list(self.changes),
             "short_train": [effort.networks, effort.epochs, effort.images],
             "recipe": recipe,
@@ -261,6 +266,7 @@ def read_setup(folder: Path) -> Setup:
         images=there["images"],
         test_images=there["test_images"],
         device="cpu",
+        precision=there["precision"],
         changes=tuple(there["changes"]),
         effort=SearchEffort(*there["short_train"]),
     )

@@ -133,9 +133,9 @@ def make_table(result: BlockResult, seeds: Sequence[int]) -> Table:
     table.title = f"{DATA_SETS[result.block.data].title} at {result.block.mmacs:g} MMACs"
     for heading in ("candidate", "depths", "widths"):
         table.add_column(heading, no_wrap=True)
-    headings = ("MMACs", "latency, ms (95 %)", "of the reference's", "val")
+    headings = ("MMACs", "latency, ms", "ratio (95 %)", "val")
     tests = [f"test {seed}" for seed in seeds]
-    for heading in (*headings, *tests, "mean, 95 %", "less reference"):
+    for heading in (*headings, *tests, "mean, 95 %", "difference"):
         table.add_column(heading, justify="right", no_wrap=True)
     for c in result.candidates:
         table.add_row(*_make_cells(result, c, seeds))
@@ -148,7 +148,7 @@ def _make_cells(result: BlockResult, c: CandidateResult, seeds: Sequence[int]) -
     yield f"{'-'.join(str(s.depth) for s in stages)} ({sum(s.depth for s in stages)})"
     yield "-".join(str(s.dim) for s in stages)
     yield f"{costs.of(c.arch).macs / 1e6:.2f}"
-    yield "-" if c.latency is None else "{:.2f} ({:.2f}..{:.2f})".format(*c.latency)
+    yield "-" if c.latency is None else _word_latency(*c.latency)
     yield "-" if c.ratio is None else "{:.2f} ({:.2f}..{:.2f})".format(*c.ratio)
     by_seed = {row.seed: row for row in c.rows}
     yield f"{100 * np.mean([row.val_top1 for row in c.rows]):.2f}" if c.rows else "-"
@@ -160,6 +160,10 @@ def _make_cells(result: BlockResult, c: CandidateResult, seeds: Sequence[int]) -
     else:
         d = c.difference
         yield "-" if d is None else f"{d.value:+.2f} ±{d.half_width:.2f}"
+
+
+def _word_latency(median: float, low: float, high: float) -> str:
+    return f"{median:.2f} ±{max(high - median, median - low):.2f}"
 
 
 def _name_twin(result: BlockResult, c: CandidateResult) -> str:
@@ -198,13 +202,6 @@ def list_notes(setup: Setup, results: Sequence[BlockResult]) -> Iterator[str]:
         if result.times is not None:
             where = f"{result.times.device}, {result.times.conditions}"
             yield f"{result.block.label}: latency in turns on {where}."
-    if any(
-        "random-1" in {c.name for c in r.candidates} and r.block.data == "cifar10" for r in results
-    ):
-        yield (
-            "random: at 32 px of the space, +-3 % MACs, as nothing is published for such images; "
-            "at 64 px within the region of published designs too."
-        )
 
 
 def list_verdicts(results: Sequence[BlockResult]) -> Iterator[str]:
@@ -241,9 +238,11 @@ def _judge_picks(results: Sequence[BlockResult]) -> Iterator[str]:
     wins, compared = list[str](), 0
     best: tuple[float, str] | None = None
     for result in results:
+        seen = set[str]()
         for c in (result.find(name) for name in PICKS):
-            if c is None or c.difference is None:
+            if c is None or c.difference is None or c.arch.key in seen:
                 continue
+            seen.add(c.arch.key)
             compared += 1
             where = f"{result.block.label} {c.name}"
             figure = _word_figure(c.difference)
@@ -288,5 +287,6 @@ def describe_settings(setup: Setup) -> str:
     images = "all training images" if setup.images is None else f"{setup.images:,} training images"
     return (
         f"{setup.epochs} epochs of {images} on {' and '.join(devices) or 'nothing yet'}. Depths "
-        "(blocks in all) and widths are those of stages 1 to 4; MACs are exact, test is top-1 in %."
+        "(blocks in all) and widths are those of stages 1 to 4, MACs are exact, val and test are "
+        "top-1 in %. Ratio and difference are to the more accurate reference; ± and (..) are 95 %."
     )

@@ -9,13 +9,14 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from benchmarks.proof_networks import CANDIDATES, resolve_candidate
@@ -25,6 +26,7 @@ from smt_nas.arch import Architecture
 from smt_nas.errors import SmtNasError, StoreError, one_line
 from smt_nas.files import append_synced, cut_torn_line, unwritable, write_atomic
 from smt_nas.runtime.environment import read_environment
+from smt_nas.runtime.turns import Steps, finish
 from smt_nas.train.data.batches.loader import (
     ReaderOptions,
     UnreadableImages,
@@ -33,9 +35,10 @@ from smt_nas.train.data.batches.loader import (
 from smt_nas.train.data.batches.transforms import create_evaluation_transform
 from smt_nas.train.data.examples import Subset
 from smt_nas.train.data.sources import load_source
+from smt_nas.train.processes.lane import run_in_lane
 from smt_nas.train.processes.process_group import join_process_group
 from smt_nas.train.train_config import RunOptions, TrainRequest
-from smt_nas.train.train_job import TrainJob, train_job
+from smt_nas.train.train_job import TrainJob, iterate_job, train_job
 from smt_nas.train.training_state import TrainResult
 from smt_nas.train.weights.weights import build_network, read_weights
 
@@ -45,6 +48,7 @@ COLUMNS = (
 )  # fmt: skip
 _FULL = "Free some space and start again: the rows before are kept."
 _EVAL_BATCH = 250
+_NAP_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -115,8 +119,18 @@ def list_tasks(setup: Setup, seeds: int, readers: int | None) -> list[ProofTask]
 
 def run_task(task: ProofTask) -> TaskResult | StoreError:
     """Decide the candidate where it is not yet, train it, and add its row; in a worker."""
+    return finish(iterate_task(task, train_in_steps=False))
+
+
+def run_in_turn(task: ProofTask) -> Steps[TaskResult | StoreError]:
+    """The same in steps, for workers that train several networks in turn, each in its lane."""
+    return run_in_lane(iterate_task(task, train_in_steps=True), torch.device(task.setup.device))
+
+
+def iterate_task(task: ProofTask, train_in_steps: bool) -> Steps[TaskResult | StoreError]:
+    """`run_task` in steps."""
     try:
-        return _run_task(task)
+        return (yield from _iterate(task, train_in_steps))
     except StoreError as error:
         return error
     except SmtNasError as error:
@@ -125,17 +139,27 @@ def run_task(task: ProofTask) -> TaskResult | StoreError:
         return TaskResult(failure=one_line(error))
 
 
-def _run_task(task: ProofTask) -> TaskResult | StoreError:
+def _iterate(task: ProofTask, train_in_steps: bool) -> Steps[TaskResult | StoreError]:
     setup, data = task.setup, task.block.data
     arch = resolve_candidate(setup, task.block, task.candidate)
     if arch is None:
         return TaskResult()
     folder = setup.folder / "trainings" / f"{data}-{arch.key}-{task.seed}"
-    with FileLock(f"{folder}.lock"):  # two candidates may be one network
+    lock = FileLock(f"{folder}.lock", timeout=0)  # two candidates may be one network
+    while True:
+        try:
+            lock.acquire()
+        except Timeout:
+            yield
+            time.sleep(_NAP_S)
+        else:
+            break
+    try:
         row = find_row(setup.table, data, arch.key, task.seed)
         if row is not None:
             return TaskResult(row, was_there=True)
-        result = train_job(_make_job(task, arch, folder))
+        job = _make_job(task, arch, folder)
+        result = (yield from iterate_job(job)) if train_in_steps else train_job(job)
         if isinstance(result, StoreError):
             return result
         if not isinstance(result, TrainResult):
@@ -158,7 +182,9 @@ def _run_task(task: ProofTask) -> TaskResult | StoreError:
         )
         _append_row(task, arch, row, result, len(labels))
         shutil.rmtree(folder, ignore_errors=True)
-    return TaskResult(row)
+        return TaskResult(row)
+    finally:
+        lock.release()
 
 
 def _make_job(task: ProofTask, arch: Architecture, folder: Path) -> TrainJob:
@@ -167,7 +193,7 @@ def _make_job(task: ProofTask, arch: Architecture, folder: Path) -> TrainJob:
         name=arch.key,
         data=setup.spec(data),
         recipe=str(setup.recipe),
-        changes=setup.recipe_changes(data, setup.epochs, setup.images),
+        changes=setup.recipe_changes(data, setup.epochs, setup.images, setup.precision),
         epochs=setup.epochs,
         seed=task.seed,
     )
