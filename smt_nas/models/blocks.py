@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from smt_nas.costs.parts import Part, PartKind
 from smt_nas.models.checkpointing import checkpoint_block
-from smt_nas.models.mixers import MSA, SAM, depthwise, nchw, nhwc
+from smt_nas.models.mixers import MSA, SAM, nchw, nhwc
+from smt_nas.models.training_ops import DepthwiseConv2d
 
 BLOCK_EPS = 1e-6  # norms inside blocks and after a stage
 EMBED_EPS = 1e-5  # norms of the stem and of the downsampling
@@ -26,7 +27,7 @@ class FFN(nn.Module):
     def __init__(self, part: Part) -> None:
         super().__init__()
         self.fc1 = nn.Linear(part.dim, part.hidden)
-        self.dwconv = depthwise(part.hidden, part.ffn_kernel)
+        self.dwconv = DepthwiseConv2d(part.hidden, part.ffn_kernel)
         self.fc2 = nn.Linear(part.hidden, part.dim)
 
     def forward(self, x: Tensor) -> Tensor:

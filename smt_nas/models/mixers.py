@@ -13,11 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smt_nas.costs.parts import Part
-
-
-def depthwise(channels: int, kernel: int) -> nn.Conv2d:
-    """A depthwise convolution that keeps the resolution."""
-    return nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
+from smt_nas.models.training_ops import (
+    DepthwiseConv2d,
+    aggregate_heads,
+    can_merge,
+    convolve_heads,
+    is_training_on_cpu,
+)
 
 
 def nchw(x: Tensor) -> Tensor:
@@ -41,7 +43,7 @@ class SAM(nn.Module):
         super().__init__()
         dim, heads, wide = part.dim, len(part.kernels), part.dim * part.expand
         self.sv = nn.Linear(dim, 2 * dim)  # context s, then value v
-        self.heads = nn.ModuleList(depthwise(dim // heads, k) for k in part.kernels)
+        self.heads = nn.ModuleList(DepthwiseConv2d(dim // heads, k) for k in part.kernels)
         # SAA's grouped 1x1 convolution, C/h groups of h heads -> expand * h channels, written as
         # a depthwise one whose kernel spans the axis of heads: (B, C/h, h, HW) -> (B, eC, 1, HW).
         # The same products and the same weights in the same order, but the heads need only be
@@ -53,18 +55,32 @@ class SAM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix by modulation. `(B, H, W, C)` to the same."""
-        b, h, w, c = x.shape
-        s, v = self.sv(x).split(c, dim=-1)  # (B, H, W, C) each
-        parts = s.split(c // len(self.heads), dim=-1)  # h times (B, H, W, C/h)
+        s, v = self.sv(x).split(x.shape[-1], dim=-1)  # (B, H, W, C) each
+        on_cpu = self.training and is_training_on_cpu(s)
+        y = self._convolve_merged(s) if on_cpu else self._convolve(s)
+        m = self.modulate(nhwc(F.gelu(self.bn(y)))).view(x.shape)  # the modulator
+        out: Tensor = self.proj(m * v)
+        return out
+
+    def _convolve(self, s: Tensor) -> Tensor:
+        """MHMC and SAA. `(B, H, W, C)` to `(B, eC, 1, HW)`."""
+        parts = s.split(s.shape[-1] // len(self.heads), dim=-1)  # h times (B, H, W, C/h)
         scales = [
             nhwc(conv(nchw(part))).flatten(1, 2)  # (B, HW, C/h)
             for conv, part in zip(self.heads, parts, strict=True)
         ]
-        y = nchw(torch.stack(scales, dim=1))  # (B, C/h, h, HW)
-        y = F.gelu(self.bn(self.aggregate(y)))  # (B, eC, 1, HW)
-        m = self.modulate(nhwc(y)).reshape(b, h, w, c)  # the modulator
-        out: Tensor = self.proj(m * v)
-        return out
+        y: Tensor = self.aggregate(nchw(torch.stack(scales, dim=1)))  # of (B, C/h, h, HW)
+        return y
+
+    def _convolve_merged(self, s: Tensor) -> Tensor:
+        """The same for training on a CPU. `(B, H, W, C)` to `(B, eC, H, W)`."""
+        heads = [head for head in self.heads if isinstance(head, nn.Conv2d)]
+        if can_merge(heads):
+            y = nhwc(convolve_heads(nchw(s), heads))
+        else:
+            parts = s.split(s.shape[-1] // len(heads), dim=-1)
+            y = torch.cat([nhwc(h(nchw(p))) for h, p in zip(heads, parts, strict=True)], dim=-1)
+        return nchw(aggregate_heads(y, self.aggregate))
 
 
 class MSA(nn.Module):
@@ -74,7 +90,7 @@ class MSA(nn.Module):
         super().__init__()
         self.head_dim = part.dim // part.heads
         self.qkv = nn.Linear(part.dim, 3 * part.dim)
-        self.local = depthwise(part.dim, 3)
+        self.local = DepthwiseConv2d(part.dim, 3)
         self.proj = nn.Linear(part.dim, part.dim)
 
     def forward(self, x: Tensor) -> Tensor:
