@@ -1,0 +1,40 @@
+"""Memory kept for trainings on a CPU."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from smt_nas.runtime.allocator import keep_freed_memory
+
+FAULTS = """
+import resource, sys
+from smt_nas.runtime.allocator import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+import torch
+def update():
+    for _ in range(3):
+        torch.ones(1 << 21) + 1  # 8 MB, written, and freed
+update()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    update()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def count_faults(mode: str) -> int:
+    run = [sys.executable, "-c", FAULTS, mode]
+    return int(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_memory_that_is_kept_costs_no_page_faults_when_it_is_used_again():
+    assert count_faults("keep") * 10 < count_faults("plain")
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert not keep_freed_memory()
