@@ -64,7 +64,7 @@ class SAM(nn.Module):
 
     def _convolve(self, s: Tensor) -> Tensor:
         """MHMC and SAA. `(B, H, W, C)` to `(B, eC, 1, HW)`."""
-        parts = s.split(s.shape[-1] // len(self.heads), dim=-1)  # h times (B, H, W, C/h)
+        parts = s.chunk(len(self.heads), dim=-1)  # h times (B, H, W, C/h)
         scales = [
             nhwc(conv(nchw(part))).flatten(1, 2)  # (B, HW, C/h)
             for conv, part in zip(self.heads, parts, strict=True)
@@ -78,7 +78,7 @@ class SAM(nn.Module):
         if can_merge(heads):
             y = nhwc(convolve_heads(nchw(s), heads))
         else:
-            parts = s.split(s.shape[-1] // len(heads), dim=-1)
+            parts = s.chunk(len(heads), dim=-1)
             y = torch.cat([nhwc(h(nchw(p))) for h, p in zip(heads, parts, strict=True)], dim=-1)
         return nchw(aggregate_heads(y, self.aggregate))
 

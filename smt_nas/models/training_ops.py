@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
 
 _LARGE = 5  # kernels from which the gradient of the weight is a forward convolution
 _TINY = 2  # pixels a side up to which it is, whatever the kernel
@@ -32,7 +33,7 @@ def is_training_on_cpu(x: Tensor) -> bool:
         and x.dtype in (torch.float32, torch.float64)
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     )
 
 
@@ -75,9 +76,8 @@ class _Depthwise(torch.autograd.Function):
         if need_weight and (weight.shape[-1] >= _LARGE or max(x.shape[2:]) <= _TINY):
             to_weight = _correlate(x, grad, weight.shape[-1])
         elif need_weight:
-            to_weight = torch.nn.grad.conv2d_weight(
-                x, weight.shape, grad, padding=padding, groups=groups
-            )
+            shape = weight.shape
+            to_weight = conv2d_weight(x, shape, grad, 1, padding, 1, groups)  # type: ignore[no-untyped-call]
         return to_x, to_weight, grad.sum((0, 2, 3)) if need_bias else None
 
 
@@ -120,7 +120,8 @@ def aggregate_heads(y: Tensor, conv: nn.Conv2d) -> Tensor:
     if groups > _DENSE:
         b, h, w, _ = y.shape
         stacked = y.reshape(b, h * w, heads, groups).permute(0, 3, 2, 1)  # (B, C/h, h, HW)
-        return conv(stacked).reshape(b, wide, h, w).permute(0, 2, 3, 1)
+        joined: Tensor = conv(stacked)  # (B, eC, 1, HW)
+        return joined.reshape(b, wide, h, w).permute(0, 2, 3, 1)
     outputs = torch.arange(wide)[:, None] // (wide // groups)
     own = (outputs == torch.arange(groups)).to(weight.dtype)  # (eC, C/h)
     matrix = (weight.view(wide, heads, 1) * own[:, None]).view(wide, heads * groups)
