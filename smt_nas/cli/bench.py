@@ -55,7 +55,13 @@ Out = Annotated[Path | None, typer.Option(help="Folder. Default: runs/bench-SPAC
 Device = Annotated[str | None, typer.Option(help=f"{console.DEVICE_WORDS} Default: what is here.")]
 WorkerCount = Annotated[
     int | None,
-    typer.Option(min=1, help="Processes, also on one GPU. Default: cores, or 4 on a GPU."),
+    typer.Option(min=1, help="Processes, also on one GPU. Default: cores, or 2 on a GPU."),
+]
+PerProcess = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Trainings at once in each process, on a GPU. Default: 8, or as many as fit."
+    ),
 ]
 
 
@@ -75,6 +81,7 @@ def build(
     out: Out = None,
     device: Device = None,
     workers: WorkerCount = None,
+    per_process: PerProcess = None,
     as_json: console.AsJson = False,
 ) -> None:
     """Train networks of a space, of all sizes, by one recipe; stop it at any time and go on.
@@ -98,9 +105,8 @@ def build(
         space, data, recipe, n, *parse_macs(macs), seed, seeds, epochs, shorter, plan
     )
     with talk() as listener:
-        built = build_bench(
-            request, out or default_folder(request), device, workers, listener, lies_in_region
-        )
+        folder = out or default_folder(request)
+        built = build_bench(request, folder, device, workers, listener, lies_in_region, per_process)
     if as_json:
         console.show_json(build_document(built))
     else:

@@ -1,14 +1,16 @@
 """Building a bench: every network of a plan trained by one recipe, one row of the table each.
 
 A build may be stopped in any way and goes on where it was: rows are appended in the order of
-the tasks, and a training that is whole or under way, but has no row yet, goes on in its folder.
+the tasks, or as they end where several share a process, and a training that is whole or under way,
+but has no row yet, goes on in its folder.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,26 +23,25 @@ from smt_nas.files import locked, make_folder
 from smt_nas.fingerprint import fingerprint
 from smt_nas.nasbench.depth_plan import RegionTest, plan_depth
 from smt_nas.nasbench.encoding import Input
+from smt_nas.nasbench.placement import Placement, choose_placement
 from smt_nas.nasbench.plan import SEEDS, PlannedNetwork, plan_networks
 from smt_nas.nasbench.rows import BenchRow
 from smt_nas.nasbench.store import append_row, prepare_table, recover_rows
 from smt_nas.nasbench.table import TABLE, BenchCard
-from smt_nas.nasbench.trainings import Outcome, TrainingTask, train_and_score
+from smt_nas.nasbench.trainings import Outcome, TrainingTask, train_and_score, train_in_turn
 from smt_nas.runtime.engine import make_engine
-from smt_nas.runtime.process_pool import default_workers
 from smt_nas.runtime.progress import ProgressListener
+from smt_nas.runtime.turn_pool import TurnPool
 from smt_nas.space import SearchSpace
 from smt_nas.train.data.examples import Source
 from smt_nas.train.data.sources import load_source, shorten_spec
 from smt_nas.train.planning.recipe_choice import load_changed_recipe
-from smt_nas.train.processes.process_group import join_process_group
 from smt_nas.train.recipe import Recipe
 from smt_nas.train.train_config import RunOptions, TrainRequest
-from smt_nas.train.train_job import TrainJob, reader_count
+from smt_nas.train.train_job import MemoryReason, TrainJob
 
 PlanName = Literal["spread", "depth"]
 _SCRATCH = "trainings"
-_ON_A_GPU = 4  # small networks leave most of one idle
 _ANOTHER = "Choose another --out."
 _LICENCES = {
     "fashion-mnist": "Fashion-MNIST: MIT, Copyright (c) 2017 Zalando SE",
@@ -158,6 +159,7 @@ def build_bench(
     workers: int | None,
     listener: ProgressListener,
     in_region: RegionTest | None = None,
+    per_process: int | None = None,
 ) -> BuildResult:
     """Train what is missing of a bench.
 
@@ -168,6 +170,7 @@ def build_bench(
         workers: processes; on one GPU they share it. None: the cores, or a few on a GPU.
         listener: hears how far it is.
         in_region: which shapes are like published ones; the plan `depth` asks it.
+        per_process: trainings at once in each process. None: one, or on a GPU as many as fit.
 
     Raises:
         SmtNasError: the space, the data, the recipe, or a folder that holds something else.
@@ -184,9 +187,53 @@ def build_bench(
     with locked(out, _ANOTHER):
         prepare_table(table, card)
         rows = list(recover_rows(table, card.input, card.recipe["epochs"]))
-        processes, options = _choose_placement(device, workers)
-        tasks = _list_missing(request, planned, rows, out / _SCRATCH, options)
-        return _train_missing(tasks, table, len(rows), request.n, processes, listener)
+        placement = choose_placement(device, workers, per_process)
+        tasks = _list_missing(request, planned, rows, out / _SCRATCH, placement.options)
+        return _train_missing(tasks, table, len(rows), request.n, placement, listener)
+
+
+@dataclass
+class _Building:
+    """The table as it grows, and what did not become a row."""
+
+    table: Path
+    rows: int
+    total: int
+    listener: ProgressListener
+    failed: dict[str, str] = field(default_factory=dict)
+    to_retry: list[TrainingTask] = field(default_factory=list)
+
+    def add(self, task: TrainingTask, outcomes: Sequence[Outcome], is_last_try: bool) -> None:
+        """Take what became of a task.
+
+        Raises:
+            KeyboardInterrupt: it was told to stop.
+            StoreError: a full disk, which is no fault of the network.
+        """
+        for job, outcome in zip(task.jobs, outcomes, strict=False):  # a failure ends them
+            if outcome is None:
+                raise KeyboardInterrupt
+            if isinstance(outcome, StoreError):
+                raise outcome
+            if isinstance(outcome, BenchRow):
+                append_row(self.table, outcome)
+                shutil.rmtree(job.folder, ignore_errors=True)
+                self.rows += 1
+            else:
+                self._add_failure(task, job, outcome, is_last_try)
+            self.listener.step("train", self.rows + len(self.failed), self.total)
+
+    def _add_failure(
+        self, task: TrainingTask, job: TrainJob, reason: str, is_last_try: bool
+    ) -> None:
+        name = f"{job.folder.name} ({task.group})"
+        if isinstance(reason, MemoryReason) and not is_last_try:
+            left = task.jobs[task.jobs.index(job) :]
+            self.to_retry.append(replace(task, branches=left[:-1]))
+            self.listener.say(f"{name}: the memory of the GPU was full; alone at the end, again.")
+            return
+        self.failed[name] = reason
+        self.listener.say(f"{name}: failed: {reason}")
 
 
 def _plan_networks(
@@ -205,44 +252,39 @@ def _train_missing(
     table: Path,
     trained_before: int,
     networks: int,
-    workers: int,
+    placement: Placement,
     listener: ProgressListener,
 ) -> BuildResult:
-    """Add a row for each task that does not fail."""
+    """Add a row for each task that does not fail; those that found no memory get a second try."""
     total = trained_before + sum(len(task.jobs) for task in tasks)
-    rows, failed = trained_before, dict[str, str]()
-    listener.step("train", rows, total)
+    building = _Building(table, trained_before, total, listener)
+    listener.step("train", trained_before, total)
+    interrupted = False
     try:
-        with make_engine(workers) as pool:
-            answers = pool.map(train_and_score, tasks, _lost_reason)
-            for task, outcomes in zip(tasks, answers, strict=True):
-                for job, outcome in zip(task.jobs, outcomes, strict=False):  # a failure ends them
-                    if outcome is None:
-                        raise KeyboardInterrupt
-                    if isinstance(outcome, StoreError):
-                        raise outcome  # a full disk is no fault of the network
-                    if isinstance(outcome, BenchRow):
-                        append_row(table, outcome)
-                        shutil.rmtree(job.folder, ignore_errors=True)
-                        rows += 1
-                    else:
-                        name = f"{job.folder.name} ({task.group})"
-                        failed[name] = outcome
-                        listener.say(f"{name}: failed: {outcome}")
-                    listener.step("train", rows + len(failed), total)
+        with closing(_train(tasks, placement)) as answers:
+            for task, outcomes in answers:
+                building.add(task, outcomes, is_last_try=False)
+        alone = replace(placement, processes=1, per_process=1)
+        with closing(_train(building.to_retry, alone)) as answers:
+            for task, outcomes in answers:
+                building.add(task, outcomes, is_last_try=True)
     except KeyboardInterrupt:
-        return BuildResult(table, rows, total, networks, failed, interrupted=True)
-    return BuildResult(table, rows, total, networks, failed)
+        interrupted = True
+    return BuildResult(table, building.rows, building.total, networks, building.failed, interrupted)
 
 
-def _choose_placement(device: str | None, workers: int | None) -> tuple[int, RunOptions]:
-    """How many train at once, and where each does."""
-    with join_process_group(device) as process_group:
-        default = default_workers() if process_group.device.type == "cpu" else _ON_A_GPU
-        processes = workers or default
-        return processes, RunOptions(
-            device=device, workers=reader_count(process_group.device, processes)
-        )
+def _train(
+    tasks: Sequence[TrainingTask], placement: Placement
+) -> Generator[tuple[TrainingTask, list[Outcome]], None, None]:
+    """What becomes of tasks: in their order, or, where several share a process, as they end."""
+    if placement.per_process == 1:
+        with make_engine(placement.processes) as engine:
+            answers = engine.map(train_and_score, tasks, _lost_reason)
+            yield from zip(tasks, answers, strict=True)
+        return
+    with TurnPool(placement.processes, placement.per_process) as pool:
+        for number, outcomes in pool.map(train_in_turn, tasks, _lost_reason):
+            yield tasks[number], outcomes
 
 
 def _lost_reason(reason: str) -> list[Outcome]:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+
+import torch
 
 from smt_nas import __version__
 from smt_nas.errors import SmtNasError, StoreError, one_line
 from smt_nas.nasbench.rows import REQUIRED, BenchRow
 from smt_nas.runtime.environment import read_environment
 from smt_nas.runtime.progress import NullProgress
+from smt_nas.runtime.turns import Steps, finish
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.evaluate_weights import EvalRequest, evaluate_weights
-from smt_nas.train.processes.process_group import ProcessGroup
+from smt_nas.train.processes.lane import run_in_lane
+from smt_nas.train.processes.process_group import ProcessGroup, join_process_group
 from smt_nas.train.schedule.branches import branch_training
-from smt_nas.train.train_job import TrainJob, single_process, train_job
+from smt_nas.train.train_job import (
+    JobResult,
+    MemoryReason,
+    TrainJob,
+    iterate_job,
+    single_process,
+    train_job,
+)
 from smt_nas.train.training_directory import is_training_directory
 from smt_nas.train.training_state import TrainResult
 
@@ -47,18 +59,39 @@ def train_and_score(task: TrainingTask) -> list[Outcome]:
 
     Returns: what became of `task.jobs`, in their order, up to the first that gave no row.
     """
+    return finish(_train_all(task, _train_in_one_go))
+
+
+def train_in_turn(task: TrainingTask) -> Steps[list[Outcome]]:
+    """`train_and_score` in steps, in a lane of its device."""
+    with join_process_group(task.job.options.device) as process_group:
+        return run_in_lane(_train_all(task, iterate_job), process_group.device)
+
+
+def _train_in_one_go(job: TrainJob) -> Steps[JobResult]:
+    yield from ()
+    return train_job(job)
+
+
+def _train_all(
+    task: TrainingTask, train: Callable[[TrainJob], Steps[JobResult]]
+) -> Steps[list[Outcome]]:
     outcomes: list[Outcome] = []
     for job in task.jobs:
-        outcomes.append(_train_one(task, job))
-        if not isinstance(outcomes[-1], BenchRow):
+        outcome = yield from _train_one(task, job, train)
+        outcomes.append(outcome)
+        if not isinstance(outcome, BenchRow):
             break
     return outcomes
 
 
-def _train_one(task: TrainingTask, job: TrainJob) -> Outcome:
-    result = _branch_off(task.job, job) if job in task.branches else None
+def _train_one(
+    task: TrainingTask, job: TrainJob, train: Callable[[TrainJob], Steps[JobResult]]
+) -> Steps[Outcome]:
+    branches_off = job in task.branches
+    result = (yield from _branch_off(task.job, job, train)) if branches_off else None
     if result is None:
-        result = train_job(job)
+        result = yield from train(job)
     if not isinstance(result, TrainResult):
         return result
     if result.stop_requested:
@@ -70,13 +103,17 @@ def _train_one(task: TrainingTask, job: TrainJob) -> Outcome:
         return error
     except SmtNasError as error:
         return str(error)
-    except Exception as error:  # e.g. out of memory: one failed training
+    except torch.OutOfMemoryError as error:
+        return MemoryReason(one_line(error))
+    except Exception as error:  # whatever it is, one failed training
         return one_line(error)
     lacking = [name for name in REQUIRED if not math.isfinite(row.figures.get(name, math.nan))]
     return f"its {lacking[0]} is no finite number" if lacking else row
 
 
-def _branch_off(trunk: TrainJob, branch: TrainJob) -> TrainResult | StoreError | str | None:
+def _branch_off(
+    trunk: TrainJob, branch: TrainJob, train: Callable[[TrainJob], Steps[JobResult]]
+) -> Steps[JobResult | None]:
     """Let a branch begin where the trunk is, once that is as far as both are the same.
 
     A trunk that is past it, of a build with fewer budgets, is left alone: the branch then is
@@ -89,7 +126,7 @@ def _branch_off(trunk: TrainJob, branch: TrainJob) -> TrainResult | StoreError |
     epochs = branch.request.epochs
     assert epochs is not None
     options = trunk.options.model_copy(update={"until_fall_of": epochs})
-    result = train_job(replace(trunk, options=options))
+    result = yield from train(replace(trunk, options=options))
     if not isinstance(result, TrainResult) or result.stop_requested:
         return result
     try:
