@@ -32,6 +32,11 @@ MIXED = replace(
         "drop_path=0.1",
     ),
 )
+WAYS = {  # in which images come
+    "held in memory": {},
+    "read": {"fast": False, "workers": 0},
+    "read ahead": {"fast": False, "workers": 1},
+}
 STOPS = (1, 4, 7, 11)  # of 12 updates: in an epoch, at its end, in the second
 DECIDED = ("epoch", "update", "lr", "train_loss", "val_loss", "val_top1")  # no times
 
@@ -42,28 +47,38 @@ def few_images():
         yield
 
 
+def train_in_one_go(folder, **options):
+    """A training in one go, its folder and result."""
+    result = start(MIXED, folder / "run", **options)
+    assert (result.updates, result.epochs) == (12, 2)
+    return folder / "run", result
+
+
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
-    """A training in one go, its folder and result."""
-    run = tmp_path_factory.mktemp("whole") / "run"
-    result = start(MIXED, run)
-    assert (result.updates, result.epochs) == (12, 2)
-    return run, result
+    return train_in_one_go(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def unbroken_read(tmp_path_factory):
+    """One whose images are read anew every epoch."""
+    return train_in_one_go(tmp_path_factory.mktemp("read"), fast=False)
 
 
 def decided(history):
     return [[getattr(metrics, name) for name in DECIDED] for metrics in history]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_killed_at_any_update_and_resumed(unbroken, tmp_path, workers):
-    whole, result = unbroken
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_at_any_update_and_resumed(unbroken, unbroken_read, tmp_path, way):
+    options = WAYS[way]
+    whole, result = unbroken_read if options else unbroken
     run = tmp_path / "run"
     for at in STOPS:
         with pytest.raises(Killed):
-            start(MIXED, run, True, KillAt(at), save_updates=2, workers=workers)
+            start(MIXED, run, True, KillAt(at), save_updates=2, **options)
     torch.manual_seed(7)  # whatever the caller did with the global generators
-    resumed = resume(run, workers=workers)
+    resumed = resume(run, **options)
     assert not resumed.interrupted
     assert_same_tensors(last_checkpoint(whole), last_checkpoint(run))
     for file in ("best.safetensors", "checkpoints/update-0000012/ema.safetensors"):
