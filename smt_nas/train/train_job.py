@@ -18,6 +18,9 @@ from smt_nas.runtime.host import available_cores
 from smt_nas.runtime.progress import NullProgress, TrainingStatus
 from smt_nas.runtime.torch_settings import apply_torch_settings
 from smt_nas.runtime.turns import Steps, finish
+from smt_nas.train.data.examples import Source
+from smt_nas.train.data.memory.holding import HoldingOptions, describe_obstacle, find_obstacle
+from smt_nas.train.data.sources import make_splits
 from smt_nas.train.processes.process_group import ProcessGroup, join_process_group
 from smt_nas.train.processes.randomness import preserve_generators
 from smt_nas.train.processes.training_context import OutOfMemory
@@ -119,6 +122,29 @@ def _iterate(
         return str(error)
     except Exception as error:  # whatever a network does in training is one failed network
         return one_line(error)
+
+
+def explain_slow_images(job: TrainJob, source: Source) -> str | None:
+    """A line where the images of such jobs will be read anew every epoch, though held were faster.
+
+    The jobs themselves have nobody to tell.
+
+    Args:
+        job: one of them.
+        source: its data.
+
+    Raises:
+        SmtNasError: of the data or the recipe.
+    """
+    if job.options.fast is False:
+        return None
+    with join_process_group(job.options.device) as group:
+        config = job.request.to_config(job.arch, source, group.size)
+        recipe, arch = config.recipe, config.arch
+        splits = make_splits(source, recipe.validation, config.split_seed, recipe.images)
+        options = HoldingOptions(group.device, arch.image_size, arch.in_channels)
+        reason = find_obstacle(splits, recipe, options)
+    return None if reason is None else describe_obstacle(reason)
 
 
 @contextmanager

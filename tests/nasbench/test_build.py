@@ -126,6 +126,20 @@ def test_a_training_that_fails_is_told_and_tried_again(recipe, tmp_path, monkeyp
     assert (found.trainings, found.failed) == (3, {})
 
 
+def test_images_that_are_read_anew_every_epoch_are_told_once(trained_already, tmp_path):
+    lines = []
+    listener = NullProgress()
+    listener.say = lines.append
+    for name, jitter in (("plain", 0.0), ("jittered", 0.2)):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(quick().replace("flip: 0.0", f"flip: 0.0, color_jitter: {jitter}"))
+        build_bench(wanted(str(path)), tmp_path / name, "cpu", 1, listener)
+    assert lines == [
+        "Images are read anew every epoch, not held in memory: augment.color_jitter (0.2) is not "
+        "done on whole batches."
+    ]
+
+
 def test_a_full_disk_is_no_failed_network(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(trainings, "train_job", lambda job: StoreError("disk: is full"))
     with pytest.raises(StoreError, match="disk: is full"):

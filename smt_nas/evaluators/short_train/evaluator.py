@@ -41,7 +41,7 @@ from smt_nas.train.planning.recipe_choice import FEW_UPDATES
 from smt_nas.train.processes.process_group import join_process_group
 from smt_nas.train.recipe import Recipe, load_recipe
 from smt_nas.train.train_config import RunOptions, TrainRequest
-from smt_nas.train.train_job import TrainJob, reader_count, train_job
+from smt_nas.train.train_job import TrainJob, explain_slow_images, reader_count, train_job
 from smt_nas.train.weights.checkpoint import FOLDER as CHECKPOINTS
 from smt_nas.train.writers import read_metrics
 
@@ -193,11 +193,15 @@ class ShortTrainEvaluator:
         requests = [trainings[arch.image_size].make_request(config, arch) for arch in archs]
         device = self._check_training(archs[0], requests[0])
         processes = self._processes(device)
-        options = RunOptions(device=config.device, workers=reader_count(device, processes), keep=1)
+        readers = reader_count(device, processes)
+        options = RunOptions(device=config.device, workers=readers, keep=1, fast=True)
         jobs = [
             TrainJob(arch, request, options, folder / arch.key)
             for arch, request in zip(archs, requests, strict=True)
         ]
+        slow = explain_slow_images(jobs[0], self._source)
+        if slow is not None:
+            self.listener.say(slow)
         with make_engine(processes) as pool:
             train = partial(pool.map, train_job, lost=str)
             return Race(rungs(config.epochs, config.eta), config.eta, train, self.listener).run(

@@ -82,6 +82,16 @@ class Heard(NullProgress):
         self.steps.append((phase, done, total))
 
 
+class Lines(NullProgress):
+    """Keeps what is said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
+
+
 class Killer(NullProgress):
     """Dies as the second rung begins."""
 
@@ -264,6 +274,15 @@ def test_epochs_are_told_while_they_are_trained(tmp_path):
     assert done[0] == 0 and done[-1] == 8 and done == sorted(done)
     assert all(train_job.read_epochs(tmp_path / arch.key) > 0 for arch in CHEAP)
     assert train_job.read_epochs(tmp_path / "none") == 0
+
+
+@pytest.mark.parametrize(("changes", "told"), [((), 0), (("color_jitter=0.2",), 1)])
+def test_images_that_are_read_anew_every_epoch_are_told_once(tmp_path, changes, told):
+    short = TINY.model_copy(update={"epochs": 1, "changes": (*TINY.changes, *changes)})
+    listener = Lines()
+    ShortTrainEvaluator(short, tmp_path, 1, listener).evaluate(CHEAP[:2])
+    lines = [line for line in listener.lines if "anew every epoch" in line]
+    assert len(lines) == told and all("augment.color_jitter (0.2)" in line for line in lines)
 
 
 def test_nothing_in_nothing_out(tmp_path):

@@ -106,10 +106,10 @@ def hold_images(
     """
     _check_augment(recipe.augment)
     train, validation = _list_requests(splits, recipe, options)
-    probe_images(validation)  # before the training images are decoded for nothing
+    few = decode_images(validation)  # first: where these do not fit, no others are decoded
     return HeldImages(
         train=decode_images(train),
-        validation=decode_images(validation),
+        validation=few,
         names=splits,
         transform=create_batch_transform(recipe, options.size, options.channels, source, seed),
     )
