@@ -191,7 +191,7 @@ def test_killed_in_a_training_it_goes_on(found, begun, monkeypatch, death, at):
 
 
 def test_failures_are_recorded_and_spare_the_others(found, begun, monkeypatch, updates):
-    true = train_job.start_training
+    true = train_job.iterate_training
     first, second = (a for a, e in zip(CHEAP, found, strict=True) if e.value is not None)
     errors = {
         first.key: torch.OutOfMemoryError("CUDA out of memory"),
@@ -203,7 +203,7 @@ def test_failures_are_recorded_and_spare_the_others(found, begun, monkeypatch, u
             raise errors[asked.name]
         return true(asked, how, *others)
 
-    monkeypatch.setattr(train_job, "start_training", start)
+    monkeypatch.setattr(train_job, "iterate_training", start)
     evaluator = ShortTrainEvaluator(TINY, begun, 1)
     now = evaluator.evaluate(CHEAP)
     failed = [now[CHEAP.index(arch)] for arch in (first, second)]
@@ -242,7 +242,7 @@ def test_without_a_folder_nothing_is_kept(found, tmp_path, monkeypatch):
 
 
 def test_what_is_trained_to_the_end_is_told_before_the_round_is_over(found, begun, monkeypatch):
-    true, starts = train_job.start_training, []
+    true, starts = train_job.iterate_training, []
 
     def start(asked, how, *others):
         if how.until_epoch == 3:
@@ -254,7 +254,7 @@ def test_what_is_trained_to_the_end_is_told_before_the_round_is_over(found, begu
     evaluator = ShortTrainEvaluator(TINY, begun, 1)
     assert evaluator.read_finished(CHEAP) == {}  # one epoch of three is no figure
     with monkeypatch.context() as patch:
-        patch.setattr(train_job, "start_training", start)
+        patch.setattr(train_job, "iterate_training", start)
         with pytest.raises(KeyboardInterrupt):
             evaluator.evaluate(CHEAP)
     finished = evaluator.read_finished(CHEAP)
