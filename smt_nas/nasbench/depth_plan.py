@@ -7,8 +7,8 @@
     outside   drawn from the space, of shapes that were not
     band      drawn from the space
 
-The ladders of the published split come first, the cheapest before; the other kinds then take turns,
-so that any beginning is a sample. A longer plan begins with the shorter one's networks.
+The cheapest ladder of the published split comes first; then all kinds take turns, so that any
+beginning is a sample. A longer plan begins with the shorter one's networks.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ STEPS = 3  # targets of MACs of the ladders
 _OTHER_BLOCKS = (6, 20, 13, 8, 28, 10, 16, 24)  # of 4 all splits are the same
 _WIDTH_BLOCKS = (13, 8, 20)
 _MOST_BLOCKS = max(BLOCKS)
-_TURNS = ("pattern", "depth", "region", "width", "outside", "depth", "band")
+_TURNS = ("pattern", "ladder", "region", "depth", "width", "outside", "ladder", "depth", "band")
 
 
 def plan_depth(
@@ -77,7 +77,7 @@ def plan_depth(
         ConfigError: the space has too few networks in the range, or `trainings` is not 1, 2 or 3.
     """
     targets = list_targets(low, high)
-    first = list(list_ladders(space, targets, [PUBLISHED], BLOCKS))
+    cheapest = list(list_ladders(space, targets[:1], [PUBLISHED], BLOCKS))
     others = [split for split in SPLITS if split != PUBLISHED]
     seen = set[str]()
 
@@ -92,13 +92,13 @@ def plan_depth(
 
     drawn = {"region": keep_region, "outside": keep_outside, "band": keep_shallow}
     streams = {
-        "ladder": iter(first),
+        "ladder": list_ladders(space, targets, [PUBLISHED], BLOCKS),
         "depth": list_ladders(space, targets, others, _OTHER_BLOCKS),
         "width": _list_widths(space, targets),
         "pattern": _list_patterns(space, targets),
         **{k: draw_bands(space, low, high, seed, seen, k, keep) for k, keep in drawn.items()},
     }
-    turns = itertools.chain(itertools.repeat("ladder", len(first)), itertools.cycle(_TURNS))
+    turns = itertools.chain(itertools.repeat("ladder", len(cheapest)), itertools.cycle(_TURNS))
     return take_in_turn(turns, streams, n, low, high, seen, trainings)
 
 

@@ -43,9 +43,12 @@ def ladders(planned, kind):
     return found
 
 
-def test_the_ladders_of_the_published_split_come_first_and_the_cheapest_before(planned):
-    bases = [p.group.split(":")[:2] for p in planned[: 3 * len(BLOCKS)]]
-    assert bases == [["depth", f"published-{step}"] for step in range(3) for _ in BLOCKS]
+def test_the_cheapest_ladder_of_the_published_split_comes_first_then_all_kinds_in_turn(planned):
+    bases = [p.group.split(":")[:2] for p in planned]
+    assert bases[: len(BLOCKS)] == [["depth", "published-0"]] * len(BLOCKS)
+    kinds = {kind for kind, _ in bases[len(BLOCKS) : 2 * len(BLOCKS)]}
+    assert kinds == {"pattern", "depth", "region", "width", "outside", "band"}
+    assert ["depth", "published-1"] in bases and ["depth", "published-2"] in bases
     for rungs in list(ladders(planned, "depth").values())[:3]:
         assert [blocks(arch) for arch in rungs.values()] == list(BLOCKS)
         assert [int(variant) for variant in rungs] == list(BLOCKS)
