@@ -46,12 +46,10 @@ def ladders(planned, kind):
 def test_the_cheapest_ladder_of_the_published_split_comes_first_then_all_kinds_in_turn(planned):
     bases = [p.group.split(":")[:2] for p in planned]
     assert bases[: len(BLOCKS)] == [["depth", "published-0"]] * len(BLOCKS)
-    kinds = {kind for kind, _ in bases[len(BLOCKS) : 2 * len(BLOCKS)]}
-    assert kinds == {"pattern", "depth", "region", "width", "outside", "band"}
     assert ["depth", "published-1"] in bases and ["depth", "published-2"] in bases
-    for rungs in list(ladders(planned, "depth").values())[:3]:
-        assert [blocks(arch) for arch in rungs.values()] == list(BLOCKS)
-        assert [int(variant) for variant in rungs] == list(BLOCKS)
+    rungs = ladders(planned, "depth")["published-0"]
+    assert [blocks(arch) for arch in rungs.values()] == list(BLOCKS)
+    assert [int(variant) for variant in rungs] == list(BLOCKS)
 
 
 def test_all_of_a_ladder_have_equal_macs(planned):
@@ -65,7 +63,9 @@ def test_all_of_a_ladder_have_equal_macs(planned):
 
 
 def test_ladders_differ_in_depth_and_widths_alone_and_have_attention_as_published(planned):
-    for p in planned[: 3 * len(BLOCKS)]:
+    for p in planned:
+        if p.group.partition(":")[0] != "depth":
+            continue
         s1, s2, s3, s4 = p.arch.stages
         assert {*s1.mixers, *s2.mixers} == {"sam"} and set(s4.mixers) == {"msa"}
         assert s3.mixers.count("msa") == s3.depth // 2
@@ -75,8 +75,8 @@ def test_ladders_differ_in_depth_and_widths_alone_and_have_attention_as_publishe
 
 
 def test_the_others_take_turns_so_that_any_beginning_is_a_sample(planned):
-    kinds = [p.group.partition(":")[0] for p in planned[3 * len(BLOCKS) :]]
-    assert set(kinds[:7]) == {"pattern", "depth", "region", "width", "outside", "band"}
+    kinds = [p.group.partition(":")[0] for p in planned[len(BLOCKS) :]]
+    assert set(kinds[:9]) == {"pattern", "depth", "region", "width", "outside", "band"}
     counts = Counter(kinds)
     assert min(counts.values()) >= 6
     splits = {p.group.split(":")[1].split("-")[0] for p in planned if p.group[:5] == "depth"}
@@ -106,7 +106,7 @@ def test_a_longer_plan_begins_with_the_shorter_ones_networks(planned):
     for n in (5, 30, 50):
         assert plan(n) == planned[:n]
     assert len({p.arch.key for p in planned}) == 80
-    assert plan(50, seed=1)[:27] == planned[:27] and plan(50, seed=1) != planned[:50]
+    assert plan(50, seed=1)[:11] == planned[:11] and plan(50, seed=1) != planned[:50]
 
 
 def test_blocks_are_shared_in_proportion_and_no_stage_is_empty():
