@@ -9,7 +9,13 @@
 3. the tests marked `gpu`
 
 With `--deploy` it does what `gpu_deploy` says instead: forms of deployment against the published
-code. A run that was cut off goes on where it stopped. Commit what it leaves, with the date.
+code. With `--training`, what `gpu_training` says: the GPU tests of train/, images a second of
+trainings by the plain loop and the fast path, and with `--bench-c10` rows of a bench in the time
+that is left:
+
+    python -m benchmarks.gpu --training --bench-c10 --data parquet:DIR --minutes 9
+
+A run that was cut off goes on where it stopped. Commit what it leaves, with the date.
 """
 
 from __future__ import annotations
@@ -25,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu_deploy import measure_deploy
+from benchmarks.gpu_training import train_on_gpu
 from smt_nas.arch import PRESETS
 from smt_nas.conditions import Conditions
 from smt_nas.devices.resolve import resolve
@@ -52,12 +59,21 @@ def main() -> None:
     parser.add_argument("--deploy", action="store_true", help="forms of deployment alone")
     parser.add_argument("--network", default="smt_t", choices=PRESETS, help="of --deploy")
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 64], help="of --deploy")
+    parser.add_argument("--training", action="store_true", help="images a second of trainings")
+    parser.add_argument("--bench-c10", action="store_true", help="then rows of SMT-Bench-C10")
+    parser.add_argument("--data", default="parquet:shared/data/cifar10", help="of --training")
     args = parser.parse_args()
     start, total = time.monotonic(), args.minutes * 60
 
     if args.deploy:
         deadline = start + DEPLOY_SHARE * total
         measure_deploy(args.network, args.device, args.out, deadline, args.batch)
+        return
+    if args.training:
+        tests = ["pytest", "-q", "-m", "gpu", "-rs", "tests/train"]
+        subprocess.run([sys.executable, "-m", *tests], check=False)
+        minutes = args.minutes - (time.monotonic() - start) / 60
+        train_on_gpu(args.data, args.device, args.out, minutes, args.bench_c10)
         return
     sheet = resolve(args.device).require_sheet()
     args.out.mkdir(parents=True, exist_ok=True)
