@@ -139,3 +139,25 @@ def show(
         return
     console.show(bench_table(shown, top))
     console.show_notes(bench_notes(shown))
+
+
+@bench.command("depth")
+def depth(
+    name: Annotated[
+        str, typer.Argument(metavar="BENCH", help="A shipped bench, a folder or a .csv.")
+    ],
+    as_json: console.AsJson = False,
+) -> None:
+    """Show what a doubling of depth is worth at equal MACs, by the epochs of the trainings.
+
+    Example: smt-nas bench depth runs/bench-smt_small-cifar10
+    """
+    from smt_nas.evaluators.validation.training_budgets import report_budgets
+    from smt_nas.report.training_budgets import budgets_document, budgets_notes, budgets_table
+
+    reports = report_budgets(name)
+    if as_json:
+        console.show_json(budgets_document(name, reports))
+        return
+    console.show(budgets_table(reports))
+    console.show_notes(budgets_notes(name, reports))
