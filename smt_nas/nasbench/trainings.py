@@ -148,7 +148,10 @@ def _score_row(
     }
     if load_source(job.request.data).test is not None:
         score = evaluate_weights(
-            EvalRequest(weights=result.weights, split="test"), process_group, NullProgress()
+            EvalRequest(weights=result.weights, split="test"),
+            process_group,
+            NullProgress(),
+            hold=job.options.fast is not False,
         ).score
         figures |= {"test_top1": score.top1, "test_loss": score.loss}
     stamp = read_environment(str(process_group.device))

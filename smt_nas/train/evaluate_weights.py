@@ -23,7 +23,7 @@ from smt_nas.train.data.batches.loader import (
     load_evaluation_batches,
 )
 from smt_nas.train.data.batches.reader_processes import explain_reader_failures
-from smt_nas.train.data.batches.transforms import create_evaluation_transform
+from smt_nas.train.data.batches.transforms import adapt_statistics, create_evaluation_transform
 from smt_nas.train.data.class_order import (
     ClassMatch,
     Matching,
@@ -31,6 +31,8 @@ from smt_nas.train.data.class_order import (
     read_class_names,
 )
 from smt_nas.train.data.examples import Source
+from smt_nas.train.data.memory.holding import HoldingOptions, hold_evaluation_images
+from smt_nas.train.data.memory.memory_batches import iterate_evaluation_batches
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.data.split_choice import EvalImages, SplitChoice, SplitName, choose_split
 from smt_nas.train.evaluation import Score, Tta, evaluate
@@ -145,7 +147,11 @@ class _EvalSetup:
 
 
 def evaluate_weights(
-    request: EvalRequest, group: ProcessGroup, listener: TrainingListener
+    request: EvalRequest,
+    group: ProcessGroup,
+    listener: TrainingListener,
+    *,
+    hold: bool = False,
 ) -> EvalResult:
     """Evaluate weights on labelled images; every process calls this and gets the same result.
 
@@ -153,6 +159,7 @@ def evaluate_weights(
         request: what.
         group: the processes; they share the images.
         listener: hears how far it is.
+        hold: keep the images in memory where they fit, for other weights in this process.
 
     Raises:
         ConfigError: the network is not known, or named twice.
@@ -169,7 +176,7 @@ def evaluate_weights(
             )
         score = evaluate(
             setup.model.to(group.device),
-            _load_batches(setup, request, group, unreadable),
+            _load_batches(setup, request, group, unreadable, hold),
             setup.source.classes,
             group,
             request.precision,
@@ -212,20 +219,27 @@ def _make_result(
 
 
 def _load_batches(
-    setup: _EvalSetup, request: EvalRequest, group: ProcessGroup, unreadable: UnreadableImages
+    setup: _EvalSetup,
+    request: EvalRequest,
+    group: ProcessGroup,
+    unreadable: UnreadableImages,
+    hold: bool,
 ) -> Iterator[Batch]:
     """This process's share of the images, prepared as they were in the training."""
     card, source = setup.loaded.card, setup.source
+    size, channels = setup.image_size, setup.model.arch.in_channels
     mean, std = (source.mean, source.std) if card is None else (card.mean, card.std)
-    transform = create_evaluation_transform(
-        setup.evaluation, setup.image_size, setup.model.arch.in_channels, mean, std
-    )
-    gpu = group.device.type == "cuda"
-    loading = ReaderOptions(request.workers, gpu, request.max_unreadable)
+    transform = create_evaluation_transform(setup.evaluation, size, channels, mean, std)
+    norm = adapt_statistics(mean, channels), adapt_statistics(std, channels)
+    loading = ReaderOptions(request.workers, group.device.type == "cuda", request.max_unreadable)
+    place = (request.batch_size, group.rank, group.size)
     for part in setup.images.parts:
-        yield from load_evaluation_batches(
-            part, transform, request.batch_size, group.rank, group.size, loading, unreadable
-        )
+        options = HoldingOptions(group.device, size, channels, group.size, request.workers)
+        held = hold_evaluation_images(part, setup.evaluation, options) if hold else None
+        if held is None:
+            yield from load_evaluation_batches(part, transform, *place, loading, unreadable)
+        else:
+            yield from iterate_evaluation_batches(held, part, norm, place, unreadable)
 
 
 def _set_up(request: EvalRequest, group: ProcessGroup) -> _EvalSetup:

@@ -96,6 +96,19 @@ def test_weights_trained_when_numbers_stood_as_text_are_judged_as_before(network
     assert [c.name for c in now.score.per_class] == sorted(NUMBERS)
 
 
+def test_images_that_are_kept_for_other_weights_give_the_same_score(network, tmp_path, monkeypatch):
+    data = colours(tmp_path / "data", NUMBERS)
+    broken = data / "test" / "3" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    weights = named(tmp_path / "w.safetensors", network, NUMBERS)
+    request = EvalRequest(weights=weights, data=str(data), batch_size=5)
+    read, held = (evaluate_weights(request, ALONE, StopAt(), hold=hold) for hold in (False, True))
+    assert held.score == read.score and held.unreadable == read.unreadable
+    assert (held.score.n, held.score.unreadable) == (71, 1)
+    monkeypatch.setattr(folders, "decode_image", lambda path: pytest.fail("read again"))
+    assert evaluate_weights(request, ALONE, StopAt(), hold=True).score == read.score
+
+
 def test_a_file_names_the_outputs(network, bare, tmp_path):
     data = colours(tmp_path / "plain", NUMBERS)
     names = tmp_path / "classes.txt"

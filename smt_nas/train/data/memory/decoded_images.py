@@ -102,7 +102,7 @@ def decode_images(request: DecodingRequest) -> DecodedImages:
     return _decode_once(replace(request, version=version))
 
 
-@functools.lru_cache(maxsize=3)  # training and validation images, and others of those
+@functools.lru_cache(maxsize=4)  # of training, validation and test images, and one to spare
 def _decode_once(request: DecodingRequest) -> DecodedImages:
     return _decode(request)
 

@@ -20,6 +20,7 @@ from smt_nas.train.data.examples import Examples, Source
 from smt_nas.train.data.memory.batch_transforms import create_batch_transform
 from smt_nas.train.data.memory.decoded_images import (
     CannotHold,
+    DecodedImages,
     DecodingRequest,
     decode_images,
     probe_images,
@@ -27,7 +28,7 @@ from smt_nas.train.data.memory.decoded_images import (
 from smt_nas.train.data.memory.memory_batches import HeldImages
 from smt_nas.train.data.sources import Splits
 from smt_nas.train.processes.process_group import ProcessGroup
-from smt_nas.train.recipe import Augment, Recipe
+from smt_nas.train.recipe import Augment, EvalTransform, Recipe
 from smt_nas.train.train_config import TrainConfig
 
 
@@ -115,6 +116,20 @@ def hold_images(
     )
 
 
+def hold_evaluation_images(
+    examples: Examples, evaluation: EvalTransform, options: HoldingOptions
+) -> DecodedImages | None:
+    """The images of a split as an evaluation takes them; None where they cannot be held.
+
+    Raises:
+        TrainingError: their files cannot be read at all.
+    """
+    try:
+        return decode_images(_request_evaluation(examples, evaluation, options))
+    except CannotHold:
+        return None
+
+
 def find_obstacle(splits: Splits, recipe: Recipe, options: HoldingOptions) -> str | None:
     """Why images will not be held, as far as the recipe and some of them tell; None for nothing.
 
@@ -146,27 +161,32 @@ def _list_requests(
     splits: Splits, recipe: Recipe, options: HoldingOptions
 ) -> tuple[DecodingRequest, DecodingRequest]:
     """Of the training and of the validation images."""
-    size, channels, augment = options.size, options.channels, recipe.augment
-    evaluation = recipe.evaluation
+    size, augment = options.size, recipe.augment
     whole = augment.crop_scale is None
-    training = (size, augment.interpolation, evaluation.resize) if whole else None
-
-    def request(examples: Examples, steps: Hashable, prepare: Preparation) -> DecodingRequest:
-        return DecodingRequest(
-            steps=steps,
-            channels=channels,
-            device=options.device,
-            share=1 / options.processes,
-            threads=options.threads,
-            examples=examples,
-            prepare=prepare,
-        )
-
+    steps = (size, augment.interpolation, recipe.evaluation.resize) if whole else None
+    prepare = create_training_preparation(recipe, size, options.channels)
     return (
-        request(splits.train, training, create_training_preparation(recipe, size, channels)),
-        request(
-            splits.validation,
-            (evaluation, size),
-            create_evaluation_preparation(evaluation, size, channels),
-        ),
+        _request(splits.train, steps, prepare, options),
+        _request_evaluation(splits.validation, recipe.evaluation, options),
+    )
+
+
+def _request_evaluation(
+    examples: Examples, evaluation: EvalTransform, options: HoldingOptions
+) -> DecodingRequest:
+    prepare = create_evaluation_preparation(evaluation, options.size, options.channels)
+    return _request(examples, (evaluation, options.size), prepare, options)
+
+
+def _request(
+    examples: Examples, steps: Hashable, prepare: Preparation, options: HoldingOptions
+) -> DecodingRequest:
+    return DecodingRequest(
+        steps=steps,
+        channels=options.channels,
+        device=options.device,
+        share=1 / options.processes,
+        threads=options.threads,
+        examples=examples,
+        prepare=prepare,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,21 +76,12 @@ class HeldImages:
     def evaluation_batches(
         self, batch: int, rank: int, size: int, unreadable: UnreadableImages
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """As `load_evaluation_batches`.
-
-        Raises:
-            TrainingError: too many images are unreadable.
-        """
-        held, mine = self.validation, np.arange(rank, len(self.validation), size)
-        for i in range(0, len(mine), batch):
-            indices = mine[i : i + batch]
-            failed = indices[held.replacements[indices] != indices]
-            unreadable.add(_name_failures(self.names.validation, held, failed))
-            indices = np.setdiff1d(indices, failed)
-            if len(indices):
-                own = torch.from_numpy(indices).to(held.rows.device)
-                images = normalize(held.pixels[own], self.transform.mean, self.transform.std)
-                yield images, held.labels[own]
+        """The validation images: see `iterate_evaluation_batches`."""
+        norm = self.transform.mean, self.transform.std
+        place = batch, rank, size
+        return iterate_evaluation_batches(
+            self.validation, self.names.validation, norm, place, unreadable
+        )
 
     def _plan(
         self,
@@ -126,6 +117,37 @@ class HeldImages:
                 f"{list_names(list(unreadable.names), 1)}). Mend them."
             )
         return held.replacements[indices]
+
+
+def iterate_evaluation_batches(
+    held: DecodedImages,
+    examples: Examples,
+    norm: tuple[Sequence[float], Sequence[float]],
+    place: tuple[int, int, int],
+    unreadable: UnreadableImages,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """As `load_evaluation_batches`: images (B, channels, size, size) and labels, on the device.
+
+    Args:
+        held: the images.
+        examples: the split, for the names of those that cannot be read.
+        norm: mean and deviation of the network's channels, in 0..1.
+        place: images a batch, the number of this process, and of all.
+        unreadable: counts images that are not read.
+
+    Raises:
+        TrainingError: too many images are unreadable.
+    """
+    batch, rank, size = place
+    mine = np.arange(rank, len(held), size)
+    for i in range(0, len(mine), batch):
+        indices = mine[i : i + batch]
+        failed = indices[held.replacements[indices] != indices]
+        unreadable.add(_name_failures(examples, held, failed))
+        indices = np.setdiff1d(indices, failed)
+        if len(indices):
+            own = torch.from_numpy(indices).to(held.rows.device)
+            yield normalize(held.pixels[own], *norm), held.labels[own]
 
 
 def _name_failures(
