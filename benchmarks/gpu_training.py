@@ -258,9 +258,10 @@ def markdown(lines: Sequence[dict[str, Any]]) -> str:
     forms = list(dict.fromkeys(line["form"] for line in lines))
     cells = {(line["mmacs"], line["form"]): line.get("images_per_s", "failed") for line in lines}
     rows = ["| MMACs | " + " | ".join(forms) + " |", "|" + "---|" * (len(forms) + 1)]
+    macs = {line["mmacs"]: f"{line['macs'] / 1e6:.1f}" for line in lines}
     for mmacs in MMACS:
         row = [str(cells.get((mmacs, form), "-")) for form in forms]
-        rows.append(f"| {mmacs} | " + " | ".join(row) + " |")
+        rows.append(f"| {macs.get(mmacs, mmacs)} | " + " | ".join(row) + " |")
     plain = mean_rate(lines, forms[0]) if forms else None
     means = []
     for form in forms:
