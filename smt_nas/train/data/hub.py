@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from smt_nas.errors import TrainingError, list_names, one_line
+from smt_nas.fingerprint import fingerprint
 from smt_nas.train.data.examples import IntArray, Source
 from smt_nas.train.data.folders import make_source
 from smt_nas.train.data.split_names import Split, choose_splits
@@ -57,6 +58,13 @@ class HubExamples:
     def name(self, i: int) -> str:
         """See `Examples`."""
         return f"{self.title} image {i}"
+
+    def version(self) -> str | None:
+        """See `Versioned`; by what `datasets` knows its rows by."""
+        known = getattr(self.rows, "_fingerprint", None)
+        if known is None:
+            return None
+        return fingerprint(f"{known} {self.column}".encode() + self.labels.tobytes())
 
 
 def load_hub(spec: str, place: str) -> Source:

@@ -1,6 +1,7 @@
 """Images in tar files, by timm's reader."""
 
 import gzip
+import os
 import pickle
 import tarfile
 
@@ -26,6 +27,17 @@ def refusal(spec):
     message = str(raised.value)
     assert "\n" not in message
     return message
+
+
+def test_an_archive_that_was_packed_anew_has_another_version(tmp_path):
+    root = folder(tmp_path / "images", {"b": 2, "a": 1})
+    archive = pack(tmp_path / "set.tar", root)
+    before, same = (load_source(f"tar:{archive}").train.version() for _ in range(2))
+    os.utime(archive, ns=(0, 10**18))
+    train = load_source(f"tar:{archive}").train
+    assert before == same != train.version()
+    archive.unlink()
+    assert train.version() is None
 
 
 def test_one_archive_with_class_folders(tmp_path):

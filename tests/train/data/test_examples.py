@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from smt_nas.train.data.examples import ArrayExamples, Subset, compute_statistics, decode_image
-from tests.fakes.images import array, jpeg, pixels
+from tests.fakes.images import Patchy, array, jpeg, pixels
 
 
 def test_an_array_gives_its_images_labels_and_names():
@@ -19,6 +19,22 @@ def test_an_array_gives_its_images_labels_and_names():
     assert examples.image(1).size == (4, 5)
     assert np.array_equal(np.asarray(examples.image(1)), images[1])
     assert examples.name(1) == "svhn:x train image 1"
+
+
+def test_a_version_is_of_the_images_the_labels_and_the_order():
+    images, labels = pixels(0, 4, 5, 4), np.array([0, 1, 0, 1])
+    whole = ArrayExamples(images, labels, "x")
+    others = [
+        ArrayExamples(images[::-1], labels, "x"),
+        ArrayExamples(images, 1 - labels, "x"),
+        ArrayExamples(images.reshape(4, 4, 5), labels, "x"),
+        *(Subset(whole, np.array(indices)) for indices in ([0, 1], [1, 0], [0, 2])),
+        Subset(Subset(whole, np.array([3, 2, 1, 0])), np.array([3, 2])),
+    ]
+    versions = [x.version() for x in (whole, *others)]
+    assert len(set(versions)) == len(versions)
+    assert ArrayExamples(images.copy(), labels, "y").version() == whole.version()
+    assert Subset(Patchy(whole, []), np.array([0])).version() is None  # that has none
 
 
 def test_a_subset_is_seen_through_its_indices():

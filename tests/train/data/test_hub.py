@@ -125,6 +125,17 @@ def test_an_image_that_is_none_is_unreadable(hub):
         load_source("hf:broken").train.image(1)
 
 
+def test_rows_are_known_by_their_fingerprint(hub):
+    versions = []
+    for known in ("1a", "1a", "2b"):
+        hub.sets["me/pets"] = {"train": rows([0, 1])}
+        train = load_source("hf:me/pets").train
+        assert train.version() is None
+        train.rows._fingerprint = known
+        versions.append(train.version())
+    assert versions[0] == versions[1] != versions[2]
+
+
 def test_what_cannot_be_used(hub):
     assert "datasets cannot load it (got: FileNotFoundError" in refusal("hf:me/none")
     hub.sets["text"] = {"train": rows([0], {"file": str})}

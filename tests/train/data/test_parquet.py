@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 
 import numpy as np
@@ -234,6 +235,14 @@ def test_a_file_that_another_takes_the_place_of(tmp_path):
     write(file, [0, 1, 2])
     with pytest.raises(TrainingError, match="must have the rows that it began with"):
         test.image(0)
+
+
+def test_files_that_were_written_anew_have_another_version(tmp_path):
+    file = write(tmp_path / "train.parquet", [0, 1])
+    before, same = (load_source(f"parquet:{tmp_path}").train.version() for _ in range(2))
+    write(file, [0, 1], [png(7), png(8)])
+    os.utime(file, ns=(0, 10**18))
+    assert before == same != load_source(f"parquet:{tmp_path}").train.version()
 
 
 def test_images_that_do_not_fit_memory(tmp_path, monkeypatch):
