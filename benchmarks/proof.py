@@ -14,8 +14,9 @@ tries all of it with an epoch of few images, in a folder of its own.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.proof_latency import measure_block, read_times
@@ -180,6 +181,20 @@ def make_setup(args: argparse.Namespace) -> Setup:
     )
 
 
+def at_least(low: float) -> Callable[[str], float]:
+    """A reader of numbers, whole ones where the lowest is one."""
+    kind = type(low)
+
+    def read(text: str) -> float:
+        number = kind(text)
+        if not low <= number < math.inf:
+            raise argparse.ArgumentTypeError(f"must be {low:g} or more (got {text})")
+        return number
+
+    read.__name__ = "number"  # as messages call it
+    return read
+
+
 def read_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -192,14 +207,20 @@ def read_arguments() -> argparse.Namespace:
     add("--data", type=Path, default=Path("data"), help="folder of the data sets")
     add("--sets", nargs="+", default=list(DATA_SETS), choices=DATA_SETS, help="which of them")
     add("--space", default="smt_small", help="search space at 32 px, name or path")
-    add("--budgets", nargs="+", type=float, default=[4.0, 8.0], help="millions of MACs")
-    add("--epochs", type=int, help=f"{_GPU_EPOCHS} on a GPU, else {_CPU_EPOCHS}")
-    add("--images", type=int, help="to train on, 0 for all; all on a GPU, else half of them")
-    add("--seeds", type=int, default=2, help="of each network")
+    add("--budgets", nargs="+", type=at_least(0.5), default=[4.0, 8.0], help="millions of MACs")
+    add("--epochs", type=at_least(1), help=f"{_GPU_EPOCHS} on a GPU, else {_CPU_EPOCHS}")
+    add(
+        "--images", type=at_least(0), help="to train on, 0 for all; all on a GPU, else half of them"
+    )
+    add("--seeds", type=at_least(1), default=2, help="of each network")
     add("--device", help="cpu or cuda; this machine's by default")
     add("--precision", help=f"{_GPU_PRECISION} on a GPU, else fp32")
-    add("--workers", type=int, help=f"processes that train; a core each, or {_ON_A_GPU} on a GPU")
-    add("--at-once", type=int, help=f"trainings in turn in each; 1, or {_IN_TURN} on a GPU")
+    add(
+        "--workers",
+        type=at_least(1),
+        help=f"processes that train; a core each, or {_ON_A_GPU} on a GPU",
+    )
+    add("--at-once", type=at_least(1), help=f"trainings in turn in each; 1, or {_IN_TURN} on a GPU")
     add("--before", type=Path, help="checkout of the build before, to search by it")
     add("--quick", action="store_true", help="an epoch of few images, to see that all works")
     add("--decide", action="store_true", help="search and draw the networks, and train none")
