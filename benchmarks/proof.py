@@ -5,7 +5,7 @@ python -m benchmarks.proof FOLDER --decide --data DIR         decides on the net
 python -m benchmarks.proof FOLDER --print                     prints what is there
 
 DIR holds `cifar10/` and `tiny-imagenet-100/`, of Parquet files (`pip install pyarrow`). At each
-budget all candidates (`proof_networks`) have equal MACs within 3 %, and each distinct one is
+budget all candidates (`proof_networks`) have equal MACs within 2 %, and each distinct one is
 trained by one recipe (`data/proof.yaml`), once a seed. A run may be ended in any way at any time:
 the same command goes on. Rows are in FOLDER/proof.csv as soon as a training has finished. `--quick`
 tries all of it with an epoch of few images, in a folder of its own.
@@ -70,7 +70,7 @@ def main() -> None:
 def decide(setup: Setup, args: argparse.Namespace) -> bool:
     """Decide on all candidates, so that a GPU need not wait for searches. As `train_missing`."""
     forget_reasons(setup)
-    tasks = [(setup, block, name) for block in setup.list_blocks() for name in CANDIDATES]
+    tasks = [(setup, block, name) for block in setup.list_blocks() for name in args.only]
     try:
         with make_engine(args.workers or default_workers()) as pool:
             for text in pool.map(decide_candidate, tasks, str):
@@ -94,7 +94,7 @@ def train_missing(setup: Setup, args: argparse.Namespace) -> bool:
     with join_process_group(setup.device) as group:
         readers = reader_count(group.device, processes)
     forget_reasons(setup)
-    tasks = list_tasks(setup, args.seeds, readers)
+    tasks = list_tasks(setup, args.only, args.seeds, readers)
     try:
         for done, (number, result) in enumerate(run_tasks(tasks, processes, at_once), 1):
             if isinstance(result, StoreError):
@@ -206,6 +206,7 @@ def read_arguments() -> argparse.Namespace:
     add("folder", type=Path, help="of the proof; one that was begun goes on")
     add("--data", type=Path, default=Path("data"), help="folder of the data sets")
     add("--sets", nargs="+", default=list(DATA_SETS), choices=DATA_SETS, help="which of them")
+    add("--only", nargs="+", default=list(CANDIDATES), choices=CANDIDATES, help="which candidates")
     add("--space", default="smt_small", help="search space at 32 px, name or path")
     add("--budgets", nargs="+", type=at_least(0.5), default=[4.0, 8.0], help="millions of MACs")
     add("--epochs", type=at_least(1), help=f"{_GPU_EPOCHS} on a GPU, else {_CPU_EPOCHS}")

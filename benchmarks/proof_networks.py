@@ -50,7 +50,7 @@ _DEPTHS = {"published-deep": (2, 2, 8, 1), "published-even": (1, 1, 4, 1)}
 _HEADS = (2, 2, 4, 8)  # of attention, as the space has them: SMT-T's would be of five channels
 _MULTIPLES = (4, 4, 4, 8)  # of widths, which four kernels and the heads divide
 _SCALES = np.geomspace(1.0, 0.05, 200)  # of SMT-T's widths
-_CLOSE = 0.015  # of MACs: among widths this near, those in the published proportion count
+_CLOSE = 0.01  # of MACs: among widths this near, those in the published proportion count
 _DRAWS, _MOST_DRAWS = 20_000, 100
 _SEED = 0
 

@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from benchmarks.proof_networks import CANDIDATES, resolve_candidate
+from benchmarks.proof_networks import resolve_candidate
 from benchmarks.proof_setup import Block, Setup, write_array
 from smt_nas import __version__, costs
 from smt_nas.arch import Architecture
@@ -107,13 +107,15 @@ class TaskResult:
     was_there: bool = False
 
 
-def list_tasks(setup: Setup, seeds: int, readers: int | None) -> list[ProofTask]:
+def list_tasks(
+    setup: Setup, names: Sequence[str], seeds: int, readers: int | None
+) -> list[ProofTask]:
     """All trainings, in an order of which any beginning is useful: block by block, seed by seed."""
     return [
         ProofTask(setup, block, name, seed, readers)
         for block in setup.list_blocks()
         for seed in range(seeds)
-        for name in CANDIDATES
+        for name in names
     ]
 
 
