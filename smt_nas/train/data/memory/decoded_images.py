@@ -155,16 +155,14 @@ def _check_same_size(a: tuple[int, ...], b: tuple[int, ...]) -> None:
 
 
 def _decode(request: DecodingRequest) -> DecodedImages:
+    n = len(request.examples)
+    shape = probe_images(request) or _UNKNOWN
+    rows, (height, width), failures = _read_all(request, shape)
     with torch.inference_mode(False):  # they outlive the block that first wants them
-        shape = probe_images(request)
-        pixels, failures = _read_all(request, shape or _UNKNOWN)
-        n, height, width, channels = pixels.shape
-        rows = torch.zeros((n * height * width + 1, channels), dtype=torch.uint8)
-        rows[:-1] = torch.from_numpy(pixels).view(-1, channels)
-        labels = torch.from_numpy(np.ascontiguousarray(request.examples.labels, np.int64))
+        labels = torch.from_numpy(np.array(request.examples.labels, np.int64))
         return DecodedImages(
-            rows=rows.to(request.device),
-            labels=labels.to(request.device, copy=True),
+            rows=torch.from_numpy(rows).to(request.device),
+            labels=labels.to(request.device),
             height=height,
             width=width,
             replacements=_find_replacements(n, failures),
@@ -172,10 +170,12 @@ def _decode(request: DecodingRequest) -> DecodedImages:
         )
 
 
-def _read_all(request: DecodingRequest, shape: tuple[int, ...]) -> tuple[ByteArray, dict[int, str]]:
-    """Images (n, H, W, C), black where they cannot be read, and why they cannot."""
+def _read_all(
+    request: DecodingRequest, shape: tuple[int, ...]
+) -> tuple[ByteArray, tuple[int, int], dict[int, str]]:
+    """Rows as of `DecodedImages`, the images' height and width, and why some cannot be read."""
     n, failures = len(request.examples), dict[int, str]()
-    pixels = np.zeros((n, *shape[:2], 1), np.uint8)
+    rows = _allocate(n, shape)
     threads = request.threads if max(shape) >= _WORTH_THREADS else 1
     with ThreadPoolExecutor(max(1, threads)) as pool:
         for start in range(0, n, _AHEAD):
@@ -189,12 +189,19 @@ def _read_all(request: DecodingRequest, shape: tuple[int, ...]) -> tuple[ByteArr
                 if len(failures) == i and shape == _UNKNOWN:  # the first that can be read
                     shape = image.shape
                     _check_room(request, shape)
-                    pixels = np.zeros((n, *shape[:2], 1), np.uint8)
+                    rows = _allocate(n, shape)
                 _check_same_size(shape, image.shape)
-                if image.ndim == 3 and pixels.shape[-1] == 1:
-                    pixels = np.repeat(pixels, image.shape[-1], axis=-1)
+                if image.ndim == 3 and rows.shape[1] == 1:
+                    rows = np.repeat(rows, image.shape[2], axis=1)
+                pixels = rows[:-1].reshape(n, *shape[:2], -1)  # a view
                 pixels[i] = image if image.ndim == 3 else image[..., None]
-    return pixels, failures
+    return rows, (shape[0], shape[1]), failures
+
+
+def _allocate(n: int, shape: tuple[int, ...]) -> ByteArray:
+    """Rows of n black images, as of `DecodedImages`."""
+    channels = shape[2] if len(shape) == 3 else 1
+    return np.zeros((n * shape[0] * shape[1] + 1, channels), np.uint8)
 
 
 def _read(request: DecodingRequest, i: int) -> ByteArray | str:

@@ -107,10 +107,10 @@ def hold_images(
     """
     _check_augment(recipe.augment)
     train, validation = _list_requests(splits, recipe, options)
-    few = decode_images(validation)  # first: where these do not fit, no others are decoded
+    judged_by = decode_images(validation)  # first: where they do not fit, no others are decoded
     return HeldImages(
         train=decode_images(train),
-        validation=few,
+        validation=judged_by,
         names=splits,
         transform=create_batch_transform(recipe, options.size, options.channels, source, seed),
     )
