@@ -38,15 +38,14 @@ from benchmarks.proof_trainings import ProofTask, TaskResult, list_tasks, run_in
 from smt_nas.cli import console
 from smt_nas.errors import SmtNasError, StoreError
 from smt_nas.files import locked
+from smt_nas.nasbench.placement import Placement, choose_placement
 from smt_nas.runtime.engine import make_engine
 from smt_nas.runtime.process_pool import default_workers
 from smt_nas.runtime.turn_pool import TurnPool
 from smt_nas.train.processes.process_group import join_process_group
-from smt_nas.train.train_job import reader_count
 
 _CPU_EPOCHS, _CPU_IMAGES = 10, 22_500  # half of the 45,000 that are not held out
 _GPU_EPOCHS, _GPU_PRECISION = 30, "amp-bf16"
-_ON_A_GPU, _IN_TURN = 12, 2  # processes, and trainings of each: small networks leave much idle
 _QUICK = ("validation=0.02", "batch_size=32", "eval_every=1")
 
 
@@ -88,15 +87,11 @@ def train_missing(setup: Setup, args: argparse.Namespace) -> bool:
     Raises:
         StoreError: the folder cannot be written.
     """
-    on_gpu = setup.device != "cpu"
-    processes = args.workers or (_ON_A_GPU if on_gpu else default_workers())
-    at_once = args.at_once or (_IN_TURN if on_gpu else 1)
-    with join_process_group(setup.device) as group:
-        readers = reader_count(group.device, processes)
+    placement = choose_placement(setup.device, args.workers, args.per_process)
     forget_reasons(setup)
-    tasks = list_tasks(setup, args.only, args.seeds, readers)
+    tasks = list_tasks(setup, args.only, args.seeds, placement.options)
     try:
-        for done, (number, result) in enumerate(run_tasks(tasks, processes, at_once), 1):
+        for done, (number, result) in enumerate(run_tasks(tasks, placement), 1):
             if isinstance(result, StoreError):
                 raise result
             if result.stopped:
@@ -108,14 +103,14 @@ def train_missing(setup: Setup, args: argparse.Namespace) -> bool:
 
 
 def run_tasks(
-    tasks: list[ProofTask], processes: int, at_once: int
+    tasks: list[ProofTask], placement: Placement
 ) -> Iterator[tuple[int, TaskResult | StoreError]]:
     """The number of each task and its result: in order, or as they come where they take turns."""
-    if at_once > 1:
-        with TurnPool(processes, at_once) as pool:
+    if placement.per_process > 1:
+        with TurnPool(placement.processes, placement.per_process) as pool:
             yield from pool.map(run_in_turn, tasks, _describe_lost)
     else:
-        with make_engine(processes) as engine:
+        with make_engine(placement.processes) as engine:
             yield from enumerate(engine.map(run_task, tasks, _describe_lost))
 
 
@@ -145,11 +140,13 @@ def measure_missing(setup: Setup, again: bool) -> None:
 def print_tables(setup: Setup, seeds: int) -> None:
     """Print what is there."""
     results = [read_block(setup, block) for block in setup.list_blocks()]
-    console.show_text(describe_settings(setup))
+    for line in describe_settings(setup):
+        console.show_text(line)
     for result in results:
         if result.candidates:
             console.show_text("")
-            console.show(make_table(result, range(seeds)))
+            most = max((row.seed + 1 for c in result.candidates for row in c.rows), default=seeds)
+            console.show(make_table(result, range(most)))
     console.show_text("")
     for line in (*list_verdicts(results), *list_notes(setup, results)):
         console.show_text(line)
@@ -216,12 +213,8 @@ def read_arguments() -> argparse.Namespace:
     add("--seeds", type=at_least(1), default=2, help="of each network")
     add("--device", help="cpu or cuda; this machine's by default")
     add("--precision", help=f"{_GPU_PRECISION} on a GPU, else fp32")
-    add(
-        "--workers",
-        type=at_least(1),
-        help=f"processes that train; a core each, or {_ON_A_GPU} on a GPU",
-    )
-    add("--at-once", type=at_least(1), help=f"trainings in turn in each; 1, or {_IN_TURN} on a GPU")
+    add("--workers", type=at_least(1), help="processes that train, as `bench build` has them")
+    add("--per-process", type=at_least(1), help="trainings at once in each, on a GPU")
     add("--before", type=Path, help="checkout of the build before, to search by it")
     add("--quick", action="store_true", help="an epoch of few images, to see that all works")
     add("--decide", action="store_true", help="search and draw the networks, and train none")

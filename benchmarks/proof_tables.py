@@ -281,12 +281,12 @@ def is_faster(c: CandidateResult) -> bool:
     return c.difference.low > EQUAL and ratio <= FASTER and high < 1
 
 
-def describe_settings(setup: Setup) -> str:
-    """What was trained how, in a line."""
+def describe_settings(setup: Setup) -> Iterator[str]:
+    """What was trained how, and how the tables are read."""
     devices = sorted({row.device for row in read_rows(setup.table)})
     images = "all training images" if setup.images is None else f"{setup.images:,} training images"
-    return (
-        f"{setup.epochs} epochs of {images} on {' and '.join(devices) or 'nothing yet'}. Depths "
-        "(blocks in all) and widths are those of stages 1 to 4, MACs are exact, val and test are "
-        "top-1 in %. Ratio and difference are to the more accurate reference; ± and (..) are 95 %."
-    )
+    where = " and ".join(devices) or "nothing yet"
+    yield f"{setup.epochs} epochs of {images}, {setup.precision}, on {where}."
+    yield "Depths (blocks in all) and widths are those of stages 1 to 4; MACs are exact."
+    yield "val and test: top-1 in %. Ratio and difference: to the more accurate reference."
+    yield "± and (..) are intervals of 95 %: of test images and seeds, or of times."

@@ -82,7 +82,7 @@ class ProofTask:
     block: Block
     candidate: str
     seed: int
-    readers: int | None = None
+    options: RunOptions
 
     @property
     def name(self) -> str:
@@ -108,11 +108,11 @@ class TaskResult:
 
 
 def list_tasks(
-    setup: Setup, names: Sequence[str], seeds: int, readers: int | None
+    setup: Setup, names: Sequence[str], seeds: int, options: RunOptions
 ) -> list[ProofTask]:
     """All trainings, in an order of which any beginning is useful: block by block, seed by seed."""
     return [
-        ProofTask(setup, block, name, seed, readers)
+        ProofTask(setup, block, name, seed, options)
         for block in setup.list_blocks()
         for seed in range(seeds)
         for name in names
@@ -199,8 +199,7 @@ def _make_job(task: ProofTask, arch: Architecture, folder: Path) -> TrainJob:
         epochs=setup.epochs,
         seed=task.seed,
     )
-    options = RunOptions(device=setup.device, workers=task.readers, fast=True, keep=1)
-    return TrainJob(arch, request, options, folder)
+    return TrainJob(arch, request, task.options.model_copy(update={"keep": 1}), folder)
 
 
 def predict_test_images(folder: Path, setup: Setup, data: str) -> NDArray[np.uint8]:
