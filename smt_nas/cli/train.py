@@ -76,7 +76,8 @@ Fast = Annotated[
     bool | None,
     typer.Option(
         "--fast/--no-fast",
-        help="Hold small images in memory, transform whole batches. Default: where it can be done.",
+        help="Hold small images in memory, fuse the optimizer, on a GPU replay updates as a graph. "
+        "Default: images alone, where they can be held.",
     ),
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="Use torch.compile.")]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from smt_nas.errors import ConfigError
 from tests.fakes.terminal import invoke
 
 
@@ -22,6 +23,21 @@ def test_a_dry_run_writes_nothing(tmp_path, monkeypatch):
     told = json.loads(invoke("train", "smt_t", "--data", "digits", "--dry-run", "--json").stdout)
     assert told["images_an_update"] == told["batch"] and told["updates"] > 200
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "fast"), [((), None), (("--fast",), True), (("--no-fast",), False)]
+)
+def test_the_fast_path_is_asked_for_or_not_or_left_open(monkeypatch, words, fast):
+    asked = []
+
+    def stop(request, options, group):
+        asked.append(options.fast)
+        raise ConfigError("train: stop here.")
+
+    monkeypatch.setattr("smt_nas.train.dry_run.dry_run", stop)
+    invoke("train", "smt_micro", "--data", "digits", "--dry-run", *words, code=1)
+    assert asked == [fast]
 
 
 @pytest.mark.parametrize(
