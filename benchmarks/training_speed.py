@@ -1,6 +1,7 @@
 """What makes trainings of small networks faster, old against new: images/s, interleaved in one run.
 
     python -m benchmarks.training_speed data --cifar10 DIR --tiny-imagenet DIR
+    python -m benchmarks.training_speed cpu --before CHECKOUT --cifar10 DIR
 
 Each measurement is a table of pairs, the way it was done and the way it is done. The pairs take
 turns round by round, so that what else the machine does slows both; the ratio is that of a round.
@@ -9,12 +10,18 @@ turns round by round, so that what else the machine does slows both; the ratio i
 from __future__ import annotations
 
 import argparse
+import atexit
+import json
 import os
 import platform
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +32,9 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from smt_nas import __version__
+from smt_nas.nasbench.depth_plan import list_ladders, list_targets
 from smt_nas.runtime.environment import read_environment
+from smt_nas.space import SearchSpace
 from smt_nas.train.data.batches.loader import (
     ReaderOptions,
     UnreadableImages,
@@ -38,6 +47,7 @@ from smt_nas.train.data.sources import load_source, make_splits
 from smt_nas.train.recipe import Augment, EvalTransform, Recipe
 
 ImagesPerSecond = Callable[[], float]
+_PADDED = ("augment.padding=4", "augment.flip=0.5", "batch_size=128")
 
 
 @dataclass(frozen=True)
@@ -128,8 +138,63 @@ def _measure_stream(batches: Iterator[tuple[Tensor, Tensor]], count: int) -> flo
     return images / (time.perf_counter() - start)
 
 
+def compare_cpu(options: argparse.Namespace) -> Iterator[Pair]:
+    """Whole trainings on the CPU, one in each of two processes: an earlier checkout, and this."""
+    if options.before is None or options.cifar10 is None:
+        sys.exit("cpu: needs --before CHECKOUT and --cifar10 DIR.")
+    folder = Path(tempfile.mkdtemp(prefix="training-speed-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _write_folder(folder / "images", options.cifar10, options.images)
+    space = SearchSpace.load("smt_small")
+    low, _, high = list_targets(6e6, 20e6)
+    for macs, blocks in ((low, 4), (low, 28), (high, 13)):
+        (candidate,) = list_ladders(space, [macs], ["published"], [blocks])
+        config = folder / f"{candidate[1].key}.yaml"
+        config.write_text(candidate[1].to_yaml(), encoding="utf-8")
+        train = partial(_train_twice, config, folder)
+        yield Pair(
+            f"{macs / 1e6:.0f} MMACs, {blocks} blocks",
+            partial(train, Path(options.before)),
+            partial(train, Path(__file__).resolve().parents[1]),
+        )
+
+
+def _write_folder(folder: Path, parquet: str, images: int) -> None:
+    """The first images of a data set as files of one class each, which earlier builds read too."""
+    source = load_source(f"parquet:{parquet}")
+    assert source.train is not None
+    for i in range(images):
+        place = folder / "train" / source.classes[source.train.labels[i]]
+        place.mkdir(parents=True, exist_ok=True)
+        source.train.image(i).save(place / f"{i}.jpg", quality=95)
+
+
+def _train_twice(config: Path, folder: Path, checkout: Path) -> float:
+    """Images/s of two processes together, as the trainings say it: without start and evaluation."""
+    command = [sys.executable, "-m", "smt_nas", "train", str(config), "--json", "--recipe", "bench"]
+    changes = ("epochs=1", "warmup_epochs=0", "images=null", "validation=0.1", *_PADDED)
+    command += [part for change in changes for part in ("--set", change)]
+    command += ["--data", str(folder / "images"), "--device", "cpu", "--out"]
+    environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
+    runs = [folder / "a", folder / "b"]
+    trainings = [
+        subprocess.Popen([*command, str(run)], env=environment, stdout=-1, stderr=-1, text=True)
+        for run in runs
+    ]
+    speeds = list[float]()
+    for training in trainings:
+        out, error = training.communicate()
+        if training.returncode:
+            sys.exit(f"{checkout}: {error.strip()}")
+        speeds.append(json.loads(out)["images_per_s"])
+    for run in runs:
+        shutil.rmtree(run)
+    return sum(speeds)
+
+
 MEASUREMENTS: Mapping[str, Callable[[argparse.Namespace], Iterable[Pair]]] = {
     "data": compare_data,
+    "cpu": compare_cpu,
 }
 """By the word on the command line."""
 
@@ -170,6 +235,7 @@ def main() -> None:
     parser.add_argument("measurements", nargs="+", choices=MEASUREMENTS)
     parser.add_argument("--cifar10", help="folder of CIFAR-10 as Parquet files")
     parser.add_argument("--tiny-imagenet", help="folder of Tiny ImageNet, or a part, likewise")
+    parser.add_argument("--before", help="an earlier checkout")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--images", type=int, default=20_000, help="of each data set")
     parser.add_argument("--rounds", type=int, default=9)
