@@ -5,6 +5,7 @@
 
 Each measurement is a table of pairs, the way it was done and the way it is done. The pairs take
 turns round by round, so that what else the machine does slows both; the ratio is that of a round.
+On a GPU whole trainings are compared: `python -m benchmarks.gpu --training` (`gpu_training`).
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ from smt_nas.train.data.sources import load_source, shorten_spec
 from smt_nas.train.planning.recipe_choice import load_changed_recipe
 from smt_nas.train.recipe import Recipe
 from smt_nas.train.train_config import RunOptions, TrainRequest
-from smt_nas.train.train_job import MemoryReason, TrainJob, explain_slow_images
+from smt_nas.train.train_job import MemoryReason, TrainJob, explain_slow_path
 
 PlanName = Literal["spread", "depth"]
 _SCRATCH = "trainings"
@@ -189,9 +189,8 @@ def build_bench(
         rows = list(recover_rows(table, card.input, card.recipe["epochs"]))
         placement = choose_placement(device, workers, per_process)
         tasks = _list_missing(request, planned, rows, out / _SCRATCH, placement.options)
-        slow = explain_slow_images(tasks[0].job, source) if tasks else None
-        if slow is not None:
-            listener.say(slow)
+        for line in explain_slow_path(tasks[0].job, source) if tasks else []:
+            listener.say(line)
         return _train_missing(tasks, table, len(rows), request.n, placement, listener)
 
 

@@ -28,10 +28,10 @@ from smt_nas.train.steps.fast_form import (
     can_fuse,
     create_graph_step,
     describe_plain_step,
-    find_obstacle,
+    find_graph_obstacle,
     wants_graph,
 )
-from smt_nas.train.steps.fused_optimizer import fuse_optimizer, plain_state_dict
+from smt_nas.train.steps.fused_optimizer import align_gradients, fuse_optimizer, plain_state_dict
 from smt_nas.train.steps.graph_step import GraphStep
 from smt_nas.train.steps.update_parts import Batch, Loss, UpdateOutcome, autocast
 from smt_nas.train.train_config import RunOptions, TrainConfig
@@ -155,6 +155,8 @@ class Learner:
         )
         finite = bool(torch.isfinite(norm))
         if finite:
+            if self.fused:
+                align_gradients(self.optimizer)
             self.scaler.step(self.optimizer)
         self.scaler.update()  # knows from `unscale_` whether to lower the scale
         self.optimizer.zero_grad(set_to_none=True)
@@ -234,7 +236,7 @@ def build_learner(
     graph = None
     if wants_graph(options, group):
         listener = listener or NullProgress()
-        obstacle = find_obstacle(recipe, options, group, teacher)
+        obstacle = find_graph_obstacle(recipe, options, group, teacher is not None)
         if obstacle is None:
             graph = create_graph_step(
                 model, optimizer, ema, loss, recipe, group.device, listener.say

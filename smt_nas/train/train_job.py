@@ -25,6 +25,11 @@ from smt_nas.train.processes.process_group import ProcessGroup, join_process_gro
 from smt_nas.train.processes.randomness import preserve_generators
 from smt_nas.train.processes.training_context import OutOfMemory
 from smt_nas.train.run import iterate_training
+from smt_nas.train.steps.fast_form import (
+    describe_plain_step,
+    find_graph_obstacle,
+    wants_graph,
+)
 from smt_nas.train.train_config import RunOptions, TrainRequest
 from smt_nas.train.training_state import TrainResult
 
@@ -124,8 +129,8 @@ def _iterate(
         return one_line(error)
 
 
-def explain_slow_images(job: TrainJob, source: Source) -> str | None:
-    """A line where the images of such jobs will be read anew every epoch, though held were faster.
+def explain_slow_path(job: TrainJob, source: Source) -> list[str]:
+    """Lines where such jobs will not have a part of the fast path, though they want it.
 
     The jobs themselves have nobody to tell.
 
@@ -137,14 +142,22 @@ def explain_slow_images(job: TrainJob, source: Source) -> str | None:
         SmtNasError: of the data or the recipe.
     """
     if job.options.fast is False:
-        return None
+        return []
+    lines = []
     with join_process_group(job.options.device) as group:
         config = job.request.to_config(job.arch, source, group.size)
         recipe, arch = config.recipe, config.arch
         splits = make_splits(source, recipe.validation, config.split_seed, recipe.images)
         options = HoldingOptions(group.device, arch.image_size, arch.in_channels)
         reason = find_obstacle(splits, recipe, options)
-    return None if reason is None else describe_obstacle(reason)
+        if reason is not None:
+            lines.append(describe_obstacle(reason))
+        if wants_graph(job.options, group):
+            has_teacher = config.teacher is not None
+            reason = find_graph_obstacle(recipe, job.options, group, has_teacher)
+            if reason is not None:
+                lines.append(describe_plain_step(reason))
+    return lines
 
 
 @contextmanager

@@ -41,7 +41,7 @@ from smt_nas.train.planning.recipe_choice import FEW_UPDATES
 from smt_nas.train.processes.process_group import join_process_group
 from smt_nas.train.recipe import Recipe, load_recipe
 from smt_nas.train.train_config import RunOptions, TrainRequest
-from smt_nas.train.train_job import TrainJob, explain_slow_images, reader_count, train_job
+from smt_nas.train.train_job import TrainJob, explain_slow_path, reader_count, train_job
 from smt_nas.train.weights.checkpoint import FOLDER as CHECKPOINTS
 from smt_nas.train.writers import read_metrics
 
@@ -199,9 +199,8 @@ class ShortTrainEvaluator:
             TrainJob(arch, request, options, folder / arch.key)
             for arch, request in zip(archs, requests, strict=True)
         ]
-        slow = explain_slow_images(jobs[0], self._source)
-        if slow is not None:
-            self.listener.say(slow)
+        for line in explain_slow_path(jobs[0], self._source):
+            self.listener.say(line)
         with make_engine(processes) as pool:
             train = partial(pool.map, train_job, lost=str)
             return Race(rungs(config.epochs, config.eta), config.eta, train, self.listener).run(

@@ -27,14 +27,14 @@ def wants_graph(options: RunOptions, group: ProcessGroup) -> bool:
     return bool(options.fast) and group.device.type == "cuda"
 
 
-def find_obstacle(
-    recipe: Recipe, options: RunOptions, group: ProcessGroup, teacher: nn.Module | None
+def find_graph_obstacle(
+    recipe: Recipe, options: RunOptions, group: ProcessGroup, has_teacher: bool
 ) -> str | None:
     """Why an update cannot be replayed as one CUDA graph on this GPU; None where it can."""
     obstacles = {
         "several processes share each update": group.size > 1,
         f"optimizer {recipe.optimizer.name} has no fused form": recipe.optimizer.name not in FUSED,
-        "a teacher's outputs are needed in each update": teacher is not None,
+        "a teacher's outputs are needed in each update": has_teacher,
         "blocks are recomputed": options.grad_checkpointing,
         "torch.compile has graphs of its own": options.compile,
         "amp-fp16 sets its scale between updates": recipe.precision == "amp-fp16",

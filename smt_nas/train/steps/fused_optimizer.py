@@ -2,6 +2,11 @@
 
 The switches stand in the optimizer's groups. What a checkpoint keeps has them as an optimizer that
 was never fused has, so a training may go on either way.
+
+The kernels go through memory as it lies. Where a weight, its gradient and its moments are laid out
+differently, the one for GPUs raises (https://github.com/pytorch/pytorch/issues/106951), and the one
+for CPUs mixes up their numbers without a word (findings/torch_fused_adamw_cpu_mixes_layouts.sh).
+So all are laid out as the weight is.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ _MOMENTUM = "momentum_buffer"
 def fuse_optimizer(optimizer: torch.optim.Optimizer) -> None:
     """Let one of FUSED, fresh or just loaded, compute fused; on a GPU so that a graph can hold it.
 
-    The counts of steps then lie beside the weights.
+    The counts of steps then lie beside the weights, and moments are laid out as they are.
     """
     for group in optimizer.param_groups:
         group.update(_SWITCHES)
@@ -30,10 +35,30 @@ def fuse_optimizer(optimizer: torch.optim.Optimizer) -> None:
             group["capturable"] = group["params"][0].is_cuda
         for weight in group["params"]:
             state = optimizer.state.get(weight, {})
-            if "step" in state:
-                state["step"] = torch.as_tensor(
-                    state["step"], dtype=torch.float32, device=weight.device
-                )
+            for name, value in state.items():
+                if name == "step":
+                    state[name] = torch.as_tensor(value, dtype=torch.float32, device=weight.device)
+                elif isinstance(value, Tensor) and value.shape == weight.shape:
+                    state[name] = _lay_out_as(weight, value)
+
+
+@torch.no_grad()
+def align_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """Lay gradients out as their weights; to be called before a fused step."""
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            if weight.grad is not None and weight.grad.stride() != weight.stride():
+                weight.grad = _lay_out_as(weight, weight.grad)
+
+
+def _lay_out_as(weight: Tensor, value: Tensor) -> Tensor:
+    """The same values in the layout of a weight of the same shape."""
+    if value.stride() == weight.stride():
+        return value
+    sizes = zip(weight.shape, weight.stride(), value.stride(), strict=True)
+    if all(own == other for size, own, other in sizes if size > 1):  # the same order in memory
+        return value.as_strided(weight.shape, weight.stride())
+    return torch.empty_like(weight, requires_grad=False).copy_(value)
 
 
 def prepare_momenta(optimizer: torch.optim.Optimizer) -> None:

@@ -107,9 +107,9 @@ class GraphStep:
         before = _generator_state(device)
         try:
             self._graph, self._figures = self._capture(lambda: update.compute(self._inputs), device)
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:  # an operator that no graph can hold
+            if (full := _find_memory_error(error)) is not None:
+                raise full from None
             self.failed = True
             self.forget()
             update.optimizer.zero_grad(set_to_none=True)
@@ -123,6 +123,13 @@ def _are_alike(inputs: Sequence[Batch], batches: Sequence[Batch]) -> bool:
     """Whether the batches fit into the graph's tensors."""
     kinds = [[(t.shape, t.dtype) for b in given for t in b] for given in (inputs, batches)]
     return kinds[0] == kinds[1]
+
+
+def _find_memory_error(error: BaseException | None) -> torch.OutOfMemoryError | None:
+    """The memory that was lacking, where a capture that ends by it raises something else."""
+    while error is not None and not isinstance(error, torch.OutOfMemoryError):
+        error = error.__context__
+    return error
 
 
 def _generator_state(device: torch.device) -> Tensor:

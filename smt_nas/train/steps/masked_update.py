@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from smt_nas.train.steps.fused_optimizer import align_gradients
 from smt_nas.train.steps.update_parts import Batch, Loss, autocast
 
 
@@ -47,6 +48,7 @@ class MaskedUpdate:
         self.optimizer.zero_grad(set_to_none=True)
         buffers = _FlatBuffers(self.model)
         losses = [self._backward(*batch, len(batches)) for batch in batches]
+        align_gradients(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         is_updated = torch.isfinite(norm) & (self.enabled > 0)
         self._step(is_updated)

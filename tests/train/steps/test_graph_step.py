@@ -12,7 +12,9 @@ from smt_nas.train.data.sources import load_source
 from smt_nas.train.learner import build_learner
 from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.processes.randomness import preserve_generators, seed_all
+from smt_nas.train.steps.fused_optimizer import align_gradients, fuse_optimizer
 from smt_nas.train.train_config import RunOptions, TrainRequest
+from smt_nas.train.train_job import TrainJob, explain_slow_path
 from tests.fakes.graphs import capture_on_cpu
 from tests.fakes.trainings import ALONE
 from tests.fakes.weights import TINY
@@ -78,6 +80,13 @@ def everything(learner):
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
+def as_in_a_file(state):
+    """Moments in rows, as they are read, whatever the layout of their weights is."""
+    moments = state["optimizer"]["state"]
+    rows = {n: {k: v.contiguous().clone() for k, v in m.items()} for n, m in moments.items()}
+    return state | {"optimizer": state["optimizer"] | {"state": rows}}
+
+
 def assert_close(ours, theirs, rtol=1e-4, atol=1e-6):
     assert ours.keys() == theirs.keys()
     for name in ours:
@@ -127,7 +136,7 @@ def test_a_training_goes_on_in_the_other_form(on_cpu, name, first):
     for group in state["optimizer"]["param_groups"]:
         assert not group["fused"] and not group.get("capturable")
         assert isinstance(group["lr"], float)
-    other.load_state_dict(state)
+    other.load_state_dict(as_in_a_file(state))
     train(other, range(3, 6))
     assert_close(everything(other), everything(whole))
 
@@ -156,9 +165,16 @@ def test_a_network_that_cannot_be_captured_is_trained_plainly(monkeypatch):
     assert_close(everything(fast), everything(plain))
 
 
-def test_a_full_gpu_is_no_reason_to_train_plainly(monkeypatch):
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_full_gpu_is_no_reason_to_train_plainly(monkeypatch, hidden):
+    """Leaving the capture may raise over it."""
+
     def run_out(compute, device):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        finally:
+            if hidden:
+                raise RuntimeError("capture failed")
 
     capture_on_cpu(monkeypatch, run_out)
     with pytest.raises(torch.OutOfMemoryError):
@@ -173,6 +189,36 @@ def test_a_recipe_that_no_graph_can_hold_is_told(on_cpu, change, reason):
     listener = Lines()
     assert learner_of(True, change, listener=listener).graph is None
     assert [line for line in listener.lines if reason in line]
+
+
+def test_jobs_that_tell_nobody_are_told_of_before(monkeypatch, tmp_path):
+    monkeypatch.setattr("smt_nas.train.train_job.wants_graph", lambda options, group: options.fast)
+    request = TrainRequest("tiny", "digits", changes=("optimizer.name=lamb",))
+    job = TrainJob(TINY, request, RunOptions(device="cpu", fast=True), tmp_path)
+    (line,) = explain_slow_path(job, load_source("digits"))
+    assert line.startswith("fast step: ") and "lamb has no fused form" in line
+
+
+@pytest.mark.parametrize("shape", [(8, 4, 3, 3), (8, 1, 3, 3), (8, 4, 1, 1)])
+def test_gradients_and_moments_are_laid_out_as_their_weight(shape):
+    """A fused step goes through memory as it lies; strides of a side of 1 count for a GPU's."""
+    draw = torch.Generator().manual_seed(0)
+    values = [torch.randn(shape, generator=draw) for _ in range(4)]
+    stepped = []
+    for fused in (False, True):
+        weight = torch.nn.Parameter(values[0].to(memory_format=torch.channels_last))
+        optimizer = torch.optim.AdamW([weight], lr=0.1)
+        state = {"step": torch.tensor(3.0), "exp_avg": values[1], "exp_avg_sq": values[2] ** 2}
+        optimizer.state[weight] = {name: value.clone() for name, value in state.items()}
+        weight.grad = values[3].clone()
+        if fused:
+            fuse_optimizer(optimizer)
+            align_gradients(optimizer)
+            moments = [optimizer.state[weight][name] for name in ("exp_avg", "exp_avg_sq")]
+            assert {t.stride() for t in (weight, weight.grad, *moments)} == {weight.stride()}
+        optimizer.step()
+        stepped.append(weight.detach())
+    torch.testing.assert_close(*stepped)
 
 
 @needs_gpu
