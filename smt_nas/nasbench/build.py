@@ -47,6 +47,7 @@ _LICENCES = {
     "fashion-mnist": "Fashion-MNIST: MIT, Copyright (c) 2017 Zalando SE",
     "digits": "digits: UCI ML hand-written digits, as in scikit-learn (BSD-3-Clause)",
     "mnist": "MNIST: CC BY-SA 3.0, Y. LeCun and C. Cortes",
+    "cifar10": "CIFAR-10: A. Krizhevsky, 2009; no licence is stated, no image is in the table",
     "kmnist": "KMNIST: CC BY-SA 4.0, ROIS-DS Center for Open Data in the Humanities",
 }
 
