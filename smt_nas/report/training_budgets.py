@@ -10,13 +10,14 @@ from rich.table import Table
 
 from smt_nas.evaluators.validation.bootstrap import BootstrapEstimate
 from smt_nas.evaluators.validation.training_budgets import (
+    FEWEST,
     TELLING,
     BudgetReport,
     Slope,
     settled_epochs,
 )
 
-_VERDICTS = {"settled": "settled", "changing": "still changing", "unknown": "cannot be told"}
+_VERDICTS = {"settled": "settled", "changing": "changing", "unknown": "unknown"}
 
 
 def budgets_table(reports: Sequence[BudgetReport]) -> Table:
@@ -24,12 +25,12 @@ def budgets_table(reports: Sequence[BudgetReport]) -> Table:
     table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
     headings = (
         "epochs",
-        "networks",
+        "net-\nworks",
         "on\nladders",
-        "points a doubling\nof depth, equal MACs",
+        "points a doubling\nof depth",
         "change since the\nepochs before",
         "effect",
-        "tau with the\nlongest",
+        "tau with\nthe longest",
     )
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -50,9 +51,10 @@ def budgets_table(reports: Sequence[BudgetReport]) -> Table:
 def budgets_notes(name: str, reports: Sequence[BudgetReport]) -> list[str]:
     """What the table means for a choice of depth."""
     if all(report.effect.value is None for report in reports):
+        n = max(report.effect.networks for report in reports)
         return [
-            f"{name}: has no ladder of networks that differ in depth at equal MACs, so it says "
-            "nothing of depth. `smt-nas bench build --plan depth` makes one that does."
+            f"{name}: must have {FEWEST} networks or more on ladders of equal MACs to say something "
+            f"of depth (got {n}). `smt-nas bench build --plan depth` trains them."
         ]
     epochs = settled_epochs(reports)
     says = (
@@ -63,7 +65,7 @@ def budgets_notes(name: str, reports: Sequence[BudgetReport]) -> list[str]:
     )
     return [
         f"{says} Deeper networks fit more slowly, so short trainings rank them too low.",
-        f"Settled: with four times the epochs or so, less than {TELLING:g} points of change a "
+        f"The ladders are of equal MACs. Settled: since the epochs before, less than {TELLING:g} points of change a "
         "doubling, at 95 %. Intervals are at 95 %: Student's for slopes, each ladder with its own "
         "level; bootstrap over networks for tau.",
     ]
