@@ -40,10 +40,10 @@ def budgets_table(reports: Sequence[BudgetReport]) -> Table:
             str(report.epochs),
             str(report.networks),
             str(report.effect.networks),
-            _format(report.effect),
-            "-" if report.change is None else _format(report.change),
+            _format_slope(report.effect),
+            "-" if report.change is None else _format_slope(report.change),
             "-" if report.change is None else _VERDICTS[report.verdict],
-            "-" if longest else _format(report.tau_to_longest, signed=False),
+            "-" if longest else _format_tau(report.tau_to_longest),
         )
     return table
 
@@ -53,8 +53,8 @@ def budgets_notes(name: str, reports: Sequence[BudgetReport]) -> list[str]:
     if all(report.effect.value is None for report in reports):
         n = max(report.effect.networks for report in reports)
         return [
-            f"{name}: must have {FEWEST} networks or more on ladders of equal MACs to say something "
-            f"of depth (got {n}). `smt-nas bench build --plan depth` trains them."
+            f"{name}: must have {FEWEST} networks on ladders of equal MACs to say something of "
+            f"depth (got {n}). `smt-nas bench build --plan depth` trains them."
         ]
     epochs = settled_epochs(reports)
     says = (
@@ -65,9 +65,9 @@ def budgets_notes(name: str, reports: Sequence[BudgetReport]) -> list[str]:
     )
     return [
         f"{says} Deeper networks fit more slowly, so short trainings rank them too low.",
-        f"The ladders are of equal MACs. Settled: since the epochs before, less than {TELLING:g} points of change a "
-        "doubling, at 95 %. Intervals are at 95 %: Student's for slopes, each ladder with its own "
-        "level; bootstrap over networks for tau.",
+        "The ladders are of equal MACs. Settled: since the epochs before, the effect has changed "
+        f"by less than {TELLING:g} points. Intervals are at 95 %: Student's for slopes, each ladder "
+        "with its own level; bootstrap over networks for tau.",
     ]
 
 
@@ -81,11 +81,17 @@ def budgets_document(name: str, reports: Sequence[BudgetReport]) -> dict[str, An
     }
 
 
-def _format(figure: Slope | BootstrapEstimate, signed: bool = True) -> str:
-    """`+0.31 (0.10 to 0.52)`."""
-    if figure.value is None:
+def _format_slope(slope: Slope) -> str:
+    """`+0.31 ±0.21`; Student's interval is symmetric."""
+    if slope.value is None or slope.high is None:
         return "-"
-    value = f"{figure.value:+.2f}" if signed else f"{figure.value:.2f}"
-    if figure.low is None or figure.high is None:
-        return value
-    return f"{value} ({figure.low:.2f} to {figure.high:.2f})"
+    return f"{slope.value:+.2f} ±{slope.high - slope.value:.2f}"
+
+
+def _format_tau(tau: BootstrapEstimate) -> str:
+    """`0.71 (0.52 to 0.85)`."""
+    if tau.value is None:
+        return "-"
+    if tau.low is None or tau.high is None:
+        return f"{tau.value:.2f}"
+    return f"{tau.value:.2f} ({tau.low:.2f} to {tau.high:.2f})"
