@@ -25,10 +25,9 @@ def budgets_table(reports: Sequence[BudgetReport]) -> Table:
     table = Table(show_edge=False, pad_edge=False, collapse_padding=True)
     headings = (
         "epochs",
-        "net-\nworks",
-        "on\nladders",
-        "points a doubling\nof depth",
-        "change since the\nepochs before",
+        "networks\n(ladders)",
+        "points a\ndoubling",
+        "change from\nabove",
         "effect",
         "tau with\nthe longest",
     )
@@ -38,8 +37,7 @@ def budgets_table(reports: Sequence[BudgetReport]) -> Table:
         longest = report is reports[-1]
         table.add_row(
             str(report.epochs),
-            str(report.networks),
-            str(report.effect.networks),
+            f"{report.networks} ({report.effect.networks})",
             _format_slope(report.effect),
             "-" if report.change is None else _format_slope(report.change),
             "-" if report.change is None else _VERDICTS[report.verdict],
@@ -65,9 +63,10 @@ def budgets_notes(name: str, reports: Sequence[BudgetReport]) -> list[str]:
     )
     return [
         f"{says} Deeper networks fit more slowly, so short trainings rank them too low.",
-        "The ladders are of equal MACs. Settled: since the epochs before, the effect has changed "
-        f"by less than {TELLING:g} points. Intervals are at 95 %: Student's for slopes, each ladder "
-        "with its own level; bootstrap over networks for tau.",
+        "Points of validation top-1 a doubling of depth, on ladders of equal MACs. Settled: from "
+        f"the fewer epochs above it has changed by less than {TELLING:g} points. Intervals are at "
+        "95 %: Student's for slopes, each ladder with its own level; bootstrap over networks for "
+        "tau.",
     ]
 
 
