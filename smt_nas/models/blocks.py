@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from smt_nas.costs.parts import Part, PartKind
 from smt_nas.models.checkpointing import checkpoint_block
 from smt_nas.models.mixers import MSA, SAM, nchw, nhwc
-from smt_nas.models.training_ops import DepthwiseConv2d
+from smt_nas.models.training_ops import apply_depthwise, make_depthwise
 
 BLOCK_EPS = 1e-6  # norms inside blocks and after a stage
 EMBED_EPS = 1e-5  # norms of the stem and of the downsampling
@@ -27,13 +27,13 @@ class FFN(nn.Module):
     def __init__(self, part: Part) -> None:
         super().__init__()
         self.fc1 = nn.Linear(part.dim, part.hidden)
-        self.dwconv = DepthwiseConv2d(part.hidden, part.ffn_kernel)
+        self.dwconv = make_depthwise(part.hidden, part.ffn_kernel)
         self.fc2 = nn.Linear(part.hidden, part.dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix the channels. `(B, H, W, C)` to the same."""
         u = self.fc1(x)  # (B, H, W, hidden)
-        y: Tensor = self.fc2(F.gelu(u + nhwc(self.dwconv(nchw(u)))))
+        y: Tensor = self.fc2(F.gelu(u + nhwc(apply_depthwise(self.dwconv, nchw(u)))))
         return y
 
 

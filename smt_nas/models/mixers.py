@@ -8,17 +8,20 @@ Lin et al., "Scale-Aware Modulation Meet Transformer", ICCV 2023 (arXiv 2307.085
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smt_nas.costs.parts import Part
 from smt_nas.models.training_ops import (
-    DepthwiseConv2d,
     aggregate_heads,
+    apply_depthwise,
     can_merge,
+    can_replace,
     convolve_heads,
-    is_training_on_cpu,
+    make_depthwise,
 )
 
 
@@ -43,7 +46,7 @@ class SAM(nn.Module):
         super().__init__()
         dim, heads, wide = part.dim, len(part.kernels), part.dim * part.expand
         self.sv = nn.Linear(dim, 2 * dim)  # context s, then value v
-        self.heads = nn.ModuleList(DepthwiseConv2d(dim // heads, k) for k in part.kernels)
+        self.heads = nn.ModuleList(make_depthwise(dim // heads, k) for k in part.kernels)
         # SAA's grouped 1x1 convolution, C/h groups of h heads -> expand * h channels, written as
         # a depthwise one whose kernel spans the axis of heads: (B, C/h, h, HW) -> (B, eC, 1, HW).
         # The same products and the same weights in the same order, but the heads need only be
@@ -56,8 +59,8 @@ class SAM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Mix by modulation. `(B, H, W, C)` to the same."""
         s, v = self.sv(x).split(x.shape[-1], dim=-1)  # (B, H, W, C) each
-        on_cpu = self.training and is_training_on_cpu(s)
-        y = self._convolve_merged(s) if on_cpu else self._convolve(s)
+        replace = can_replace([*self.heads, self.aggregate], s)
+        y = self._convolve_merged(s) if replace else self._convolve(s)
         m = self.modulate(nhwc(F.gelu(self.bn(y)))).view(x.shape)  # the modulator
         out: Tensor = self.proj(m * v)
         return out
@@ -74,12 +77,13 @@ class SAM(nn.Module):
 
     def _convolve_merged(self, s: Tensor) -> Tensor:
         """The same for training on a CPU. `(B, H, W, C)` to `(B, eC, H, W)`."""
-        heads = [head for head in self.heads if isinstance(head, nn.Conv2d)]
+        heads: list[Any] = list(self.heads)  # convolutions, says `can_replace`
         if can_merge(heads):
             y = nhwc(convolve_heads(nchw(s), heads))
         else:
             parts = s.chunk(len(heads), dim=-1)
-            y = torch.cat([nhwc(h(nchw(p))) for h, p in zip(heads, parts, strict=True)], dim=-1)
+            scales = [nhwc(apply_depthwise(h, nchw(p))) for h, p in zip(heads, parts, strict=True)]
+            y = torch.cat(scales, dim=-1)
         return nchw(aggregate_heads(y, self.aggregate))
 
 
@@ -90,7 +94,7 @@ class MSA(nn.Module):
         super().__init__()
         self.head_dim = part.dim // part.heads
         self.qkv = nn.Linear(part.dim, 3 * part.dim)
-        self.local = DepthwiseConv2d(part.dim, 3)
+        self.local = make_depthwise(part.dim, 3)
         self.proj = nn.Linear(part.dim, part.dim)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,6 +104,6 @@ class MSA(nn.Module):
         q, k, v = qkv.reshape(b, h * w, 3, -1, self.head_dim).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(q, k, v)  # (B, heads, HW, d)
         y = y.transpose(1, 2).reshape(b, h, w, c)
-        local = nhwc(self.local(nchw(qkv[..., 2 * c :])))
+        local = nhwc(apply_depthwise(self.local, nchw(qkv[..., 2 * c :])))
         out: Tensor = self.proj(y + local)
         return out

@@ -11,7 +11,7 @@ Everywhere else (a GPU, inference, autocast, tracing and compiling) torch's own 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -37,17 +37,32 @@ def is_training_on_cpu(x: Tensor) -> bool:
     )
 
 
-class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise convolution that keeps the resolution, with fast gradients on a CPU."""
+def can_replace(layers: Iterable[nn.Module], x: Tensor) -> bool:
+    """Whether these convolutions of x may be computed here: in training, unwrapped and unwatched.
 
-    def __init__(self, channels: int, kernel: int) -> None:
-        super().__init__(channels, channels, kernel, padding=kernel // 2, groups=channels)
+    They stay torch's own layers, as op counters and quantizers know layers by their exact type, and
+    who has hooked one (e.g. torch's pruning, whose hook makes the weight) must see it called.
+    """
+    return is_training_on_cpu(x) and all(
+        isinstance(layer, nn.Conv2d)
+        and layer.training
+        and not (layer._forward_pre_hooks or layer._forward_hooks)
+        and not (layer._backward_pre_hooks or layer._backward_hooks)
+        for layer in layers
+    )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve. `(B, C, H, W)` to the same."""
-        if self.training and is_training_on_cpu(x):
-            return convolve_depthwise(x, self.weight, self.bias)
-        return super().forward(x)
+
+def make_depthwise(channels: int, kernel: int) -> nn.Conv2d:
+    """A depthwise convolution that keeps the resolution; `apply_depthwise` computes it."""
+    return nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
+
+
+def apply_depthwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """Convolve x (B, C, H, W), of `make_depthwise`, with fast gradients on a CPU."""
+    if can_replace([conv], x):
+        return convolve_depthwise(x, conv.weight, conv.bias)
+    y: Tensor = conv(x)
+    return y
 
 
 def convolve_depthwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
