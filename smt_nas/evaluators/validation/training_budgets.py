@@ -8,6 +8,7 @@ of the same networks agree. The intervals are at 95 %.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -88,8 +89,12 @@ def report_budgets(name_or_path: str, seed: int = 0) -> list[BudgetReport]:
 
 
 def settled_epochs(reports: Sequence[BudgetReport]) -> int | None:
-    """Epochs from which the bench may speak of depth; None where the effect has not settled."""
-    return next((r.epochs for r in reports if r.verdict == "settled"), None)
+    """Epochs from which the bench may speak of depth; None where the effect has not settled.
+
+    It is settled at a number of epochs if it is at each greater one too.
+    """
+    settled = itertools.takewhile(lambda r: r.verdict == "settled", reversed(reports))
+    return min((report.epochs for report in settled), default=None)
 
 
 def _report(
@@ -168,6 +173,8 @@ def _compare_orders(
 ) -> BootstrapEstimate:
     """Kendall's tau of two figures of the networks of both."""
     keys = [key for key in one if key in other]
+    if len(keys) < 2:
+        return BootstrapEstimate(None, None, None)
     x, y = (np.array([points[key] for key in keys]) for points in (one, other))
     weights = draw_weights(np.arange(len(keys)), RESAMPLES, rng)
     signs = rank_statistics.pairwise_signs

@@ -70,6 +70,19 @@ def test_an_effect_that_noise_hides_is_not_called_settled(table):
     assert reports[1].verdict == "unknown" and settled_epochs(reports) is None
 
 
+def test_an_effect_that_changes_again_later_has_not_settled(table):
+    reports = report_budgets(table({2: 0.5, 8: 0.5, 30: 1.5}))
+    assert [r.verdict for r in reports] == ["unknown", "settled", "changing"]
+    assert settled_epochs(reports) is None
+
+
+def test_budgets_without_a_network_in_common_have_no_tau(tmp_path):
+    rows = [r for r in make_rows({2: 0.0, 8: 0.5}) if (r.epochs == 2) == ("-16:" in r.group)]
+    reports = report_budgets(str(written(tmp_path / "b", rows)))
+    assert reports[0].tau_to_longest.value is None
+    assert reports[1].change.value is None and reports[1].verdict == "unknown"
+
+
 def test_orders_that_turn_around_with_the_epochs_have_a_tau_below_zero(table):
     reports = report_budgets(table({2: -2.0, 8: 2.0}, noise=0.01, ladders=(16,)))
     assert reports[0].tau_to_longest.value < -0.9
