@@ -107,6 +107,8 @@ def resume_training(
         StoreError: the folder holds none.
         TrainingError: an update's images cannot be divided among the processes there are now.
     """
+    if group.device.type == "cpu":
+        keep_freed_memory()
     stored = group.run_on_all(lambda: read_config(run))
     config = group.run_on_all(lambda: stored.for_processes(group.size))
     if stored.processes != group.size:

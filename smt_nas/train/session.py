@@ -255,6 +255,7 @@ class TrainingSession:
                 "images": self.sampler.n,
                 "unreadable": self.unreadable.names,
                 "threads": torch.get_num_threads(),
+                "held": self.held is not None,
             },
             self.options.keep,
         )
@@ -327,12 +328,15 @@ def open_session(
         unreadable=UnreadableImages(options.max_unreadable),
         writers=(),
     )
-    loaded = group.run_on_all(lambda: _load_checkpoint(run, session, listener))
+    loaded, held_before = group.run_on_all(lambda: _load_checkpoint(run, session, listener))
     first, history = group.broadcast(loaded.state.update), loaded.state.history
     group.run_on_all(lambda: _check_shared(run, first, loaded.state.update))
     held = None
-    if options.fast is not False and first < loaded.last_update:
-        held = hold_in_all(group, inputs.splits, source, config, loaded.workers, listener.say)
+    if first < loaded.last_update:
+        if options.fast is not False:
+            held = hold_in_all(group, inputs.splits, source, config, loaded.workers, listener.say)
+        if held_before is not None and held_before != (held is not None):
+            listener.say(_describe_other_draws(held_before))
     writers = group.run_on_all(
         lambda: open_writers(options.log, run, history, listener.say) if group.is_main else []
     )
@@ -341,8 +345,11 @@ def open_session(
 
 def _load_checkpoint(
     run: Path, session: TrainingSession, listener: TrainingListener
-) -> TrainingSession:
-    """With the state of the last checkpoint, where there is one."""
+) -> tuple[TrainingSession, bool | None]:
+    """With the state of the last checkpoint, where there is one.
+
+    Returns: the session, and whether images were held in memory until there; None for a beginning.
+    """
     checkpoint = find_latest(run, listener.say)
     if checkpoint is None:
         if any((run / FOLDER).glob("update-*")):
@@ -350,7 +357,7 @@ def _load_checkpoint(
                 f"{run / FOLDER}: one checkpoint must be whole (got none). Restore one, or remove "
                 "the folder to begin anew."
             )
-        return session
+        return session, None
     stored, learner = checkpoint.load_state(), session.learner
     _check_own(checkpoint, stored, session)
     learner.model.load_state_dict(checkpoint.load_weights())
@@ -364,7 +371,17 @@ def _load_checkpoint(
     goes_on = state.update < session.updates and session.group.device.type == "cpu"
     if goes_on and stored.get("threads") not in (None, torch.get_num_threads()):
         listener.say(_describe_threads(stored["threads"], torch.get_num_threads()))
-    return replace(session, state=state)
+    return replace(session, state=state), stored.get("held", False)  # once none were
+
+
+def _describe_other_draws(held_before: bool) -> str:
+    ways = ("read one by one", "held in memory")
+    repeat = "" if held_before else " (--no-fast repeats them)"
+    return (
+        f"Images were {ways[held_before]} until there, and now are {ways[not held_before]}: crops, "
+        "flips and erasing are drawn otherwise, so the weights will differ from those of one go"
+        f"{repeat}."
+    )
 
 
 def _describe_threads(before: int, now: int) -> str:

@@ -58,6 +58,19 @@ def test_a_training_may_change_the_way_in_between(tmp_path):
     assert_same_tensors(last_checkpoint(tmp_path / "held"), last_checkpoint(tmp_path / "mixed"))
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_a_change_of_the_way_is_said_as_what_is_drawn_is_other(tmp_path, before):
+    run, words = tmp_path / "run", ("read one by one", "held in memory")
+    start(FIXED, run, until_epoch=1, fast=None if before else False)
+    changed, same = Lines(), Lines()
+    resume(run, changed, fast=False if before else None)
+    told = f"Images were {words[before]} until there, and now are {words[not before]}"
+    assert [line for line in changed.lines if line.startswith(told)]
+    start(FIXED, tmp_path / "same", until_epoch=1)
+    resume(tmp_path / "same", same)
+    assert not [line for line in same.lines if "until there" in line]
+
+
 def test_what_cannot_be_held_is_read_and_said_in_one_line(tmp_path):
     asked, default, plain, held = Lines(), Lines(), Lines(), Lines()
     start(COLOURS, tmp_path / "asked", listener=asked, fast=True)
