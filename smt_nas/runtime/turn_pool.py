@@ -154,12 +154,17 @@ def serve_in_turn(handle: int) -> None:
         while True:
             while connection.poll(0 if calls else None):
                 call: _Call = connection.recv()
-                calls[call.number] = call.function(call.argument)
+                calls[call.number] = _begin(call)
             for number, steps in list(calls.items()):
                 reply = _make_step(number, steps)
                 if reply is not None:
                     del calls[number]
                     connection.send(reply)
+
+
+def _begin(call: _Call) -> Steps[Any]:
+    """The steps of a call; what it raises before the first is raised at that."""
+    return (yield from call.function(call.argument))
 
 
 def _make_step(number: int, steps: Steps[Any]) -> _Reply | None:

@@ -29,6 +29,13 @@ def fail_at_b(name):
     return name
 
 
+def fail_at_once(name):
+    """Not yet in steps, as a device that cannot be had."""
+    if name == "b":
+        raise ValueError("no b")
+    return fail_at_b(name)
+
+
 def die_at_b(name):
     yield
     if name == "b":
@@ -72,9 +79,10 @@ def test_workers_are_given_calls_evenly(tmp_path):
     assert sorted(map(len, logs)) == [2, 2]
 
 
-def test_a_call_that_raises_costs_its_own_answer():
+@pytest.mark.parametrize("call", [fail_at_b, fail_at_once])
+def test_a_call_that_raises_costs_its_own_answer(call):
     with TurnPool(1, 3) as pool:
-        answers = dict(pool.map(fail_at_b, "abc", str.upper))
+        answers = dict(pool.map(call, "abc", str.upper))
     assert (answers[0], answers[2]) == ("a", "c")
     assert "NO B" in answers[1]
 

@@ -53,9 +53,11 @@ def _tell_all(number: int, frame: FrameType | None) -> None:
 def catch_interrupts() -> Iterator[Interrupts]:
     """Catch the signals while a block runs; only a main thread can.
 
-    Blocks may end in any order: the handlers of before are put back with the last one.
+    Blocks may end in any order: the handlers of before are put back with the last one. A block that
+    begins while others are told to stop, as it had its turn after the signal, is told so too.
     """
     interrupts = Interrupts()
+    interrupts.stop_requested = any(other.stop_requested for other in _LISTENING)
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return

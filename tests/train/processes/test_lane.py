@@ -115,6 +115,16 @@ def test_signals_are_caught_until_the_last_block_ends():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_training_that_begins_while_others_are_told_to_stop_is_told_too():
+    """Its turn came after the signal, e.g. as another's branch."""
+    with catch_interrupts():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with catch_interrupts() as late:
+            assert late.stop_requested
+    with catch_interrupts() as later:
+        assert not later.stop_requested
+
+
 def test_a_lane_lends_torch_its_stream_and_generator_for_each_step(monkeypatch):
     """torch's own are there between steps; a fake stands for the GPU's."""
     log, states = [], ["own"]
