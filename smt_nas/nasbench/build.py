@@ -100,6 +100,11 @@ class BuildRequest:
                     f"--budgets: must not be more than the epochs of the longest training, "
                     f"{recipe.epochs} (got {max(self.budgets)}). Add --epochs {max(self.budgets)}."
                 )
+            if not recipe.cooldown and set(self.budgets) - {recipe.epochs}:
+                raise ConfigError(
+                    f"recipe {self.recipe}: cooldown must be more than 0 where a network has several "
+                    "budgets (got 0): a shorter training branches off where its rate falls."
+                )
             for epochs in self.budgets:
                 recipe.with_epochs(epochs)
             return tuple(sorted({*self.budgets, recipe.epochs}))

@@ -219,6 +219,14 @@ class Recipe(Value):
                 f"warmup_epochs and cooldown must fit into epochs (got {self.warmup_epochs:g} and "
                 f"a share of {self.cooldown:g} of {self.epochs}). Lower one of them."
             )
+        if (
+            self.schedule == "cosine"
+            and self.cooldown != type(self).model_fields["cooldown"].default
+        ):
+            raise ValueError(
+                f"cooldown is of a constant rate (got {self.cooldown:g} with schedule cosine). Leave "
+                "it out, or use --set schedule=constant."
+            )
         if self.augment.mixes and self.batch_size % 2:
             raise ValueError(
                 f"batch_size must be even where batches are mixed (got {self.batch_size}). "
@@ -235,7 +243,7 @@ class Recipe(Value):
         if self.schedule == "cosine":
             return round(self.warmup_epochs * updates)
         total = self.epochs * updates
-        return total - round(self.cooldown * total)
+        return total - max(bool(self.cooldown), round(self.cooldown * total))
 
     def to_yaml(self) -> str:
         """As a file that `load_recipe` reads."""

@@ -196,6 +196,14 @@ class TestBadInput:
         with pytest.raises(ConfigError, match=r"2 epochs: .*must fit into epochs"):
             run(wanted(str(tmp_path / "slow.yaml"), 2), tmp_path / "b")
 
+    def test_budgets_need_a_cooldown(self, recipe, tmp_path):
+        with open(recipe) as file:
+            (tmp_path / "flat.yaml").write_text(file.read() + "\ncooldown: 0\n")
+        flat = str(tmp_path / "flat.yaml")
+        with pytest.raises(ConfigError, match="cooldown must be more than 0"):
+            wanted(flat, 2).list_budgets()
+        assert wanted(flat).list_budgets() == (4,)
+
     @pytest.mark.parametrize("text", ["two", "2,,8", "0", "2.5", ""])
     def test_budgets_are_numbers_of_epochs(self, text):
         found = invoke("bench", "build", "--data", "digits", "--budgets", text, code=1)

@@ -70,3 +70,13 @@ def test_warm_up_and_cooldown_must_fit():
         apply_changes(CONSTANT, ["cooldown=0.96"])
     with pytest.raises(ConfigError, match="schedule must be"):
         apply_changes(CONSTANT, ["schedule=linear"])
+
+
+def test_a_cooldown_has_an_update_at_least():
+    """Else a training would have nothing left to do where it branches off."""
+    assert apply_changes(CONSTANT, ["epochs=1", "warmup_epochs=0"]).find_fall(2) == 1
+
+
+def test_a_cooldown_without_a_constant_rate_is_refused():
+    with pytest.raises(ConfigError, match="cooldown is of a constant rate"):
+        apply_changes(load_recipe("bench"), ["cooldown=0.5"])
