@@ -6,12 +6,16 @@ gradients are forward convolutions too, and SAA is one matrix product. Measured 
 EPYC with AVX-512, forward and backward at batch 64, torch 2.12: MHMC with kernels 3, 5, 7, 9 takes
 0.3 to 0.6 times as long (16 to 128 channels, maps of 16 to 2 pixels a side).
 
-Everywhere else (a GPU, inference, autocast, tracing and compiling) torch's own operators run.
+They run within `use_fast_gradients` alone: gradients are the same but for rounding, and who wants
+the bits of torch's own operators, as a training that began with them does, gets these. They run
+nowhere on a GPU, in inference, autocast, tracing and compiling.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -23,6 +27,18 @@ _LARGE = 5  # kernels from which the gradient of the weight is a forward convolu
 _TINY = 2  # pixels a side up to which it is, whatever the kernel
 _MERGED = 9  # largest kernel of heads that are merged: the others are padded with zeros to it
 _DENSE = 16  # groups up to which a block-diagonal product is faster than a grouped convolution
+
+_IS_FAST: ContextVar[bool] = ContextVar("is_fast", default=False)
+
+
+@contextmanager
+def use_fast_gradients(is_fast: bool) -> Iterator[None]:
+    """While it lasts, in this thread, training on a CPU uses these operators, or torch's own."""
+    token = _IS_FAST.set(is_fast)
+    try:
+        yield
+    finally:
+        _IS_FAST.reset(token)
 
 
 def is_training_on_cpu(x: Tensor) -> bool:
@@ -38,17 +54,21 @@ def is_training_on_cpu(x: Tensor) -> bool:
 
 
 def can_replace(layers: Iterable[nn.Module], x: Tensor) -> bool:
-    """Whether these convolutions of x may be computed here: in training, unwrapped and unwatched.
+    """Whether these convolutions of x are computed here: in training, unwrapped and unwatched.
 
     They stay torch's own layers, as op counters and quantizers know layers by their exact type, and
     who has hooked one (e.g. torch's pruning, whose hook makes the weight) must see it called.
     """
-    return is_training_on_cpu(x) and all(
-        isinstance(layer, nn.Conv2d)
-        and layer.training
-        and not (layer._forward_pre_hooks or layer._forward_hooks)
-        and not (layer._backward_pre_hooks or layer._backward_hooks)
-        for layer in layers
+    return (
+        is_training_on_cpu(x)
+        and _IS_FAST.get()
+        and all(
+            isinstance(layer, nn.Conv2d)
+            and layer.training
+            and not (layer._forward_pre_hooks or layer._forward_hooks)
+            and not (layer._backward_pre_hooks or layer._backward_hooks)
+            for layer in layers
+        )
     )
 
 

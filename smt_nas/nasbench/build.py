@@ -27,7 +27,7 @@ from smt_nas.nasbench.placement import Placement, choose_placement
 from smt_nas.nasbench.plan import SEEDS, PlannedNetwork, plan_networks
 from smt_nas.nasbench.rows import BenchRow
 from smt_nas.nasbench.store import append_row, prepare_table, recover_rows
-from smt_nas.nasbench.table import TABLE, BenchCard
+from smt_nas.nasbench.table import TABLE, BenchCard, read_card
 from smt_nas.nasbench.trainings import Outcome, TrainingTask, train_and_score, train_in_turn
 from smt_nas.runtime.engine import make_engine
 from smt_nas.runtime.progress import ProgressListener
@@ -102,8 +102,8 @@ class BuildRequest:
                 )
             if not recipe.cooldown and set(self.budgets) - {recipe.epochs}:
                 raise ConfigError(
-                    f"recipe {self.recipe}: cooldown must be more than 0 where a network has several "
-                    "budgets (got 0): a shorter training branches off where its rate falls."
+                    f"recipe {self.recipe}: cooldown must be over 0 for several budgets (got 0): "
+                    "shorter trainings branch off where the rate falls. Leave out --budgets."
                 )
             for epochs in self.budgets:
                 recipe.with_epochs(epochs)
@@ -193,7 +193,7 @@ def build_bench(
     with locked(out, _ANOTHER):
         prepare_table(table, card)
         rows = list(recover_rows(table, card.input, card.recipe["epochs"]))
-        placement = choose_placement(device, workers, per_process)
+        placement = choose_placement(device, workers, per_process, read_card(table).is_fast)
         tasks = _list_missing(request, planned, rows, out / _SCRATCH, placement.options)
         for line in explain_slow_path(tasks[0].job, source) if tasks else []:
             listener.say(line)
@@ -321,6 +321,7 @@ def _make_card(request: BuildRequest, space: SearchSpace, source: Source) -> Ben
         plan={"low_macs": request.low, "high_macs": request.high, "seed": request.seed},
         plan_name=request.plan,
         budgets=request.list_budgets(),
+        fast=True,
     )
 
 

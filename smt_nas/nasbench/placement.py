@@ -37,13 +37,16 @@ class Placement:
     options: RunOptions
 
 
-def choose_placement(device: str | None, workers: int | None, per_process: int | None) -> Placement:
+def choose_placement(
+    device: str | None, workers: int | None, per_process: int | None, fast: bool = True
+) -> Placement:
     """Choose what is not asked for.
 
     Args:
         device: as `devices.resolve` takes it; None takes the GPU, if any.
         workers: processes.
         per_process: trainings at once in each; more than one on a GPU alone.
+        fast: they take the fast path.
 
     Raises:
         SmtNasError: there is no such device.
@@ -59,7 +62,7 @@ def choose_placement(device: str | None, workers: int | None, per_process: int |
         processes = workers or (GPU_PROCESSES if on_gpu else default_workers())
         at_once = per_process or (_count_that_fit(group.device, processes) if on_gpu else 1)
         readers = reader_count(group.device, processes * at_once)
-        return Placement(processes, at_once, RunOptions(device=device, workers=readers, fast=True))
+        return Placement(processes, at_once, RunOptions(device=device, workers=readers, fast=fast))
 
 
 def _count_that_fit(device: torch.device, processes: int) -> int:

@@ -70,7 +70,8 @@ def _with_budgets(table: Path, card: BenchCard) -> dict[str, Any]:
 def _comparable_settings(card: BenchCard) -> dict[str, Any]:
     """What must be the same for rows to stand in one table; words need not be."""
     prose = {"description", "source"} | ({"epochs"} if card.budgets else set())
-    values = card.model_dump(mode="json", exclude={"description", "limits", "licence", "recipe"})
+    words = {"description", "limits", "licence", "recipe", "fast"}
+    values = card.model_dump(mode="json", exclude=words)
     return values | {f"recipe.{k}": v for k, v in card.recipe.items() if k not in prose}
 
 

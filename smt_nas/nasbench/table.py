@@ -43,6 +43,8 @@ class BenchCard(Value):
         plan_name: of the rule by which it chooses networks.
         budgets: epochs that the networks are trained for, the fewest first; () where the recipe
             has one number of them.
+        fast: trainings take the fast path, whose images are drawn otherwise; benches of before,
+            whose card does not say so, go on without.
         limits: what the table cannot tell, one line each.
     """
 
@@ -59,7 +61,13 @@ class BenchCard(Value):
     plan: dict[str, float]
     plan_name: Annotated[str, ADDED] = "spread"
     budgets: Annotated[tuple[int, ...], ADDED] = ()
+    fast: Annotated[bool, ADDED] = False
     limits: tuple[str, ...] = ()
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether trainings take the fast path; those of several budgets always did."""
+        return self.fast or bool(self.budgets)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 
 from smt_nas.conditions import Conditions
 from smt_nas.errors import TrainingError, format_count
+from smt_nas.models.training_ops import use_fast_gradients
 from smt_nas.runtime.progress import (
     EpochMetrics,
     EvalWarning,
@@ -174,7 +175,8 @@ class _TrainingLoop:
         own_batches = [next(batches) for _ in range(session.config.recipe.accumulation)]
         waited = time.monotonic() - start
         seed_all(session.config.seed, UPDATE, state.update, session.group.rank)
-        self.unread.append(session.learner.update(state.update, own_batches))
+        with use_fast_gradients(session.fast):
+            self.unread.append(session.learner.update(state.update, own_batches))
         outcomes = self._read_outcomes() if self._is_read_due() else []
         seconds = time.monotonic() - start
         state.add_update(session.config.images_per_update, seconds, waited)

@@ -17,6 +17,7 @@ from smt_nas.fingerprint import ADDED, Value
 from smt_nas.yaml import list_fields, parse_value, read_yaml, to_yaml, validated
 
 FOLDER = "recipes"
+_COOLDOWN = 0.2  # as in the papers that `constant_rate` cites
 
 _ALIASES = {
     "learning_rate": "optimizer.lr",
@@ -188,7 +189,7 @@ class Recipe(Value):
     epochs: Count
     warmup_epochs: NotNegative = 0.0
     schedule: Annotated[Literal["cosine", "constant"], ADDED] = "cosine"
-    cooldown: Annotated[Share, ADDED] = 0.2
+    cooldown: Annotated[Share, ADDED] = _COOLDOWN
     batch_size: Count = 128
     accumulation: Count = 1
     image_size: Annotated[int, Field(strict=True, ge=32, le=8192)] | None = None
@@ -219,13 +220,10 @@ class Recipe(Value):
                 f"warmup_epochs and cooldown must fit into epochs (got {self.warmup_epochs:g} and "
                 f"a share of {self.cooldown:g} of {self.epochs}). Lower one of them."
             )
-        if (
-            self.schedule == "cosine"
-            and self.cooldown != type(self).model_fields["cooldown"].default
-        ):
+        if self.schedule == "cosine" and self.cooldown != _COOLDOWN:
             raise ValueError(
-                f"cooldown is of a constant rate (got {self.cooldown:g} with schedule cosine). Leave "
-                "it out, or use --set schedule=constant."
+                f"cooldown is of a constant rate (got {self.cooldown:g} with schedule cosine). "
+                "Leave it out, or use --set schedule=constant."
             )
         if self.augment.mixes and self.batch_size % 2:
             raise ValueError(

@@ -108,6 +108,18 @@ def prepare_inputs(
     return TrainingInputs(splits, sampler, model, teacher)
 
 
+class _Way(NamedTuple):
+    """How updates were made, as a checkpoint keeps it; one of before there was a choice: plainly.
+
+    Attributes:
+        fast: of `TrainingSession`.
+        held: images were in memory.
+    """
+
+    fast: bool
+    held: bool
+
+
 @dataclass(frozen=True)
 class TrainingSession:
     """Made by `open_session`.
@@ -124,6 +136,7 @@ class TrainingSession:
         unreadable: images that could not be read.
         held: the images in memory; None where they are read anew every epoch.
         writers: get the metrics of an epoch; of the first process only.
+        fast: images are held where they can be, and a CPU takes gradients by `training_ops`.
     """
 
     config: TrainConfig
@@ -137,6 +150,7 @@ class TrainingSession:
     unreadable: UnreadableImages
     writers: tuple[MetricsWriter, ...]
     held: HeldImages | None = None
+    fast: bool = False
 
     @property
     def updates(self) -> int:
@@ -255,6 +269,7 @@ class TrainingSession:
                 "images": self.sampler.n,
                 "unreadable": self.unreadable.names,
                 "threads": torch.get_num_threads(),
+                "fast": self.fast,
                 "held": self.held is not None,
             },
             self.options.keep,
@@ -328,27 +343,30 @@ def open_session(
         unreadable=UnreadableImages(options.max_unreadable),
         writers=(),
     )
-    loaded, held_before = group.run_on_all(lambda: _load_checkpoint(run, session, listener))
+    loaded, before = group.run_on_all(lambda: _load_checkpoint(run, session, listener))
     first, history = group.broadcast(loaded.state.update), loaded.state.history
     group.run_on_all(lambda: _check_shared(run, first, loaded.state.update))
+    fast = options.fast
+    if fast is None:  # then it goes on as it began
+        fast = before is None or before.fast
     held = None
     if first < loaded.last_update:
-        if options.fast is not False:
+        if fast:
             held = hold_in_all(group, inputs.splits, source, config, loaded.workers, listener.say)
-        if held_before is not None and held_before != (held is not None):
-            listener.say(_describe_other_draws(held_before))
+        if before is not None and before.held != (held is not None):
+            listener.say(_describe_other_draws(before.held))
     writers = group.run_on_all(
         lambda: open_writers(options.log, run, history, listener.say) if group.is_main else []
     )
-    return replace(loaded, writers=tuple(writers), held=held)
+    return replace(loaded, writers=tuple(writers), held=held, fast=fast)
 
 
 def _load_checkpoint(
     run: Path, session: TrainingSession, listener: TrainingListener
-) -> tuple[TrainingSession, bool | None]:
+) -> tuple[TrainingSession, _Way | None]:
     """With the state of the last checkpoint, where there is one.
 
-    Returns: the session, and whether images were held in memory until there; None for a beginning.
+    Returns: the session, and how updates were made until there; None for a beginning.
     """
     checkpoint = find_latest(run, listener.say)
     if checkpoint is None:
@@ -371,7 +389,7 @@ def _load_checkpoint(
     goes_on = state.update < session.updates and session.group.device.type == "cpu"
     if goes_on and stored.get("threads") not in (None, torch.get_num_threads()):
         listener.say(_describe_threads(stored["threads"], torch.get_num_threads()))
-    return replace(session, state=state), stored.get("held", False)  # once none were
+    return replace(session, state=state), _Way(stored.get("fast", False), stored.get("held", False))
 
 
 def _describe_other_draws(held_before: bool) -> str:

@@ -99,8 +99,8 @@ class RunOptions(_TrainValue):
         workers: processes that read images, for each training process; None for a number that
             suits the device.
         fast: use what makes the same training faster, where it can be had: decoded images in
-            memory, fused optimizers, on a GPU each update as one CUDA graph. None: images in memory
-            alone.
+            memory, gradients by other operators on a CPU, fused optimizers, on a GPU each update as
+            one CUDA graph. None: the first two alone; a training that began without goes on so.
         compile: run the network through torch.compile.
         channels_last: memory format of the images.
         grad_checkpointing: recompute blocks in the backward pass.

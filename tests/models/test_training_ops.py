@@ -8,6 +8,13 @@ from torch import nn
 from smt_nas.arch import Architecture, Stage, Stem
 from smt_nas.models import build, training_ops
 
+
+@pytest.fixture(autouse=True)
+def fast():
+    with training_ops.use_fast_gradients(True):
+        yield
+
+
 KERNELS = {1: (5,), 2: (3, 7), 4: (3, 5, 7, 9), 8: (3, 5, 7, 9, 11, 13, 15, 17)}
 
 
@@ -37,16 +44,14 @@ def compute_gradients(arch: Architecture, images: torch.Tensor) -> tuple[torch.T
 @pytest.mark.parametrize("heads", KERNELS)
 @pytest.mark.parametrize("width", [16, 160])  # of SAA as a dense product, and as a convolution
 @pytest.mark.parametrize("size", [(32, 32), (35, 41)])
-def test_a_network_has_the_loss_gradients_and_statistics_of_torchs_operators(
-    heads, width, size, monkeypatch
-):
+def test_a_network_has_the_loss_gradients_and_statistics_of_torchs_operators(heads, width, size):
     if width % heads:
         pytest.skip("no such network")
     arch = make_arch(heads, width)
     images = torch.randn(4, 3, *size, dtype=torch.float64)
     ours = compute_gradients(arch, images)
-    monkeypatch.setattr(training_ops, "is_training_on_cpu", lambda x: False)
-    plain = compute_gradients(arch, images)
+    with training_ops.use_fast_gradients(False):
+        plain = compute_gradients(arch, images)
     for one, other in zip(ours, plain, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-9)
 
@@ -78,6 +83,8 @@ def test_other_conditions_run_torchs_operators(monkeypatch):
     with torch.no_grad():
         training_ops.apply_depthwise(conv, x)
     with torch.autocast("cpu", torch.bfloat16):
+        training_ops.apply_depthwise(conv, x)
+    with training_ops.use_fast_gradients(False):
         training_ops.apply_depthwise(conv, x)
     training_ops.apply_depthwise(conv.to("meta"), x.to("meta"))
 

@@ -200,7 +200,7 @@ class TestBadInput:
         with open(recipe) as file:
             (tmp_path / "flat.yaml").write_text(file.read() + "\ncooldown: 0\n")
         flat = str(tmp_path / "flat.yaml")
-        with pytest.raises(ConfigError, match="cooldown must be more than 0"):
+        with pytest.raises(ConfigError, match="cooldown must be over 0"):
             wanted(flat, 2).list_budgets()
         assert wanted(flat).list_budgets() == (4,)
 

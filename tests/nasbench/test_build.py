@@ -141,6 +141,22 @@ def test_images_that_are_read_anew_every_epoch_are_told_once(tmp_path, monkeypat
     ]
 
 
+def test_a_bench_that_began_without_the_fast_path_goes_on_without(recipe, tmp_path, monkeypatch):
+    """Its rows are of images that were drawn otherwise."""
+    jobs = []
+    monkeypatch.setattr(trainings, "train_job", lambda job: jobs.append(job) or "not now")
+    build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
+    assert [job.options.fast for job in jobs] == [True] * 3
+    card = tmp_path / "bench.yaml"
+    assert "fast: true" in card.read_text()
+    old = card.read_text().replace("fast: true\n", "")
+    card.write_text(old)
+    jobs.clear()
+    build_bench(wanted(recipe, n=1), tmp_path, "cpu", 1, NullProgress())
+    assert [job.options.fast for job in jobs] == [False] * 3
+    assert card.read_text() == old
+
+
 def test_a_full_disk_is_no_failed_network(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(trainings, "train_job", lambda job: StoreError("disk: is full"))
     with pytest.raises(StoreError, match="disk: is full"):
