@@ -77,7 +77,7 @@ Fast = Annotated[
     typer.Option(
         "--fast/--no-fast",
         help="Hold small images in memory, fuse the optimizer, on a GPU replay updates as a graph. "
-        "Default: images alone, where they can be held.",
+        "Default: images alone, where they can be held and a training did not begin without.",
     ),
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="Use torch.compile.")]
