@@ -100,9 +100,19 @@ def build(
     )
     from smt_nas.report.bench import build_document, build_notes
 
-    shorter = parse_budgets(budgets)
+    low, high = parse_macs(macs)
     request = BuildRequest(
-        space, data, recipe, n, *parse_macs(macs), seed, seeds, epochs, shorter, plan
+        space=space,
+        data=data,
+        recipe=recipe,
+        n=n,
+        low=low,
+        high=high,
+        seed=seed,
+        trainings=seeds,
+        epochs=epochs,
+        budgets=parse_budgets(budgets),
+        plan=plan,
     )
     with talk() as listener:
         folder = out or default_folder(request)

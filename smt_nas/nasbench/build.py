@@ -247,12 +247,12 @@ class _Building:
 def _plan_networks(
     request: BuildRequest, space: SearchSpace, in_region: RegionTest | None
 ) -> list[PlannedNetwork]:
-    wanted = (space, request.n, request.low, request.high, request.seed, request.trainings)
+    values = (space, request.n, request.low, request.high, request.seed, request.trainings)
     if request.plan == "spread":
-        return plan_networks(*wanted)
+        return plan_networks(*values)
     if in_region is None:
         raise ConfigError("plan depth: needs a test of shapes (got no in_region). Hand one over.")
-    return plan_depth(*wanted, in_region)
+    return plan_depth(*values, in_region)
 
 
 def _train_missing(

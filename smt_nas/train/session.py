@@ -349,16 +349,38 @@ def open_session(
     fast = options.fast
     if fast is None:  # then it goes on as it began
         fast = before is None or before.fast
-    held = None
-    if first < loaded.last_update:
-        if fast:
-            held = hold_in_all(group, inputs.splits, source, config, loaded.workers, listener.say)
-        if before is not None and before.held != (held is not None):
-            listener.say(_describe_other_draws(before.held))
-    writers = group.run_on_all(
+    opened = replace(loaded, fast=fast)
+    if first < opened.last_update:
+        opened = _hold_images(opened, before, listener)
+    writers = group.run_on_all(  # last, as nobody closes them where the session does not open
         lambda: open_writers(options.log, run, history, listener.say) if group.is_main else []
     )
-    return replace(loaded, writers=tuple(writers), held=held, fast=fast)
+    return replace(opened, writers=tuple(writers))
+
+
+def _hold_images(
+    session: TrainingSession, before: _Way | None, listener: TrainingListener
+) -> TrainingSession:
+    """With the images in memory, where they can be held; the user hears where once they were not.
+
+    Args:
+        session: of each process.
+        before: how updates were made until the last checkpoint; None without one.
+        listener: hears the first process.
+    """
+    held = None
+    if session.fast:
+        held = hold_in_all(
+            session.group,
+            session.splits,
+            session.source,
+            session.config,
+            session.workers,
+            listener.say,
+        )
+    if before is not None and before.held != (held is not None):
+        listener.say(_describe_other_draws(before.held))
+    return replace(session, held=held)
 
 
 def _load_checkpoint(

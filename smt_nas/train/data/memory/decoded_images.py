@@ -23,6 +23,7 @@ from smt_nas.train.data.examples import ByteArray, Examples, IntArray, Versioned
 
 _MOST_BYTES = 2e9
 _FREE_SHARE = 0.25  # of the memory that is free, for the images of one split
+_MANY = 100_000  # images, whose files take seconds, or minutes on a network, to tell their times
 _PROBED = 16  # images that are looked at before all are decoded
 _AHEAD = 256  # images that threads decode at a time
 _UNKNOWN = (1, 1)  # shape, until an image can be read
@@ -96,10 +97,25 @@ def decode_images(request: DecodingRequest) -> DecodedImages:
         TrainingError: their files cannot be read at all.
     """
     examples = request.examples
+    check_number(request)
     version = examples.version() if isinstance(examples, Versioned) else None
     if version is None:
         return _decode(request)
     return _decode_once(replace(request, version=version))
+
+
+def check_number(request: DecodingRequest) -> None:
+    """Look at one of very many images, whether they fit at all, before any is read or asked for.
+
+    Raises:
+        CannotHold: they do not.
+        TrainingError: their files cannot be read at all.
+    """
+    n = len(request.examples)
+    images = (_read(request, i) for i in range(_PROBED if n > _MANY else 0))
+    shape = next((image.shape for image in images if not isinstance(image, str)), None)
+    if shape is not None and _count_bytes(request, shape) > _MOST_BYTES:
+        _check_room(request, shape)
 
 
 @functools.lru_cache(maxsize=4)  # of training, validation and test images, and one to spare
@@ -129,14 +145,17 @@ def probe_images(request: DecodingRequest) -> tuple[int, ...] | None:
 
 
 def _check_room(request: DecodingRequest, shape: tuple[int, ...]) -> None:
-    n = len(request.examples)
-    size = n * shape[0] * shape[1] * request.channels
+    n, size = len(request.examples), _count_bytes(request, shape)
     room, place = _find_room(request)
     if size > room:
         raise CannotHold(
             f"{n:,} images of {shape[1]} x {shape[0]} pixels take {size / 1e9:.1f} GB, and at most "
             f"{room / 1e9:.1f} GB of {place} may be used"
         )
+
+
+def _count_bytes(request: DecodingRequest, shape: tuple[int, ...]) -> int:
+    return len(request.examples) * shape[0] * shape[1] * request.channels
 
 
 def _find_room(request: DecodingRequest) -> tuple[float, str]:

@@ -22,6 +22,7 @@ from smt_nas.train.data.memory.decoded_images import (
     CannotHold,
     DecodedImages,
     DecodingRequest,
+    check_number,
     decode_images,
     probe_images,
 )
@@ -107,6 +108,7 @@ def hold_images(
     """
     _check_augment(recipe.augment)
     train, validation = _list_requests(splits, recipe, options)
+    check_number(train)
     judged_by = decode_images(validation)  # first: where they do not fit, no others are decoded
     return HeldImages(
         train=decode_images(train),

@@ -176,3 +176,14 @@ def test_a_hidden_block_of_inference_does_not_mark_the_images():
     with torch.inference_mode():
         held = hold(array(8, title="inference"), recipe())
     assert not held.train.rows.is_inference()
+
+
+def test_more_images_than_ever_fit_are_not_asked_for_their_versions_nor_decoded(monkeypatch):
+    """Of millions of files on a slow disk that takes minutes."""
+    monkeypatch.setattr(decoded_images, "_MOST_BYTES", 25 * 32 * 32 * 3)
+    monkeypatch.setattr(decoded_images, "_MANY", 20)
+    train, validation = Counted(array(30)), Counted(array(4))
+    monkeypatch.setattr(Counted, "version", lambda self: pytest.fail("was asked"))
+    with pytest.raises(CannotHold, match="30 images of 32 x 32 pixels take"):
+        hold(train, recipe(), validation)
+    assert (train.reads, validation.reads) == (1, 0)
