@@ -153,7 +153,8 @@ def _iterate(task: ProofTask, train_in_steps: bool) -> Steps[TaskResult | StoreE
             lock.acquire()
         except Timeout:
             yield
-            time.sleep(_NAP_S)
+            if not train_in_steps:  # else others of this process have their turn meanwhile
+                time.sleep(_NAP_S)
         else:
             break
     try:

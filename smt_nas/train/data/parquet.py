@@ -48,7 +48,7 @@ _SHARD = re.compile(r"-(?P<number>\d+)-of-(?P<count>\d+)$")
 _IMAGE_NAMES, _LABEL_NAMES = ("image", "img"), ("label", "labels", "fine_label")
 _MEASURED = 1000  # images of which the mean and deviation are taken
 _SMALL = 96  # pixels a side; of larger images ImageNet's mean and deviation are taken
-_MEMORY_SHARE = 0.5  # of what is free, that the files of a split may take
+_MEMORY_SHARE = 0.25  # of what is free, that the images of a split may take, as they are copied
 
 
 @dataclass(frozen=True)
@@ -349,10 +349,10 @@ def _read_files(shards: tuple[_Shard, ...], column: str) -> tuple[ByteArray, Int
     """
     parquet = importlib.import_module("pyarrow.parquet")
     contents, lengths = list[ByteArray](), list[IntArray]()
+    _check_memory(parquet, shards, column)
     for shard in shards:
         try:
             file = parquet.ParquetFile(shard.path)
-            _check_memory(shard.path, file.metadata, column)
             read = file.read([column], use_threads=False).column(0)  # no thread outlives a fork
         except (OSError, ValueError) as error:
             raise _explain_unreadable(shard.path, error) from error
@@ -371,16 +371,26 @@ def _to_arrays(chunk: Any) -> tuple[ByteArray, IntArray]:
     return joined, np.array([len(row) for row in rows], np.int64)
 
 
-def _check_memory(path: str, metadata: Any, column: str) -> None:
-    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
-    parts = (group.column(i) for group in groups for i in range(group.num_columns))
-    size = sum(p.total_uncompressed_size for p in parts if p.path_in_schema == column)
+def _check_memory(parquet: ModuleType, shards: Sequence[_Shard], column: str) -> None:
+    """Refuse a split that is too large, before anything of it is read."""
+    size = sum(_count_bytes(parquet, shard, column) for shard in shards)
     free = psutil.virtual_memory().available
     if size > _MEMORY_SHARE * free:
         raise TrainingError(
-            f"{path}: its images must fit half of the free memory (got {size / 1e9:.1f} GB, "
-            f"{free / 1e9:.1f} GB are free). Unpack them into folders of classes."
+            f"{shards[0].path}: images of its split must fit a quarter of the free memory (got "
+            f"{size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free). Unpack them into folders of "
+            "classes."
         )
+
+
+def _count_bytes(parquet: ModuleType, shard: _Shard, column: str) -> int:
+    try:
+        metadata = parquet.read_metadata(shard.path)
+    except (OSError, ValueError) as error:
+        raise _explain_unreadable(shard.path, error) from error
+    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
+    parts = (group.column(i) for group in groups for i in range(group.num_columns))
+    return sum(int(p.total_uncompressed_size) for p in parts if p.path_in_schema == column)
 
 
 def _measure(examples: ParquetExamples) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -246,11 +247,20 @@ def test_files_that_were_written_anew_have_another_version(tmp_path):
 
 
 def test_images_that_do_not_fit_memory(tmp_path, monkeypatch):
+    """All shards of a split together, though each alone would."""
     from smt_nas.train.data import parquet
 
-    write(tmp_path / "train.parquet", [0, 1])
-    monkeypatch.setattr(parquet, "_MEMORY_SHARE", 0.0)
-    assert "must fit half of the free memory" in refused(tmp_path)
+    for shard in range(2):
+        path = write(tmp_path / f"train-0000{shard}-of-00002.parquet", [0, 1])
+    size = parquet._count_bytes(pq, parquet._stamp(path), "image.bytes")
+    for shards, fits in ((2.5, True), (1.5, False)):
+        free = SimpleNamespace(available=shards * size / parquet._MEMORY_SHARE)
+        monkeypatch.setattr(parquet.psutil, "virtual_memory", lambda free=free: free)
+        parquet._read_files.cache_clear()
+        if fits:
+            assert len(load_source(f"parquet:{tmp_path}").train) == 4
+        else:
+            assert "must fit a quarter of the free memory" in refused(tmp_path)
 
 
 def test_two_names_for_one_split(tmp_path):
