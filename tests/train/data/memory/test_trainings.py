@@ -81,7 +81,7 @@ def test_a_change_of_the_way_is_said_as_what_is_drawn_is_other(tmp_path, before)
     assert not [line for line in same.lines if "until there" in line]
 
 
-def test_what_cannot_be_held_is_read_and_said_in_one_line(tmp_path):
+def test_what_cannot_be_held_is_read_and_said_in_one_line(tmp_path, same_operators):
     asked, default, plain, held = Lines(), Lines(), Lines(), Lines()
     start(COLOURS, tmp_path / "asked", listener=asked, fast=True)
     start(COLOURS, tmp_path / "default", listener=default)
