@@ -52,7 +52,10 @@ WARM_UP, LOOK_EVERY = 48, 16  # updates before a training is ready; between look
 PATIENCE_S = 120.0  # for the slowest to be ready
 GOAL = 80_000
 SHIPPED = Path("smt_nas/data/nasbench/smt-bench-c10")
-DEFAULT_PLAN = ["--space", "smt_micro", "--recipe", RECIPE, "--budgets", "2,8", "--plan", "depth"]
+DEFAULT_PLAN = [
+    *("--space", "smt_small", "--macs", "6..20MMACs", "--plan", "depth"),
+    *("--recipe", RECIPE, "--budgets", "2,8"),
+]
 SPENT_S = 45.0  # of a build: processes start, images are decoded, the last ones end unevenly
 USED = 0.8  # of the time left that networks are planned for
 SAVING_S = 90.0
@@ -313,9 +316,10 @@ def count_networks(lines: Sequence[dict[str, Any]], seconds: float) -> int:
 
 
 def describe_plan(card: BenchCard) -> list[str]:
-    """The options of `bench build` that give this card."""
+    """The options of `bench build` that add to the bench of this card, up to all of the recipe."""
     low, high = (f"{card.plan[name] / 1e6:g}" for name in ("low_macs", "high_macs"))
-    shorter = [str(epochs) for epochs in card.budgets[:-1]]
+    most = load_recipe(card.recipe_name).epochs
+    shorter = [str(epochs) for epochs in card.budgets if epochs < most]
     return [
         *("--space", card.space, "--recipe", card.recipe_name, "--plan", card.plan_name),
         *("--macs", f"{low}..{high}MMACs", "--seed", f"{card.plan['seed']:g}"),
