@@ -43,7 +43,8 @@ from smt_nas.train.processes.training_context import (
     explain_out_of_memory,
     use_deterministic_algorithms,
 )
-from smt_nas.train.session import TrainingInputs, TrainingSession, open_session
+from smt_nas.train.session import TrainingInputs, TrainingSession
+from smt_nas.train.session_start import open_session
 from smt_nas.train.steps.update_parts import Batch, ReadOutcome, UpdateOutcome, read_outcomes
 from smt_nas.train.train_config import RunOptions, TrainConfig
 from smt_nas.train.training_state import TrainResult

@@ -1,19 +1,18 @@
-"""All that the training loop works with: data, network, state; and the way back to a checkpoint."""
+"""All that the training loop works with: data, network, state; and what a checkpoint has of it."""
 
 from __future__ import annotations
 
 import resource
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from smt_nas import __version__
-from smt_nas.errors import StoreError, TrainingError, format_count
 from smt_nas.models import SMT, build
 from smt_nas.runtime.host import available_cores
 from smt_nas.runtime.progress import EpochMetrics, TrainingListener
@@ -29,12 +28,11 @@ from smt_nas.train.data.batches.transforms import (
     create_training_transform,
 )
 from smt_nas.train.data.examples import Source
-from smt_nas.train.data.memory.holding import hold_in_all
 from smt_nas.train.data.memory.memory_batches import HeldImages
 from smt_nas.train.data.sources import Splits, make_splits
 from smt_nas.train.distill import load_teacher
 from smt_nas.train.evaluation import Score, evaluate
-from smt_nas.train.learner import Learner, build_learner, check_recipe
+from smt_nas.train.learner import Learner, check_recipe
 from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.processes.randomness import WEIGHTS, make_generator
 from smt_nas.train.steps.update_parts import Batch
@@ -42,8 +40,6 @@ from smt_nas.train.train_config import RunOptions, TrainConfig
 from smt_nas.train.training_state import TrainingState
 from smt_nas.train.weights.card import Card, HeldOutSplit
 from smt_nas.train.weights.checkpoint import (
-    FOLDER,
-    Checkpoint,
     find_latest,
     save_checkpoint,
     save_weights,
@@ -51,7 +47,7 @@ from smt_nas.train.weights.checkpoint import (
 from smt_nas.train.weights.head_rows import reorder_head
 from smt_nas.train.weights.initialise import initialise_model
 from smt_nas.train.weights.weights import BEST, read_weights
-from smt_nas.train.writers import MetricsWriter, open_writers
+from smt_nas.train.writers import MetricsWriter
 
 _MOST_WORKERS = 16  # for one process; more have nothing to do
 
@@ -108,21 +104,9 @@ def prepare_inputs(
     return TrainingInputs(splits, sampler, model, teacher)
 
 
-class _Way(NamedTuple):
-    """How updates were made, as a checkpoint keeps it; one of before there was a choice: plainly.
-
-    Attributes:
-        fast: of `TrainingSession`.
-        held: images were in memory.
-    """
-
-    fast: bool
-    held: bool
-
-
 @dataclass(frozen=True)
 class TrainingSession:
-    """Made by `open_session`.
+    """Made by `session_start.open_session`.
 
     Attributes:
         config: what is trained.
@@ -253,7 +237,7 @@ class TrainingSession:
         )
 
     def save(self, run: Path, score: Score | None) -> None:
-        """Write a checkpoint; the first process does. See `_load_checkpoint`."""
+        """Write a checkpoint; the first process does. See `session_start`."""
         learner = self.learner
         if not self.group.is_main:
             return
@@ -306,154 +290,3 @@ class TrainingSession:
     def _reader_options(self) -> ReaderOptions:
         gpu = self.group.device.type == "cuda"
         return ReaderOptions(self.workers, gpu, self.options.max_unreadable)
-
-
-def open_session(
-    run: Path,
-    config: TrainConfig,
-    options: RunOptions,
-    group: ProcessGroup,
-    source: Source,
-    inputs: TrainingInputs,
-    listener: TrainingListener,
-) -> TrainingSession:
-    """Set up a training, from the folder's last checkpoint or, where there is none, anew.
-
-    Raises:
-        StoreError: the checkpoint is of another network, or not all processes find the same one.
-        TrainingError: the data are not what the training began with.
-    """
-    session = TrainingSession(
-        config=config,
-        options=options,
-        group=group,
-        source=source,
-        splits=inputs.splits,
-        sampler=inputs.sampler,
-        learner=build_learner(
-            inputs.model,
-            config,
-            options,
-            group,
-            inputs.sampler.updates_per_epoch,
-            inputs.teacher,
-            listener,
-        ),
-        state=TrainingState(),
-        unreadable=UnreadableImages(options.max_unreadable),
-        writers=(),
-    )
-    loaded, before = group.run_on_all(lambda: _load_checkpoint(run, session, listener))
-    first, history = group.broadcast(loaded.state.update), loaded.state.history
-    group.run_on_all(lambda: _check_shared(run, first, loaded.state.update))
-    fast = options.fast
-    if fast is None:  # then it goes on as it began
-        fast = before is None or before.fast
-    opened = replace(loaded, fast=fast)
-    if first < opened.last_update:
-        opened = _hold_images(opened, before, listener)
-    writers = group.run_on_all(  # last, as nobody closes them where the session does not open
-        lambda: open_writers(options.log, run, history, listener.say) if group.is_main else []
-    )
-    return replace(opened, writers=tuple(writers))
-
-
-def _hold_images(
-    session: TrainingSession, before: _Way | None, listener: TrainingListener
-) -> TrainingSession:
-    """With the images in memory, where they can be held; the user hears where once they were not.
-
-    Args:
-        session: of each process.
-        before: how updates were made until the last checkpoint; None without one.
-        listener: hears the first process.
-    """
-    held = None
-    if session.fast:
-        held = hold_in_all(
-            session.group,
-            session.splits,
-            session.source,
-            session.config,
-            session.workers,
-            listener.say,
-        )
-    if before is not None and before.held != (held is not None):
-        listener.say(_describe_other_draws(before.held))
-    return replace(session, held=held)
-
-
-def _load_checkpoint(
-    run: Path, session: TrainingSession, listener: TrainingListener
-) -> tuple[TrainingSession, _Way | None]:
-    """With the state of the last checkpoint, where there is one.
-
-    Returns: the session, and how updates were made until there; None for a beginning.
-    """
-    checkpoint = find_latest(run, listener.say)
-    if checkpoint is None:
-        if any((run / FOLDER).glob("update-*")):
-            raise StoreError(
-                f"{run / FOLDER}: one checkpoint must be whole (got none). Restore one, or remove "
-                "the folder to begin anew."
-            )
-        return session, None
-    stored, learner = checkpoint.load_state(), session.learner
-    _check_own(checkpoint, stored, session)
-    learner.model.load_state_dict(checkpoint.load_weights())
-    averaged = checkpoint.load_ema()
-    if learner.ema is not None and averaged is not None:
-        learner.ema.module.load_state_dict(averaged)
-    learner.load_state_dict(stored["learner"])
-    session.unreadable.names.update(stored.get("unreadable", {}))
-    state = TrainingState.from_dict(stored["progress"])
-    listener.say(f"Going on from update {state.update} of {session.updates}.")
-    goes_on = state.update < session.updates and session.group.device.type == "cpu"
-    if goes_on and stored.get("threads") not in (None, torch.get_num_threads()):
-        listener.say(_describe_threads(stored["threads"], torch.get_num_threads()))
-    return replace(session, state=state), _Way(stored.get("fast", False), stored.get("held", False))
-
-
-def _describe_other_draws(held_before: bool) -> str:
-    ways = ("read one by one", "held in memory")
-    repeat = "" if held_before else " (--no-fast repeats them)"
-    return (
-        f"Images were {ways[held_before]} until there, and now are {ways[not held_before]}: crops, "
-        "flips and erasing are drawn otherwise, so the weights will differ from those of one go"
-        f"{repeat}."
-    )
-
-
-def _describe_threads(before: int, now: int) -> str:
-    return (
-        f"The CPU computed with {format_count(before, 'thread')} until there, and now does with "
-        f"{format_count(now, 'thread')}: gradients are summed in another order, so the weights "
-        f"will differ a little from those of one go (OMP_NUM_THREADS={before} repeats them)."
-    )
-
-
-def _check_own(checkpoint: Checkpoint, stored: dict[str, Any], session: TrainingSession) -> None:
-    """Refuse a checkpoint of another network or of other data: it would not go on but go wrong."""
-    card, arch = checkpoint.card, session.config.arch
-    if card.arch.key != arch.key:
-        raise StoreError(
-            f"{checkpoint.path}: must be of this training's network, {arch.key} (got "
-            f"{card.arch.key}). Remove it, or train with another --out."
-        )
-    classes, n = session.source.classes, session.sampler.n
-    stored_n = stored.get("images", n)
-    if (classes, n) != (card.classes, stored_n):
-        raise TrainingError(
-            f"{session.config.data}: must hold the images that the training began with (got "
-            f"{n} to train on of {len(classes)} classes, then {stored_n} of {len(card.classes)}). "
-            "Put them back, or train with another --out."
-        )
-
-
-def _check_shared(run: Path, first: int, own: int) -> None:
-    """All processes must find the same checkpoint, on whatever machine they are."""
-    if own != first:
-        raise StoreError(
-            f"{run}: all processes must see the same checkpoints (got one of update {own}, process "
-            f"0 has {first}). Put the folder where all machines share it."
-        )

@@ -11,7 +11,8 @@ from smt_nas.runtime.progress import NullProgress
 from smt_nas.train import run as run_module
 from smt_nas.train.data.examples import Subset
 from smt_nas.train.processes.process_group import ProcessGroup
-from smt_nas.train.session import open_session, prepare_inputs
+from smt_nas.train.session import prepare_inputs
+from smt_nas.train.session_start import open_session
 from smt_nas.train.train_config import RunOptions
 from smt_nas.train.training_directory import read_config
 from tests.fakes.images import few_digits
