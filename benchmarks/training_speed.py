@@ -155,8 +155,8 @@ def compare_cpu(options: argparse.Namespace) -> Iterator[Pair]:
         train = partial(_train_twice, config, folder)
         yield Pair(
             f"{macs / 1e6:.0f} MMACs, {blocks} blocks",
-            partial(train, Path(options.before)),
-            partial(train, Path(__file__).resolve().parents[1]),
+            partial(train, Path(options.before), []),
+            partial(train, Path(__file__).resolve().parents[1], ["--fast"]),
         )
 
 
@@ -170,12 +170,12 @@ def _write_folder(folder: Path, parquet: str, images: int) -> None:
         source.train.image(i).save(place / f"{i}.jpg", quality=95)
 
 
-def _train_twice(config: Path, folder: Path, checkout: Path) -> float:
+def _train_twice(config: Path, folder: Path, checkout: Path, more: list[str]) -> float:
     """Images/s of two processes together, as the trainings say it: without start and evaluation."""
     command = [sys.executable, "-m", "smt_nas", "train", str(config), "--json", "--recipe", "bench"]
     changes = ("epochs=1", "warmup_epochs=0", "images=null", "validation=0.1", *_PADDED)
     command += [part for change in changes for part in ("--set", change)]
-    command += ["--data", str(folder / "images"), "--device", "cpu", "--out"]
+    command += [*more, "--data", str(folder / "images"), "--device", "cpu", "--out"]
     environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     runs = [folder / "a", folder / "b"]
     trainings = [
