@@ -59,24 +59,22 @@ class SAM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Mix by modulation. `(B, H, W, C)` to the same."""
         s, v = self.sv(x).split(x.shape[-1], dim=-1)  # (B, H, W, C) each
-        replace = can_replace([*self.heads, self.aggregate], s)
-        y = self._convolve_merged(s) if replace else self._convolve(s)
-        m = self.modulate(nhwc(F.gelu(self.bn(y)))).view(x.shape)  # the modulator
+        if can_replace([*self.heads, self.aggregate], s):
+            y = F.gelu(self.bn(self._convolve_merged(s)))  # (B, eC, H, W)
+        else:
+            parts = s.chunk(len(self.heads), dim=-1)  # h times (B, H, W, C/h)
+            scales = [
+                nhwc(conv(nchw(part))).flatten(1, 2)  # (B, HW, C/h)
+                for conv, part in zip(self.heads, parts, strict=True)
+            ]
+            y = nchw(torch.stack(scales, dim=1))  # (B, C/h, h, HW)
+            y = F.gelu(self.bn(self.aggregate(y)))  # (B, eC, 1, HW)
+        m = self.modulate(nhwc(y)).reshape(x.shape)  # the modulator
         out: Tensor = self.proj(m * v)
         return out
 
-    def _convolve(self, s: Tensor) -> Tensor:
-        """MHMC and SAA. `(B, H, W, C)` to `(B, eC, 1, HW)`."""
-        parts = s.chunk(len(self.heads), dim=-1)  # h times (B, H, W, C/h)
-        scales = [
-            nhwc(conv(nchw(part))).flatten(1, 2)  # (B, HW, C/h)
-            for conv, part in zip(self.heads, parts, strict=True)
-        ]
-        y: Tensor = self.aggregate(nchw(torch.stack(scales, dim=1)))  # of (B, C/h, h, HW)
-        return y
-
     def _convolve_merged(self, s: Tensor) -> Tensor:
-        """The same for training on a CPU. `(B, H, W, C)` to `(B, eC, H, W)`."""
+        """MHMC and SAA for training on a CPU. `(B, H, W, C)` to `(B, eC, H, W)`."""
         heads: list[Any] = list(self.heads)  # convolutions, says `can_replace`
         if can_merge(heads):
             y = nhwc(convolve_heads(nchw(s), heads))
