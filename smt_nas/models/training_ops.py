@@ -3,8 +3,8 @@
 oneDNN takes the gradient of a depthwise weight about as slowly as if it were dense, and each of the
 small convolutions of MHMC costs a launch and a copy. So here all heads are one convolution, whose
 gradients are forward convolutions too, and SAA is one matrix product. Measured on one thread of an
-EPYC with AVX-512, forward and backward at batch 64, torch 2.12: MHMC with kernels 3, 5, 7, 9 takes
-0.3 to 0.6 times as long (16 to 128 channels, maps of 16 to 2 pixels a side).
+EPYC with AVX-512, forward and backward at batch 64, torch 2.13: MHMC with kernels 3, 5, 7, 9 alone
+takes 0.3 to 0.8 times as long (16 to 128 channels, maps of 16 to 2 pixels a side).
 
 They run within `use_fast_gradients` alone: gradients are the same but for rounding, and who wants
 the bits of torch's own operators, as a training that began with them does, gets these. They run
