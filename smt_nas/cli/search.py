@@ -76,6 +76,17 @@ Count = Annotated[
     int | None,
     typer.Option("--n", help="Networks to try. Default: as many as suit the evaluator."),
 ]
+Minutes = Annotated[
+    float | None,
+    typer.Option(help="Begin no network after so many minutes of work; with it any --n is tried."),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        metavar="hv-stall:R",
+        help="Stop after R rounds in which the front's hypervolume grew by no more than 0.1 %.",
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Same seed, same search, for the same --device.")]
 Out = Annotated[
     Path | None,
@@ -141,6 +152,8 @@ def search(
     region: Region = None,
     device: Device = None,
     n: Count = None,
+    minutes: Minutes = None,
+    until: Until = None,
     seed: Seed = 0,
     out: Out = None,
     storage: Storage = None,
@@ -180,8 +193,10 @@ def _settings(given: dict[str, Any]) -> Settings:
     """What the options ask for, by their names: a dozen in a row would be mixed up one day."""
     from smt_nas.evaluators import choose_evaluator
     from smt_nas.search import Settings
+    from smt_nas.search.watch.stopping import ANY_NUMBER, read_stop_rule
     from smt_nas.yaml import validated
 
+    rule = read_stop_rule(given["minutes"], given["until"])
     options = {name: given[name] for name in _OF_EVALUATORS}
     choice = choose_evaluator(given["evaluator"], options, given["seed"])
     names = ("space", "device", "region", "strategy", "timeout", "seed", "storage")
@@ -190,8 +205,11 @@ def _settings(given: dict[str, Any]) -> Settings:
         "objectives": given["objective"] or [],
         "evaluator": choice,
         "verify": _verify(given["verify"], given["prove"]),
-        "n": choice.entry.default_n if given["n"] is None else given["n"],
+        "n": given["n"],
+        "stop": rule,
     }
+    if fields["n"] is None:
+        fields["n"] = ANY_NUMBER if rule.is_set else choice.entry.default_n
     return validated(Settings, fields, "search")
 
 

@@ -28,6 +28,7 @@ from smt_nas.errors import format_count
 if TYPE_CHECKING:
     from smt_nas.runtime.progress import Phase
     from smt_nas.search.survey import Survey
+    from smt_nas.search.watch.stopping import StopReason, StopRule
 
 Clock = Callable[[], float]
 PLAIN_EVERY_S = 60.0  # between lines on one phase, where there is no bar
@@ -159,20 +160,31 @@ class Talk:
         for line in survey_lines(survey):
             self.say(line)
 
-    def resumed(self, tried: int, wanted: int) -> None:
+    def resumed(self, tried: int, wanted: int | None) -> None:
         """One line."""
+        if wanted is None:
+            self.say(f"Tried already: {format_count(tried, 'network')}.")
+            return
         line = f"Tried already: {tried} of {format_count(wanted, 'network')}"
         if tried < wanted:
             self.say(f"{line}.")
         else:
             self.say(f"{line}. They stay, and none is added: a larger --n tries more.")
 
-    def exhausted(self, space: str, tried: int, wanted: int) -> None:
+    def exhausted(self, space: str, tried: int, wanted: int | None) -> None:
         """One line."""
-        self.say(
-            f"The budget leaves no more networks of space {space}: {tried} tried instead of "
-            f"{wanted}."
-        )
+        instead = "" if wanted is None else f" instead of {wanted}"
+        self.say(f"The budget leaves no more networks of space {space}: {tried} tried{instead}.")
+
+    def stopped(self, reason: StopReason, rule: StopRule, tried: int) -> None:
+        """One line."""
+        from smt_nas.report.search.stopping import stop_line
+
+        self.say(stop_line(reason, rule, tried))
+
+    def finishing(self) -> None:
+        """One line."""
+        self.say("Stopping once what runs is finished. Ctrl-C again stops now.")
 
     def interrupted(self) -> None:
         """One line."""

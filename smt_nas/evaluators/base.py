@@ -211,6 +211,18 @@ class RoundEvaluator(Protocol):
 
 
 @runtime_checkable
+class Stoppable(Protocol):
+    """An evaluator that takes many networks at once, and may be told to begin no more of them."""
+
+    def begun_while(self, proceed: Callable[[], bool]) -> Evaluator:
+        """The same, which raises KeyboardInterrupt in place of what it is not to begin.
+
+        Args:
+            proceed: asked before each; once it says no, those that run are finished.
+        """
+
+
+@runtime_checkable
 class SpaceBound(Protocol):
     """An evaluator that cannot evaluate the networks of every space."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError
@@ -22,6 +23,8 @@ from smt_nas.evaluators.choice import worker_evaluator
 from smt_nas.metrics import Provenance
 from smt_nas.runtime.engine import Engine
 
+Proceed = Callable[[], bool]
+"""Whether to begin one more."""
 FIRST = 8  # calls of a user's function; where all of them fail, so will the rest
 
 
@@ -56,8 +59,15 @@ class EvaluationRunner:
         if self._metrics is not None:
             self._first = [None] * FIRST
 
-    def evaluate(self, archs: Sequence[Architecture]) -> Iterator[Evaluation]:
+    def evaluate(
+        self, archs: Sequence[Architecture], proceed: Proceed | None = None
+    ) -> Iterator[Evaluation]:
         """Evaluate networks, in order.
+
+        Args:
+            archs: the networks.
+            proceed: asked before each; once it says no, those that run are finished, and no others.
+                An evaluator that takes all at once is not asked.
 
         Raises:
             ConfigError: a user's function that always fails.
@@ -66,24 +76,27 @@ class EvaluationRunner:
         if evaluator is None:
             return (Evaluation(None, "exact") for _ in archs)
         objective = evaluator.objective
-        return (keep_finite(e, objective) for e in self._evaluate(evaluator, archs))
+        proceed = proceed or (lambda: True)
+        return (keep_finite(e, objective) for e in self._evaluate(evaluator, archs, proceed))
 
     def _evaluate(
-        self, evaluator: Evaluator, archs: Sequence[Architecture]
+        self, evaluator: Evaluator, archs: Sequence[Architecture], proceed: Proceed
     ) -> Iterator[Evaluation]:
         choice = self._choice
         if choice is not None and choice.entry.runs_user_code:
             timeout = math.inf if self._timeout is None else self._timeout
-            return self._watch(choice.word, self._in_workers(choice, archs, "function", timeout))
+            answers = self._in_workers(choice, archs, "function", timeout, proceed)
+            return self._watch(choice.word, answers)
         if choice is not None and choice.entry.in_worker:
             provenance = evaluator.objective.provenance
-            return self._in_workers(choice, archs, provenance, self._timeout)
+            return self._in_workers(choice, archs, provenance, self._timeout, proceed)
         at_once = isinstance(evaluator, TrainingEvaluator) or (
             isinstance(evaluator, BatchEvaluator) and evaluator.is_final
         )
         if at_once:
             return iter(evaluator.evaluate(archs))
-        return (evaluator.evaluate([arch])[0] for arch in archs)
+        todo = takewhile(lambda _: proceed(), archs)
+        return (evaluator.evaluate([arch])[0] for arch in todo)
 
     def _in_workers(
         self,
@@ -91,10 +104,12 @@ class EvaluationRunner:
         archs: Sequence[Architecture],
         provenance: Provenance,
         timeout: float | None,
+        proceed: Proceed,
     ) -> Iterator[Evaluation]:
         prepare = partial(worker_evaluator, choice)
         function = partial(_evaluate_in_worker, choice)
-        return self._pool.map(function, archs, partial(_lose, provenance), timeout, prepare)
+        lose = partial(_lose, provenance)
+        return self._pool.map(function, archs, lose, timeout, prepare, proceed)
 
     def _watch(self, name: str, evaluations: Iterable[Evaluation]) -> Iterator[Evaluation]:
         for evaluation in evaluations:

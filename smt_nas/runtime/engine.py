@@ -34,6 +34,7 @@ class Engine(Protocol):
         lost: Callable[[str], _Answer],
         timeout: float | None = None,
         prepare: Callable[[], object] | None = None,
+        proceed: Callable[[], bool] | None = None,
     ) -> Iterator[_Answer]:
         """Answers in the order of `arguments`, each as soon as it and those before it are there.
 
@@ -44,6 +45,8 @@ class Engine(Protocol):
             timeout: seconds for one argument; `math.inf`: any, yet never in this process; None:
                 the function is trusted to end.
             prepare: what a worker does before, off the clock, e.g. a slow import.
+            proceed: asked here before an argument is given out; once it says no, those that run
+                are answered, and no others.
         """
 
 

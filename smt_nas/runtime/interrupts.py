@@ -1,4 +1,4 @@
-"""A Ctrl-C that is not lost.
+"""A Ctrl-C that is not lost, and one that lets what runs finish.
 
 Python drops what is raised in a weakref callback or a destructor, Ctrl-C included, and SQLAlchemy
 has many of both beside every commit: of searches that were stopped right after a trial was stored,
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -19,16 +19,39 @@ class InterruptWatch:
 
     def __init__(self) -> None:
         self._pending = False
+        self._tell: Callable[[], None] | None = None  # while what runs is finished first
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether there was one."""
+        return self._pending
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle the signal."""
-        self._pending = True
+        is_first, self._pending = not self._pending, True
+        if self._tell is not None and is_first:
+            # by a thread: here the lock of what is being printed may be held
+            threading.Thread(target=self._tell, daemon=True).start()
+            return
         signal.default_int_handler(number, frame)
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt where one was dropped."""
+        """Raise KeyboardInterrupt where there was a Ctrl-C that was dropped, or put off."""
         if self._pending:
             raise KeyboardInterrupt
+
+    @contextmanager
+    def finish_running(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Put the first Ctrl-C of a block off; the second raises at once. Then `check`.
+
+        Args:
+            tell: says that what runs is finished first; called in another thread.
+        """
+        self._tell = tell
+        try:
+            yield
+        finally:
+            self._tell = None
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from multiprocessing.connection import Connection, Pipe, wait
 from threading import Thread
 from typing import Any, TypeVar
@@ -61,13 +62,15 @@ class ProcessPool:
         lost: Callable[[str], _Answer],
         timeout: float | None = None,
         prepare: Callable[[], object] | None = None,
+        proceed: Callable[[], bool] | None = None,
     ) -> Iterator[_Answer]:
         """Answers in order: `Engine.map`.
 
         With one worker, a function that is trusted to end runs in this process.
         """
+        proceed = proceed or (lambda: True)
         if timeout is None and min(self._count, len(arguments)) <= 1:
-            yield from map(function, arguments)
+            yield from map(function, takewhile(lambda _: proceed(), arguments))
             return
         for connection in list(self._busy):  # with a map that was given up
             self._stop(connection)
@@ -75,9 +78,13 @@ class ProcessPool:
         given = shown = 0
         while shown < len(arguments):
             while given < len(arguments) and len(self._busy) < max(1, self._count):
+                if not proceed():
+                    arguments = arguments[:given]
+                    break
                 self._give(given, (_prepare, prepare), (function, arguments[given]))
                 given += 1
-            answers |= self._answers(lost, timeout)
+            if shown < len(arguments):
+                answers |= self._answers(lost, timeout)
             while shown in answers:
                 yield answers.pop(shown)
                 shown += 1

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from smt_nas.runtime.progress import NullProgress, ProgressListener
 from smt_nas.search.survey import Survey
+from smt_nas.search.watch.stopping import StopReason, StopRule
 
 
 class SearchListener(ProgressListener, Protocol):
@@ -14,11 +15,20 @@ class SearchListener(ProgressListener, Protocol):
     def surveyed(self, survey: Survey) -> None:
         """The space was surveyed; nothing is evaluated yet."""
 
-    def resumed(self, tried: int, wanted: int) -> None:
-        """A search goes on; `tried` networks of those wanted are there."""
+    def resumed(self, tried: int, wanted: int | None) -> None:
+        """A search goes on; `tried` networks of those wanted are there; None for any."""
 
-    def exhausted(self, space: str, tried: int, wanted: int) -> None:
-        """The budget leaves no more networks of the space; `tried` instead of those wanted."""
+    def exhausted(self, space: str, tried: int, wanted: int | None) -> None:
+        """The budget leaves no more networks of the space; `tried` instead of those wanted.
+
+        None: any number was wanted.
+        """
+
+    def stopped(self, reason: StopReason, rule: StopRule, tried: int) -> None:
+        """No more networks are proposed, by the rule that it was asked for."""
+
+    def finishing(self) -> None:
+        """The user stopped it; what runs is finished first. Heard in another thread."""
 
     def interrupted(self) -> None:
         """The user stopped it; the front of what is there follows."""
@@ -30,11 +40,17 @@ class NullSearchProgress(NullProgress):
     def surveyed(self, survey: Survey) -> None:
         """Drop a survey."""
 
-    def resumed(self, tried: int, wanted: int) -> None:
+    def resumed(self, tried: int, wanted: int | None) -> None:
         """Drop a start."""
 
-    def exhausted(self, space: str, tried: int, wanted: int) -> None:
+    def exhausted(self, space: str, tried: int, wanted: int | None) -> None:
         """Drop an end."""
+
+    def stopped(self, reason: StopReason, rule: StopRule, tried: int) -> None:
+        """Drop an end."""
+
+    def finishing(self) -> None:
+        """Drop an interruption."""
 
     def interrupted(self) -> None:
         """Drop an interruption."""

@@ -30,11 +30,13 @@ from smt_nas.search.forecast import TargetRecord
 from smt_nas.search.objectives import BEFORE_DEVICES
 from smt_nas.search.region import Region, load_region
 from smt_nas.search.study import HIDDEN, check_url, hide_password
+from smt_nas.search.watch.stopping import ANY_NUMBER, StopRule
 from smt_nas.space import SearchSpace, SpaceConfig
 from smt_nas.yaml import read_yaml, to_yaml, validated
 
 _VERSIONS = ("smt-nas", "torch", "numpy", "optuna", "pymoo", "scikit-learn", "fvcore", "thop")
 _FILE = "run.yaml"
+_WISHES = ("n", "stop")  # fields that say how long to go on, and change with every start
 TRAININGS = "trainings"
 FINGERPRINT = "fingerprint"  # of the evaluator, in what a study's trials depend on
 DEVICES = "devices"  # that latencies are predicted for; told, not compared: `predictions` are
@@ -56,6 +58,7 @@ class Settings(BaseModel):
             `mypkg.mymod:fn`. None where the objectives are all formulas.
         timeout: seconds that evaluating one network may take; None for any.
         n: networks to try.
+        stop: when to stop before these are tried.
         seed: the same seed gives the same search where latencies are predicted for the same device.
         storage: URL for Optuna; None for a SQLite file in the run directory.
         verify: build, count, run and time the front; `prove` in files of before.
@@ -73,7 +76,8 @@ class Settings(BaseModel):
         default_factory=lambda: EvaluatorChoice(name=default_evaluator())
     )
     timeout: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
-    n: Annotated[int, Field(ge=1, le=1_000_000)] = 128
+    n: Annotated[int, Field(ge=1, le=ANY_NUMBER)] = 128
+    stop: StopRule = StopRule()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     storage: str | None = None
     verify: Annotated[bool, Field(validation_alias=AliasChoices("verify", "prove"))] = True
@@ -233,14 +237,14 @@ class RunDirectory:
             return None
         return _read(path).settings.region or "none"
 
-    def adopt_n(self, n: int) -> None:
-        """Write down how many networks are to be tried from now on. Raises StoreError."""
+    def adopt_wishes(self, n: int, stop: StopRule) -> None:
+        """Write down how long is to be searched from now on. Raises StoreError."""
         values = read_yaml(self.path / _FILE)
+        changes = {"n": n, "stop": stop.model_dump(mode="json")}
         write_atomic(
-            self.path / _FILE,
-            to_yaml(values | {"settings": values["settings"] | {"n": n}}),
+            self.path / _FILE, to_yaml(values | {"settings": values["settings"] | changes})
         )
-        self.settings = self.settings.model_copy(update={"n": n})
+        self.settings = self.settings.model_copy(update={"n": n, "stop": stop})
 
     def adopt_evaluator(
         self, fingerprint: str, study: str | None = None, evidence: AnyEvidence | None = None
@@ -376,14 +380,13 @@ def _check_empty(path: Path) -> None:
 
 
 def _is_same(one: Settings, other: Settings) -> bool:
-    """Whether two searches differ in nothing but the number of networks."""
-    first, second = (_list_compared(s) | {"n": None} for s in (one, other))
-    return first == second
+    """Whether two searches differ in nothing but how long they go on."""
+    return _list_compared(one) == _list_compared(other)
 
 
 def _list_compared(settings: Settings) -> dict[str, Any]:
     """Settings as they are compared; in files of before there was no region."""
-    values = _mask_password(settings)
+    values = {k: v for k, v in _mask_password(settings).items() if k not in _WISHES}
     return values | {"region": values["region"] or "none"}
 
 
@@ -391,7 +394,7 @@ def _explain_taken(path: Path, settings: Settings) -> str:
     stored, requested = (_list_compared(s) for s in (_read(path).settings, settings))
     if _is_same(_read(path).settings, settings):
         return f"{path}: holds this very search already. Use `smt-nas resume {shell_word(path)}`."
-    field = next(f for f in requested if f != "n" and stored[f] != requested[f])
+    field = next(f for f in requested if stored[f] != requested[f])
     old, new = stored[field], requested[field]
     return (
         f"{path}: holds a search with {field} {old} (got {new}). Use `smt-nas resume "

@@ -6,7 +6,8 @@ The state is the study. Round r proposes trials 32 r to 32 r + 31 from the trial
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,9 +24,10 @@ from smt_nas.evaluators import (
     RoundEvaluator,
     TrainingEvaluator,
 )
+from smt_nas.evaluators.base import Stoppable
 from smt_nas.evaluators.capacity import published_figures
 from smt_nas.evaluators.evidence import AnyEvidence
-from smt_nas.evaluators.runner import EvaluationRunner
+from smt_nas.evaluators.runner import EvaluationRunner, Proceed
 from smt_nas.files import shell_word
 from smt_nas.runtime.engine import Engine, make_engine
 from smt_nas.runtime.interrupts import InterruptWatch, watch_interrupts
@@ -47,6 +49,7 @@ from smt_nas.search.run_directory import RunDirectory, Settings
 from smt_nas.search.study import Study, Trial, make_history, predict_network
 from smt_nas.search.study_notes import FinishedNetwork, StudyNotes
 from smt_nas.search.verify import verify_networks
+from smt_nas.search.watch.stopping import StopReason, WorkingTime, count_wanted, find_stop
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.space.baselines import baselines
 
@@ -73,8 +76,10 @@ class Outcome:
         prediction_errors: against what was measured on the front, by metric.
         evidence: what the evaluator's figures rest on; a sentence in runs of before, None without
             one.
-        finished: all trials are there and the front is verified.
+        finished: all trials are there, or its stop rule says that it is enough, and the front is
+            verified.
         interrupted: the user stopped it.
+        stopped_by: why no more networks are proposed; None where all are tried, or not yet.
     """
 
     path: Path
@@ -89,6 +94,7 @@ class Outcome:
     evidence: AnyEvidence | str | None
     finished: bool
     interrupted: bool = False
+    stopped_by: StopReason | None = None
 
     def frame(self) -> pandas.DataFrame:
         """The front and the baselines as a table, with units in the column names.
@@ -111,6 +117,7 @@ class Search:
         workers: processes that evaluate and count networks; results do not depend on it.
         superseded: genes of networks that were tried before the evaluator changed; they are
             evaluated again first.
+        clock: seconds that only grow, by which working time is counted.
     """
 
     directory: RunDirectory
@@ -120,7 +127,14 @@ class Search:
     listener: SearchListener = field(default_factory=NullSearchProgress)
     workers: int = 1
     superseded: Sequence[Genes] = ()
+    clock: Callable[[], float] = time.monotonic
     _interrupts: InterruptWatch = field(default_factory=InterruptWatch, init=False, repr=False)
+    _time: WorkingTime = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._time = WorkingTime(self.directory.path, self.clock)
+        if isinstance(self.evaluator, Stoppable):
+            self.evaluator = self.evaluator.begun_while(lambda: not self._interrupts.is_pending)
 
     def run(self) -> Outcome:
         """Do what is missing and write the front; Ctrl-C writes the front of what is there.
@@ -131,6 +145,7 @@ class Search:
         """
         with self.directory.lock():
             interrupted = False
+            self._time.start()
             try:
                 with make_engine(self.workers) as workers, watch_interrupts(self._interrupts):
                     runner = self._make_runner(workers)
@@ -141,6 +156,7 @@ class Search:
             except KeyboardInterrupt:
                 interrupted = True
                 self.listener.interrupted()
+            self._time.keep(at_once=True)
             outcome = replace(self.outcome(), interrupted=interrupted)
             write_front(self.directory.path, outcome.front, outcome.baselines)
             return outcome
@@ -148,7 +164,8 @@ class Search:
     def outcome(self) -> Outcome:
         """What is there now; reads only."""
         settings, notes = self.directory.settings, self.study.read_notes()
-        enough = self._has_enough(self.study.trials(), notes)
+        proposed = self.study.trials()
+        enough, stopped_by = self._has_enough(proposed, notes), self._find_stop(proposed)
         trials = self.read_trials()
         front = [self._add_verification(r, notes) for r in self._select_candidates(trials, notes)]
         baseline_rows = [self._add_verification(r, notes) for r in self._collect_baselines(notes)]
@@ -166,6 +183,7 @@ class Search:
             prediction_errors=measure_prediction_errors(front),
             evidence=self.directory.evidence,
             finished=enough and (verified or not settings.verify),
+            stopped_by=stopped_by if len(proposed) < settings.n else None,
         )
 
     def read_trials(self) -> list[Trial]:
@@ -176,8 +194,14 @@ class Search:
         return [*trials, *self._read_open_round(trials, notes)]
 
     def _has_enough(self, trials: Sequence[Trial], notes: StudyNotes) -> bool:
+        if len(trials) < len(self.superseded):
+            return False
         enough = len(trials) >= self.directory.settings.n or notes.exhausted
-        return enough and len(trials) >= len(self.superseded)
+        return enough or self._find_stop(trials) is not None
+
+    def _find_stop(self, trials: Sequence[Trial]) -> StopReason | None:
+        rule, worked_s = self.directory.settings.stop, self._time.seconds
+        return find_stop(rule, self.problem, trials, BATCH, worked_s)
 
     def _make_runner(self, workers: Engine) -> EvaluationRunner:
         settings = self.directory.settings
@@ -191,14 +215,26 @@ class Search:
         self._evaluate_again(runner, trials)
         proposer = make_strategy(settings.strategy, self.problem, self._make_prior())
         while len(trials) < settings.n:
+            reason = self._find_stop(trials)
+            if reason is not None:
+                self.listener.stopped(reason, settings.stop, len(trials))
+                break
             self.listener.step("screen", 0, None)
             todo = self._propose(proposer, trials)[: settings.n - len(trials)]
             if not len(todo):
                 self.study.read_notes().write_exhausted()
-                self.listener.exhausted(self.problem.space.name, len(trials), settings.n)
+                self.listener.exhausted(self.problem.space.name, len(trials), self._wanted)
                 break
-            self._evaluate_trials(runner, todo, trials, settings.n)
+            self._evaluate_trials(runner, todo, trials, self._wanted, self._has_time)
         return trials
+
+    @property
+    def _wanted(self) -> int | None:
+        return count_wanted(self.directory.settings.n)
+
+    def _has_time(self) -> bool:
+        minutes = self.directory.settings.stop.minutes
+        return minutes is None or self._time.seconds < 60 * minutes
 
     def _evaluate_again(self, runner: EvaluationRunner, trials: list[Trial]) -> None:
         """Try the networks of before the evaluator changed, round by round, as they were tried."""
@@ -208,16 +244,31 @@ class Search:
             self._evaluate_trials(runner, np.array(every[len(trials) : end]), trials, len(every))
 
     def _evaluate_trials(
-        self, runner: EvaluationRunner, todo: Genes, trials: list[Trial], total: int
+        self,
+        runner: EvaluationRunner,
+        todo: Genes,
+        trials: list[Trial],
+        total: int | None,
+        has_time: Proceed = lambda: True,
     ) -> None:
-        """Evaluate networks (n, G), and add each to the study and to `trials` when it is there."""
+        """Evaluate networks (n, G), and add each to the study and to `trials` when it is there.
+
+        After Ctrl-C, or once there is no more time, those that run are finished, and no others.
+        """
         archs = self.problem.space.decode(todo)
         self.listener.step("evaluate", len(trials), total)
+
+        def proceed() -> bool:
+            return has_time() and not self._interrupts.is_pending
+
         try:
-            for genes, evaluation in zip(todo, runner.evaluate(archs), strict=True):
-                trials.append(self.study.add(genes, evaluation))
-                self._interrupts.check()
-                self.listener.step("evaluate", len(trials), total)
+            with self._interrupts.finish_running(self.listener.finishing):
+                # those that are not begun have no evaluation
+                for genes, evaluation in zip(todo, runner.evaluate(archs, proceed), strict=False):
+                    trials.append(self.study.add(genes, evaluation))
+                    self._time.keep()
+                    self.listener.step("evaluate", len(trials), total)
+            self._interrupts.check()
         except KeyboardInterrupt:
             self._keep_finished(todo, archs)
             raise

@@ -29,6 +29,7 @@ from smt_nas.search.run_directory import RunDirectory, Settings, find_other_mach
 from smt_nas.search.search_loop import Search
 from smt_nas.search.study import Study
 from smt_nas.search.survey import describe
+from smt_nas.search.watch.stopping import count_wanted
 from smt_nas.space import SearchSpace
 from smt_nas.yaml import validated
 
@@ -181,7 +182,7 @@ def resume_search(
         _choose_n(directory, n, len(opened.study.trials()))
     search = _search(directory, problem, opened, evaluator, listener, workers)
     if not read_only:
-        listener.resumed(len(search.read_trials()), directory.settings.n)
+        listener.resumed(len(search.read_trials()), count_wanted(directory.settings.n))
     return search
 
 
@@ -199,7 +200,7 @@ def _choose_n(directory: RunDirectory, n: int | None, tried: int) -> None:
     before = directory.settings.n
     if n is not None and (n := max(n, tried)) != before:
         with directory.lock():
-            directory.adopt_n(n)
+            directory.adopt_wishes(n, directory.settings.stop)
 
 
 def _search(

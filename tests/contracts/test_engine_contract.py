@@ -43,6 +43,22 @@ def test_answers_come_in_the_order_of_what_was_asked(name, workers):
 
 
 @every_engine
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("timeout", [None, 60.0])
+def test_once_told_to_stop_what_runs_is_answered_and_no_more_is_begun(name, workers, timeout):
+    begun = []
+
+    def proceed():
+        begun.append(len(begun) < 4)
+        return begun[-1]
+
+    with make_engine(workers, name) as engine:
+        answers = list(engine.map(slow_first, range(9), str, timeout, proceed=proceed))
+        assert answers == [0, 1, 4, 9]
+        assert list(engine.map(slow_first, range(3), str, timeout)) == [0, 1, 4]
+
+
+@every_engine
 def test_a_worker_that_dies_costs_one_answer(name):
     with make_engine(2, name) as engine:
         answers = list(engine.map(partial(fall, at=1), range(4), lost=lambda reason: reason))

@@ -7,7 +7,7 @@ split after the last epoch, with the learning rate run down; it is trained, but 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -61,6 +61,8 @@ class ShortTrainEvaluator:
             all on a GPU.
         listener: hears how far it is.
         size: pixels of a side of the networks, as `for_space` says it.
+        proceed: asked before each training; once it says no, those that run are trained up to
+            where they are compared, and no others.
     """
 
     config: ShortTraining
@@ -68,6 +70,7 @@ class ShortTrainEvaluator:
     workers: int | None = None
     listener: ProgressListener = field(default_factory=NullProgress)
     size: int = 32
+    proceed: Callable[[], bool] | None = None
 
     name = "short-train"
     objective = METRICS["val_top1"]
@@ -84,6 +87,10 @@ class ShortTrainEvaluator:
             workers=self.workers if workers is None else workers,
             listener=listener or self.listener,
         )
+
+    def begun_while(self, proceed: Callable[[], bool]) -> ShortTrainEvaluator:
+        """The same, which begins no training once `proceed` says no."""
+        return replace(self, proceed=proceed)
 
     def for_space(self, space: SearchSpace) -> ShortTrainEvaluator:
         """The same, whose recipe is that for the images of a space."""
@@ -202,7 +209,7 @@ class ShortTrainEvaluator:
         for line in explain_slow_path(jobs[0], self._source):
             self.listener.say(line)
         with make_engine(processes) as pool:
-            train = partial(pool.map, train_job, lost=str)
+            train = partial(pool.map, train_job, lost=str, proceed=self.proceed)
             return Race(rungs(config.epochs, config.eta), config.eta, train, self.listener).run(
                 jobs
             )

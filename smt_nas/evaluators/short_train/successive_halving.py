@@ -17,7 +17,7 @@ from smt_nas.train.train_job import JobResult, TrainJob
 from smt_nas.train.training_state import TrainingState, TrainResult
 
 Train = Callable[[Sequence[TrainJob]], Iterable[JobResult]]
-"""Trains each job up to where it says; answers in the same order."""
+"""Trains each job up to where it says; answers in the same order, fewer where it is to stop."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,11 @@ class Race:
         networks = format_count(len(jobs), "network")
         self.listener.say(f"Training {networks} to epoch {epoch} of {self.rungs[-1]}.")
         with progress.watch():
-            answers = self.train([job.until(epoch) for job in jobs])
-            for job, answer in zip(jobs, answers, strict=True):
+            answers = iter(self.train([job.until(epoch) for job in jobs]))
+            for job in jobs:
+                answer = next(answers, None)
+                if answer is None:  # it was not begun
+                    raise KeyboardInterrupt
                 progress.arrive()
                 if isinstance(answer, StoreError):
                     raise answer

@@ -1,0 +1,1 @@
+"""How a search stands: hypervolume, when to stop, its history as a table."""

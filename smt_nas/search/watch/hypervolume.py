@@ -1,0 +1,89 @@
+"""How the hypervolume of a search grew, trial by trial.
+
+Objectives are scaled by the best and the worst of all feasible trials, so the figures of one curve
+compare with each other, and with no other curve. The reference point lies a tenth beyond the worst:
+the ends of the front count too (where to put it: Ishibuchi et al. 2018, doi:10.1162/evco_a_00226).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import moocore
+import numpy as np
+from numpy.typing import NDArray
+
+from smt_nas.search.objectives import Floats
+from smt_nas.search.problem import Problem
+from smt_nas.search.study import Trial
+
+_REFERENCE = 1.1  # in each objective; its best is 0 and its worst 1
+
+
+def measure_points(problem: Problem, trials: Sequence[Trial]) -> Floats:
+    """Objectives of trials, each to be minimised, (n, M); infinite where one failed.
+
+    So is what violates a constraint, as the front takes neither.
+    """
+    if not trials:
+        return np.empty((0, len(problem.objectives)))
+    genes = np.array([t.genes for t in trials])
+    values = problem.evaluate_formulas(genes)
+    nan = float("nan")
+    for q in problem.predicted_metrics:
+        values[q.name] = np.array([t.predictions.get(q.name, (nan,))[0] for t in trials])
+    metric = problem.evaluated_metric
+    if metric is not None:
+        figures = [t.evaluation.compared for t in trials]
+        values[metric.name] = np.array([nan if f is None else f for f in figures])
+    points = problem.objective_matrix(values)
+    good = _find_good(points) & (problem.total_violation(values) == 0)
+    good &= [t.evaluation.failure is None for t in trials]
+    return np.where(good[:, None], points, np.inf)
+
+
+def trace_hypervolume(points: Floats) -> Floats:
+    """Hypervolume of the first 1, 2, ... n of points (n, M), as a share of the whole box; (n,).
+
+    It never falls. 0 before the first point that is finite.
+    """
+    good = _find_good(points)
+    curve = np.zeros(len(points))
+    if not good.any():
+        return curve
+    scaled = _scale(points, points[good])
+    size = points.shape[1]
+    front, volume = np.empty((0, size)), 0.0
+    for i, point in enumerate(scaled):
+        if good[i] and not (front <= point).all(axis=1).any():
+            front = np.vstack([front[~(point <= front).all(axis=1)], point])
+            volume = float(moocore.hypervolume(front, ref=np.full(size, _REFERENCE)))
+        curve[i] = volume / _REFERENCE**size
+    return curve
+
+
+def measure_growth(points: Floats, before: int) -> float:
+    """By which share the hypervolume grew since the first `before` of points (n, M).
+
+    Infinite where there was none.
+    """
+    good = _find_good(points)
+    if not good[:before].any():
+        return float("inf")
+    scaled = _scale(points, points[good])
+    reference = np.full(points.shape[1], _REFERENCE)
+    old, new = (
+        float(moocore.hypervolume(p[g], ref=reference))
+        for p, g in ((scaled[:before], good[:before]), (scaled, good))
+    )
+    return new / old - 1
+
+
+def _find_good(points: Floats) -> NDArray[np.bool_]:
+    return np.asarray(np.isfinite(points).all(axis=1))
+
+
+def _scale(points: Floats, among: Floats) -> Floats:
+    """Points (n, M) where the best of some is 0 and their worst 1, in each objective."""
+    best, worst = among.min(axis=0), among.max(axis=0)
+    return np.asarray((points - best) / np.where(worst > best, worst - best, 1.0))
