@@ -11,6 +11,12 @@ from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
 from smt_nas.cli.talk import list_phases, say_first, talk
 from smt_nas.evaluators import EVALUATORS, default_evaluator, list_evaluators
+from smt_nas.search.proposal.strategies import (
+    COSTLY_BATCH,
+    DEFAULT_STRATEGY,
+    SCREENED_BATCH,
+    STRATEGIES,
+)
 
 if TYPE_CHECKING:
     from smt_nas.runtime.progress import Phase
@@ -25,7 +31,14 @@ Budget = Annotated[
     ),
 ]
 Space = Annotated[str, typer.Option(help="A name of `smt-nas spaces`, or a YAML.")]
-Strategy = Annotated[str, typer.Option(help="nsga2 or random.")]
+Strategy = Annotated[str, typer.Option(help=f"How networks are proposed: {', '.join(STRATEGIES)}.")]
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        help="Networks that are proposed together; as many as workers, or more. Default: "
+        f"{COSTLY_BATCH}, {SCREENED_BATCH} where nothing is learnt from them."
+    ),
+]
 
 
 def _evaluator_help() -> str:
@@ -140,7 +153,8 @@ def search(
     context: typer.Context,
     budget: Budget = None,
     space: Space = "smt",
-    strategy: Strategy = "nsga2",
+    strategy: Strategy = DEFAULT_STRATEGY,
+    batch: Batch = None,
     evaluator: Evaluator = None,
     data: Data = None,
     epochs: Epochs = None,
@@ -199,7 +213,7 @@ def _settings(given: dict[str, Any]) -> Settings:
     rule = read_stop_rule(given["minutes"], given["until"])
     options = {name: given[name] for name in _OF_EVALUATORS}
     choice = choose_evaluator(given["evaluator"], options, given["seed"])
-    names = ("space", "device", "region", "strategy", "timeout", "seed", "storage")
+    names = ("space", "device", "region", "strategy", "batch", "timeout", "seed", "storage")
     fields = {name: given[name] for name in names} | {
         "budgets": given["budget"] or [],
         "objectives": given["objective"] or [],

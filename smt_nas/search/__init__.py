@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from smt_nas.search.objectives import LatencyTarget, TargetMetric
     from smt_nas.search.problem import Problem
-    from smt_nas.search.proposal.strategies import STRATEGIES, Strategy
+    from smt_nas.search.proposal.strategies import STRATEGIES
+    from smt_nas.search.proposal.strategy import History, Strategy
     from smt_nas.search.results import Result
     from smt_nas.search.run_directory import Settings
     from smt_nas.search.search_loop import Outcome, Search
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STRATEGIES",
+    "History",
     "LatencyTarget",
     "Outcome",
     "Problem",
@@ -46,7 +48,8 @@ _HOMES = {
     "objectives": ("TargetMetric", "LatencyTarget"),
     "problem": ("Problem",),
     "run_directory": ("Settings",),
-    "strategies": ("STRATEGIES", "Strategy"),
+    "proposal.strategies": ("STRATEGIES",),
+    "proposal.strategy": ("History", "Strategy"),
     "study": ("Study", "Trial"),
 }
 

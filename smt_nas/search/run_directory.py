@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.evaluators import EvaluatorChoice, default_evaluator
@@ -28,6 +28,11 @@ from smt_nas.files import locked, shell_word, sqlite_url, to_text, write_atomic
 from smt_nas.runtime.host import read_host
 from smt_nas.search.forecast import TargetRecord
 from smt_nas.search.objectives import BEFORE_DEVICES
+from smt_nas.search.proposal.strategies import (
+    DEFAULT_STRATEGY,
+    SCREENED_BATCH,
+    read_earlier_settings,
+)
 from smt_nas.search.region import Region, load_region
 from smt_nas.search.study import HIDDEN, check_url, hide_password
 from smt_nas.search.watch.stopping import ANY_NUMBER, StopRule
@@ -54,6 +59,8 @@ class Settings(BaseModel):
         region: `published` where networks must lie in the region of published designs; None until
             it is decided, and in files of before, where they need not.
         strategy: of STRATEGIES.
+        batch: networks that are proposed together, from what was known before; None until it is
+            decided: by the strategy, and by what an evaluation costs.
         evaluator: of EVALUATORS, with what is said to it; a word is read too, e.g. `capacity` or
             `mypkg.mymod:fn`. None where the objectives are all formulas.
         timeout: seconds that evaluating one network may take; None for any.
@@ -71,7 +78,8 @@ class Settings(BaseModel):
     objectives: tuple[str, ...] = ()
     device: str | None = None
     region: Region | None = None
-    strategy: str = "nsga2"
+    strategy: str = DEFAULT_STRATEGY
+    batch: Annotated[int | None, Field(ge=1, le=10_000)] = None
     evaluator: EvaluatorChoice | None = Field(
         default_factory=lambda: EvaluatorChoice(name=default_evaluator())
     )
@@ -107,6 +115,11 @@ class _RunFile(BaseModel):
     targets: tuple[TargetRecord, ...] = ()
     evidence: AnyEvidence | str | None = None
     evaluator_fingerprint: str | None = None
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _read_earlier(cls, values: Any) -> Any:
+        return read_earlier_settings(values) if isinstance(values, Mapping) else values
 
 
 class RunDirectory:
@@ -237,6 +250,11 @@ class RunDirectory:
             return None
         return _read(path).settings.region or "none"
 
+    @staticmethod
+    def read_batch(path: Path) -> int | None:
+        """The batch of the search that a folder holds; None where it holds none."""
+        return _read(path).settings.batch if (path / _FILE).is_file() else None
+
     def adopt_wishes(self, n: int, stop: StopRule) -> None:
         """Write down how long is to be searched from now on. Raises StoreError."""
         values = read_yaml(self.path / _FILE)
@@ -271,7 +289,7 @@ class RunDirectory:
     @property
     def identity(self) -> dict[str, Any]:
         """What the trials depend on, as plain values."""
-        names = ("seed", "budgets", "objectives", "strategy")
+        names = ("seed", "budgets", "objectives", "strategy", "batch")
         values = self.settings.model_dump(mode="json")
         identity: dict[str, Any] = {"space": self.space.digest, **{n: values[n] for n in names}}
         identity |= _evaluator_identity(self.settings.evaluator)
@@ -385,9 +403,10 @@ def _is_same(one: Settings, other: Settings) -> bool:
 
 
 def _list_compared(settings: Settings) -> dict[str, Any]:
-    """Settings as they are compared; in files of before there was no region."""
+    """Settings as they are compared; in files of before there was no region, and no batch."""
     values = {k: v for k, v in _mask_password(settings).items() if k not in _WISHES}
-    return values | {"region": values["region"] or "none"}
+    batch = values["batch"] or SCREENED_BATCH
+    return values | {"region": values["region"] or "none", "batch": batch}
 
 
 def _explain_taken(path: Path, settings: Settings) -> str:

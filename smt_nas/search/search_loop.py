@@ -1,7 +1,7 @@
 """The search: evaluate, verify, write. One process, resumable at any moment.
 
-The state is the study. Round r proposes trials 32 r to 32 r + 31 from the trials before it and
-`default_rng([seed, 32 r])`, so a search that was killed proposes the same again.
+The state is the study. Round r of B networks proposes trials B r to B r + B - 1 from the trials
+before it and `default_rng([seed, B r])`, so a search that was killed proposes the same again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from smt_nas.runtime.interrupts import InterruptWatch, watch_interrupts
 from smt_nas.search.listener import NullSearchProgress, SearchListener
 from smt_nas.search.objectives import Floats
 from smt_nas.search.problem import Problem
-from smt_nas.search.proposal.strategies import BATCH, Prior, Strategy, make_strategy
+from smt_nas.search.proposal.strategies import SCREENED_BATCH, make_strategy
+from smt_nas.search.proposal.strategy import LearningStrategy, Prior, Strategy, SurrogateAccuracy
 from smt_nas.search.results import (
     PredictionError,
     Result,
@@ -80,6 +81,7 @@ class Outcome:
             verified.
         interrupted: the user stopped it.
         stopped_by: why no more networks are proposed; None where all are tried, or not yet.
+        surrogate_accuracies: of each round, how well the strategy's model foretold it.
     """
 
     path: Path
@@ -95,6 +97,7 @@ class Outcome:
     finished: bool
     interrupted: bool = False
     stopped_by: StopReason | None = None
+    surrogate_accuracies: Sequence[SurrogateAccuracy] = ()
 
     def frame(self) -> pandas.DataFrame:
         """The front and the baselines as a table, with units in the column names.
@@ -182,6 +185,7 @@ class Search:
             kendall_taus=_compare_with_costs(self.problem, trials),
             prediction_errors=measure_prediction_errors(front),
             evidence=self.directory.evidence,
+            surrogate_accuracies=notes.surrogate_accuracies,
             finished=enough and (verified or not settings.verify),
             stopped_by=stopped_by if len(proposed) < settings.n else None,
         )
@@ -193,6 +197,11 @@ class Search:
             return trials
         return [*trials, *self._read_open_round(trials, notes)]
 
+    @property
+    def batch(self) -> int:
+        """Networks of a round."""
+        return self.directory.settings.batch or SCREENED_BATCH
+
     def _has_enough(self, trials: Sequence[Trial], notes: StudyNotes) -> bool:
         if len(trials) < len(self.superseded):
             return False
@@ -201,7 +210,7 @@ class Search:
 
     def _find_stop(self, trials: Sequence[Trial]) -> StopReason | None:
         rule, worked_s = self.directory.settings.stop, self._time.seconds
-        return find_stop(rule, self.problem, trials, BATCH, worked_s)
+        return find_stop(rule, self.problem, trials, self.batch, worked_s)
 
     def _make_runner(self, workers: Engine) -> EvaluationRunner:
         settings = self.directory.settings
@@ -226,6 +235,7 @@ class Search:
                 self.listener.exhausted(self.problem.space.name, len(trials), self._wanted)
                 break
             self._evaluate_trials(runner, todo, trials, self._wanted, self._has_time)
+            self._assess(proposer, trials)
         return trials
 
     @property
@@ -240,7 +250,7 @@ class Search:
         """Try the networks of before the evaluator changed, round by round, as they were tried."""
         every = self.superseded
         while len(trials) < len(every):
-            end = (len(trials) // BATCH + 1) * BATCH
+            end = (len(trials) // self.batch + 1) * self.batch
             self._evaluate_trials(runner, np.array(every[len(trials) : end]), trials, len(every))
 
     def _evaluate_trials(
@@ -322,11 +332,22 @@ class Search:
 
     def _propose(self, proposer: Strategy, trials: Sequence[Trial]) -> Genes:
         """What is left of the round that the next trial belongs to; (n, G)."""
-        first = len(trials) // BATCH * BATCH
+        first = len(trials) // self.batch * self.batch
         rng = np.random.default_rng([self.directory.settings.seed, first])
-        proposed = proposer.propose(make_history(self.problem, trials[:first]), BATCH, rng)
+        proposed = proposer.propose(make_history(self.problem, trials[:first]), self.batch, rng)
         tried = {t.genes.tobytes() for t in trials[first:]}
         return proposed[[row.tobytes() not in tried for row in proposed]]
+
+    def _assess(self, proposer: Strategy, trials: Sequence[Trial]) -> None:
+        """Note how well a strategy's model foretold the round that is complete now."""
+        first = (len(trials) - 1) // self.batch * self.batch
+        if not isinstance(proposer, LearningStrategy) or self.problem.evaluated_metric is None:
+            return
+        before = make_history(self.problem, trials[:first])
+        genes, figures = make_history(self.problem, trials[first:]).complete
+        accuracy = proposer.assess(before, genes, figures)
+        if accuracy is not None:
+            self.study.read_notes().write_surrogate_accuracy(accuracy)
 
     def _evaluate_baselines(self, runner: EvaluationRunner) -> None:
         if self.problem.evaluated_metric is None or self.evaluator is None:

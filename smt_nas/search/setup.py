@@ -14,7 +14,7 @@ from smt_nas.evaluators import (
     list_evaluators,
     make_evaluator,
 )
-from smt_nas.evaluators.base import InputBound, SpaceBound
+from smt_nas.evaluators.base import BatchEvaluator, InputBound, SpaceBound
 from smt_nas.evaluators.relative_score import RelativeScore
 from smt_nas.files import shell_word
 from smt_nas.metrics import ACCURACIES, ACCURACY_WORDS, METRICS
@@ -23,7 +23,7 @@ from smt_nas.search.evaluator_change import OpenedStudy, check_evaluator, open_s
 from smt_nas.search.listener import NullSearchProgress, SearchListener
 from smt_nas.search.objectives import FROM_LATENCY
 from smt_nas.search.problem import COST_OBJECTIVES, Problem
-from smt_nas.search.proposal.strategies import make_strategy
+from smt_nas.search.proposal.strategies import choose_batch, make_strategy
 from smt_nas.search.region import Region, choose_region, load_region
 from smt_nas.search.run_directory import RunDirectory, Settings, find_other_machine
 from smt_nas.search.search_loop import Search
@@ -65,12 +65,14 @@ def create_search(
     region: Region = "none" if problem.region is None else "published"
     if settings.region is None and out is not None:
         region = RunDirectory.read_region(out) or region  # a run that is there goes on as it began
+    batch = settings.batch or (None if out is None else RunDirectory.read_batch(out))
     settings = settings.model_copy(
         update={
             "objectives": tuple(q.metric.name for q in problem.objectives),
             "evaluator": None if evaluator is None else choice,
             "device": settings.device or str(problem.default),
             "region": region,
+            "batch": batch or choose_batch(settings.strategy, _is_costly(evaluator)),
         }
     )
     listener = listener or NullSearchProgress()
@@ -87,6 +89,13 @@ def create_search(
     _say_where_it_repeats(problem, directory, listener)
     opened = OpenedStudy(_first_study(problem, directory))
     return _search(directory, problem, opened, evaluator, listener, workers)
+
+
+def _is_costly(evaluator: Evaluator | None) -> bool:
+    """Whether evaluations tell what was not known before: they are then worth small rounds."""
+    if evaluator is None:
+        return False
+    return not (isinstance(evaluator, BatchEvaluator) and evaluator.is_final)
 
 
 def _go_on(

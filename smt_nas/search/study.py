@@ -27,7 +27,7 @@ from smt_nas.errors import ConfigError, StoreError
 from smt_nas.evaluators import Evaluation
 from smt_nas.files import check_same, sqlite_url
 from smt_nas.search.problem import Problem
-from smt_nas.search.proposal.strategies import History
+from smt_nas.search.proposal.strategy import History
 from smt_nas.search.study_notes import StudyNotes
 from smt_nas.space import Gene, Genes
 

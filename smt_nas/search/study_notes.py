@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.evaluators import Evaluation
 from smt_nas.search.objectives import BEFORE_DEVICES, LatencyTarget
+from smt_nas.search.proposal.strategies import read_earlier_settings
+from smt_nas.search.proposal.strategy import SurrogateAccuracy
 
 _IDENTITY = "search"
 _EXHAUSTED = "exhausted"
@@ -22,6 +24,7 @@ _COUNTS = "proof:"
 _TIMING = "latency:"
 _KEY = 12  # characters of a network's key
 _OPEN_ROUND = "finished of an open round"
+_SURROGATE = "surrogate:"
 
 
 class Timing(BaseModel):
@@ -124,8 +127,8 @@ class StudyNotes:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the trials depend on, as plain values."""
-        return dict(self._attributes.get(_IDENTITY) or {})
+        """What the trials depend on, as plain values, by the names of today."""
+        return read_earlier_settings(self._attributes.get(_IDENTITY) or {})
 
     def write_identity(self, identity: Mapping[str, Any]) -> None:
         """Replace what the trials depend on."""
@@ -161,6 +164,17 @@ class StudyNotes:
     def write_open_round(self, networks: Sequence[FinishedNetwork]) -> None:
         """Replace what was evaluated of a round that was stopped."""
         self._write(_OPEN_ROUND, [network.model_dump(mode="json") for network in networks])
+
+    @property
+    def surrogate_accuracies(self) -> list[SurrogateAccuracy]:
+        """How well the strategy's model foretold each round, in their order."""
+        records = [v for name, v in self._attributes.items() if name.startswith(_SURROGATE)]
+        accuracies = [SurrogateAccuracy.model_validate(record) for record in records]
+        return sorted(accuracies, key=lambda accuracy: accuracy.first)
+
+    def write_surrogate_accuracy(self, accuracy: SurrogateAccuracy) -> None:
+        """Keep how well the strategy's model foretold a round."""
+        self._write(f"{_SURROGATE}{accuracy.first}", accuracy.model_dump(mode="json"))
 
     def read_verification(
         self, key: str, targets: Sequence[LatencyTarget] = ()

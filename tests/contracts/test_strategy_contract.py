@@ -1,14 +1,15 @@
 """What every strategy promises, held for each entry of STRATEGIES."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from smt_nas.search.problem import Problem
-from smt_nas.search.proposal.strategies import STRATEGIES, History, make_strategy
+from smt_nas.search.proposal.strategies import STRATEGIES, make_strategy
+from smt_nas.search.proposal.strategy import History
 from smt_nas.space import SearchSpace
 from tests.fakes import devices, screening
-
-N = 24
 
 
 def problem_of(budgets, objectives):
@@ -29,6 +30,7 @@ class StrategyContract:
     """Subclass it and name the entry of STRATEGIES."""
 
     entry = None
+    n = 24  # proposals of a round
 
     @pytest.fixture(autouse=True)
     def short(self, monkeypatch):
@@ -41,13 +43,13 @@ class StrategyContract:
         budgets = ["12MMACs", "0.8Mparams", *["0.3ms"] * ("latency" in request.param)]
         return problem_of(budgets, request.param.split(", "))
 
-    def propose(self, problem, study, seed=0, n=N):
+    def propose(self, problem, study, seed=0, n=None):
         strategy = make_strategy(self.entry, problem)
-        return strategy.propose(study, n, np.random.default_rng(seed))
+        return strategy.propose(study, n or self.n, np.random.default_rng(seed))
 
     def later(self, problem):
         """A history of two rounds."""
-        first = self.propose(problem, empty(problem), seed=1)
+        first = self.propose(problem, empty(problem), seed=1, n=24)
         second = self.propose(problem, rated(problem, first), seed=2)
         return rated(problem, np.concatenate([first, second]))
 
@@ -55,12 +57,12 @@ class StrategyContract:
     def test_proposals_are_new_canonical_and_hold_the_limits(self, problem, moment):
         study = empty(problem) if moment == "first" else self.later(problem)
         genes = self.propose(problem, study)
-        assert genes.shape == (N, len(problem.space.genes))
+        assert genes.shape == (self.n, len(problem.space.genes))
         assert genes.dtype.kind == "i"
         assert (genes == problem.space.canonical(genes)).all()
         assert problem.feasible(genes).all()
         rows = {tuple(row) for row in genes.tolist()}
-        assert len(rows) == N
+        assert len(rows) == self.n
         assert rows.isdisjoint(tuple(row) for row in study.genes.tolist())
 
     def test_the_same_rng_gives_the_same_and_another_gives_others(self, problem):
@@ -79,7 +81,7 @@ class StrategyContract:
     def test_all_failed_is_no_dead_end(self, problem):
         first = self.propose(problem, empty(problem), seed=1)
         genes = self.propose(problem, History(first, [None] * len(first)))
-        assert len(genes) == N
+        assert len(genes) == self.n
 
     def test_fewer_only_where_no_more_are_left(self, tiny):
         genes = self.propose(tiny, empty(tiny), n=100)
@@ -100,6 +102,22 @@ class StrategyContract:
         path.write_text(head + "".join(stage % s for s in stages))
         return Problem.of(SearchSpace.load(path), (), request.param.split(", "))
 
+    def test_what_is_pending_is_not_proposed(self, problem):
+        study = self.later(problem)
+        alone = self.propose(problem, study, n=self.n)
+        beside = self.propose(problem, replace(study, pending=alone), n=self.n)
+        assert len(beside) == self.n and problem.feasible(beside).all()
+        assert {tuple(r) for r in alone.tolist()}.isdisjoint(tuple(r) for r in beside.tolist())
+
+    def test_what_is_pending_fills_a_tiny_space_too(self, tiny):
+        genes = self.propose(tiny, empty(tiny), n=100)
+        seen = replace(rated(tiny, genes[:6]), pending=genes[6:-1])
+        assert self.propose(tiny, seen, n=4).tolist() == genes[-1:].tolist()
+
+
+class TestSurrogate(StrategyContract):
+    entry = "surrogate"
+
 
 class TestNSGA2(StrategyContract):
     entry = "nsga2"
@@ -107,6 +125,31 @@ class TestNSGA2(StrategyContract):
 
 class TestRandom(StrategyContract):
     entry = "random"
+
+
+class TestRegularizedEvolution(StrategyContract):
+    entry = "regularized-evolution"
+
+
+class TestLocalSearch(StrategyContract):
+    entry = "local-search"
+
+
+class TestOptunaTPE(StrategyContract):
+    entry = "optuna:tpe"
+
+
+class TestOptunaNSGA2(StrategyContract):
+    entry = "optuna:nsga2"
+
+
+class TestOptunaGP(StrategyContract):
+    entry = "optuna:gp"
+    n = 2  # each takes a second
+
+    @pytest.fixture
+    def problem(self):
+        return problem_of(["12MMACs", "0.8Mparams"], ["score", "macs"])
 
 
 def test_every_strategy_has_a_contract():

@@ -4,13 +4,13 @@ from functools import partial
 
 import pytest
 
-from smt_nas.search.proposal import strategies
+from smt_nas.search.proposal import surrogate_search
 from smt_nas.search.proposal.screen import screen
 
 
 def shorten(monkeypatch, generations=4):
     """Strategies of this process screen for so few generations."""
-    monkeypatch.setattr(strategies, "screen", partial(screen, generations=generations))
+    monkeypatch.setattr(surrogate_search, "screen", partial(screen, generations=generations))
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,9 @@ OTHER = {"schema", "run", "evidence", "notes", "seconds", "images_per_s"}
 RENAMED = {"prove": "verify"}
 """Keys of documents that have another name since; files of 0.1 are read by the old one."""
 
+VALUES = {"strategy": {"nsga2": "surrogate"}}
+"""Values that have another name since, by their key."""
+
 
 def read(*names):
     """What a JSON file of the fixtures holds."""
@@ -32,7 +35,11 @@ def copied(name, to):
 def differences(found, expected, rel=1e-6, at=""):
     """Where a document is not what it was; new entries of mappings are none."""
     if isinstance(expected, dict) and isinstance(found, dict):
-        expected = {RENAMED.get(k, k): v for k, v in expected.items() if k not in OTHER}
+        expected = {
+            RENAMED.get(k, k): VALUES[k].get(v, v) if k in VALUES else v
+            for k, v in expected.items()
+            if k not in OTHER
+        }
         lacking = [f"{at}.{k}: is gone" for k in expected if k not in found]
         both = [k for k in expected if k in found]
         inner = [differences(found[k], expected[k], rel, f"{at}.{k}") for k in both]

@@ -149,6 +149,7 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
         "evidence": None if outcome.evidence is None else describe_evidence(outcome.evidence),
         "notes": [note.text for note in collect_notes(outcome)],
         "kendall_tau": outcome.kendall_taus,
+        "surrogate": [a.model_dump(mode="json") for a in outcome.surrogate_accuracies],
         "targets": {n: records[str(t)].model_dump(mode="json") for n, t in targets.items()},
         "prediction_error": {
             name: asdict(error) for name, error in outcome.prediction_errors.items()

@@ -5,8 +5,9 @@ import pytest
 
 from smt_nas.errors import UnknownName
 from smt_nas.search.proposal import screen as screening
-from smt_nas.search.proposal import strategies
-from smt_nas.search.proposal.strategies import History, Prior, make_strategy
+from smt_nas.search.proposal import surrogate_search
+from smt_nas.search.proposal.strategies import make_strategy, read_earlier_settings
+from smt_nas.search.proposal.strategy import History, Prior
 from smt_nas.space.baselines import baselines
 from tests.fakes.searches import make_problem, sample
 
@@ -20,7 +21,7 @@ def empty(problem):
     return History(np.empty((0, len(problem.space.genes)), dtype=np.int64), [])
 
 
-def propose(problem, history, n=16, prior=None, name="nsga2"):
+def propose(problem, history, n=16, prior=None, name="surrogate"):
     strategy = make_strategy(name, problem, prior)
     return strategy.propose(history, n, np.random.default_rng(0))
 
@@ -42,7 +43,9 @@ def test_the_first_round_spreads_over_the_macs():
 def test_the_first_round_tries_the_presets_that_lie_in_the_space(monkeypatch):
     problem = make_problem()
     inside = problem.space.decode(sample(1, seed=5))[0]
-    monkeypatch.setattr(strategies, "baselines", lambda space: baselines(space) | {"smt_t": inside})
+    monkeypatch.setattr(
+        surrogate_search, "baselines", lambda space: baselines(space) | {"smt_t": inside}
+    )
     assert problem.space.decode(propose(problem, empty(problem)))[0].key == inside.key
 
 
@@ -63,6 +66,13 @@ def test_a_network_that_was_tried_is_not_proposed_again():
     first = propose(problem, empty(problem))
     second = propose(problem, History(first, [None] * len(first)))
     assert not {r.tobytes() for r in first} & {r.tobytes() for r in second}
+
+
+def test_a_strategy_of_0_1_is_read_by_its_name_of_today_and_its_rounds_of_32():
+    earlier = read_earlier_settings({"strategy": "nsga2", "seed": 1})
+    assert earlier == {"strategy": "surrogate", "batch": 32, "seed": 1}
+    today = {"strategy": "nsga2", "batch": 8}
+    assert read_earlier_settings(today) == today
 
 
 def test_an_unknown_strategy_is_told_with_what_was_meant():
