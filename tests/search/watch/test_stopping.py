@@ -11,7 +11,7 @@ from smt_nas.search.listener import NullSearchProgress
 from smt_nas.search.watch.stopping import StopRule, read_stop_rule
 from tests.fakes.terminal import Clock
 
-FREE = {"space": "smt_micro", "strategy": "random", "verify": False, "n": 100}
+FREE = {"space": "smt_micro", "strategy": "random", "verify": False, "n": 100, "batch": 32}
 
 
 class Heard(NullSearchProgress):
