@@ -111,7 +111,7 @@ def print_tables(rows: Sequence[Row], fresh: Fresh, missing: Mapping[str, str]) 
         console.show(make_volume_table(problem, algorithms, stale, missing))
     console.show_text(
         "Share of the hypervolume of the best known front in %, after so many evaluations: median "
-        "(quartiles) over seeds. *: of another edition of what proposes."
+        "(interquartile range) over seeds. *: of another edition of what proposes."
     )
     console.show(make_test_table(runs))
     console.show_text(
@@ -146,12 +146,12 @@ def make_volume_table(
 
 
 def describe_quartiles(values: Sequence[float]) -> str:
-    """Median and quartiles in percent; a dash where no run went so far."""
+    """Median and interquartile range in percent; a dash where no run went so far."""
     known = [100 * v for v in values if v == v]
     if not known:
         return "-"
     low, middle, high = np.percentile(known, [25, 50, 75])
-    return f"{middle:.1f} ({low:.1f} {high:.1f})"
+    return f"{middle:.1f} ({high - low:.1f})"
 
 
 def make_test_table(runs: Runs) -> Table:
