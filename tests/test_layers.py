@@ -35,6 +35,7 @@ ROOMS = [
     "report",
     "timm",
     "export",
+    "nni",
     "cli",
     "__main__",
 ]
@@ -52,7 +53,7 @@ TORCH_ROOMS = {
 VISION_ROOMS = {"train", "export"}  # extras: timm and torchvision are no part of core
 VISION_DOORS = {PACKAGE / "runtime" / "torchvision_ops.py"}  # others get them from it
 MAX_FILES_IN_A_ROOM = 17  # of one idea each, with __init__; a room that is fuller gets sub-rooms
-HEAVY = ("torch", "timm", "torchvision", "pandas", "optuna", "pymoo")
+HEAVY = ("torch", "timm", "torchvision", "pandas", "optuna", "pymoo", "nni")
 
 
 @functools.cache

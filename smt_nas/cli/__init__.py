@@ -5,6 +5,7 @@ from smt_nas.cli import (  # noqa: F401  # they register commands
     calibrate,
     devices,
     eval,
+    experiment,
     export,
     profile,
     recipes,

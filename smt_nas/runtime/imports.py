@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from types import ModuleType
 
 from smt_nas.errors import MeasurementError, SmtNasError
@@ -56,3 +57,21 @@ def quiet_libraries() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+def import_nni(module: str = "nni", where: str = "") -> ModuleType:
+    """Import a module of nni 3, and keep its log from standard output.
+
+    Its modules for architecture search load pytorch_lightning's evaluators, unless nni is told
+    first that there is no framework; that is said here where lightning is not installed.
+
+    Raises:
+        MeasurementError: nni 3 is not installed.
+    """
+    way_out = "pip install 'smt-nas[nni]'"
+    with quiet_libraries():  # of torch's classes that are younger than nni
+        nni = import_optional("nni", way_out, where)
+        if find_spec("pytorch_lightning") is None:
+            nni.set_default_framework("none")
+        nni.silence_stdout()
+        return import_optional(module, way_out, where, "nni>=3.0")
