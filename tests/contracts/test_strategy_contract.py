@@ -1,6 +1,7 @@
 """What every strategy promises, held for each entry of STRATEGIES."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from smt_nas.search.proposal.strategies import STRATEGIES, make_strategy
 from smt_nas.search.proposal.strategy import History
 from smt_nas.space import SearchSpace
 from tests.fakes import devices, screening
+
+needs_nni = pytest.mark.skipif(find_spec("nni") is None, reason="nni is not installed")
 
 
 def problem_of(budgets, objectives):
@@ -150,6 +153,18 @@ class TestOptunaGP(StrategyContract):
     @pytest.fixture
     def problem(self):
         return problem_of(["12MMACs", "0.8Mparams"], ["score", "macs"])
+
+
+@needs_nni
+class TestNNIRandom(StrategyContract):
+    entry = "nni:random"
+    n = 8
+
+
+@needs_nni
+class TestNNIRegularizedEvolution(StrategyContract):
+    entry = "nni:regularized-evolution"
+    n = 8
 
 
 def test_every_strategy_has_a_contract():

@@ -88,6 +88,6 @@ def test_two_trials_are_rated_and_reported_and_the_manager_is_stopped(tmp_path):
     assert [trial["status"] for trial in told["trials"]] == ["SUCCEEDED"] * 2
     experiment = load_experiment(folder)
     for trial in told["trials"]:
-        assert json.loads(trial["reported"]) == pytest.approx(experiment.rate(trial["sample"]))
+        assert trial["reported"] == pytest.approx(experiment.rate(trial["sample"]))
     assert not left and not psutil.pid_exists(told["pid"])
     assert (folder / "nni-experiments").is_dir()

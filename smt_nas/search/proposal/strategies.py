@@ -79,6 +79,18 @@ def _make_optuna(sampler: str) -> Callable[[Problem, Prior | None], Strategy]:
     return make
 
 
+def _make_nni_random(problem: Problem, prior: Prior | None) -> Strategy:
+    from smt_nas.search.proposal.nni_strategy import NNIRandom
+
+    return NNIRandom(problem)
+
+
+def _make_nni_evolution(problem: Problem, prior: Prior | None) -> Strategy:
+    from smt_nas.search.proposal.nni_strategy import NNIRegularizedEvolution
+
+    return NNIRegularizedEvolution(problem)
+
+
 STRATEGIES: dict[str, StrategyEntry] = {  # the first is the default
     "surrogate": StrategyEntry(_make_surrogate, "NSGA-II on models of the evaluator, refit"),
     "nsga2": StrategyEntry(_make_nsga2, "NSGA-II on evaluated figures alone"),
@@ -88,6 +100,8 @@ STRATEGIES: dict[str, StrategyEntry] = {  # the first is the default
     "optuna:tpe": StrategyEntry(_make_optuna("tpe"), "Optuna's multivariate TPE"),
     "optuna:nsga2": StrategyEntry(_make_optuna("nsga2"), "Optuna's NSGA-II"),
     "optuna:gp": StrategyEntry(_make_optuna("gp"), "Optuna's Gaussian process"),
+    "nni:random": StrategyEntry(_make_nni_random, "NNI's random search"),
+    "nni:regularized-evolution": StrategyEntry(_make_nni_evolution, "NNI's aging evolution"),
 }
 
 
