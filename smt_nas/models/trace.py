@@ -30,6 +30,7 @@ from smt_nas.models.autocast import (
     name_of,
 )
 from smt_nas.models.operators import Shape, kind_of, shape_of
+from smt_nas.models.shape_inference import make_alike, run_on_shapes
 
 aten = torch.ops.aten
 NOTHING = {  # allocate or rename, launch nothing
@@ -131,6 +132,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.weights = {_storage(t) for t in [*module.parameters(), *module.buffers()]}
         self.twins: dict[int, Tensor] = {}  # a cast weight is kept, as autocast keeps it
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """torch would import its compiler for the first operator, which takes a second."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> object:
@@ -149,7 +155,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if name == "native_group_norm":  # over a whole map: the moments first, in another kernel
             moments = torch.empty(args[5], args[6], device="meta")
             self.record("moments", "reduce", Shape(), [args[0]], moments)
-        out = func(*args, **kwargs)
+        out = run_on_shapes(func, args, kwargs)
         if name == "convolution" and self._channels_last(args[0]):
             out = torch.empty_like(out, memory_format=torch.channels_last)
         kind = kind_of(name, func, args, self._is_weight)
@@ -200,7 +206,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         storage = _storage(t)
         twin = self.twins.get(storage) if storage in self.weights else None
         if twin is None or twin.shape != t.shape:
-            twin = torch.empty_like(t, dtype=dtype, device="meta")
+            twin = make_alike(t, dtype)
             self.record("cast", "cast", Shape(), [t], twin)
             if storage in self.weights:
                 self.twins[storage] = twin
@@ -231,7 +237,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _on_meta(self, t: Tensor) -> Tensor:
         """A meta tensor in place of a real one, known as the same weight or result."""
-        twin = torch.empty_like(t, device="meta")
+        twin = make_alike(t)
         storage, other = _storage(t), _storage(twin)
         self.kept += [t, twin]
         if storage in self.weights:
