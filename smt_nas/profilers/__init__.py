@@ -1,7 +1,7 @@
 """What was measured: latency, memory, energy, and op counters of other people."""
 
 from smt_nas.profilers.compare import Verdict, verdict
-from smt_nas.profilers.counters import Count, count, count_by_module, runs_finite
+from smt_nas.profilers.counters import Count, count, count_by_module
 from smt_nas.profilers.latency.measurement import Measurement
 from smt_nas.profilers.latency.sampling import Limits, interleave, measure
 from smt_nas.profilers.latency.stats import Summary, summarise
@@ -18,7 +18,6 @@ __all__ = [
     "interleave",
     "measure",
     "read_environment",
-    "runs_finite",
     "summarise",
     "verdict",
 ]

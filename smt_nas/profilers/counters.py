@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -27,7 +27,6 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from smt_nas import costs
 from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions
 from smt_nas.errors import MeasurementError, UnknownName, one_line
@@ -41,9 +40,7 @@ from smt_nas.runtime.torch_settings import apply_torch_settings
 ImageSize = int | tuple[int, int]
 """Pixels: of a square image, or (height, width)."""
 
-WITNESSES = ("torch", "fvcore", "thop")
-"""The tools that count every network of a front; torchprofile would take as long as all three."""
-_ONE_THREAD = Conditions(threads=1)  # two that wait on a busy neighbour are several times slower
+ONE_THREAD = Conditions(threads=1)  # two that wait on a busy neighbour are several times slower
 _NO_HANDLER = re.compile(r'No handlers found: "aten::(\w+)"')
 _FUNCTIONS = ("activations", "softmax", "element-wise products and sums")  # thop sees none
 
@@ -127,46 +124,6 @@ def count_by_module(arch: Architecture, image_size: ImageSize | None = None) -> 
         path: flops.get(f"{root}.{path}" if path else "Global", 0) // 2
         for path, _ in model.named_modules()
     }
-
-
-@dataclass(frozen=True)
-class CountCheck:
-    """What the counters and one run say of an SMT.
-
-    Attributes:
-        macs: by counter; None where it cannot count this network.
-        reason: why the network fails: it cannot be built or run, its logits are not finite, or
-            torch counts other MACs than the formula; None where nothing is wrong.
-    """
-
-    macs: Mapping[str, int | None]
-    reason: str | None
-
-
-def check_counts(arch: Architecture) -> CountCheck:
-    """Build a network, let the witnesses count it, and run it once."""
-    witnesses = [name for name in WITNESSES if _is_installed(name)]
-    try:
-        macs = {name: c.macs for name, c in count(arch, tools=witnesses).items()}
-        finite = runs_finite(arch)
-    except Exception as error:  # a network that cannot run is a finding, not our crash
-        return CountCheck({}, f"{type(error).__name__}: {error}")
-    reason, formula = None, costs.of(arch).macs
-    if not finite:
-        reason = "its logits are not finite"
-    elif macs["torch"] != formula:
-        reason = f"torch counts {macs['torch']} MACs, the formula {formula}"
-    return CountCheck(macs, reason)
-
-
-def runs_finite(arch: Architecture) -> bool:
-    """Build a network with fresh weights, run it once on noise; are all its logits finite?"""
-    generator = torch.Generator().manual_seed(0)
-    model = build(arch, generator=generator).eval()
-    shape = (1, arch.in_channels, arch.image_size, arch.image_size)
-    with torch.inference_mode():
-        logits = model(torch.randn(shape, generator=generator))
-    return bool(logits.isfinite().all())
 
 
 @dataclass(frozen=True)
@@ -265,11 +222,11 @@ def _without_onednn() -> Iterator[None]:
 
 def _count_with_fvcore(network: _Countable) -> Count:
     """fvcore: 1 per MAC, on a trace. Tracing needs real tensors, so it runs on zeros."""
-    library, version = _import_tool("fvcore.nn", "fvcore"), metadata.version("fvcore")
+    library, version = import_tool("fvcore.nn", "fvcore"), metadata.version("fvcore")
     try:
         analysis = library.FlopCountAnalysis(network.on_cpu(), (network.images("cpu"),))
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-        with apply_torch_settings(_ONE_THREAD, torch.device("cpu")):
+        with apply_torch_settings(ONE_THREAD, torch.device("cpu")):
             macs, ignored = int(analysis.total()), analysis.unsupported_ops()
     except Exception as error:  # a tracer on anybody's code
         return _no_count(version, error)
@@ -294,13 +251,13 @@ def _build_on_zeros(arch: Architecture) -> SMT:
 
 def _count_with_thop(network: _Countable) -> Count:
     """thop: 1 per MAC, by hooks on modules, so functions called on tensors go unseen."""
-    library, version = _import_tool("thop", "thop"), metadata.version("thop")
+    library, version = import_tool("thop", "thop"), metadata.version("thop")
     known = frozenset(importlib.import_module("thop.profile").register_hooks)
     try:
         try:
             macs, watch = _hook_macs(library, known, network.on_meta(), network.images("meta"))
         except Exception:  # as of torch's counter
-            with apply_torch_settings(_ONE_THREAD, torch.device("cpu")):
+            with apply_torch_settings(ONE_THREAD, torch.device("cpu")):
                 macs, watch = _hook_macs(library, known, network.on_cpu(), network.images("cpu"))
     except Exception as error:  # hooks on anybody's code
         return _no_count(version, error)
@@ -319,12 +276,12 @@ def _hook_macs(
 
 def _count_with_torchprofile(network: _Countable) -> Count:
     """torchprofile: 1 per MAC, on a trace. It sees fused attention."""
-    library, version = _import_tool("torchprofile"), metadata.version("torchprofile")
+    library, version = import_tool("torchprofile"), metadata.version("torchprofile")
     try:
         try:
             macs, left = _profile_macs(library, network.on_meta(), network.images("meta"))
         except Exception:  # as of torch's counter
-            with apply_torch_settings(_ONE_THREAD, torch.device("cpu")):
+            with apply_torch_settings(ONE_THREAD, torch.device("cpu")):
                 macs, left = _profile_macs(library, network.on_cpu(), network.images("cpu"))
     except Exception as error:  # a tracer on anybody's code
         return _no_count(version, error)
@@ -353,21 +310,22 @@ def _no_count(version: str, error: Exception) -> Count:
     return Count(None, "everything", "nothing", version, one_line(error))
 
 
-def _import_tool(module: str, distribution: str = "") -> ModuleType:
+def import_tool(module: str, distribution: str = "") -> ModuleType:
     """Import a tool without the warnings it raises at import.
 
     Goes by the name of the distribution: ultralytics-thop (AGPL) takes the import name of thop.
     """
     distribution = distribution or module
     way_out = f"`pip install {distribution}`, or leave it out."
-    if not _is_installed(distribution):
+    if not is_installed(distribution):
         raise missing_library(distribution, way_out, "op counter")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return import_optional(module, way_out, "op counter", distribution)
 
 
-def _is_installed(distribution: str) -> bool:
+def is_installed(distribution: str) -> bool:
+    """Whether a library is there, by the name of its distribution."""
     try:
         metadata.version(distribution)
     except metadata.PackageNotFoundError:

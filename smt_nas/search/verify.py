@@ -21,7 +21,7 @@ from smt_nas.search.study import Study
 from smt_nas.search.study_notes import StudyNotes, Timing, TimingFailure
 
 if TYPE_CHECKING:
-    from smt_nas.profilers.counters import CountCheck
+    from smt_nas.profilers.count_check import CountCheck
 
 GROUP = 6  # networks timed together, beside the reference: the more, the later its turn comes
 REFERENCE = "smt_t"
@@ -65,7 +65,7 @@ def _needs_timing(notes: StudyNotes, target: LatencyTarget, r: Result) -> bool:
 def _count_networks(
     notes: StudyNotes, networks: Sequence[Result], listener: SearchListener, workers: Engine
 ) -> None:
-    from smt_nas.profilers.counters import check_counts
+    from smt_nas.profilers.count_check import check_counts
 
     todo = [r for r in networks if notes.read_verification(r.arch.key) is None]
     listener.step("count", 0, len(todo))
@@ -76,7 +76,7 @@ def _count_networks(
 
 
 def _make_failed_count(reason: str) -> CountCheck:
-    from smt_nas.profilers.counters import CountCheck
+    from smt_nas.profilers.count_check import CountCheck
 
     return CountCheck({}, reason)
 

@@ -11,7 +11,7 @@ from smt_nas import costs
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError, MeasurementError, StoreError, UnknownName
 from smt_nas.evaluators import FunctionEvaluator
-from smt_nas.profilers import counters
+from smt_nas.profilers import count_check
 from smt_nas.report.search.front import as_document, front_notes, front_table
 from smt_nas.search import Problem, Settings, create_search, resume_search, verify
 from smt_nas.search.study_notes import Timing
@@ -47,8 +47,8 @@ def stopwatch(monkeypatch):
         return found
 
     monkeypatch.setattr(verify, "measure_group", measure_group)
-    counted = counters.CountCheck({"torch": 1}, None)  # tests/profilers counts
-    monkeypatch.setattr(counters, "check_counts", lambda arch: counted)
+    counted = count_check.CountCheck({"torch": 1}, None)  # tests/profilers counts
+    monkeypatch.setattr(count_check, "check_counts", lambda arch: counted)
     return seen
 
 

@@ -8,7 +8,7 @@ import pytest
 from smt_nas.arch import PRESETS
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.metrics import METRICS
-from smt_nas.profilers import counters
+from smt_nas.profilers import count_check
 from smt_nas.search import Settings, create_search, resume_search, verify
 from smt_nas.search.listener import NullSearchProgress
 from smt_nas.search.results import make_frame
@@ -184,12 +184,12 @@ def test_a_network_that_fails_verification_makes_room(tmp_path, monkeypatch):
     best = before[0].arch.key
 
     def check_counts(arch):
-        return counters.CountCheck({}, "broke" if arch.key == best else None)
+        return count_check.CountCheck({}, "broke" if arch.key == best else None)
 
     def measure_group(group, reference, target):
         return [Timing(latency_ms=1.0, spread_ms=0.1, samples=9) for _ in group]
 
-    monkeypatch.setattr(counters, "check_counts", check_counts)
+    monkeypatch.setattr(count_check, "check_counts", check_counts)
     monkeypatch.setattr(verify, "measure_group", measure_group)
     begun.directory.settings = begun.directory.settings.model_copy(update={"verify": True})
     outcome = begun.run()

@@ -3,7 +3,7 @@
 import pytest
 
 from smt_nas.errors import MeasurementError
-from smt_nas.profilers import counters
+from smt_nas.profilers import count_check
 from smt_nas.profilers.latency.sampling import interleave
 from smt_nas.runtime.engine import make_engine
 from smt_nas.search import verify
@@ -16,7 +16,7 @@ from tests.fakes import devices as fakes
 from tests.fakes.clock import FakeClock, FakeRunnable, FakeWatcher, Noise
 from tests.fakes.searches import make_baselines, make_problem, make_trials, sample
 
-OK = counters.CountCheck({"torch": 1, "fvcore": 1, "thop": 1}, None)
+OK = count_check.CountCheck({"torch": 1, "fvcore": 1, "thop": 1}, None)
 
 
 class Steps(NullSearchProgress):
@@ -52,7 +52,7 @@ def rig(monkeypatch):
 
     def check_counts(arch):
         seen["counted"].append(arch.key)
-        return counters.CountCheck({}, "broke") if arch.key in seen["broken"] else OK
+        return count_check.CountCheck({}, "broke") if arch.key in seen["broken"] else OK
 
     def measure_group(group, reference, target):
         assert reference.name == "smt_t"
@@ -61,7 +61,7 @@ def rig(monkeypatch):
         seen["timed"] += [r.arch.key for r in group]
         return [Timing(latency_ms=1.0, spread_ms=0.1, samples=9, status="ok") for _ in group]
 
-    monkeypatch.setattr(counters, "check_counts", check_counts)
+    monkeypatch.setattr(count_check, "check_counts", check_counts)
     monkeypatch.setattr(verify, "measure_group", measure_group)
     return seen
 
