@@ -14,7 +14,6 @@ import ast
 import hashlib
 import importlib.metadata
 import importlib.util
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -181,8 +180,3 @@ def add_up_objectives(task: Task, points: Floats) -> Floats:
     For peers that know one metric only.
     """
     return np.asarray(-((points - task.ideal) / (task.nadir - task.ideal)).mean(axis=1))
-
-
-def show_share(value: float) -> str:
-    """A share in percent; a dash where it is not known."""
-    return "-" if math.isnan(value) else f"{100 * value:.1f}"

@@ -118,6 +118,10 @@ class PoolSpace(SearchSpace):
         super().__init__(base.config, base.name)
         self._base, self.pool = base, pool
         self._scale = 1.0 / np.maximum(base.cardinality - 1, 1)
+        self._weights = np.random.default_rng(0).integers(1, 2**40, len(base.genes))
+        codes = pool @ self._weights
+        self._order = np.argsort(codes)
+        self._codes = codes[self._order]
 
     def canonical(self, genes: NDArray[Any]) -> Genes:
         """Exchange genes (n, G) for those of the nearest network of the pool."""
@@ -125,11 +129,16 @@ class PoolSpace(SearchSpace):
 
     def find_nearest(self, genes: NDArray[Any]) -> NDArray[np.int64]:
         """Rows of the pool (n,), by the sum of how far apart options are in their lists."""
-        rows, at = np.unique(self._base.canonical(genes), axis=0, return_inverse=True)
-        distances = np.zeros((len(rows), len(self.pool)))
-        for column, scale in enumerate(self._scale):
-            distances += scale * np.abs(rows[:, column, None] - self.pool[None, :, column])
-        return np.asarray(distances.argmin(axis=1)[at.reshape(-1)])
+        codes = np.asarray(genes, dtype=np.int64) @ self._weights
+        at = self._order[np.searchsorted(self._codes, codes).clip(max=len(self.pool) - 1)]
+        others = (self.pool[at] != genes).any(axis=1)  # most of what is asked for is of the pool
+        if others.any():
+            rows, back = np.unique(self._base.canonical(genes[others]), axis=0, return_inverse=True)
+            distances = np.zeros((len(rows), len(self.pool)))
+            for column, scale in enumerate(self._scale):
+                distances += scale * np.abs(rows[:, column, None] - self.pool[None, :, column])
+            at[others] = distances.argmin(axis=1)[back.reshape(-1)]
+        return np.asarray(at)
 
     def sample(self, rng: np.random.Generator, n: int) -> Genes:
         """Draw n networks of the pool."""

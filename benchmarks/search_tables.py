@@ -113,11 +113,13 @@ def print_tables(rows: Sequence[Row], fresh: Fresh, missing: Mapping[str, str]) 
         "Share of the hypervolume of the best known front in %, after so many evaluations: median "
         "(interquartile range) over seeds. *: of another edition of what proposes."
     )
-    console.show(make_test_table(runs))
-    console.show_text(
-        "Paired by seed, Wilcoxon's signed rank, two-sided: the surrogate with a quarter of the "
-        "other's evaluations; difference of medians in points."
-    )
+    for share, words in ((4, "a quarter of"), (1, "as many as")):
+        console.show(make_test_table(runs, share))
+        console.show_text(
+            f"The surrogate with {words} the other's evaluations: difference of medians in points "
+            "(p of Wilcoxon's signed rank, paired by seed, two-sided), ! where it is behind with "
+            f"p < {_LEVEL}."
+        )
     for problem, algorithms in runs.items():
         console.show_text(f"{problem}: {compare_with_chance(algorithms)}")
 
@@ -154,36 +156,38 @@ def describe_quartiles(values: Sequence[float]) -> str:
     return f"{middle:.1f} ({high - low:.1f})"
 
 
-def make_test_table(runs: Runs) -> Table:
-    """The surrogate with a quarter of the evaluations against each other algorithm."""
+def make_test_table(runs: Runs, share: int) -> Table:
+    """Each other algorithm against the surrogate with 1 / share of its evaluations."""
     table = Table(show_edge=False, pad_edge=False)
-    for heading in ("problem", "surrogate after", "against", "seeds", "difference", "p", "verdict"):
-        table.add_column(heading, justify="left" if heading in ("problem", "verdict") else "right")
-    for problem, algorithms in runs.items():
-        for name, seeds in algorithms.items():
-            if name == OURS or OURS not in algorithms:
-                continue
-            n = max(r.evaluations for r in seeds.values())
-            ours = algorithms[OURS]
-            quarter = max(n // 4 // STEP * STEP, STEP)
-            comparison = compare(ours, seeds, quarter, n)
-            table.add_row(problem, str(quarter), f"{name} {n}", *comparison)
+    table.add_column("against")
+    problems = [problem for problem in runs if OURS in runs[problem]]
+    for problem in problems:
+        table.add_column(problem, justify="right")
+    names = dict.fromkeys(itertools.chain.from_iterable(runs[problem] for problem in problems))
+    for name in names:
+        if name != OURS:
+            table.add_row(name, *(_compare_on(runs[problem], name, share) for problem in problems))
     return table
 
 
-def compare(
-    ours: Mapping[int, Row], others: Mapping[int, Row], n: int, m: int
-) -> tuple[str, str, str, str]:
-    """Seeds, difference, p and verdict of ours after n against others after m evaluations."""
+def _compare_on(algorithms: Mapping[str, Mapping[int, Row]], name: str, share: int) -> str:
+    """Against one algorithm on one problem, e.g. `100 : 400  +2.1 (0.002)`."""
+    if name not in algorithms:
+        return "-"
+    ours, others = algorithms[OURS], algorithms[name]
+    m = min(
+        max(r.evaluations for r in rows.values()) * k for rows, k in ((ours, share), (others, 1))
+    )
+    n = m // share // STEP * STEP
     both = sorted(set(ours) & set(others))
     pairs = np.array([[ours[s].volume_at(n), others[s].volume_at(m)] for s in both]).reshape(-1, 2)
-    pairs = pairs[np.isfinite(pairs).all(axis=1)]
+    pairs = 100 * pairs[np.isfinite(pairs).all(axis=1)]
     if not len(pairs):
-        return "0", "-", "-", "-"
-    difference = 100 * float(np.median(pairs[:, 0]) - np.median(pairs[:, 1]))
+        return "-"
+    difference = float(np.median(pairs[:, 0]) - np.median(pairs[:, 1]))
     p = find_p(pairs[:, 0] - pairs[:, 1])
-    verdict = "undecided" if p >= _LEVEL else "ahead" if difference > 0 else "behind"
-    return str(len(pairs)), f"{difference:+.1f}", f"{p:.3f}", verdict
+    mark = "!" if difference < 0 and p < _LEVEL else ""
+    return f"{n} : {m}  {difference:+.1f} ({p:.3f}){mark}"
 
 
 def find_p(differences: Floats) -> float:
