@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 GROUP = 6  # networks timed together, beside the reference: the more, the later its turn comes
 REFERENCE = "smt_t"
 SAMPLES = 9  # of each network, the fewest that show a drift
+CLOSE_SAMPLES = 6  # of one that is steady: the fewest with an interval, and see `are_close`
 PRECISION = 0.5  # any: more samples would tell members apart better, but the search has to end
 SECONDS = 3.0  # cap of each network: a quiet machine takes a tenth, a busy one must get its samples
 
@@ -131,8 +132,9 @@ def measure_group(
     try:
         for key, arch in archs.items():
             calls.append(prepare(network_of(arch, key), target.conditions, target.place.here))
-        limits = Limits(SECONDS, SAMPLES, min_s=0, precision=PRECISION, warmup_s=0)
-        measurements = dict(zip(archs, interleave(calls, limits), strict=True))
+        limits = Limits(SECONDS, SAMPLES, CLOSE_SAMPLES, 0, PRECISION, warmup_s=0)
+        at = list(archs).index(reference.arch.key)
+        measurements = dict(zip(archs, interleave(calls, limits, reference=at), strict=True))
     finally:
         for call in calls:
             call.close()

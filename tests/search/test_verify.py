@@ -95,15 +95,16 @@ def test_a_network_that_fails_is_not_timed(study, members, rig):
 def test_the_reference_takes_its_turn_in_the_middle_and_every_row_is_its_share(
     problem, monkeypatch
 ):
-    clock, order = FakeClock(), []
+    clock, order, stays = FakeClock(), [], []
 
     def prepare(network, conditions, device):
         order.append(network.name)
         slow = Noise(0, burst=3.0)
         return FakeRunnable(clock, 10.0 + len(order), slow, name=network.name)
 
-    def take_turns(calls, limits):
-        return interleave(calls, limits, clock=clock, watcher=FakeWatcher())
+    def take_turns(calls, limits, **place):
+        stays.append(calls[place["reference"]].name)
+        return interleave(calls, limits, **place, clock=clock, watcher=FakeWatcher())
 
     monkeypatch.setattr("smt_nas.profilers.latency.prepare.prepare", prepare)
     monkeypatch.setattr("smt_nas.profilers.latency.sampling.interleave", take_turns)
@@ -112,6 +113,7 @@ def test_the_reference_takes_its_turn_in_the_middle_and_every_row_is_its_share(
     archs = problem.space.decode(sample(3))
     group = [*(make_result(problem, str(i), a, None, {}) for i, a in enumerate(archs)), reference]
     timings = verify.measure_group(group, reference, target)
+    assert stays == [reference.arch.key]
     assert order.index(reference.arch.key) == 1 and len(order) == 4
     shares = [(10.0 + order.index(r.arch.key) + 1) / 12.0 for r in group]
     assert [t.versus for t in timings] == pytest.approx(shares, rel=0.06)

@@ -17,7 +17,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError
-from smt_nas.profilers.latency.stats import DRIFT_SAMPLES, Summary, drifts, summarise
+from smt_nas.profilers.latency.stats import (
+    DRIFT,
+    DRIFT_SAMPLES,
+    INTERVAL_SAMPLES,
+    Summary,
+    drifts,
+    replace_interrupted,
+    summarise,
+)
 
 Status = Literal["ok", "drifting", "throttled", "loaded", "unsteady", "unknown"]
 """`ok`: nothing spoke against it. `drifting`: the last third is not like the first. `throttled`:
@@ -242,7 +250,7 @@ def _list_concerns(samples: Samples, context: RunContext, flagged: int) -> Itera
         yield "unknown", f"ended by {samples.error}"
     if not context.steady and context.warmed:
         yield "drifting", f"not steady after {context.warmup_s:.2g} s of warm-up"
-    if not context.warmed and len(samples.wall_ms) < DRIFT_SAMPLES:
+    if not context.warmed and len(samples.wall_ms) < DRIFT_SAMPLES and not are_close(samples):
         yield "unknown", "no warm-up, and too few samples to see a drift"
     if any(drifts(times) for times in (samples.wall_ms, samples.device_ms) if times):
         yield "drifting", "the last third of the samples is unlike the first"
@@ -253,6 +261,18 @@ def _list_concerns(samples: Samples, context: RunContext, flagged: int) -> Itera
     if flagged > MAX_FLAGGED * len(samples.wall_ms):
         share = flagged / len(samples.wall_ms)
         yield "loaded", f"{share:.0%} of the samples were taken while others ran"
+
+
+def are_close(samples: Samples) -> bool:
+    """Whether all samples lie within what counts as a drift; of one thread, without interruptions.
+
+    Then the last of them cannot be unlike the first. Too few for an interval are none.
+    """
+    times = np.asarray(samples.device_ms or samples.wall_ms)
+    if samples.cpu_ms and samples.threads == 1:
+        times, _ = replace_interrupted(times, np.asarray(samples.cpu_ms))
+    enough = len(times) >= INTERVAL_SAMPLES
+    return enough and bool(np.ptp(times) <= DRIFT * np.median(times))
 
 
 def _flag_samples(samples: Samples, loaded: Sequence[range]) -> tuple[int, ...]:

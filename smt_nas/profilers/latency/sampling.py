@@ -16,8 +16,20 @@ import torch
 
 from smt_nas.errors import MeasurementError, SmtNasError, one_line
 from smt_nas.profilers.latency.clock import Clock, Runnable, SystemClock
-from smt_nas.profilers.latency.measurement import Measurement, RunContext, Samples, assess_quality
-from smt_nas.profilers.latency.stats import Floats, half_width, ratio_interval, thirds
+from smt_nas.profilers.latency.measurement import (
+    Measurement,
+    RunContext,
+    Samples,
+    are_close,
+    assess_quality,
+)
+from smt_nas.profilers.latency.stats import (
+    INTERVAL_SAMPLES,
+    Floats,
+    half_width,
+    ratio_interval,
+    thirds,
+)
 from smt_nas.profilers.latency.watch import Watcher, watcher_of
 from smt_nas.runtime.host import available_cores
 
@@ -31,7 +43,7 @@ by chance by less than the other 0.6, three standard errors, in 99.7 % of runs."
 TURN_MS = {"cpu": 10.0, "cuda": 50.0}
 """How long a turn should take. On a GPU a turn ends with a wait, so this also bounds how far the
 queue runs ahead; with fewer than one call a turn, it is one call ahead."""
-MIN_ROUNDS = 6  # fewer give no 95 % interval: the range of five holds the median in 94 % of cases
+MIN_ROUNDS = INTERVAL_SAMPLES
 STEADY = 0.01  # warm when the last third of the warm-up is within this of the third before
 _CHECK_GROWTH = 1.2  # rounds between checks of the stop rule, so that they cost a share of the run
 _WARMUP_GROWTH = 1.05  # the same of the warm-up
@@ -49,6 +61,9 @@ class Limits:
     Attributes:
         seconds: time cap of the samples, without the warm-up.
         samples: fewest, unless the time cap comes first.
+        close_samples: fewest of a network, in `MIN_ROUNDS` at least, whose samples lie so close
+            together that no drift hides among them (`are_close`): it takes no more turns. None:
+            as many as of all others.
         min_s: fewest seconds of samples, unless the time cap comes first.
         precision: stop when half the 95 % interval of the median is at most this share of it, and
             that of the ratio to the first network, where there are several; None for 0.5 % on a
@@ -59,6 +74,7 @@ class Limits:
 
     seconds: float = 10.0
     samples: int = 30
+    close_samples: int | None = None
     min_s: float = 1.0
     precision: float | None = None
     warmup_s: float = 0.5
@@ -114,6 +130,7 @@ def interleave(
     limits: Limits = Limits(),
     on_round: OnRound | None = None,
     *,
+    reference: int = 0,
     clock: Clock | None = None,
     watcher: Watcher | None = None,
 ) -> list[Measurement]:
@@ -123,6 +140,7 @@ def interleave(
         runnables: networks made ready, all on one device; all stay in memory at the same time.
         limits: when to stop; the seconds are those of each network.
         on_round: told after each round: rounds done, rounds that the time cap leaves room for.
+        reference: place of the network that takes its turn as long as any other does.
         clock: the system's, or one that a test moves.
         watcher: watches the machine meanwhile; the one of their device where None.
 
@@ -149,7 +167,9 @@ def interleave(
         warmup_s, steady = _warm_up(collectors, limits, clock)
         watcher.start()
         try:
-            stopped_by, loaded = _take_rounds(collectors, limits, clock, watcher, on_round)
+            stopped_by, loaded = _take_rounds(
+                collectors, limits, clock, watcher, on_round, reference
+            )
         finally:
             watched = watcher.stop()
     context = RunContext(
@@ -298,14 +318,16 @@ def _take_rounds(
     clock: Clock,
     watcher: Watcher,
     on_round: OnRound | None,
+    reference: int,
 ) -> tuple[str, list[range]]:
     """Take rounds until the stop rule says so; why it stopped, and the rounds under load."""
     loaded: list[range] = []
     start = looked = clock.wall_ns()
     cap_s, least_s = limits.seconds * len(collectors), limits.min_s * len(collectors)
     rounds, looked_at, check_at = 0, 0, 0
+    active = list(collectors)
     while True:
-        for collector in collectors if rounds % 2 == 0 else reversed(collectors):
+        for collector in active if rounds % 2 == 0 else reversed(active):
             if collector.samples.error is None:
                 collector.take_turn()
         rounds += 1
@@ -316,13 +338,35 @@ def _take_rounds(
         over = elapsed_s >= cap_s or all(c.samples.error for c in collectors)
         enough = False
         if rounds >= check_at and rounds % 2 == 0 and elapsed_s >= least_s and not over:
-            enough = _is_precise([c.samples for c in collectors], limits)
+            active = _drop_settled(active, collectors[reference], limits)
+            enough = not active or _is_precise([c.samples for c in active], limits)
             check_at = int(rounds * _CHECK_GROWTH) + 1
         if over or enough or now - looked >= _LOOK_S * 1e9:
             loaded += [range(looked_at, rounds)] if watcher.saw_load() else []
             looked, looked_at = now, rounds
         if over or enough:
             return ("ci" if enough else "time cap"), loaded
+
+
+def _drop_settled(
+    active: Sequence[SampleCollector], reference: SampleCollector, limits: Limits
+) -> list[SampleCollector]:
+    """Those that still take turns; the reference as long as any other does, and until it settles.
+
+    A drift is a difference of 2 % (`drifts`): where all samples lie within that, there is none.
+    """
+    if limits.close_samples is None:
+        return list(active)
+    settled = [_is_settled(c.samples, limits.close_samples) for c in active]
+    left = [c for c, done in zip(active, settled, strict=True) if not done]
+    if not left or reference in left:
+        return left
+    return [c for c in active if c is reference or c in left]
+
+
+def _is_settled(samples: Samples, least: int) -> bool:
+    n = len(samples.wall_ms)
+    return n >= max(least, MIN_ROUNDS * samples.per_turn) and are_close(samples)
 
 
 def _is_precise(everyone: Sequence[Samples], limits: Limits) -> bool:

@@ -17,6 +17,8 @@ Floats = NDArray[np.float64]
 
 P90_SAMPLES, P99_SAMPLES = 64, 662  # fewest for an honest percentile (MLPerf LoadGen)
 DRIFT_SAMPLES = 9  # fewest that show a drift: three in each third
+INTERVAL_SAMPLES = 6  # fewer give no 95 % interval: the range of five holds the median in 94 %
+DRIFT = 0.02  # share of the first third that the last one differs by
 _TAILS = (0.025, 0.975)
 _OFF_CPU = 1.02  # wall over CPU time of a call that was interrupted
 _CLOCKS_MS = 0.003  # between reading the one clock and the other
@@ -127,7 +129,7 @@ def ratio_interval(
     return float(low), float(high)
 
 
-def drifts(samples: Sequence[float] | Floats, limit: float = 0.02) -> bool:
+def drifts(samples: Sequence[float] | Floats, limit: float = DRIFT) -> bool:
     """Whether the last third is unlike the first: beyond `limit`, and beyond chance.
 
     Chance is three standard errors of a difference of two medians, taken from the spread inside

@@ -9,7 +9,7 @@ import torch
 
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers.latency.measurement import WatchReport
-from smt_nas.profilers.latency.sampling import Limits, measure
+from smt_nas.profilers.latency.sampling import Limits, interleave, measure
 from tests.fakes.clock import FakeClock, FakeRunnable, FakeWatcher, Noise
 
 
@@ -325,3 +325,35 @@ def test_a_real_gpu_is_timed_by_its_events():
     assert 0 < found.on_device.median_ms <= found.wall.median_ms * 1.05
     assert found.watched["readings"] > 10
     assert found.watched["sm_mhz"] is not None or found.status in ("unknown", "throttled")
+
+
+def take_turns_until_close(*calls, reference=0):
+    limits = Limits(60, 9, close_samples=6, min_s=0, precision=0.5, warmup_s=0)
+    clock = calls[0].clock
+    return interleave(calls, limits, reference=reference, clock=clock, watcher=FakeWatcher())
+
+
+def test_a_steady_network_takes_fewer_turns_and_is_ok():
+    clock = FakeClock()
+    steady = take_turns_until_close(*(FakeRunnable(clock, ms) for ms in (20.0, 40.0)))
+    assert [m.wall.n for m in steady] == [6, 6]
+    assert [m.status for m in steady] == ["ok", "ok"]
+    assert [m.stopped_by for m in steady] == ["ci", "ci"]
+
+
+def test_a_network_that_is_not_steady_takes_all_turns_beside_the_reference():
+    clock = FakeClock()
+    calls = [
+        FakeRunnable(clock, 20.0),
+        FakeRunnable(clock, 30.0),
+        FakeRunnable(clock, 40.0, Noise(0, jitter=0.05)),
+    ]
+    steady, reference, noisy = take_turns_until_close(*calls, reference=1)
+    assert (steady.wall.n, reference.wall.n, noisy.wall.n) == (6, 10, 10)
+
+
+def test_a_drift_keeps_a_network_under_the_clock_and_is_told():
+    drifting = Noise(0, drift=0.2, jitter=0.001, burst=1, tail=0)
+    [found] = take_turns_until_close(FakeRunnable(FakeClock(), 40.0, drifting))
+    assert found.wall.n == 10
+    assert found.status == "drifting"
