@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from smt_nas.search.proposal.strategies import STRATEGIES
     from smt_nas.search.proposal.strategy import History, Strategy
     from smt_nas.search.results import Result
-    from smt_nas.search.run_directory import Settings
     from smt_nas.search.search_loop import Outcome, Search
-    from smt_nas.search.setup import create_search, resume_search
+    from smt_nas.search.settings import Settings
+    from smt_nas.search.setup.create import create_search
+    from smt_nas.search.setup.resume import resume_search
     from smt_nas.search.study import Study, Trial
 
 __all__ = [
@@ -42,12 +43,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "setup": ("create_search", "resume_search"),
+    "setup.create": ("create_search",),
+    "setup.resume": ("resume_search",),
     "search_loop": ("Outcome", "Search"),
     "results": ("Result",),
     "objectives": ("TargetMetric", "LatencyTarget"),
     "problem": ("Problem",),
-    "run_directory": ("Settings",),
+    "settings": ("Settings",),
     "proposal.strategies": ("STRATEGIES",),
     "proposal.strategy": ("History", "Strategy"),
     "study": ("Study", "Trial"),

@@ -17,89 +17,50 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from smt_nas.errors import ConfigError, StoreError
-from smt_nas.evaluators import EvaluatorChoice, default_evaluator
+from smt_nas.evaluators import EvaluatorChoice
 from smt_nas.evaluators.evidence import AnyEvidence
 from smt_nas.files import locked, shell_word, sqlite_url, to_text, write_atomic
 from smt_nas.runtime.host import read_host
 from smt_nas.search.forecast import TargetRecord
 from smt_nas.search.objectives import BEFORE_DEVICES
-from smt_nas.search.proposal.strategies import (
-    DEFAULT_STRATEGY,
-    SCREENED_BATCH,
-    read_earlier_settings,
-)
+from smt_nas.search.proposal.strategies import SCREENED_BATCH, read_earlier_settings
 from smt_nas.search.region import Region, load_region
+from smt_nas.search.settings import Settings
 from smt_nas.search.study import HIDDEN, check_url, hide_password
-from smt_nas.search.watch.stopping import ANY_NUMBER, StopRule
 from smt_nas.space import SearchSpace, SpaceConfig
 from smt_nas.yaml import read_yaml, to_yaml, validated
 
 _VERSIONS = ("smt-nas", "torch", "numpy", "optuna", "pymoo", "scikit-learn", "fvcore", "thop")
 _FILE = "run.yaml"
-_WISHES = ("n", "stop")  # fields that say how long to go on, and change with every start
+_WISHES = (
+    "n",
+    "stop",
+    "train_top",
+)  # fields that say how long to go on, and change with every start
 TRAININGS = "trainings"
 FINGERPRINT = "fingerprint"  # of the evaluator, in what a study's trials depend on
 DEVICES = "devices"  # that latencies are predicted for; told, not compared: `predictions` are
 
 
-class Settings(BaseModel):
-    """What a search is asked for; enough to go on after a crash.
+class EarlierBudgets(BaseModel):
+    """Budgets that a run had before they were changed.
 
     Attributes:
-        space: name of a shipped space, or path of a YAML.
-        budgets: what must hold, e.g. `("2.4GFLOPs", "12Mparams")`.
-        objectives: names of METRICS; none means the evaluator's up; latency, MACs, params down.
-        device: where latencies are of that name no device, e.g. `a100:b8:fp16`; None for this
-            machine's GPU, or its CPU where there is none.
-        region: `published` where networks must lie in the region of published designs; None until
-            it is decided, and in files of before, where they need not.
-        strategy: of STRATEGIES.
-        batch: networks that are proposed together, from what was known before; None until it is
-            decided: by the strategy, and by what an evaluation costs.
-        evaluator: of EVALUATORS, with what is said to it; a word is read too, e.g. `capacity` or
-            `mypkg.mymod:fn`. None where the objectives are all formulas.
-        timeout: seconds that evaluating one network may take; None for any.
-        n: networks to try.
-        stop: when to stop before these are tried.
-        seed: the same seed gives the same search where latencies are predicted for the same device.
-        storage: URL for Optuna; None for a SQLite file in the run directory.
-        verify: build, count, run and time the front; `prove` in files of before.
+        budgets: as in `Settings`.
+        study: name of the study whose trials are judged by them.
+        trials: how many were tried by then.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    space: str = "smt"
-    budgets: tuple[str, ...] = ()
-    objectives: tuple[str, ...] = ()
-    device: str | None = None
-    region: Region | None = None
-    strategy: str = DEFAULT_STRATEGY
-    batch: Annotated[int | None, Field(ge=1, le=10_000)] = None
-    evaluator: EvaluatorChoice | None = Field(
-        default_factory=lambda: EvaluatorChoice(name=default_evaluator())
-    )
-    timeout: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
-    n: Annotated[int, Field(ge=1, le=ANY_NUMBER)] = 128
-    stop: StopRule = StopRule()
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    storage: str | None = None
-    verify: Annotated[bool, Field(validation_alias=AliasChoices("verify", "prove"))] = True
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_training(cls, values: Any) -> Any:
-        """In files of before, what candidates are trained for stands beside the evaluator."""
-        if not isinstance(values, Mapping) or "training" not in values:
-            return values
-        rest = {name: value for name, value in values.items() if name != "training"}
-        if values["training"] is None:
-            return rest
-        return rest | {"evaluator": {"name": rest.get("evaluator"), "config": values["training"]}}
+    budgets: tuple[str, ...]
+    study: str
+    trials: int
 
 
 class _RunFile(BaseModel):
@@ -115,6 +76,7 @@ class _RunFile(BaseModel):
     targets: tuple[TargetRecord, ...] = ()
     evidence: AnyEvidence | str | None = None
     evaluator_fingerprint: str | None = None
+    earlier_budgets: tuple[EarlierBudgets, ...] = ()
 
     @field_validator("settings", mode="before")
     @classmethod
@@ -135,6 +97,7 @@ class RunDirectory:
             one.
         fingerprint: of its evaluator; None without one, and in runs of before.
         machine: that it was begun on, in words.
+        earlier_budgets: those before the ones of the settings, oldest first.
     """
 
     def __init__(
@@ -147,6 +110,7 @@ class RunDirectory:
         evidence: AnyEvidence | str | None = None,
         fingerprint: str | None = None,
         machine: str | None = None,
+        earlier_budgets: Sequence[EarlierBudgets] = (),
     ) -> None:
         self.path = path
         self.settings = settings
@@ -156,6 +120,7 @@ class RunDirectory:
         self.evidence = evidence
         self.fingerprint = fingerprint
         self.machine = machine or describe_machine()
+        self.earlier_budgets = tuple(earlier_budgets)
 
     @classmethod
     def create(
@@ -227,6 +192,7 @@ class RunDirectory:
             file.evidence,
             file.evaluator_fingerprint,
             file.machine or file.device,
+            file.earlier_budgets,
         )
 
     @staticmethod
@@ -255,14 +221,44 @@ class RunDirectory:
         """The batch of the search that a folder holds; None where it holds none."""
         return _read(path).settings.batch if (path / _FILE).is_file() else None
 
-    def adopt_wishes(self, n: int, stop: StopRule) -> None:
-        """Write down how long is to be searched from now on. Raises StoreError."""
+    def adopt_wishes(self, wished: Settings) -> None:
+        """Write down how long is to be searched from now on, and what after. Raises StoreError."""
         values = read_yaml(self.path / _FILE)
-        changes = {"n": n, "stop": stop.model_dump(mode="json")}
-        write_atomic(
-            self.path / _FILE, to_yaml(values | {"settings": values["settings"] | changes})
+        wishes = {name: getattr(wished, name) for name in _WISHES}
+        plain = {k: v for k, v in wished.model_dump(mode="json").items() if k in _WISHES}
+        write_atomic(self.path / _FILE, to_yaml(values | {"settings": values["settings"] | plain}))
+        self.settings = self.settings.model_copy(update=wishes)
+
+    def within(
+        self, budgets: Sequence[str], targets: Sequence[TargetRecord], earlier: EarlierBudgets
+    ) -> RunDirectory:
+        """The same run within other budgets, in a study of its own; nothing is written."""
+        history = (*self.earlier_budgets, earlier)
+        return RunDirectory(
+            self.path,
+            self.settings.model_copy(update={"budgets": tuple(budgets)}),
+            self.space,
+            f"{history[0].study}, budgets {len(history) + 1}",
+            targets,
+            self.evidence,
+            self.fingerprint,
+            self.machine,
+            history,
         )
-        self.settings = self.settings.model_copy(update={"n": n, "stop": stop})
+
+    def adopt(self, changed: RunDirectory) -> None:
+        """Become what `within` gave, and write it down. Raises StoreError."""
+        values = read_yaml(self.path / _FILE)
+        budgets = list(changed.settings.budgets)
+        values |= {
+            "study": changed.study_name,
+            "settings": values["settings"] | {"budgets": budgets},
+            "targets": [r.model_dump(mode="json") for r in changed.targets],
+            "earlier_budgets": [e.model_dump(mode="json") for e in changed.earlier_budgets],
+        }
+        write_atomic(self.path / _FILE, to_yaml(values))
+        self.settings, self.study_name = changed.settings, changed.study_name
+        self.targets, self.earlier_budgets = changed.targets, changed.earlier_budgets
 
     def adopt_evaluator(
         self, fingerprint: str, study: str | None = None, evidence: AnyEvidence | None = None
@@ -415,6 +411,12 @@ def _explain_taken(path: Path, settings: Settings) -> str:
         return f"{path}: holds this very search already. Use `smt-nas resume {shell_word(path)}`."
     field = next(f for f in requested if stored[f] != requested[f])
     old, new = stored[field], requested[field]
+    if field == "budgets" and new:
+        budgets = " ".join(f"--budget {shell_word(b)}" for b in new)
+        return (
+            f"{path}: holds a search with budgets {old} (got {new}). Use `smt-nas resume "
+            f"{shell_word(path)} {budgets}` to judge it by these, or another --out."
+        )
     return (
         f"{path}: holds a search with {field} {old} (got {new}). Use `smt-nas resume "
         f"{shell_word(path)}`, or another --out."

@@ -46,7 +46,8 @@ from smt_nas.search.results import (
     select_front,
     write_front,
 )
-from smt_nas.search.run_directory import RunDirectory, Settings
+from smt_nas.search.run_directory import RunDirectory
+from smt_nas.search.settings import Settings
 from smt_nas.search.study import Study, Trial, make_history, predict_network
 from smt_nas.search.study_notes import FinishedNetwork, StudyNotes
 from smt_nas.search.verify import verify_networks
@@ -168,7 +169,7 @@ class Search:
         """What is there now; reads only."""
         settings, notes = self.directory.settings, self.study.read_notes()
         proposed = self.study.trials()
-        enough, stopped_by = self._has_enough(proposed, notes), self._find_stop(proposed)
+        enough, stopped_by = self._has_enough(proposed, notes), self.find_stop(proposed)
         trials = self.read_trials()
         front = [self._add_verification(r, notes) for r in self._select_candidates(trials, notes)]
         baseline_rows = [self._add_verification(r, notes) for r in self._collect_baselines(notes)]
@@ -206,11 +207,18 @@ class Search:
         if len(trials) < len(self.superseded):
             return False
         enough = len(trials) >= self.directory.settings.n or notes.exhausted
-        return enough or self._find_stop(trials) is not None
+        return enough or self.find_stop(trials) is not None
 
-    def _find_stop(self, trials: Sequence[Trial]) -> StopReason | None:
-        rule, worked_s = self.directory.settings.stop, self._time.seconds
-        return find_stop(rule, self.problem, trials, self.batch, worked_s)
+    @property
+    def worked_s(self) -> float:
+        """Seconds that the run has worked, over all its starts."""
+        return self._time.seconds
+
+    def find_stop(self, trials: Sequence[Trial]) -> StopReason | None:
+        """Why no networks are proposed after these trials, though more are wanted."""
+        return find_stop(
+            self.directory.settings.stop, self.problem, trials, self.batch, self.worked_s
+        )
 
     def _make_runner(self, workers: Engine) -> EvaluationRunner:
         settings = self.directory.settings
@@ -224,7 +232,7 @@ class Search:
         self._evaluate_again(runner, trials)
         proposer = make_strategy(settings.strategy, self.problem, self._make_prior())
         while len(trials) < settings.n:
-            reason = self._find_stop(trials)
+            reason = self.find_stop(trials)
             if reason is not None:
                 self.listener.stopped(reason, settings.stop, len(trials))
                 break

@@ -113,6 +113,14 @@ class Study:
         return cls.load(problem, sqlite_url(path), name, identity)
 
     @classmethod
+    def create_again(cls, problem: Problem, storage: str, name: str, identity: Identity) -> Study:
+        """Create a study in the place of one that was left half made. Raises StoreError."""
+        if cls.exists(storage, name):
+            with _guard(f"study {name!r} in {hide_password(storage)}"):
+                optuna.delete_study(study_name=name, storage=optuna.storages.RDBStorage(storage))
+        return cls.create(problem, storage, name, identity)
+
+    @classmethod
     def load(cls, problem: Problem, storage: str, name: str, identity: Identity) -> Study:
         """Open a study. Raises StoreError: there is none, or it is of another search."""
         check_url(storage)

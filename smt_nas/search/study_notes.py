@@ -245,6 +245,12 @@ class StudyNotes:
             if name.startswith((_COUNTS, _TIMING)):
                 other._write(name, value)
 
+    def copy_results(self, other: StudyNotes) -> None:
+        """Keep all in the notes of another study too but what is of this one alone."""
+        for name, value in self._attributes.items():
+            if name not in (_IDENTITY, _EXHAUSTED, _OPEN_ROUND):
+                other._write(name, value)
+
     def _write(self, name: str, value: Any) -> None:
         self._store(name, value)
         self._attributes[name] = value

@@ -8,7 +8,7 @@ import pytest
 from smt_nas import costs, search
 from smt_nas.errors import StoreError
 from smt_nas.evaluators import FunctionEvaluator
-from smt_nas.search.setup import resume_search
+from smt_nas.search import resume_search
 from tests.fakes.screening import short_screening  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("short_screening")

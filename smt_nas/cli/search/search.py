@@ -1,0 +1,104 @@
+"""`search`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from smt_nas.cli import console
+from smt_nas.cli.app import app
+from smt_nas.cli.search import options
+from smt_nas.cli.search.front import list_search_phases, show_outcome
+from smt_nas.cli.talk import list_phases, say_first, talk
+from smt_nas.search.proposal.strategies import DEFAULT_STRATEGY
+
+if TYPE_CHECKING:
+    from smt_nas.search import Settings
+
+_OF_EVALUATORS = ("data", "epochs", "image_size", "recipe", "bench")  # fields of their configs
+
+
+@app.command()
+def search(
+    context: typer.Context,
+    budget: options.Budget = None,
+    space: options.Space = "smt",
+    strategy: options.Strategy = DEFAULT_STRATEGY,
+    batch: options.Batch = None,
+    evaluator: options.Evaluator = None,
+    data: options.Data = None,
+    epochs: options.Epochs = None,
+    image_size: options.ImageSize = None,
+    recipe: options.Recipe = None,
+    bench: options.Bench = None,
+    timeout: options.Timeout = None,
+    objective: options.Objective = None,
+    region: options.Region = None,
+    device: options.Device = None,
+    n: options.Count = None,
+    minutes: options.Minutes = None,
+    until: options.Until = None,
+    seed: options.Seed = 0,
+    out: options.Out = None,
+    storage: options.Storage = None,
+    verify: options.Verify = None,
+    prove: options.Prove = None,
+    workers: options.WorkerCount = None,
+    show_all: options.ShowAll = False,
+    as_json: console.AsJson = False,
+) -> None:
+    """Search a space for the networks that are worth having within a budget.
+
+    Example: smt-nas search --budget 2.4GFLOPs --budget 12Mparams --seed 1
+    """
+    phases = list_search_phases("survey", _verify(verify, prove))
+    within = f" within {', '.join(budget)}" if budget else ""
+    say_first(context, f"Searching space {space}{within}: {list_phases(phases)}.")
+    with talk(phases) as listener:
+        listener.step("survey", 0, None)
+        from smt_nas.report.evidence import summarise_evidence
+        from smt_nas.search import create_search
+
+        settings = _settings(context.params)
+        search = create_search(settings, out, go_on=True, listener=listener, workers=workers)
+        evidence = search.directory.evidence
+        if evidence is not None:
+            listener.say(summarise_evidence(evidence))
+        outcome = search.run()
+    show_outcome(outcome, as_json, show_all)
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    """What the options ask for, by their names: a dozen in a row would be mixed up one day."""
+    from smt_nas.evaluators import choose_evaluator
+    from smt_nas.search import Settings
+    from smt_nas.search.watch.stopping import ANY_NUMBER, read_stop_rule
+    from smt_nas.yaml import validated
+
+    rule = read_stop_rule(given["minutes"], given["until"])
+    options = {name: given[name] for name in _OF_EVALUATORS}
+    choice = choose_evaluator(given["evaluator"], options, given["seed"])
+    names = ("space", "device", "region", "strategy", "batch", "timeout", "seed", "storage")
+    fields = {name: given[name] for name in names} | {
+        "budgets": given["budget"] or [],
+        "objectives": given["objective"] or [],
+        "evaluator": choice,
+        "verify": _verify(given["verify"], given["prove"]),
+        "n": given["n"],
+        "stop": rule,
+    }
+    if fields["n"] is None:
+        fields["n"] = ANY_NUMBER if rule.is_set else choice.entry.default_n
+    return validated(Settings, fields, "search")
+
+
+def _verify(verify: bool | None, prove: bool | None) -> bool:
+    """Whether to verify the front, by the option or by its old name."""
+    values = {word for word in (verify, prove) if word is not None}
+    if len(values) > 1:
+        raise typer.BadParameter(
+            "--prove/--no-prove is its old name and says otherwise. Drop one.",
+            param_hint="--verify/--no-verify",
+        )
+    return values.pop() if values else True
