@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     Progress,
@@ -28,10 +30,13 @@ from smt_nas.errors import format_count
 if TYPE_CHECKING:
     from smt_nas.runtime.progress import Phase
     from smt_nas.search.survey import Survey
+    from smt_nas.search.watch.status import SearchStatus
     from smt_nas.search.watch.stopping import StopReason, StopRule
 
 Clock = Callable[[], float]
 PLAIN_EVERY_S = 60.0  # between lines on one phase, where there is no bar
+PANEL_EVERY_S = 1.0  # between looks at a search for its panel
+PANEL_SHARE = 20.0  # and so many times as long as a look takes
 PLAIN_FIRST_S = 0.5  # before the first line, where there is no terminal
 
 PHASES: dict[Phase, str] = {
@@ -148,6 +153,8 @@ class Talk:
         self._paces: dict[Phase, Pace] = {}
         self._now: Phase | None = None
         self._told = clock()
+        self._status: SearchStatus | None = None
+        self._measure_again = 0.0  # by the clock
 
     def say(self, text: str) -> None:
         """One line, above the bars."""
@@ -181,6 +188,31 @@ class Talk:
         from smt_nas.report.search.stopping import stop_line
 
         self.say(stop_line(reason, rule, tried))
+
+    def progressed(self, measure: Callable[[], SearchStatus]) -> None:
+        """Look how it stands: for the panel, or for the next line where there is none."""
+        plain = self._progress.disable
+        begun = self._clock()
+        if begun < self._measure_again or (plain and begun - self._told < PLAIN_EVERY_S):
+            return
+        self._status = measure()
+        took = self._clock() - begun
+        self._measure_again = begun + max(PANEL_EVERY_S, PANEL_SHARE * took)
+
+    def render(self) -> RenderableType:
+        """What a terminal shows: the panel of a search, if any, and the bars."""
+        bars = self._progress.get_renderable()
+        if self._status is None:
+            return bars
+        from smt_nas.report.search.status import StatusPanel
+
+        return Group(StatusPanel(self._status, self._describe_left()), bars)
+
+    def _describe_left(self) -> str:
+        """How long the evaluations will last, as far as is known."""
+        pace = self._paces.get("epochs") or self._paces.get("evaluate")
+        left = None if pace is None else pace.left_s()
+        return "" if left is None else f"about {describe_seconds(left)} left"
 
     def finishing(self) -> None:
         """One line."""
@@ -221,7 +253,12 @@ class Talk:
         left = pace.left_s()
         words = [] if pace.total is None else [f"{_show(pace.done)} of {_show(pace.total)}"]
         words += [] if left is None else [f"{describe_seconds(left)} left"]
-        return f"{self._title(phase)}: {', '.join(words)}" if words else self._title(phase)
+        text = f"{self._title(phase)}: {', '.join(words)}" if words else self._title(phase)
+        if self._status is None or _PART_OF.get(phase, phase) != "evaluate":
+            return text
+        from smt_nas.report.search.status import describe_status
+
+        return f"{text}; {describe_status(self._status)}"
 
     def _tell_plainly(self, text: str) -> None:
         if self._progress.disable:
@@ -242,8 +279,12 @@ def talk(plan: Sequence[Phase] = ()) -> Iterator[Talk]:
         console=console,
         disable=not streams.is_live(console),
     )
-    with progress:
-        yield Talk(progress, plan)
+    talk = Talk(progress, plan)
+    if progress.disable:
+        yield talk
+        return
+    with Live(console=console, get_renderable=talk.render, refresh_per_second=4):
+        yield talk
 
 
 def say_first(context: typer.Context, text: str) -> None:

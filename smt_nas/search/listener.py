@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from smt_nas.runtime.progress import NullProgress, ProgressListener
 from smt_nas.search.survey import Survey
+from smt_nas.search.watch.status import SearchStatus
 from smt_nas.search.watch.stopping import StopReason, StopRule
 
 
@@ -26,6 +28,9 @@ class SearchListener(ProgressListener, Protocol):
 
     def stopped(self, reason: StopReason, rule: StopRule, tried: int) -> None:
         """No more networks are proposed, by the rule that it was asked for."""
+
+    def progressed(self, measure: Callable[[], SearchStatus]) -> None:
+        """A network was tried; `measure` tells how the search stands, and takes its time."""
 
     def finishing(self) -> None:
         """The user stopped it; what runs is finished first. Heard in another thread."""
@@ -48,6 +53,9 @@ class NullSearchProgress(NullProgress):
 
     def stopped(self, reason: StopReason, rule: StopRule, tried: int) -> None:
         """Drop an end."""
+
+    def progressed(self, measure: Callable[[], SearchStatus]) -> None:
+        """Drop a network."""
 
     def finishing(self) -> None:
         """Drop an interruption."""

@@ -278,6 +278,12 @@ class RunDirectory:
         return self.path / "study.db"
 
     @property
+    def holds_study(self) -> bool:
+        """Whether there is a study, as far as files tell: a full disk leaves empty ones."""
+        file = self.database
+        return self.settings.storage is not None or (file.is_file() and file.stat().st_size > 0)
+
+    @property
     def storage(self) -> str:
         """URL of the study's storage."""
         return self.settings.storage or sqlite_url(self.database)

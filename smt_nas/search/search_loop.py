@@ -51,6 +51,8 @@ from smt_nas.search.settings import Settings
 from smt_nas.search.study import Study, Trial, make_history, predict_network
 from smt_nas.search.study_notes import FinishedNetwork, StudyNotes
 from smt_nas.search.verify import verify_networks
+from smt_nas.search.watch.history_table import HistoryFile
+from smt_nas.search.watch.status import SearchStatus, measure_status
 from smt_nas.search.watch.stopping import StopReason, WorkingTime, count_wanted, find_stop
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.space.baselines import baselines
@@ -134,9 +136,11 @@ class Search:
     clock: Callable[[], float] = time.monotonic
     _interrupts: InterruptWatch = field(default_factory=InterruptWatch, init=False, repr=False)
     _time: WorkingTime = field(init=False, repr=False)
+    _history: HistoryFile = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._time = WorkingTime(self.directory.path, self.clock)
+        self._history = HistoryFile(self.directory.path, self.problem)
         if isinstance(self.evaluator, Stoppable):
             self.evaluator = self.evaluator.begun_while(lambda: not self._interrupts.is_pending)
 
@@ -163,6 +167,7 @@ class Search:
             self._time.keep(at_once=True)
             outcome = replace(self.outcome(), interrupted=interrupted)
             write_front(self.directory.path, outcome.front, outcome.baselines)
+            self._history.write(outcome.trials)
             return outcome
 
     def outcome(self) -> Outcome:
@@ -244,7 +249,13 @@ class Search:
                 break
             self._evaluate_trials(runner, todo, trials, self._wanted, self._has_time)
             self._assess(proposer, trials)
+            self._history.keep(trials)
         return trials
+
+    def _measure_status(self, trials: Sequence[Trial]) -> SearchStatus:
+        notes = self.study.read_notes()
+        presets = self._collect_baselines(notes)
+        return measure_status(self.problem, trials, notes, presets, self._wanted)
 
     @property
     def _wanted(self) -> int | None:
@@ -285,6 +296,7 @@ class Search:
                 for genes, evaluation in zip(todo, runner.evaluate(archs, proceed), strict=False):
                     trials.append(self.study.add(genes, evaluation))
                     self._time.keep()
+                    self.listener.progressed(partial(self._measure_status, trials))
                     self.listener.step("evaluate", len(trials), total)
             self._interrupts.check()
         except KeyboardInterrupt:

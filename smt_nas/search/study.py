@@ -141,6 +141,13 @@ class Study:
         with _guard(f"study {name!r} in {hide_password(storage)}"):
             return name in optuna.get_all_study_names(optuna.storages.RDBStorage(storage))
 
+    @staticmethod
+    def find_number(storage: str, name: str) -> int:
+        """The number of a study in its storage, as a dashboard names it. Raises StoreError."""
+        check_url(storage)
+        with _guard(f"study {name!r} in {hide_password(storage)}"):
+            return int(optuna.storages.RDBStorage(storage).get_study_id_from_name(name))
+
     @property
     def name(self) -> str:
         """In its storage."""

@@ -1,4 +1,4 @@
-"""The best members of a search's front, trained by one recipe, with SMT-T trained beside them."""
+"""Members of a search's front, trained by one recipe, with presets trained beside them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from smt_nas.train.training_directory import read_config
 from smt_nas.train.training_state import TrainResult
 
 _BASELINE = "smt_t"
-_FOLDER = "trained"
+FOLDER = "trained"
 
 
 @dataclass(frozen=True)
@@ -72,18 +72,22 @@ class TrainingComparison:
 
 
 @dataclass(frozen=True)
-class _FrontMember:
+class FrontMember:
     """A network to train.
 
     Attributes:
         name: how tables call it.
-        path: what the training is told: a model config, or a preset's name.
+        path: what the training is told: a model config, a preset's name, or a key.
         arch: the network.
+        folder: of its trainings, but for their seed; None for its name.
+        baseline: it is there to compare with.
     """
 
     name: str
     path: str
     arch: Architecture
+    folder: str | None = None
+    baseline: bool = False
 
 
 class _OnceListener:
@@ -138,14 +142,41 @@ def train_front(
     """
     run = Path(request.name)
     members = group.run_on_all(lambda: _list_members(run, top))
+    return train_members(members, request, seeds, options, out or run / FOLDER, group, listener)
+
+
+def train_members(
+    members: Sequence[FrontMember],
+    request: TrainRequest,
+    seeds: int,
+    options: RunOptions,
+    folder: Path,
+    group: ProcessGroup,
+    listener: TrainingListener,
+) -> TrainingComparison:
+    """Train networks by one recipe, each with the same seeds.
+
+    What an earlier start finished is not trained again; what it began goes on.
+
+    Args:
+        members: the networks, baselines last.
+        request: how they are trained; the seed is the first of the seeds.
+        seeds: trainings of each.
+        options: how.
+        folder: of the trainings.
+        group: the processes.
+        listener: hears the first process.
+
+    Raises:
+        SmtNasError: the data, the recipe, a folder.
+    """
     all_seeds = tuple(range(request.seed, request.seed + seeds))
-    folder = out or run / _FOLDER
     results: dict[str, list[TrainResult]] = {m.name: [] for m in members}
     listener = _OnceListener(listener)
     for seed, member in itertools.product(all_seeds, members):
         own = replace(request, name=member.path, seed=seed)
         listener.say(f"Training {member.name}, seed {seed}.")
-        place = folder / f"{member.name}-seed{seed}"
+        place = folder / f"{member.folder or member.name}-seed{seed}"
         result = start_training(own, options, place, True, group, listener, member.arch)
         results[member.name].append(result)
         if result.interrupted:
@@ -154,7 +185,7 @@ def train_front(
 
 
 def _compare(
-    members: Sequence[_FrontMember],
+    members: Sequence[FrontMember],
     results: Mapping[str, Sequence[TrainResult]],
     folder: Path,
     data: str,
@@ -172,7 +203,7 @@ def _compare(
     )
 
 
-def _list_members(run: Path, top: int) -> list[_FrontMember]:
+def _list_members(run: Path, top: int) -> list[FrontMember]:
     """The first of the front, best first, and the baseline at their image size."""
     files = sorted(
         (p for p in (run / "front").glob("*.yaml") if p.stem.isdecimal()), key=lambda p: int(p.stem)
@@ -183,13 +214,13 @@ def _list_members(run: Path, top: int) -> list[_FrontMember]:
             f"{shell_word(run)}` shows it; name a run directory of `smt-nas search`, or a smaller "
             "--top."
         )
-    members = [_FrontMember(p.stem, str(p), load_arch(p)) for p in files[:top]]
+    members = [FrontMember(p.stem, str(p), load_arch(p)) for p in files[:top]]
     size = members[0].arch.image_size
     baseline = PRESETS[_BASELINE].model_copy(update={"image_size": size})
-    return [*members, _FrontMember(_BASELINE, _BASELINE, baseline)]
+    return [*members, FrontMember(_BASELINE, _BASELINE, baseline, baseline=True)]
 
 
-def _summarise(member: _FrontMember, results: Sequence[TrainResult]) -> ComparedNetwork:
+def _summarise(member: FrontMember, results: Sequence[TrainResult]) -> ComparedNetwork:
     # with the head and the size of the training, where there was one
     arch = results[0].arch if results else member.arch
     cost = costs.of(arch)
@@ -201,5 +232,5 @@ def _summarise(member: _FrontMember, results: Sequence[TrainResult]) -> Compared
         runs=tuple(result.run for result in results),
         top1=tuple(None if r.best is None else r.best.val_top1 for r in results),
         images_per_s=tuple(result.images_per_s for result in results),
-        baseline=member.name == _BASELINE,
+        baseline=member.baseline,
     )

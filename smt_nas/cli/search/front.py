@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
 from smt_nas.cli.search import options
+from smt_nas.files import shell_word
 
 if TYPE_CHECKING:
     from smt_nas.runtime.progress import Phase
     from smt_nas.search import Outcome
+    from smt_nas.train.front_training import TrainingComparison
 
 
 @app.command()
@@ -30,9 +32,10 @@ def front(
     show_outcome(outcome, as_json, show_all, evidence, exit_code=False)
 
 
-def list_search_phases(first: Phase, verify: bool) -> list[Phase]:
+def list_search_phases(first: Phase, verify: bool, train: bool = False) -> list[Phase]:
     """What a search does, in this order; the middle ones take turns."""
-    return [first, "screen", "evaluate", *(("count", "time") if verify else ())]
+    phases: list[Phase] = [first, "screen", "evaluate", *(("count", "time") if verify else ())]
+    return [*phases, "train"] if train else phases
 
 
 def show_outcome(
@@ -41,16 +44,37 @@ def show_outcome(
     show_all: bool,
     evidence: bool = False,
     exit_code: bool = True,
+    comparison: TrainingComparison | None = None,
 ) -> None:
-    """Print it, and exit as it ended."""
+    """Print what a search came to, and what its front's best came to in training; exit by it."""
     from smt_nas.report.search.front import as_document, front_notes, front_table
 
     if as_json:
-        console.show_json(as_document(outcome))
+        console.show_json(as_document(outcome) | _trained_document(comparison))
     else:
         console.show(front_table(outcome, show_all))
         console.show_notes(front_notes(outcome, show_all, evidence))
-    if exit_code and outcome.interrupted:
+        _show_comparison(outcome, comparison)
+    stopped = comparison is not None and comparison.interrupted
+    if exit_code and (outcome.interrupted or stopped):
         raise typer.Exit(INTERRUPTED)
     if exit_code and not outcome.front:
         raise typer.Exit(1)
+
+
+def _trained_document(comparison: TrainingComparison | None) -> dict[str, Any]:
+    if comparison is None:
+        return {}
+    from smt_nas.report.train.results import comparison_document
+
+    return {"trained": comparison_document(comparison)}
+
+
+def _show_comparison(outcome: Outcome, comparison: TrainingComparison | None) -> None:
+    if comparison is None:
+        return
+    from smt_nas.report.train.results import comparison_notes, comparison_table
+
+    console.show(comparison_table(comparison))
+    go_on = f"smt-nas resume {shell_word(outcome.path)}"
+    console.show_notes(comparison_notes(comparison, go_on))

@@ -39,7 +39,20 @@ def _evaluator_help() -> str:
 Evaluator = Annotated[str | None, typer.Option(help=_evaluator_help())]
 Data = Annotated[
     str | None,
-    typer.Option(help="Train candidates on it for a few epochs; as of `smt-nas train`."),
+    typer.Option(
+        help="Train candidates on it for a few epochs; as of `smt-nas train`. With --train-top "
+        "it is of that training, and of candidates with --evaluator short-train."
+    ),
+]
+TrainTop = Annotated[
+    int | None,
+    typer.Option(
+        "--train-top",
+        min=1,
+        metavar="K",
+        help="Then train K knee points of the front in full on --data, the preset of equal MACs "
+        "beside them.",
+    ),
 ]
 Epochs = Annotated[
     int | None, typer.Option(help="Of a candidate that is trained to the end. Default: 4.")

@@ -8,6 +8,7 @@ from smt_nas.cli import console
 from smt_nas.cli.app import app
 from smt_nas.cli.search import options
 from smt_nas.cli.search.front import list_search_phases, show_outcome
+from smt_nas.cli.search.top_training import run_top_training
 from smt_nas.cli.talk import list_phases, say_first, talk
 
 
@@ -46,4 +47,4 @@ def resume(
             workers=workers,
         )
         outcome = search.run()
-    show_outcome(outcome, as_json, show_all)
+    show_outcome(outcome, as_json, show_all, comparison=run_top_training(outcome))

@@ -10,13 +10,17 @@ from smt_nas.cli import console
 from smt_nas.cli.app import app
 from smt_nas.cli.search import options
 from smt_nas.cli.search.front import list_search_phases, show_outcome
+from smt_nas.cli.search.top_training import read_wish, run_top_training
 from smt_nas.cli.talk import list_phases, say_first, talk
+from smt_nas.evaluators import EVALUATORS
 from smt_nas.search.proposal.strategies import DEFAULT_STRATEGY
 
 if TYPE_CHECKING:
     from smt_nas.search import Settings
 
 _OF_EVALUATORS = ("data", "epochs", "image_size", "recipe", "bench")  # fields of their configs
+
+_OF_TRAINING = ("data", "recipe")  # those that --train-top takes too
 
 
 @app.command()
@@ -45,6 +49,7 @@ def search(
     verify: options.Verify = None,
     prove: options.Prove = None,
     workers: options.WorkerCount = None,
+    train_top: options.TrainTop = None,
     show_all: options.ShowAll = False,
     as_json: console.AsJson = False,
 ) -> None:
@@ -52,7 +57,7 @@ def search(
 
     Example: smt-nas search --budget 2.4GFLOPs --budget 12Mparams --seed 1
     """
-    phases = list_search_phases("survey", _verify(verify, prove))
+    phases = list_search_phases("survey", _verify(verify, prove), train_top is not None)
     within = f" within {', '.join(budget)}" if budget else ""
     say_first(context, f"Searching space {space}{within}: {list_phases(phases)}.")
     with talk(phases) as listener:
@@ -66,7 +71,7 @@ def search(
         if evidence is not None:
             listener.say(summarise_evidence(evidence))
         outcome = search.run()
-    show_outcome(outcome, as_json, show_all)
+    show_outcome(outcome, as_json, show_all, comparison=run_top_training(outcome))
 
 
 def _settings(given: dict[str, Any]) -> Settings:
@@ -77,7 +82,8 @@ def _settings(given: dict[str, Any]) -> Settings:
     from smt_nas.yaml import validated
 
     rule = read_stop_rule(given["minutes"], given["until"])
-    options = {name: given[name] for name in _OF_EVALUATORS}
+    wish = read_wish(given["train_top"], given["data"], given["recipe"])
+    options = _options_of_evaluator(given)
     choice = choose_evaluator(given["evaluator"], options, given["seed"])
     names = ("space", "device", "region", "strategy", "batch", "timeout", "seed", "storage")
     fields = {name: given[name] for name in names} | {
@@ -87,10 +93,25 @@ def _settings(given: dict[str, Any]) -> Settings:
         "verify": _verify(given["verify"], given["prove"]),
         "n": given["n"],
         "stop": rule,
+        "train_top": wish,
     }
     if fields["n"] is None:
         fields["n"] = ANY_NUMBER if rule.is_set else choice.entry.default_n
     return validated(Settings, fields, "search")
+
+
+def _options_of_evaluator(given: dict[str, Any]) -> dict[str, Any]:
+    """What is said to the evaluator; with --train-top, data and recipe may be of that alone."""
+    options = {name: given[name] for name in _OF_EVALUATORS}
+    if given["train_top"] is None:
+        return options
+    word = given["evaluator"]
+    entry = EVALUATORS.get(word)
+    return {
+        name: value
+        for name, value in options.items()
+        if name not in _OF_TRAINING or (entry is not None and entry.takes(name))
+    }
 
 
 def _verify(verify: bool | None, prove: bool | None) -> bool:

@@ -14,10 +14,10 @@ from smt_nas.budgets import describe_macs
 from smt_nas.errors import format_count
 from smt_nas.metrics import METRICS
 from smt_nas.report.shares import format_digits
+from smt_nas.report.sparkline import sparkline
 from smt_nas.report.train.warnings import warning_line
 from smt_nas.train.dry_run import DryRun
 
-_BLOCKS = "▁▂▃▄▅▆▇█"
 _QUARTERS = (0.25, 0.5, 0.75)
 
 
@@ -62,14 +62,6 @@ def marks_of(curve: Sequence[tuple[int, float]]) -> list[tuple[str, int, float]]
 
 def _nearest(curve: Sequence[tuple[int, float]], update: float) -> tuple[int, float]:
     return min(curve, key=lambda point: abs(point[0] - update))
-
-
-def sparkline(values: Sequence[float]) -> str:
-    """A character a value, from nothing to the largest."""
-    top = max(values)
-    if top <= 0:
-        return _BLOCKS[0] * len(values)
-    return "".join(_BLOCKS[round(v / top * (len(_BLOCKS) - 1))] for v in values)
 
 
 def _counts(plan: DryRun) -> Table:

@@ -155,8 +155,10 @@ def comparison_table(comparison: TrainingComparison) -> Group:
     return Group(Text(title), table)
 
 
-def comparison_notes(comparison: TrainingComparison) -> list[str]:
-    """What a reader must know of the table, and what to run next."""
+def comparison_notes(
+    comparison: TrainingComparison, go_on: str = "the same command with --resume auto."
+) -> list[str]:
+    """What a reader must know of the table, and what to run next: what goes on where it stopped."""
     lines = [
         "top-1: the best epoch of each training, by the validation split; mean over the seeds.",
         "95 % interval: Wilson's, of that mean on "
@@ -168,7 +170,7 @@ def comparison_notes(comparison: TrainingComparison) -> list[str]:
     if missing:
         lines.append(f"Not trained with all seeds: {', '.join(missing)}.")
     if comparison.interrupted:
-        lines.append("Stopped. Next: the same command with --resume auto.")
+        lines.append(f"Stopped. Next: {go_on}")
     lines.append(f"Trainings: {comparison.folder}")
     return lines
 

@@ -92,7 +92,7 @@ def resume_search(
 
 def _check_study_file(directory: RunDirectory, problem: Problem, read_only: bool) -> None:
     """Create the study of a run that was killed between run.yaml and it."""
-    if directory.settings.storage is not None or _holds_data(directory.database):
+    if directory.holds_study:
         return
     if read_only:
         raise StoreError(
@@ -209,8 +209,3 @@ def _recorded_evaluator(
     if isinstance(evaluator, SpaceBound):
         evaluator.check_space(directory.space)
     return evaluator
-
-
-def _holds_data(file: Path) -> bool:
-    """Whether a file holds anything: a full disk leaves empty ones."""
-    return file.is_file() and file.stat().st_size > 0

@@ -56,7 +56,7 @@ def test_what_was_tried_is_judged_again_and_nothing_is_evaluated_twice(run, coun
     assert any(r.values["macs"] > 8e6 for r in before.front)
     assert resume_search(run, read_only=True).outcome().frame().equals(outcome.frame())
     assert len(go_on(run, counting, wishes=None, n=50).run().trials) == 50
-    assert len(counting.keys) == len(set(counting.keys) | set()) + 4  # the presets, evaluated once
+    assert len(counting.keys) == len(set(counting.keys))  # the presets too
 
 
 def test_run_yaml_keeps_every_budget_and_optuna_judges_by_the_last(run, counting):
@@ -69,7 +69,7 @@ def test_run_yaml_keeps_every_budget_and_optuna_judges_by_the_last(run, counting
         {"budgets": ["8MMACs"], "study": "run, budgets 2", "trials": 40},
     ]
     study = load(run, file["study"])
-    assert {name for t in study.trials for name in t.constraints} == {
+    assert {name for t in study.trials for name in t.constraints if not name.isdecimal()} == {
         "macs <= 8e+06",
         "params <= 300000",
     }
