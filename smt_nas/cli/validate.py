@@ -79,7 +79,8 @@ def validate(
     from smt_nas.evaluators.validation.family_validation import find_published
     from smt_nas.evaluators.validation.validate import validate as validate_evaluators
     from smt_nas.nasbench.table import load_bench
-    from smt_nas.report.scatter import check_drawable, draw_scatter
+    from smt_nas.report.plot_files import check_drawable
+    from smt_nas.report.scatter import draw_scatter
     from smt_nas.report.validation import (
         validation_document,
         validation_notes,

@@ -30,7 +30,8 @@ from smt_nas.export.writing import Target, check_target, publish, staged_folder
 from smt_nas.files import make_folder
 from smt_nas.search.problem import Problem
 from smt_nas.search.region import Region, load_region
-from smt_nas.search.run_directory import RunDirectory, Settings
+from smt_nas.search.run_directory import RunDirectory
+from smt_nas.search.settings import Settings
 from smt_nas.space import SearchSpace, SpaceConfig
 from smt_nas.space.sample import Sample, list_options, read_samples
 from smt_nas.yaml import read_yaml, to_yaml, validated

@@ -6,36 +6,17 @@ import html
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from smt_nas.errors import ConfigError
 from smt_nas.evaluators.validation.validate import BASELINES, EvaluatorScore, Validation
-from smt_nas.files import check_writable, write_atomic
-from smt_nas.runtime.imports import import_optional
+from smt_nas.files import write_atomic
+from smt_nas.report.plot_files import import_plot_library
 
-_KINDS = (".html", ".png")
 _COLOURS = "Viridis"
 _INCHES, _PIXELS = 4.6, 420  # of one panel's side
 _COLUMNS = 2  # of panels
-
-
-def check_drawable(path: Path | None) -> None:
-    """Find out before long work that a plot could not be drawn.
-
-    Raises:
-        ConfigError: another kind of file.
-        StoreError: it could not be written.
-        MeasurementError: the library is not installed.
-    """
-    if path is None:
-        return
-    if path.suffix not in _KINDS:
-        raise ConfigError(f"--plot {path}: must end in {' or '.join(_KINDS)}. Name it so.")
-    check_writable(path, "--plot")
-    _import_library("plotly.graph_objects" if path.suffix == ".html" else "matplotlib.figure")
 
 
 def draw_scatter(validation: Validation, path: Path) -> None:
@@ -53,8 +34,8 @@ def _make_title(row: EvaluatorScore) -> str:
 
 
 def _draw_page(validation: Validation, rows: Sequence[EvaluatorScore]) -> str:
-    subplots = _import_library("plotly.subplots")
-    objects = _import_library("plotly.graph_objects")
+    subplots = import_plot_library("plotly.subplots")
+    objects = import_plot_library("plotly.graph_objects")
     trained = validation.training_set
     down, across = _arrange_panels(rows)
     figure = subplots.make_subplots(
@@ -118,7 +99,10 @@ def _make_colour_bar(mmacs: Any) -> dict[str, Any]:
 
 
 def _draw_picture(validation: Validation, rows: Sequence[EvaluatorScore]) -> bytes:
-    figures, colors = _import_library("matplotlib.figure"), _import_library("matplotlib.colors")
+    figures, colors = (
+        import_plot_library("matplotlib.figure"),
+        import_plot_library("matplotlib.colors"),
+    )
     trained = validation.training_set
     down, across = _arrange_panels(rows)
     size = (1.2 * _INCHES * across, _INCHES * down)
@@ -139,7 +123,3 @@ def _draw_picture(validation: Validation, rows: Sequence[EvaluatorScore]) -> byt
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
     return buffer.getvalue()
-
-
-def _import_library(name: str) -> ModuleType:
-    return import_optional(name, "`pip install 'smt-nas[report]'`, or use --json.", where="--plot")

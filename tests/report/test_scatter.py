@@ -8,7 +8,8 @@ import pytest
 from smt_nas.errors import ConfigError, MeasurementError, StoreError
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.evaluators.validation.validate import validate
-from smt_nas.report.scatter import check_drawable, draw_scatter
+from smt_nas.report.plot_files import check_drawable
+from smt_nas.report.scatter import draw_scatter
 from tests.fakes.benches import bench, by_size_and_kernels
 
 

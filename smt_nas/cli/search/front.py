@@ -23,12 +23,21 @@ def front(
     storage: options.Storage = None,
     show_all: options.ShowAll = False,
     evidence: options.ShowEvidence = False,
+    plot: options.HistoryPlot = None,
     as_json: console.AsJson = False,
 ) -> None:
-    """Show the front of a run as it is now, also while it runs. Writes nothing."""
+    """Show the front of a run as it is now, also while it runs. Writes nothing there."""
     from smt_nas.search import resume_search
 
+    if plot is not None:
+        from smt_nas.report.plot_files import check_drawable
+
+        check_drawable(plot)
     outcome = resume_search(run, storage=storage, read_only=True).outcome()
+    if plot is not None:
+        from smt_nas.report.search.history_plot import draw_history
+
+        draw_history(outcome, plot)
     show_outcome(outcome, as_json, show_all, evidence, exit_code=False)
 
 

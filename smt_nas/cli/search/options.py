@@ -163,3 +163,12 @@ NewBudget = Annotated[
         "again. Repeat for several.",
     ),
 ]
+HistoryPlot = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot",
+        metavar="FILE",
+        help="Also draw how the search went: hypervolume and figures, trial by trial; .html or "
+        ".png.",
+    ),
+]

@@ -87,7 +87,7 @@ def test_killed_while_it_trains_it_goes_on_by_resume(trainings, tmp_path):
         (["--minutes", "soon"], "--minutes", 2),
         (["--until", "hv"], "--until: must be hv-stall:R", 1),
         (["--workers", "0"], "--workers", 2),
-        (["--n", "-5"], "n:", 1),
+        (["--n", "-5"], "search: n must be", 1),
         (["--objective", "energy_mj"], "energy_mj", 1),
         (["--objective", "val_top1", "--objective", "macs"], "evaluator capacity rates score", 1),
     ],

@@ -29,7 +29,7 @@ def test_it_serves_the_study_of_the_run(run):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         base, _, number = address.partition("/dashboard/studies/")
         with urllib.request.urlopen(f"{base}/api/studies") as answer:
-            studies = json.load(answer)["studies"]
+            studies = json.load(answer)["study_summaries"]
         assert [(s["study_name"], s["study_id"]) for s in studies] == [("run", int(number))]
         assert base.startswith("http://127.0.0.1:")
         taken = server.server_port
