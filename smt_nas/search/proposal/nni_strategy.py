@@ -33,6 +33,7 @@ _serializer = import_nni("nni.common.serializer", _WHERE)
 
 POPULATION, TOURNAMENT = 100, 25  # NNI's own, as Real et al. 2019 have them
 _MAX_SUBMITTED = 600  # networks of a round that NNI may submit; about a millisecond each
+_JUDGED_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class NNIRegularizedEvolution:
     def propose(self, history: History, n: int, rng: np.random.Generator) -> Genes:
         """Collect n networks that NNI draws until its population is full, then mutates."""
         # with more networks underway than fit a population that is empty, NNI has no parent to take
-        size = max(POPULATION, n)
+        size = max(POPULATION, n + _JUDGED_AT_ONCE)
         population = self._list_living(history, size)
 
         def make(seed: int) -> Any:
@@ -97,7 +98,7 @@ def _propose(
 ) -> Genes:
     """Up to n new feasible rows (n, G) of a strategy of NNI's, made, resumed and run anew.
 
-    Where NNI's patience or ours ends first, as for others: see `complete_proposals`.
+    Where NNI's patience or ours ends first, what it proposed beyond the budget is repaired.
     """
     engine = _Collector(problem, history, n)
     with quiet_libraries():  # its log tells every network that is turned away
@@ -105,7 +106,8 @@ def _propose(
         strategy.initialize(_make_space(problem.space), engine)
         resume(strategy, _remember(make_samples(problem.space, history.genes)))
         strategy.run()
-    genes = np.array(engine.accepted or engine.refused, dtype=np.int64)
+        engine.judge()
+    genes = np.array([*engine.accepted, *engine.refused][:n], dtype=np.int64)
     return complete_proposals(problem, genes.reshape(-1, len(problem.space.genes)), history, n, rng)
 
 
@@ -132,26 +134,36 @@ class _Collector(_execution.ExecutionEngine):  # type: ignore[misc, name-defined
 
     Attributes:
         accepted: their genes, in order.
-        refused: genes of those that break a constraint.
+        refused: genes of new ones that break a constraint.
     """
 
     def __init__(self, problem: Problem, history: History, n: int) -> None:
         super().__init__()
         self._problem, self._n, self._taken = problem, n, history.taken
         self._models: list[Any] = []
+        self._unjudged: list[Any] = []
         self.accepted: list[Genes] = []
         self.refused: list[Genes] = []
 
     def submit_models(self, *models: Any) -> None:
-        for model in models:
-            self._models.append(model)
-            genes = read_samples(self._problem.space, [model.sample])
-            is_new = genes.tobytes() not in self._taken
-            if is_new and self._problem.feasible(genes)[0]:
-                self._taken.add(genes.tobytes())
-                self.accepted.append(genes[0])
+        self._models += models
+        self._unjudged += models
+        if len(self._unjudged) >= _JUDGED_AT_ONCE:
+            self.judge()
+
+    def judge(self) -> None:
+        """Take or turn away what was submitted, which costs as much for one network as for many."""
+        models, self._unjudged = self._unjudged, []
+        if not models:
+            return
+        genes = read_samples(self._problem.space, [model.sample for model in models])
+        for model, row, holds in zip(models, genes, self._problem.feasible(genes), strict=True):
+            is_new = row.tobytes() not in self._taken
+            self._taken.add(row.tobytes())
+            if is_new and holds and len(self.accepted) < self._n:
+                self.accepted.append(row)
                 continue
-            self.refused += [genes[0]] * is_new
+            self.refused += [row] * (is_new and not holds)
             self.dispatch_model_event(_events.TrainingEndEvent(model, _spaces.ModelStatus.Invalid))
 
     def list_models(self, status: Any = None) -> list[Any]:
