@@ -154,6 +154,7 @@ class Talk:
         self._now: Phase | None = None
         self._told = clock()
         self._status: SearchStatus | None = None
+        self._not_looked: Callable[[], SearchStatus] | None = None
         self._measure_again = 0.0  # by the clock
 
     def say(self, text: str) -> None:
@@ -194,10 +195,16 @@ class Talk:
         plain = self._progress.disable
         begun = self._clock()
         if begun < self._measure_again or (plain and begun - self._told < PLAIN_EVERY_S):
+            self._not_looked = measure
             return
-        self._status = measure()
+        self._status, self._not_looked = measure(), None
         took = self._clock() - begun
         self._measure_again = begun + max(PANEL_EVERY_S, PANEL_SHARE * took)
+
+    def catch_up(self) -> None:
+        """Let the panel show how it ended."""
+        if self._not_looked is not None:
+            self._status, self._not_looked = self._not_looked(), None
 
     def render(self) -> RenderableType:
         """What a terminal shows: the panel of a search, if any, and the bars."""
@@ -285,6 +292,7 @@ def talk(plan: Sequence[Phase] = ()) -> Iterator[Talk]:
         return
     with Live(console=console, get_renderable=talk.render, refresh_per_second=4):
         yield talk
+        talk.catch_up()
 
 
 def say_first(context: typer.Context, text: str) -> None:

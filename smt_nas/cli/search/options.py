@@ -93,7 +93,7 @@ Count = Annotated[
 ]
 Minutes = Annotated[
     float | None,
-    typer.Option(help="Begin no network after so many minutes of work; with it any --n is tried."),
+    typer.Option(help="Begin no network after so many minutes of work; any number, unless --n."),
 ]
 Until = Annotated[
     str | None,

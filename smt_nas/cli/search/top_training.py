@@ -22,10 +22,6 @@ def read_wish(top: int | None, data: str | None, recipe: str | None) -> TopTrain
         ConfigError: no data, or no such recipe.
         TrainingError: the data cannot be read.
     """
-    from smt_nas.search.settings import TopTraining
-    from smt_nas.train.data.sources import load_source
-    from smt_nas.train.recipe import load_recipe
-
     if top is None:
         return None
     if data is None:
@@ -33,6 +29,10 @@ def read_wish(top: int | None, data: str | None, recipe: str | None) -> TopTrain
             "--train-top: needs --data, to train on (got none). E.g. --train-top "
             f"{top} --data digits."
         )
+    from smt_nas.search.settings import TopTraining
+    from smt_nas.train.data.sources import load_source
+    from smt_nas.train.recipe import load_recipe
+
     if recipe is not None:
         load_recipe(recipe)
     load_source(data)

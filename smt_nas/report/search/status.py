@@ -14,6 +14,7 @@ from smt_nas.report.sparkline import sparkline
 from smt_nas.search.watch.status import SearchStatus
 
 _WIDEST = 100  # of the panel: further apart, words are hard to read together
+_COSTS = {"macs": "MACs", "params": "params"}
 _CURVE = 40  # characters of the curve at most
 
 
@@ -39,7 +40,7 @@ def describe_best(status: SearchStatus) -> str | None:
         text += f", {describe_gain(choice.gain)} over {choice.preset.name} scaled to equal MACs"
     elif theirs is not None and not metric.formula:
         text += f" ({choice.preset.name}: {metric.show(theirs)})"
-    ratios = [f"{choice.ratios[n]:.2f}x {n}" for n in ("macs", "params") if n in choice.ratios]
+    ratios = [f"{choice.ratios[n]:.2f}x the {w}" for n, w in _COSTS.items() if n in choice.ratios]
     return f"{text}; {', '.join(ratios)} of {choice.preset.name}" if ratios else text
 
 

@@ -1,5 +1,7 @@
 """What a person sees while a search works: at 80 and 120 columns, and in a pipe."""
 
+from dataclasses import replace
+
 import pytest
 from rich.console import Console
 from rich.progress import Progress
@@ -40,7 +42,7 @@ def test_the_panel_tells_everything_and_fits(status, columns):
     text = " ".join(lines)
     assert f"evaluated 300 of 400   failed 0   front {status.front}   about 4:10 left" in text
     assert f"hypervolume {status.hypervolume[-1]:.3f} " in text and "surrogate tau 0.71" in text
-    assert "best: " in text and "x macs" in text and "of smt_t" in text
+    assert "best: " in text and "x the MACs" in text and "of smt_t" in text
     assert len(lines) == 5
 
 
@@ -91,3 +93,21 @@ def test_a_look_is_taken_seldom_enough_to_cost_little(status):
         talk.progressed(measure)
         clock.now += 0.25
     assert len(looks) == 3  # each took half a second: 20 times that lies between
+
+
+def test_the_panel_shows_in_the_end_how_it_ended(status):
+    clock = Clock()
+    talk = Talk(Progress(disable=False), (), clock)
+    talk.progressed(lambda: status)
+    ended = replace(status, tried=400)
+    talk.progressed(lambda: ended)
+    assert "evaluated 300 of 400" in shown(talk)
+    talk.catch_up()
+    assert "evaluated 400 of 400" in shown(talk)
+
+
+def shown(talk):
+    console = Console(width=80, color_system=None)
+    with console.capture() as captured:
+        console.print(talk.render())
+    return captured.get()
