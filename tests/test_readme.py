@@ -168,7 +168,7 @@ def test_every_command_is_in_the_table():
 
     from smt_nas.cli.app import app
 
-    rows = re.findall(r"^\| `smt-nas (\w+)", TEXT, re.MULTILINE)
+    rows = re.findall(r"^\| `smt-nas ([\w-]+)", TEXT, re.MULTILINE)
     assert sorted(rows) == sorted(typer.main.get_command(app).commands)
 
 

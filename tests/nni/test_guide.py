@@ -12,6 +12,7 @@ from smt_nas.arch import load_arch
 from smt_nas.cli.app import app
 from tests.fakes import screening
 
+CHEAPER = "--device epyc_zen3_2cpu"  # this machine's own is probed first
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "nni.md").read_text(encoding="utf-8")
 
 
@@ -29,6 +30,7 @@ def test_the_commands_of_the_guide_run(tmp_path, monkeypatch):
     screening.shorten(monkeypatch)
     blocks = re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     for command in "".join(blocks).splitlines():
-        done = CliRunner().invoke(app, shlex.split(command)[1:])
+        cheaper = command.replace("smt-nas search", f"smt-nas search {CHEAPER}")
+        done = CliRunner().invoke(app, shlex.split(cheaper)[1:])
         assert done.exit_code == 0, f"{command}\n{done.output}"
     assert (tmp_path / "nni-experiment" / "config.yml").is_file()
