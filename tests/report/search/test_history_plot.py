@@ -6,7 +6,7 @@ from smt_nas.evaluators import Evaluation
 from smt_nas.report.search.history_plot import draw_history
 from tests.fakes.searches import make_outcome, make_problem, make_trials, sample
 
-BEGINS = {".html": b"<html", ".png": b"\x89PNG"}
+BEGINS = {".html": b"<!doctype html>", ".png": b"\x89PNG"}
 
 
 @pytest.mark.parametrize("suffix", BEGINS)
