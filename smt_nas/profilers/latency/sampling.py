@@ -68,7 +68,8 @@ class Limits:
         precision: stop when half the 95 % interval of the median is at most this share of it, and
             that of the ratio to the first network, where there are several; None for 0.5 % on a
             GPU and 1 % on a CPU, and for ratios 0.4 % and 1.2 %.
-        warmup_s: fewest seconds of warm-up, however many networks share it; 0 for one call each.
+        warmup_s: fewest seconds of warm-up, however many networks share it; 0 for none beside the
+            first call, or one more of those whose turn may hold several.
         warmup_cap_s: most seconds of it, where it does not get steady.
     """
 
@@ -202,6 +203,11 @@ class SampleCollector:
         """One call for warm-up, waited for; its milliseconds."""
         return self._guard(lambda: self._time(self._runnable))
 
+    def fills_turn(self) -> bool:
+        """Whether one call surely takes a turn: on a CPU the first takes at most twice as long."""
+        call_ms = self.samples.first_call_ms - (self.samples.compile_ms or 0.0)
+        return self._stream is None and call_ms >= 2 * TURN_MS["cpu"]
+
     def plan_turns(self, call_ms: float) -> None:
         """Set the calls of a turn by what one takes."""
         target = TURN_MS["cuda" if self._stream else "cpu"]
@@ -286,15 +292,21 @@ def _warm_up(
     """Call in rounds until times are steady; plan the turns. Seconds taken, and whether steady.
 
     Two windows are compared: the last third of the warm-up and the third before it. They grow
-    with it, so a noisy machine gets longer ones, and the slow start falls out of both.
+    with it, so a noisy machine gets longer ones, and the slow start falls out of both. Where none
+    is asked for, those get one call whose turn may hold several.
     """
     start = clock.wall_ns()
+    if limits.warmup_s == 0:
+        for collector in collectors:
+            if not collector.fills_turn():
+                collector.plan_turns(collector.run_once())
+        return (clock.wall_ns() - start) / 1e9, False
     rounds: list[list[float]] = []
     check_at, steady, over = 0, False, False
     while not (steady or over):
         rounds.append([collector.run_once() for collector in collectors])
         elapsed_s = (clock.wall_ns() - start) / 1e9
-        over = elapsed_s >= limits.warmup_cap_s or limits.warmup_s == 0
+        over = elapsed_s >= limits.warmup_cap_s
         if over or (elapsed_s >= limits.warmup_s and len(rounds) >= check_at):
             steady = _is_steady([sum(times) for times in rounds])
             check_at = int(len(rounds) * _WARMUP_GROWTH) + 1

@@ -357,3 +357,11 @@ def test_a_drift_keeps_a_network_under_the_clock_and_is_told():
     [found] = take_turns_until_close(FakeRunnable(FakeClock(), 40.0, drifting))
     assert found.wall.n == 10
     assert found.status == "drifting"
+
+
+@pytest.mark.parametrize(("ms", "warmup_calls", "per_turn"), [(0.4, 1, 25), (40.0, 0, 1)])
+def test_without_a_warm_up_only_short_calls_are_tried_to_plan_a_turn(ms, warmup_calls, per_turn):
+    call = FakeRunnable(FakeClock(), ms)
+    found = run(call, Limits(samples=9, min_s=0, warmup_s=0, precision=0.5))
+    assert call.calls == found.wall.n + warmup_calls
+    assert found.per_round == per_turn
