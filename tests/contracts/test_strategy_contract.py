@@ -40,7 +40,7 @@ class StrategyContract:
         """What is promised holds however long candidates evolve."""
         screening.shorten(monkeypatch)
 
-    @pytest.fixture(params=["score, macs, params", "macs, params", "score, latency, params"])
+    @pytest.fixture(params=["score, macs, params", "macs, params", "score, latency, macs, params"])
     def problem(self, request, monkeypatch):
         devices.install(monkeypatch)
         budgets = ["12MMACs", "0.8Mparams", *["0.3ms"] * ("latency" in request.param)]
@@ -149,6 +149,16 @@ class TestOptunaNSGA2(StrategyContract):
 class TestOptunaGP(StrategyContract):
     entry = "optuna:gp"
     n = 2  # each takes a second
+
+    @pytest.fixture
+    def problem(self):
+        return problem_of(["12MMACs", "0.8Mparams"], ["score", "macs"])
+
+
+@pytest.mark.skipif(find_spec("ax") is None, reason="ax-platform is not installed")
+class TestAx(StrategyContract):
+    entry = "ax:qnehvi"
+    n = 2  # each takes seconds
 
     @pytest.fixture
     def problem(self):

@@ -4,12 +4,13 @@ from functools import partial
 
 import pytest
 
-from smt_nas.search.proposal import surrogate_search
+from smt_nas.search.proposal import inner_search, surrogate_search
 from smt_nas.search.proposal.screen import screen
 
 
 def shorten(monkeypatch, generations=4):
     """Strategies of this process screen for so few generations."""
+    monkeypatch.setattr(inner_search, "GENERATIONS", generations)
     monkeypatch.setattr(surrogate_search, "screen", partial(screen, generations=generations))
 
 

@@ -17,7 +17,7 @@ from smt_nas.search.problem import Problem
 from smt_nas.search.proposal.random_search import RandomSearch
 from smt_nas.search.proposal.repair import complete_proposals, draw_neighbours
 from smt_nas.search.proposal.strategy import History
-from smt_nas.space import Genes
+from smt_nas.space import Genes, SearchSpace
 
 
 def judge(problem: Problem, history: History) -> tuple[Genes, Floats]:
@@ -81,14 +81,18 @@ class NSGA2Search:
         if len(genes) < self.population:
             return RandomSearch(self.problem).propose(history, n, rng)
         order = rank_by_dominance(points)[: self.population]
-        children = self._cross(genes[order], n, rng)
+        children = cross_and_mutate(self.problem.space, genes[order], n, rng)
         return complete_proposals(self.problem, children, history, n, rng)
 
-    def _cross(self, living: Genes, n: int, rng: np.random.Generator) -> Genes:
-        """Children (n, G): parents by tournaments of two, uniform crossover, gene resets."""
-        pairs = rng.integers(0, len(living), (n, 2, 2)).min(axis=2)  # the better one stands first
-        one, other = living[pairs[:, 0]], living[pairs[:, 1]]
-        children = np.where(rng.random(one.shape) < 0.5, one, other)
-        reset = rng.random(children.shape) < 1 / children.shape[1]
-        drawn = rng.integers(0, self.problem.space.cardinality, children.shape)
-        return self.problem.space.canonical(np.where(reset, drawn, children))
+
+def cross_and_mutate(space: SearchSpace, living: Genes, n: int, rng: np.random.Generator) -> Genes:
+    """Children (n, G) of rows (k, G), best first: tournaments of two, uniform crossover, resets.
+
+    A gene is drawn anew with probability 1 / G: options have no order that all genes share.
+    """
+    pairs = rng.integers(0, len(living), (n, 2, 2)).min(axis=2)
+    one, other = living[pairs[:, 0]], living[pairs[:, 1]]
+    children = np.where(rng.random(one.shape) < 0.5, one, other)
+    reset = rng.random(children.shape) < 1 / children.shape[1]
+    drawn = rng.integers(0, space.cardinality, children.shape)
+    return space.canonical(np.where(reset, drawn, children))

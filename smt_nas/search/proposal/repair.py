@@ -30,7 +30,7 @@ def complete_proposals(
     genes = history.drop_taken(repair(problem, genes, rng))[:n]
     if len(proposed) and len(genes) < n:
         base = repair(problem, space.canonical(proposed), rng)
-        near = draw_neighbours(problem, base, rng, 4) if len(base) else base
+        near = draw_neighbours(problem, base, rng, 4 + 4 * n // len(base)) if len(base) else base
         near = near[problem.feasible(near)] if len(near) else near
         genes = history.drop_taken(np.concatenate([genes, near]))[:n]
     if len(genes) < n:

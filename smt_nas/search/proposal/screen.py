@@ -90,13 +90,13 @@ class _ScreeningProblem(PymooProblem):  # type: ignore[misc]
     def _evaluate(self, x: NDArray[Any], out: dict[str, Any]) -> None:
         genes = x.astype(np.int64)
         values = self._problem.values(genes)
-        out["F"] = _replace_nonfinite(self._objective(genes, values))
+        out["F"] = replace_nonfinite(self._objective(genes, values))
         constraints = self._problem.violations(values)
         if constraints:
             out["G"] = np.column_stack(list(constraints.values()))
 
 
-def _replace_nonfinite(points: Floats) -> Floats:
+def replace_nonfinite(points: Floats) -> Floats:
     """Points (n, M) in which all others are better than one that is no number.
 
     pymoo would take it for the best: nothing is better than NaN.

@@ -21,6 +21,7 @@ COSTLY_BATCH = 8
 """Proposals a round where an evaluation costs much: what a round shows, the next one knows."""
 SCREENED_BATCH = 32
 """Proposals a round where nothing is learnt from it, and of runs of before rounds had a size."""
+_FEW, _LARGEST_BATCH = 512, 2_500
 _EARLIER_NAMES = {"nsga2": "surrogate"}
 
 
@@ -79,6 +80,12 @@ def _make_optuna(sampler: str) -> Callable[[Problem, Prior | None], Strategy]:
     return make
 
 
+def _make_ax(problem: Problem, prior: Prior | None) -> Strategy:
+    from smt_nas.search.proposal.ax_sampler import AxSearch
+
+    return AxSearch(problem)
+
+
 def _make_nni_random(problem: Problem, prior: Prior | None) -> Strategy:
     from smt_nas.search.proposal.nni_strategy import NNIRandom
 
@@ -100,6 +107,7 @@ STRATEGIES: dict[str, StrategyEntry] = {  # the first is the default
     "optuna:tpe": StrategyEntry(_make_optuna("tpe"), "Optuna's multivariate TPE"),
     "optuna:nsga2": StrategyEntry(_make_optuna("nsga2"), "Optuna's NSGA-II"),
     "optuna:gp": StrategyEntry(_make_optuna("gp"), "Optuna's Gaussian process"),
+    "ax:qnehvi": StrategyEntry(_make_ax, "Ax's expected hypervolume improvement (extra ax)"),
     "nni:random": StrategyEntry(_make_nni_random, "NNI's random search"),
     "nni:regularized-evolution": StrategyEntry(_make_nni_evolution, "NNI's aging evolution"),
 }
@@ -117,9 +125,15 @@ def find_strategy(name: str) -> StrategyEntry:
     return STRATEGIES[name]
 
 
-def choose_batch(name: str, is_costly: bool) -> int:
-    """Proposals a round; `is_costly` says that evaluations teach what was not known before."""
-    return find_strategy(name).batch if is_costly else SCREENED_BATCH
+def choose_batch(name: str, is_costly: bool, n: int) -> int:
+    """Proposals a round of a search of n networks.
+
+    `is_costly` says that evaluations teach what was not known before. Where they do not, a search
+    of many networks has few rounds: each screens anew.
+    """
+    if is_costly:
+        return find_strategy(name).batch
+    return SCREENED_BATCH if n <= _FEW else min(-(-n // 4), _LARGEST_BATCH)
 
 
 def read_earlier_settings(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -82,7 +82,6 @@ class SurrogateAccuracy(BaseModel):
         kendall_tau, spearman_rho: of predicted and true figures; None where they are not defined
             (fewer than 3, or all alike).
         rmse: in the unit of the figure.
-        model: which model of the ensemble had most say.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -92,7 +91,6 @@ class SurrogateAccuracy(BaseModel):
     kendall_tau: float | None
     spearman_rho: float | None
     rmse: float
-    model: str = ""
 
 
 @runtime_checkable
@@ -109,3 +107,17 @@ class LearningStrategy(Protocol):
 
         Returns: None where there was no model yet, or nothing to compare.
         """
+
+
+def compare_prediction(first: int, predicted: Floats, figures: Floats) -> SurrogateAccuracy:
+    """Compare predicted and true figures (n,) of the round whose first trial is `first`."""
+    tau = rho = None
+    if len(figures) > 2 and len(set(figures.tolist())) > 1 and len(set(predicted.tolist())) > 1:
+        from scipy.stats import kendalltau, spearmanr
+
+        tau = float(kendalltau(predicted, figures).statistic)
+        rho = float(spearmanr(predicted, figures).statistic)
+    rmse = float(np.sqrt(np.mean((predicted - figures) ** 2)))
+    return SurrogateAccuracy(
+        first=first, n=len(figures), kendall_tau=tau, spearman_rho=rho, rmse=rmse
+    )

@@ -74,7 +74,7 @@ def create_search(
             "evaluator": None if evaluator is None else choice,
             "device": settings.device or str(problem.default),
             "region": region,
-            "batch": batch or choose_batch(settings.strategy, _is_costly(evaluator)),
+            "batch": batch or choose_batch(settings.strategy, _is_costly(evaluator), settings.n),
         }
     )
     listener = listener or NullSearchProgress()

@@ -78,3 +78,23 @@ def test_a_strategy_of_0_1_is_read_by_its_name_of_today_and_its_rounds_of_32():
 def test_an_unknown_strategy_is_told_with_what_was_meant():
     with pytest.raises(UnknownName, match="Did you mean 'nsga2'"):
         make_strategy("nsga3", make_problem())
+
+
+def test_the_surrogate_says_how_well_it_foretold_a_round():
+    problem = make_problem(objectives=("score", "macs"))
+    genes = sample(40)
+    figures = np.log(problem.costs(genes)["params"])
+    strategy = make_strategy("surrogate", problem)
+    assert strategy.assess(History(genes[:4], list(figures[:4])), genes[4:8], figures[4:8]) is None
+    history = History(genes[:32], list(figures[:32]))
+    accuracy = strategy.assess(history, genes[32:], figures[32:])
+    assert (accuracy.first, accuracy.n) == (32, 8)
+    assert accuracy.kendall_tau > 0.7 and accuracy.spearman_rho > 0.7 and accuracy.rmse < 0.3
+
+
+def test_a_large_round_of_what_is_known_is_the_best_of_all_candidates():
+    problem = make_problem(objectives=("macs", "params"))
+    genes = propose(problem, empty(problem), n=1000)
+    assert len(np.unique(genes, axis=0)) == 1000
+    costs = problem.costs(genes)["params"]
+    assert np.median(costs) < np.median(problem.costs(sample(2_000))["params"])
