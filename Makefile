@@ -17,7 +17,7 @@ MOBILE := $(MOBILE_VENV)/.installed
 DATA := dataset-fashion-mnist
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: search test mobile lint format data clean
+.PHONY: search test mobile postgres lint format data clean
 
 search: $(RUN)
 	$(BIN)/smt-nas search --budget "$(BUDGET)" --seed $(SEED) $(ARGS)
@@ -28,6 +28,12 @@ test: lint
 
 # converters of phones' formats, for their tests: large, so once, and only in CI or when asked for
 mobile: $(MOBILE)
+
+# the server that tests of shared studies start; without it they are skipped
+postgres:
+	@ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || command -v initdb > /dev/null || \
+	  $(SUDO) apt-get install --yes postgresql >&2 || \
+	  { $(SUDO) apt-get update && $(SUDO) apt-get install --yes postgresql; } >&2
 
 lint: $(DEV)
 	$(BIN)/ruff format --check .

@@ -142,8 +142,8 @@ def _evaluate_in_pool(
 ) -> Evaluate:
     """Ask evaluators on all cores, with a bar."""
     from smt_nas.evaluators.runner import EvaluationRunner
-    from smt_nas.runtime.engine import make_engine
-    from smt_nas.runtime.process_pool import default_workers
+    from smt_nas.runtime.engines.engine import make_engine
+    from smt_nas.runtime.engines.process_pool import default_workers
 
     def evaluate(evaluator: Evaluator, archs: Sequence[Architecture]) -> list[Evaluation]:
         evaluations = []

@@ -23,6 +23,7 @@ from smt_nas.errors import one_line
 from smt_nas.evaluators.evidence import AnyEvidence
 from smt_nas.evaluators.predictors.training_set import TrainingSet
 from smt_nas.metrics import Metric, Provenance
+from smt_nas.runtime.engines.engine import Workers
 from smt_nas.runtime.progress import ProgressListener
 from smt_nas.space import Genes, SearchSpace
 
@@ -191,13 +192,13 @@ class TrainingEvaluator(Protocol):
     baselines: tuple[str, ...]
 
     def in_workdir(
-        self, folder: Path, workers: int | None = None, listener: ProgressListener | None = None
+        self, folder: Path, workers: Workers = None, listener: ProgressListener | None = None
     ) -> Evaluator:
         """The same, with its trainings in a folder, where a killed search finds them again.
 
         Args:
             folder: of the trainings.
-            workers: processes that train; None leaves it as it is.
+            workers: processes that train, or the engine that does; None leaves it as it is.
             listener: hears how far it is; None leaves it as it is.
         """
 

@@ -21,7 +21,7 @@ from smt_nas.evaluators import (
 from smt_nas.evaluators.base import keep_finite
 from smt_nas.evaluators.choice import worker_evaluator
 from smt_nas.metrics import Provenance
-from smt_nas.runtime.engine import Engine
+from smt_nas.runtime.engines.engine import Engine
 
 Proceed = Callable[[], bool]
 """Whether to begin one more."""
@@ -79,6 +79,65 @@ class EvaluationRunner:
         proceed = proceed or (lambda: True)
         return (keep_finite(e, objective) for e in self._evaluate(evaluator, archs, proceed))
 
+    @property
+    def in_workers(self) -> bool:
+        """Whether workers evaluate, so that evaluations may come in any order."""
+        choice = self._choice
+        if self._evaluator is None or choice is None:
+            return False
+        return choice.entry.runs_user_code or choice.entry.in_worker
+
+    @property
+    def at_once(self) -> bool:
+        """Whether all networks of a round are evaluated together."""
+        evaluator = self._evaluator
+        return (
+            evaluator is None
+            or isinstance(evaluator, TrainingEvaluator)
+            or (isinstance(evaluator, BatchEvaluator) and evaluator.is_final)
+        )
+
+    def evaluate_unordered(self, archs: Iterable[Architecture]) -> Iterator[tuple[int, Evaluation]]:
+        """Evaluate networks in workers; evaluations with the position of their network.
+
+        Each comes as soon as it is there, yet none before the first success in order, by which
+        those of a user's function are judged. Networks are asked for as workers become free.
+
+        Raises:
+            ConfigError: a user's function that always fails.
+        """
+        evaluator, choice = self._evaluator, self._choice
+        assert evaluator is not None and choice is not None and self.in_workers
+        objective = evaluator.objective
+        watched = choice.entry.runs_user_code
+        provenance: Provenance = "function" if watched else objective.provenance
+        timeout = math.inf if watched and self._timeout is None else self._timeout
+        numbered = self._pool.map_unordered(
+            partial(_evaluate_in_worker, choice),
+            archs,
+            partial(_lose, provenance),
+            timeout,
+            partial(worker_evaluator, choice),
+        )
+        if watched:
+            numbered = self._watch_unordered(choice.word, numbered)
+        return ((number, keep_finite(e, objective)) for number, e in numbered)
+
+    def _watch_unordered(
+        self, name: str, numbered: Iterable[tuple[int, Evaluation]]
+    ) -> Iterator[tuple[int, Evaluation]]:
+        held: dict[int, Evaluation] = {}
+        following = 0
+        for number, evaluation in numbered:
+            held[number] = evaluation
+            while self._metrics is None and following in held:
+                for checked in self._watch(name, [held.pop(following)]):
+                    yield following, checked
+                following += 1
+            if self._metrics is not None:
+                for other in sorted(held):
+                    yield other, self._check_metrics(held.pop(other))
+
     def _evaluate(
         self, evaluator: Evaluator, archs: Sequence[Architecture], proceed: Proceed
     ) -> Iterator[Evaluation]:
@@ -90,10 +149,7 @@ class EvaluationRunner:
         if choice is not None and choice.entry.in_worker:
             provenance = evaluator.objective.provenance
             return self._in_workers(choice, archs, provenance, self._timeout, proceed)
-        at_once = isinstance(evaluator, TrainingEvaluator) or (
-            isinstance(evaluator, BatchEvaluator) and evaluator.is_final
-        )
-        if at_once:
+        if self.at_once:
             return iter(evaluator.evaluate(archs))
         todo = takewhile(lambda _: proceed(), archs)
         return (evaluator.evaluate([arch])[0] for arch in todo)

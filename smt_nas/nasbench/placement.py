@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from smt_nas.errors import ConfigError
-from smt_nas.runtime.process_pool import default_workers
+from smt_nas.runtime.engines.process_pool import default_workers
 from smt_nas.train.processes.process_group import join_process_group
 from smt_nas.train.train_config import RunOptions
 from smt_nas.train.train_job import reader_count

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple, TypeVar
 
 from smt_nas.errors import one_line
-from smt_nas.runtime.process_pool import (
+from smt_nas.runtime.engines.process_pool import (
     DYING_S,
     end_worker,
     explain_death,

@@ -31,7 +31,7 @@ from smt_nas.search.objectives import BEFORE_DEVICES
 from smt_nas.search.proposal.strategies import SCREENED_BATCH, read_earlier_settings
 from smt_nas.search.region import Region, load_region
 from smt_nas.search.settings import Settings
-from smt_nas.search.study import HIDDEN, check_url, hide_password
+from smt_nas.search.storage.database import HIDDEN, check_url, hide_password
 from smt_nas.space import SearchSpace, SpaceConfig
 from smt_nas.yaml import read_yaml, to_yaml, validated
 

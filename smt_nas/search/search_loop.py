@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,16 @@ from smt_nas.evaluators.capacity import published_figures
 from smt_nas.evaluators.evidence import AnyEvidence
 from smt_nas.evaluators.runner import EvaluationRunner, Proceed
 from smt_nas.files import shell_word
-from smt_nas.runtime.engine import Engine, make_engine
+from smt_nas.runtime.engines.engine import (
+    DEFAULT,
+    Engine,
+    EngineChoice,
+    choose_engine,
+    make_engine,
+    open_engine,
+)
+from smt_nas.runtime.engines.gpu_assignment import list_assignable_gpus
+from smt_nas.runtime.engines.process_pool import default_workers
 from smt_nas.runtime.interrupts import InterruptWatch, watch_interrupts
 from smt_nas.search.listener import NullSearchProgress, SearchListener
 from smt_nas.search.objectives import Floats
@@ -48,7 +58,8 @@ from smt_nas.search.results import (
 )
 from smt_nas.search.run_directory import RunDirectory
 from smt_nas.search.settings import Settings
-from smt_nas.search.study import Study, Trial, make_history, predict_network
+from smt_nas.search.storage.queue_loop import QueueLoop
+from smt_nas.search.study import OpenTrial, Study, Trial, make_history, predict_network
 from smt_nas.search.study_notes import FinishedNetwork, StudyNotes
 from smt_nas.search.verify import verify_networks
 from smt_nas.search.watch.history_table import HistoryFile
@@ -120,7 +131,8 @@ class Search:
         study: the trials.
         evaluator: None where formulas suffice, or where nothing will be evaluated.
         listener: hears what happens.
-        workers: processes that evaluate and count networks; results do not depend on it.
+        workers: processes that evaluate and count networks, or another engine that evaluates;
+            results do not depend on it.
         superseded: genes of networks that were tried before the evaluator changed; they are
             evaluated again first.
         clock: seconds that only grow, by which working time is counted.
@@ -131,7 +143,7 @@ class Search:
     study: Study
     evaluator: Evaluator | None
     listener: SearchListener = field(default_factory=NullSearchProgress)
-    workers: int = 1
+    workers: int | EngineChoice = 1
     superseded: Sequence[Genes] = ()
     clock: Callable[[], float] = time.monotonic
     _interrupts: InterruptWatch = field(default_factory=InterruptWatch, init=False, repr=False)
@@ -151,24 +163,46 @@ class Search:
             ConfigError: the user's own function rates no network.
             StoreError: the run directory or the storage cannot be written; what is there stays.
         """
-        with self.directory.lock():
+        with self._hold_directory():
             interrupted = False
             self._time.start()
             try:
-                with make_engine(self.workers) as workers, watch_interrupts(self._interrupts):
-                    runner = self._make_runner(workers)
-                    trials = self._evaluate(runner)
-                    self._evaluate_baselines(runner)
-                    if self.directory.settings.verify:
-                        self._verify(trials, workers)
+                with watch_interrupts(self._interrupts):
+                    self._search_and_verify()
             except KeyboardInterrupt:
                 interrupted = True
                 self.listener.interrupted()
             self._time.keep(at_once=True)
             outcome = replace(self.outcome(), interrupted=interrupted)
-            write_front(self.directory.path, outcome.front, outcome.baselines)
-            self._history.write(outcome.trials)
+            with self.study.database.wait_for_lock("files"):
+                write_front(self.directory.path, outcome.front, outcome.baselines)
+                self._history.write(outcome.trials)
             return outcome
+
+    def _search_and_verify(self) -> None:
+        engine, settings = choose_engine(self.workers), self.directory.settings
+        gpus = list_assignable_gpus() if self._is_in_workers else ()
+        with ExitStack() as stack:
+            workers = stack.enter_context(open_engine(replace(engine, gpus=gpus)))
+            runner = self._make_runner(workers)
+            trials = self._evaluate(runner)
+            stack.enter_context(self.study.database.wait_for_lock("front"))
+            self._evaluate_baselines(runner)
+            if not settings.verify:
+                return
+            if engine.name != DEFAULT:  # what is counted and timed is so on this machine
+                workers = stack.enter_context(make_engine(default_workers()))
+            self._verify(trials, workers)
+
+    @property
+    def _is_in_workers(self) -> bool:
+        choice = self.directory.settings.evaluator
+        return choice is not None and not choice.handed_in and choice.entry.in_worker
+
+    def _hold_directory(self) -> AbstractContextManager[object]:
+        """Hold the run directory, unless its study is shared: then others may work in it too."""
+        database = self.study.database
+        return closing(database) if database.is_shared else self.directory.lock()
 
     def outcome(self) -> Outcome:
         """What is there now; reads only."""
@@ -233,6 +267,8 @@ class Search:
         )
 
     def _evaluate(self, runner: EvaluationRunner) -> list[Trial]:
+        if self.study.database.is_shared or runner.in_workers:
+            return self._evaluate_queue(runner)
         settings, trials = self.directory.settings, self.study.trials()
         self._evaluate_again(runner, trials)
         proposer = make_strategy(settings.strategy, self.problem, self._make_prior())
@@ -257,6 +293,11 @@ class Search:
         presets = self._collect_baselines(notes)
         return measure_status(self.problem, trials, notes, presets, self._wanted)
 
+    def _keep_up(self) -> None:
+        """A trial is stored: keep the time, and tell who watches."""
+        self._time.keep()
+        self.listener.progressed(lambda: self._measure_status(self.study.trials()))
+
     @property
     def _wanted(self) -> int | None:
         return count_wanted(self.directory.settings.n)
@@ -264,6 +305,44 @@ class Search:
     def _has_time(self) -> bool:
         minutes = self.directory.settings.stop.minutes
         return minutes is None or self._time.seconds < 60 * minutes
+
+    def _evaluate_queue(self, runner: EvaluationRunner) -> list[Trial]:
+        """The same where trials may end in any order, or other processes take some."""
+        settings = self.directory.settings
+        proposer = make_strategy(settings.strategy, self.problem, self._make_prior())
+
+        def propose(trials: Sequence[Trial], waiting: Sequence[OpenTrial]) -> Genes:
+            if trials and not waiting:
+                self._assess(proposer, trials)
+            self._history.keep(trials)
+            self.listener.step("screen", 0, None)
+            count = len(trials) + len(waiting)
+            if count < len(self.superseded):
+                return np.array(self.superseded[count : (count // self.batch + 1) * self.batch])
+            return self._propose(proposer, trials, waiting)
+
+        loop = QueueLoop(
+            study=self.study,
+            runner=runner,
+            propose=propose,
+            total=max(settings.n, len(self.superseded)),
+            most=self.batch if runner.at_once else 1,
+            find_stop=lambda t: self.find_stop(t) if len(t) >= len(self.superseded) else None,
+            has_time=self._has_time,
+            kept=self._keep_up,
+            listener=self.listener,
+            interrupts=self._interrupts,
+        )
+        reason = loop.run()
+        trials = self.study.trials()
+        if trials and not self.study.read_open():
+            self._assess(proposer, trials)
+        if reason is not None:
+            self.listener.stopped(reason, settings.stop, len(trials))
+        elif loop.exhausted:
+            self.study.read_notes().write_exhausted()
+            self.listener.exhausted(self.problem.space.name, len(trials), self._wanted)
+        return trials
 
     def _evaluate_again(self, runner: EvaluationRunner, trials: list[Trial]) -> None:
         """Try the networks of before the evaluator changed, round by round, as they were tried."""
@@ -350,12 +429,16 @@ class Search:
             return None
         return Prior(partial(_predict_compared, evaluator, space), is_final=evaluator.is_final)
 
-    def _propose(self, proposer: Strategy, trials: Sequence[Trial]) -> Genes:
+    def _propose(
+        self, proposer: Strategy, trials: Sequence[Trial], waiting: Sequence[OpenTrial] = ()
+    ) -> Genes:
         """What is left of the round that the next trial belongs to; (n, G)."""
-        first = len(trials) // self.batch * self.batch
+        every: list[Trial | OpenTrial] = [*trials, *waiting]
+        every.sort(key=lambda trial: trial.number)
+        first = len(every) // self.batch * self.batch
         rng = np.random.default_rng([self.directory.settings.seed, first])
-        proposed = proposer.propose(make_history(self.problem, trials[:first]), self.batch, rng)
-        tried = {t.genes.tobytes() for t in trials[first:]}
+        proposed = proposer.propose(make_history(self.problem, every[:first]), self.batch, rng)
+        tried = {t.genes.tobytes() for t in every[first:]}
         return proposed[[row.tobytes() not in tried for row in proposed]]
 
     def _assess(self, proposer: Strategy, trials: Sequence[Trial]) -> None:

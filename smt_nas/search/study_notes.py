@@ -25,6 +25,7 @@ _TIMING = "latency:"
 _KEY = 12  # characters of a network's key
 _OPEN_ROUND = "finished of an open round"
 _SURROGATE = "surrogate:"
+_WORKER = "worker:"
 
 
 class Timing(BaseModel):
@@ -81,6 +82,24 @@ class FinishedNetwork(BaseModel):
     key: str
     evaluation: dict[str, Any]
     predictions: dict[str, tuple[float, float, float]]
+
+
+class Heartbeat(BaseModel):
+    """A sign of life of a process that works on a study with others.
+
+    Attributes:
+        count: grows while it lives; what a clock says does not matter.
+        ended: it works no more.
+        kernel: of which system, and which process namespace, `pid` is a number.
+        pid: of the process.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    count: int
+    ended: bool = False
+    kernel: str | None = None
+    pid: int = 0
 
 
 class _Counts(BaseModel):
@@ -175,6 +194,18 @@ class StudyNotes:
     def write_surrogate_accuracy(self, accuracy: SurrogateAccuracy) -> None:
         """Keep how well the strategy's model foretold a round."""
         self._write(f"{_SURROGATE}{accuracy.first}", accuracy.model_dump(mode="json"))
+
+    def read_heartbeats(self) -> dict[str, Heartbeat]:
+        """The last sign of life of each process that works on the study, by its name."""
+        return {
+            name.removeprefix(_WORKER): Heartbeat.model_validate(record)
+            for name, record in self._attributes.items()
+            if name.startswith(_WORKER)
+        }
+
+    def write_heartbeat(self, worker: str, heartbeat: Heartbeat) -> None:
+        """Give a sign of life."""
+        self._write(f"{_WORKER}{worker}", heartbeat.model_dump(mode="json"))
 
     def read_verification(
         self, key: str, targets: Sequence[LatencyTarget] = ()

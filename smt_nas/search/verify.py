@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from smt_nas.errors import MeasurementError
-from smt_nas.runtime.engine import Engine
+from smt_nas.runtime.engines.engine import Engine
 from smt_nas.search.listener import SearchListener
 from smt_nas.search.objectives import LatencyTarget
 from smt_nas.search.results import Result

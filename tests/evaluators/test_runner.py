@@ -17,7 +17,7 @@ from smt_nas.evaluators import (
 )
 from smt_nas.evaluators.runner import FIRST, EvaluationRunner
 from smt_nas.metrics import METRICS
-from smt_nas.runtime.process_pool import ProcessPool
+from smt_nas.runtime.engines.process_pool import ProcessPool
 from tests.fakes.benches import rows, written
 
 ARCHS = [PRESETS["smt_t"]] * (FIRST + 2)

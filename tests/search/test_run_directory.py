@@ -15,7 +15,7 @@ from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.files import sqlite_url
 from smt_nas.search import Settings, create_search, resume_search
 from smt_nas.search.run_directory import RunDirectory
-from smt_nas.search.study import hide_password
+from smt_nas.search.storage.database import hide_password
 from smt_nas.space import SearchSpace
 from tests.fakes.screening import short_screening  # noqa: F401
 

@@ -9,7 +9,8 @@ from optuna.trial import TrialState
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.evaluators import Evaluation
 from smt_nas.files import sqlite_url
-from smt_nas.search.study import Study, check_url, hide_password, make_history
+from smt_nas.search.storage.database import check_url, hide_password
+from smt_nas.search.study import Study, make_history
 from tests.fakes import devices as fakes
 from tests.fakes.searches import make_problem, make_trials, sample
 

@@ -5,7 +5,7 @@ import pytest
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers import count_check
 from smt_nas.profilers.latency.sampling import interleave
-from smt_nas.runtime.engine import make_engine
+from smt_nas.runtime.engines.engine import make_engine
 from smt_nas.search import verify
 from smt_nas.search.listener import NullSearchProgress
 from smt_nas.search.results import make_result, select_front

@@ -128,6 +128,20 @@ WorkerCount = Annotated[
         "--workers", min=1, help="Processes. Results do not depend on it. Default: cores."
     ),
 ]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="Where workers run: local, or ray, on many machines.")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(metavar="auto|local|HOST:PORT", help="Of --engine ray. Default: auto."),
+]
+TrialCpus = Annotated[
+    float | None, typer.Option(help="Of --engine ray: CPUs that one network takes. Default: 1.")
+]
+TrialGpus = Annotated[
+    float | None,
+    typer.Option(help="GPUs that one takes, may be a share. Default: 1 where there are any."),
+]
 Region = Annotated[
     str | None,
     typer.Option(

@@ -7,6 +7,7 @@ import typer
 from smt_nas.cli import console
 from smt_nas.cli.app import app
 from smt_nas.cli.search import options
+from smt_nas.cli.search.engine import choose_workers
 from smt_nas.cli.search.front import list_search_phases, show_outcome
 from smt_nas.cli.search.top_training import run_top_training
 from smt_nas.cli.talk import list_phases, say_first, talk
@@ -22,6 +23,10 @@ def resume(
     budget: options.NewBudget = None,
     storage: options.Storage = None,
     workers: options.WorkerCount = None,
+    engine: options.EngineName = "local",
+    ray_address: options.RayAddress = None,
+    trial_cpus: options.TrialCpus = None,
+    trial_gpus: options.TrialGpus = None,
     accept_changed_evaluator: options.AcceptChange = False,
     show_all: options.ShowAll = False,
     as_json: console.AsJson = False,
@@ -44,7 +49,7 @@ def resume(
             storage=storage,
             accept_changed_evaluator=accept_changed_evaluator,
             listener=listener,
-            workers=workers,
+            workers=choose_workers(context.params),
         )
         outcome = search.run()
     show_outcome(outcome, as_json, show_all, comparison=run_top_training(outcome))

@@ -9,6 +9,7 @@ import typer
 from smt_nas.cli import console
 from smt_nas.cli.app import app
 from smt_nas.cli.search import options
+from smt_nas.cli.search.engine import choose_workers
 from smt_nas.cli.search.front import list_search_phases, show_outcome
 from smt_nas.cli.search.top_training import read_wish, run_top_training
 from smt_nas.cli.talk import list_phases, say_first, talk
@@ -49,6 +50,10 @@ def search(
     verify: options.Verify = None,
     prove: options.Prove = None,
     workers: options.WorkerCount = None,
+    engine: options.EngineName = "local",
+    ray_address: options.RayAddress = None,
+    trial_cpus: options.TrialCpus = None,
+    trial_gpus: options.TrialGpus = None,
     train_top: options.TrainTop = None,
     show_all: options.ShowAll = False,
     as_json: console.AsJson = False,
@@ -66,7 +71,8 @@ def search(
         from smt_nas.search import create_search
 
         settings = _settings(context.params)
-        search = create_search(settings, out, go_on=True, listener=listener, workers=workers)
+        chosen = choose_workers(context.params)
+        search = create_search(settings, out, go_on=True, listener=listener, workers=chosen)
         evidence = search.directory.evidence
         if evidence is not None:
             listener.say(summarise_evidence(evidence))

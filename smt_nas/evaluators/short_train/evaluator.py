@@ -30,8 +30,15 @@ from smt_nas.evaluators.short_train.successive_halving import Race, evaluate_row
 from smt_nas.files import locked, make_folder
 from smt_nas.metrics import METRICS
 from smt_nas.nasbench.build import labels_digest
-from smt_nas.runtime.engine import make_engine
-from smt_nas.runtime.process_pool import default_workers
+from smt_nas.runtime.engines.engine import (
+    DEFAULT,
+    EngineChoice,
+    Workers,
+    choose_engine,
+    open_engine,
+)
+from smt_nas.runtime.engines.gpu_assignment import list_assignable_gpus
+from smt_nas.runtime.engines.process_pool import default_workers
 from smt_nas.runtime.progress import NullProgress, ProgressListener
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.train.data.examples import Source
@@ -57,8 +64,8 @@ class ShortTrainEvaluator:
         config: what they are trained for.
         folder: keeps a training a network, so that a killed search goes on; None for a temporary
             one.
-        workers: processes that train; figures do not depend on it. None for one a core, or one in
-            all on a GPU.
+        workers: processes that train, or another engine, whose machines share the folder; figures
+            do not depend on it. None for one a core, or one in all on a GPU.
         listener: hears how far it is.
         size: pixels of a side of the networks, as `for_space` says it.
         proceed: asked before each training; once it says no, those that run are trained up to
@@ -67,7 +74,7 @@ class ShortTrainEvaluator:
 
     config: ShortTraining
     folder: Path | None = None
-    workers: int | None = None
+    workers: Workers = None
     listener: ProgressListener = field(default_factory=NullProgress)
     size: int = 32
     proceed: Callable[[], bool] | None = None
@@ -78,7 +85,7 @@ class ShortTrainEvaluator:
     is_final = False
 
     def in_workdir(
-        self, folder: Path, workers: int | None = None, listener: ProgressListener | None = None
+        self, folder: Path, workers: Workers = None, listener: ProgressListener | None = None
     ) -> ShortTrainEvaluator:
         """The same, with its trainings in a folder."""
         return replace(
@@ -199,8 +206,8 @@ class ShortTrainEvaluator:
         }
         requests = [trainings[arch.image_size].make_request(config, arch) for arch in archs]
         device = self._check_training(archs[0], requests[0])
-        processes = self._processes(device)
-        readers = reader_count(device, processes)
+        engine = self._choose_engine(device)
+        readers = reader_count(device, engine.workers or default_workers())
         options = RunOptions(device=config.device, workers=readers, keep=1, fast=True)
         jobs = [
             TrainJob(arch, request, options, folder / arch.key)
@@ -208,7 +215,7 @@ class ShortTrainEvaluator:
         ]
         for line in explain_slow_path(jobs[0], self._source):
             self.listener.say(line)
-        with make_engine(processes) as pool:
+        with open_engine(engine) as pool:
             train = partial(pool.map, train_job, lost=str, proceed=self.proceed)
             return Race(rungs(config.epochs, config.eta), config.eta, train, self.listener).run(
                 jobs
@@ -221,7 +228,10 @@ class ShortTrainEvaluator:
             check_recipe(wanted.recipe, wanted.recipe_name, process_group)
             return process_group.device
 
-    def _processes(self, device: torch.device) -> int:
-        if self.workers is not None:
-            return self.workers
-        return 1 if device.type == "cuda" else default_workers()
+    def _choose_engine(self, device: torch.device) -> EngineChoice:
+        engine = choose_engine(self.workers)
+        if engine.name != DEFAULT:
+            return engine
+        usual = 1 if device.type == "cuda" else default_workers()
+        gpus = () if self.config.device else list_assignable_gpus()
+        return replace(engine, workers=engine.workers or usual, gpus=gpus)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from smt_nas.errors import ConfigError
-from smt_nas.evaluators import Evaluator, TrainingEvaluator
+from smt_nas.evaluators import Evaluator, EvaluatorChoice, TrainingEvaluator
 from smt_nas.evaluators.base import InputBound
 from smt_nas.evaluators.relative_score import RelativeScore
 from smt_nas.metrics import METRICS
-from smt_nas.runtime.process_pool import default_workers
+from smt_nas.runtime.engines.engine import DEFAULT, Workers, choose_engine
+from smt_nas.runtime.engines.process_pool import default_workers
 from smt_nas.search.listener import SearchListener
 from smt_nas.search.objectives import FROM_LATENCY
 from smt_nas.search.problem import Problem
 from smt_nas.search.run_directory import RunDirectory
 from smt_nas.search.search_loop import Search
 from smt_nas.search.setup.evaluator_change import OpenedStudy
+from smt_nas.search.storage.database import is_shared_url
 from smt_nas.search.study import Study
 from smt_nas.space import SearchSpace
 
@@ -26,7 +28,7 @@ def make_search(
     opened: OpenedStudy,
     evaluator: Evaluator | None,
     listener: SearchListener,
-    workers: int | None,
+    workers: Workers,
 ) -> Search:
     """The search; an evaluator that trains keeps its trainings in the run directory."""
     if isinstance(evaluator, TrainingEvaluator):
@@ -45,6 +47,22 @@ def make_search(
         listener=listener,
         workers=workers or default_workers(),
         superseded=opened.superseded,
+    )
+
+
+def check_engine(
+    workers: Workers, evaluator: Evaluator | None, choice: EvaluatorChoice | None
+) -> None:
+    """Raise ConfigError where other machines would have nothing to do."""
+    engine = choose_engine(workers).name
+    named = choice is not None and not choice.handed_in
+    in_workers = choice is not None and named and choice.entry.in_worker
+    if engine == DEFAULT or in_workers or (named and isinstance(evaluator, TrainingEvaluator)):
+        return
+    name = "no evaluator" if evaluator is None else evaluator.name
+    raise ConfigError(
+        f"--engine {engine}: is for evaluators that run in workers, as short-train and your own "
+        f"function do (got {name}). Drop it."
     )
 
 
@@ -74,6 +92,8 @@ def check_objective(problem: Problem, evaluator: Evaluator) -> None:
 def create_study(problem: Problem, directory: RunDirectory) -> Study:
     """Create the study of a run directory. Raises StoreError."""
     name, identity = directory.study_name, directory.identity
+    if is_shared_url(directory.settings.storage):
+        return Study.create_or_join(problem, directory.storage, name, identity)
     if directory.settings.storage is not None:
         return Study.create(problem, directory.storage, name, identity)
     with directory.lock():

@@ -15,6 +15,7 @@ from smt_nas.evaluators import (
 )
 from smt_nas.evaluators.base import BatchEvaluator, SpaceBound
 from smt_nas.metrics import ACCURACIES, ACCURACY_WORDS
+from smt_nas.runtime.engines.engine import Workers
 from smt_nas.search.listener import NullSearchProgress, SearchListener
 from smt_nas.search.problem import COST_OBJECTIVES, Problem
 from smt_nas.search.proposal.strategies import choose_batch, make_strategy
@@ -24,12 +25,14 @@ from smt_nas.search.search_loop import Search
 from smt_nas.search.settings import Settings
 from smt_nas.search.setup.assemble import (
     adapt_to_space,
+    check_engine,
     check_objective,
     create_study,
     make_search,
 )
 from smt_nas.search.setup.evaluator_change import OpenedStudy
 from smt_nas.search.setup.resume import resume_search
+from smt_nas.search.storage.database import is_shared_url
 from smt_nas.search.study import Study
 from smt_nas.search.survey import describe
 from smt_nas.search.watch.stopping import count_wanted
@@ -43,7 +46,7 @@ def create_search(
     evaluator: Evaluator | None = None,
     go_on: bool = False,
     listener: SearchListener | None = None,
-    workers: int | None = 1,
+    workers: Workers = 1,
 ) -> Search:
     """Check everything, make the run directory and its study. Nothing is evaluated yet.
 
@@ -55,7 +58,7 @@ def create_search(
         go_on: where `out` holds this very search already, resume it.
         listener: hears what happens.
         workers: processes that evaluate and count networks; None for as many as this machine has
-            cores for. Results do not depend on it.
+            cores for; or another engine that evaluates. Results do not depend on it.
 
     Raises:
         ConfigError: a setting that is not allowed, or a budget that nothing can meet.
@@ -64,6 +67,7 @@ def create_search(
     space = SearchSpace.load(settings.space)
     choice = _choose(settings, evaluator)
     problem, evaluator = _resolve(settings, space, choice, evaluator)
+    check_engine(workers, evaluator, choice)
     region: Region = "none" if problem.region is None else "published"
     if settings.region is None and out is not None:
         region = RunDirectory.read_region(out) or region  # a run that is there goes on as it began
@@ -84,9 +88,16 @@ def create_search(
     evidence, fingerprint = None, None
     if evaluator is not None:
         evidence, fingerprint = evaluator.evidence, evaluator.fingerprint
-    directory = RunDirectory.create(
-        out, settings, space, problem.target_records, evidence, fingerprint
-    )
+    try:
+        directory = RunDirectory.create(
+            out, settings, space, problem.target_records, evidence, fingerprint
+        )
+    except StoreError:
+        is_shared = go_on and is_shared_url(settings.storage)
+        if out is None or not (is_shared and RunDirectory.is_same(out, settings, go_on)):
+            raise
+        own = evaluator if choice.handed_in else None  # another process was first
+        return _go_on(out, settings, own, listener, workers)
     listener.say(f"Run directory: {directory.path}")
     _say_where_it_repeats(problem, directory, listener)
     opened = OpenedStudy(_first_study(problem, directory))
@@ -105,7 +116,7 @@ def _go_on(
     settings: Settings,
     evaluator: Evaluator | None,
     listener: SearchListener,
-    workers: int | None,
+    workers: Workers,
 ) -> Search:
     """Resume the search of these settings that a folder holds; its networks stay."""
     listener.say(f"{out}: holds this very search already. Going on with it.")

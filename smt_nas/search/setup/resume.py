@@ -10,6 +10,7 @@ from smt_nas.evaluators import Evaluator, EvaluatorChoice, default_evaluator, ma
 from smt_nas.evaluators.base import SpaceBound
 from smt_nas.evaluators.relative_score import RelativeScore
 from smt_nas.files import shell_word
+from smt_nas.runtime.engines.engine import Workers
 from smt_nas.search.listener import NullSearchProgress, SearchListener
 from smt_nas.search.problem import Problem
 from smt_nas.search.region import choose_region, load_region
@@ -17,6 +18,7 @@ from smt_nas.search.run_directory import RunDirectory, find_other_machine
 from smt_nas.search.search_loop import Search
 from smt_nas.search.setup.assemble import (
     adapt_to_space,
+    check_engine,
     check_objective,
     create_study,
     make_search,
@@ -42,7 +44,7 @@ def resume_search(
     accept_changed_evaluator: bool = False,
     read_only: bool = False,
     listener: SearchListener | None = None,
-    workers: int | None = 1,
+    workers: Workers = 1,
 ) -> Search:
     """Open the search of a run directory, to go on or to read it.
 
@@ -58,7 +60,7 @@ def resume_search(
         read_only: only `Search.outcome` will be called.
         listener: hears what happens.
         workers: processes that evaluate and count networks; None for as many as this machine has
-            cores for. Results do not depend on it.
+            cores for; or another engine that evaluates. Results do not depend on it.
 
     Raises:
         ConfigError: a wish or a budget that cannot be met.
@@ -71,6 +73,7 @@ def resume_search(
     wishes.apply(directory.settings, 0, 0.0, None)  # raises before anything else is looked at
     problem = _read_problem(directory) if read_only else _predict_again(directory)
     evaluator = None if read_only else _recorded_evaluator(directory, problem, evaluator)
+    check_engine(workers, evaluator, directory.settings.evaluator)
     _check_study_file(directory, problem, read_only)
     new_problem = None
     if budgets and tuple(budgets) != directory.settings.budgets:

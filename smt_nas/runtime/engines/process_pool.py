@@ -2,7 +2,8 @@
 
 A worker is a plain child that reads (function, argument) from a socket and answers. When this
 process ends, however it ends, the worker ends too. A worker that dies (out of memory, a crash in a
-library) or takes too long costs one answer, not the search. What it prints goes to stderr.
+library) or takes too long costs one answer, not the search; where it was killed, another one tries
+first. What it prints goes to stderr.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import takewhile
 from multiprocessing.connection import Connection, Pipe, wait
 from threading import Thread
 from typing import Any, TypeVar
 
+from smt_nas.runtime.engines.argument_feed import ArgumentFeed, in_order
+from smt_nas.runtime.engines.gpu_assignment import assign_gpu
 from smt_nas.runtime.host import available_cores
 
 _Argument = TypeVar("_Argument")
@@ -36,14 +40,35 @@ def default_workers() -> int:
     return min(MOST, available_cores())
 
 
+@dataclass(frozen=True)
+class _Lost:
+    """Why there is no answer.
+
+    Attributes:
+        reason: in words.
+        by_signal: the worker was killed, as by a machine that is short of memory; it may have been
+            the turn of another, so that a second one may do better.
+    """
+
+    reason: str
+    by_signal: bool = False
+
+
 class ProcessPool:
     """A number of workers; with one, what can be trusted to end runs in this process.
 
     A context manager. Workers start when they are first needed.
+
+    Args:
+        count: of workers.
+        gpus: names for `CUDA_VISIBLE_DEVICES`, of which workers get one each in turns; none leaves
+            them what this process has.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, gpus: Sequence[str] = ()) -> None:
         self._count = count
+        self._gpus = gpus
+        self._slots: dict[Connection, int] = {}
         self._children: dict[Connection, subprocess.Popen[bytes]] = {}
         self._busy: dict[Connection, int] = {}  # with which argument
         self._began: dict[Connection, float] = {}  # at what time, once prepared
@@ -68,26 +93,40 @@ class ProcessPool:
 
         With one worker, a function that is trusted to end runs in this process.
         """
-        proceed = proceed or (lambda: True)
-        if timeout is None and min(self._count, len(arguments)) <= 1:
-            yield from map(function, takewhile(lambda _: proceed(), arguments))
+        todo = arguments if proceed is None else takewhile(lambda _: proceed(), arguments)
+        if timeout is None and len(arguments) <= 1:
+            yield from map(function, todo)
+            return
+        yield from in_order(self.map_unordered(function, todo, lost, timeout, prepare))
+
+    def map_unordered(
+        self,
+        function: Callable[[_Argument], _Answer],
+        arguments: Iterable[_Argument],
+        lost: Callable[[str], _Answer],
+        timeout: float | None = None,
+        prepare: Callable[[], object] | None = None,
+    ) -> Iterator[tuple[int, _Answer]]:
+        """Answers as they come: `Engine.map_unordered`; in this process as of `map`."""
+        if timeout is None and self._count <= 1:
+            yield from enumerate(map(function, arguments))
             return
         for connection in list(self._busy):  # with a map that was given up
             self._stop(connection)
-        answers: dict[int, _Answer] = {}
-        given = shown = 0
-        while shown < len(arguments):
-            while given < len(arguments) and len(self._busy) < max(1, self._count):
-                if not proceed():
-                    arguments = arguments[:given]
-                    break
-                self._give(given, (_prepare, prepare), (function, arguments[given]))
-                given += 1
-            if shown < len(arguments):
-                answers |= self._answers(lost, timeout)
-            while shown in answers:
-                yield answers.pop(shown)
-                shown += 1
+        feed = ArgumentFeed(arguments)
+        while True:
+            while len(self._busy) < max(1, self._count) and (item := feed.take()) is not None:
+                number, argument = item
+                self._give(number, (_prepare, prepare), (function, argument))
+            if not self._busy:
+                return
+            for number, answer in self._wait(timeout):
+                if isinstance(answer, _Lost):
+                    if answer.by_signal and feed.retry(number):
+                        continue
+                    answer = lost(answer.reason)
+                feed.close(number)
+                yield number, answer
 
     def _give(self, number: int, *messages: tuple[Callable[[Any], object], Any]) -> None:
         idle = next((c for c in self._children if c not in self._busy), None)
@@ -98,32 +137,32 @@ class ProcessPool:
                 connection.send(message)
 
     def _start(self) -> Connection:
-        connection, child = start_worker(serve)
-        self._children[connection] = child
+        slot = next(i for i in range(self._count + 1) if i not in self._slots.values())
+        connection, child = start_worker(serve, assign_gpu(self._gpus, slot))
+        self._children[connection], self._slots[connection] = child, slot
         return connection
 
-    def _answers(self, lost: Callable[[str], _Answer], timeout: float | None) -> dict[int, _Answer]:
-        """Wait; then the answers that are there, and those that will never be, by number."""
-        answers: dict[int, _Answer] = {}
+    def _wait(self, timeout: float | None) -> list[tuple[int, Any]]:
+        """Wait; then the answers that are there by number, `_Lost` for what will never be."""
+        answers: list[tuple[int, Any]] = []
         for ready in wait(list(self._busy), self._patience(timeout)):
             assert isinstance(ready, Connection)
             number = self._busy[ready]
             try:
-                answer: _Answer = ready.recv()
+                answer = ready.recv()
             except (EOFError, ConnectionResetError):
-                answers[number] = lost(explain_death(self._stop(ready, DYING_S)))
+                code = self._stop(ready, DYING_S)
+                answers.append((number, _Lost(explain_death(code), by_signal=code < 0)))
                 continue
             if ready in self._began:
-                answers[number] = answer
+                answers.append((number, answer))
                 del self._busy[ready], self._began[ready]
             else:
                 self._began[ready] = time.monotonic()  # that was the answer to `_prepare`
         if timeout is not None:
             start = time.monotonic() - timeout
             for late in [c for c, began in self._began.items() if began < start]:
-                answers[self._busy[late]] = lost(
-                    f"took more than {timeout:g} s; --timeout allows more"
-                )
+                answers.append((self._busy[late], _Lost(explain_timeout(timeout))))
                 self._stop(late)
         return answers
 
@@ -137,17 +176,21 @@ class ProcessPool:
     def _stop(self, connection: Connection, patience: float = 0.0) -> int:
         """End a worker and all that it started; its exit code, or minus its signal."""
         child = self._children.pop(connection)
+        del self._slots[connection]
         self._busy.pop(connection, None)
         self._began.pop(connection, None)
         connection.close()
         return end_worker(child, patience)
 
 
-def start_worker(serve: Callable[[int], None]) -> tuple[Connection, subprocess.Popen[bytes]]:
+def start_worker(
+    serve: Callable[[int], None], environment: Mapping[str, str] | None = None
+) -> tuple[Connection, subprocess.Popen[bytes]]:
     """Start a process that serves at the other end of a connection.
 
     Args:
         serve: a function of this package, of the file descriptor of its end.
+        environment: variables beside, or instead of, those of this process.
     """
     ours, theirs = Pipe()
     code = f"from {serve.__module__} import {serve.__name__} as serve; serve({theirs.fileno()})"
@@ -156,7 +199,7 @@ def start_worker(serve: Callable[[int], None]) -> tuple[Connection, subprocess.P
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=_STDERR,
-        env=_child_environment(),
+        env=_child_environment() | dict(environment or {}),
         process_group=0,  # so that what it starts can be ended with it
     )
     theirs.close()
@@ -170,6 +213,11 @@ def end_worker(child: subprocess.Popen[bytes], patience: float) -> int:
     with suppress(ProcessLookupError, PermissionError):  # macOS forbids it of the dead
         os.killpg(child.pid, signal.SIGKILL)
     return child.wait()
+
+
+def explain_timeout(timeout: float) -> str:
+    """Why a call was given up."""
+    return f"took more than {timeout:g} s; --timeout allows more"
 
 
 def explain_death(code: int) -> str:

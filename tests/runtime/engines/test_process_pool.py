@@ -8,11 +8,11 @@ import time
 import psutil
 import pytest
 
-from smt_nas.runtime.process_pool import ProcessPool
+from smt_nas.runtime.engines.process_pool import ProcessPool
 
 _SLEEPERS = (
     "import time\n"
-    "from smt_nas.runtime.process_pool import ProcessPool\n"
+    "from smt_nas.runtime.engines.process_pool import ProcessPool\n"
     "with ProcessPool(2) as workers:\n"
     "    list(workers.map(time.sleep, [0, 0, 6000, 6000], str))\n"
 )

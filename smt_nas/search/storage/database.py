@@ -1,0 +1,244 @@
+"""The database of a study: a SQLite file, or a server that many processes share.
+
+What a database complains of is told in one line. Calls of a server whose connection was lost are
+tried again for about a minute, as a server is back in seconds when it is restarted; so what is
+handed to `Database.call` may run more than once, and must bear that.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TypeVar
+
+import optuna
+import sqlalchemy.exc
+from optuna.storages import RDBStorage
+
+from smt_nas.errors import ConfigError, StoreError
+
+_Answer = TypeVar("_Answer")
+HIDDEN = "***"  # stands for a password
+WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Before each further try of a lost server: a minute in all."""
+_POLL_S = 0.2
+_LOCKS = {
+    "postgresql": (
+        "SELECT pg_try_advisory_lock(:number)",
+        "SELECT pg_advisory_unlock(:number)",
+    ),
+    "mysql": ("SELECT GET_LOCK(:number, 0)", "SELECT RELEASE_LOCK(:number)"),
+    "mariadb": ("SELECT GET_LOCK(:number, 0)", "SELECT RELEASE_LOCK(:number)"),
+}
+"""How a server gives a lock that goes with its connection, and takes it back.
+
+https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+https://dev.mysql.com/doc/refman/8.4/en/locking-functions.html
+"""
+
+
+class Database:
+    """One study's database. Made by `open_database`.
+
+    Attributes:
+        storage: Optuna's.
+        study_name: of the study in it.
+        where: the study and the URL without its password, for messages.
+        report: hears that the server is waited for.
+    """
+
+    def __init__(self, storage: RDBStorage, study_name: str, where: str) -> None:
+        self.storage = storage
+        self.study_name = study_name
+        self.where = where
+        self.report: Callable[[str], None] = lambda text: None
+        self._thread = threading.local()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes may work on it: a server, no file."""
+        return self.storage.engine.dialect.name in _LOCKS
+
+    def close(self) -> None:
+        """Give all connections back; what is called later makes new ones."""
+        self.storage.remove_session()
+        self.storage.engine.dispose()
+
+    def call(self, function: Callable[[], _Answer], retry: bool = True) -> _Answer:
+        """Call a function that reads or writes; again, where a server was lost meanwhile.
+
+        Inside of another call it is not tried again by itself: the outer one begins anew.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        with guard(self.where):
+            if getattr(self._thread, "in_call", False):
+                return function()
+            self._thread.in_call = True
+            try:
+                return self._try(function, WAITS_S if retry and self.is_shared else ())
+            finally:
+                self._thread.in_call = False
+
+    def _try(self, function: Callable[[], _Answer], waits_s: tuple[float, ...]) -> _Answer:
+        for number, wait_s in enumerate(waits_s):
+            try:
+                return function()
+            except Exception as error:
+                if not is_connection_lost(error):
+                    raise
+                if number == 0:
+                    self.report(f"{self.where}: does not answer. Trying again for a minute.")
+                time.sleep(wait_s)
+        return function()
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[bool]:
+        """Hold a lock of a name, of all processes on this server; False where another holds it.
+
+        It ends with the connection, so also with a process that is killed. Of a file, which only
+        one process works on, it is always free.
+        """
+        if not self.is_shared:
+            yield True
+            return
+        take, give_back = map(sqlalchemy.text, _LOCKS[self.storage.engine.dialect.name])
+        number = {"number": zlib.crc32(f"smt-nas {name} {self.study_name}".encode())}
+        with self.storage.engine.connect() as connection:
+            is_held = bool(connection.execute(take, number).scalar())
+            connection.commit()  # else it would idle in a transaction
+            try:
+                yield is_held
+            finally:
+                if is_held:
+                    connection.execute(give_back, number)
+                    connection.commit()
+
+    @contextmanager
+    def wait_for_lock(self, name: str) -> Iterator[None]:
+        """The same, waited for; where the server is lost meanwhile, the block goes on without it.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        while True:
+            stack = ExitStack()
+            if self.call(lambda stack=stack: stack.enter_context(self.locked(name))):  # type: ignore[misc]
+                break
+            stack.close()
+            time.sleep(_POLL_S)
+        try:
+            yield
+        finally:
+            with suppress(sqlalchemy.exc.SQLAlchemyError):  # the lock went with its connection
+                stack.close()
+
+
+def open_database(url: str, study_name: str) -> Database:
+    """Open the database of a study, with its tables.
+
+    Raises:
+        ConfigError: not a URL.
+        StoreError: it cannot be used.
+    """
+    check_url(url)
+    where = describe_study(url, study_name)
+    with guard(where):
+        return Database(_make_storage(url), study_name, where)
+
+
+def _make_storage(url: str) -> RDBStorage:
+    """Of processes that make the tables of a new database at once, all but one fail at first."""
+    for wait_s in (0.2, 0.5, 1.0):
+        try:
+            return RDBStorage(url)
+        except (sqlalchemy.exc.ProgrammingError, sqlalchemy.exc.IntegrityError):
+            time.sleep(wait_s)
+    return RDBStorage(url)
+
+
+def is_shared_url(storage: str | None) -> bool:
+    """Whether a storage is a server that several processes may share."""
+    if storage is None:
+        return False
+    return sqlalchemy.make_url(storage).get_backend_name() in _LOCKS
+
+
+def describe_study(url: str, name: str) -> str:
+    """A study and where it is, without a password."""
+    return f"study {name!r} in {hide_password(url)}"
+
+
+def check_url(storage: str) -> None:
+    """Raise ConfigError where a storage is no URL; what was written is not repeated."""
+    try:
+        sqlalchemy.make_url(storage).get_dialect()
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise ConfigError(
+            "--storage: must be the URL of a database. Write e.g. postgresql://user:password@host"
+            "/name, with special characters of the password as %40."
+        ) from None  # the cause may show a part of the password
+    except ImportError:
+        pass  # a missing driver is told where it is used
+
+
+def hide_password(storage: str) -> str:
+    """A storage URL that may be shown or written down."""
+    text = sqlalchemy.make_url(storage).render_as_string(hide_password=True)
+    return re.sub(r"((?:pass\w*|pwd|sslpassword|token)=)[^&]*", rf"\1{HIDDEN}", text, flags=re.I)
+
+
+@contextmanager
+def guard(where: str) -> Iterator[None]:
+    """Tell what a storage complains of in one line."""
+    try:
+        yield
+    except optuna.exceptions.DuplicatedStudyError as error:
+        raise StoreError(
+            f"{where}: exists already. Use `smt-nas resume`, or another --out."
+        ) from error
+    except KeyError as error:
+        raise StoreError(
+            f"{where}: is not there. Check --storage, or search anew with another --out."
+        ) from error
+    except (
+        sqlalchemy.exc.SQLAlchemyError,
+        optuna.exceptions.StorageInternalError,
+        ImportError,
+        RuntimeError,
+        OSError,
+        ValueError,  # of a database whose text was overwritten
+        TypeError,
+    ) as error:
+        cause = error.__cause__ or error
+        cause = getattr(cause, "orig", cause)
+        reason = " ".join(str(cause).split())[:200]
+        raise StoreError(f"{where}: cannot be used ({reason}). {_find_way_out(cause)}") from error
+
+
+def is_connection_lost(error: BaseException) -> bool:
+    """Whether a server, rather than what it was asked, is the matter."""
+    lost = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, lost) or getattr(link, "connection_invalidated", False):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
+
+
+def _find_way_out(cause: object) -> str:
+    if isinstance(cause, ImportError):
+        driver = getattr(cause, "name", None)
+        if driver == "psycopg":
+            return 'Install it: pip install "smt-nas[postgres]", or drop --storage.'
+        return "Install that database driver, or drop --storage."
+    if type(cause) is sqlite3.DatabaseError or isinstance(cause, ValueError | TypeError):
+        return "The file is damaged: restore a copy of it, or search anew with another --out."
+    return "What was stored is kept; mend the cause, then `smt-nas resume`."
