@@ -24,7 +24,7 @@ from smt_nas.errors import ConfigError, StoreError
 
 _Answer = TypeVar("_Answer")
 HIDDEN = "***"  # stands for a password
-WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+WAITS_S: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Before each further try of a lost server: a minute in all."""
 _POLL_S = 0.2
 _LOCKS = {
