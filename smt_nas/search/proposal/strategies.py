@@ -21,7 +21,7 @@ COSTLY_BATCH = 8
 """Proposals a round where an evaluation costs much: what a round shows, the next one knows."""
 SCREENED_BATCH = 32
 """Proposals a round where nothing is learnt from it, and of runs of before rounds had a size."""
-_FEW, _LARGEST_BATCH = 512, 2_500
+_FEW, _LARGEST_BATCH = 512, 5_000
 _EARLIER_NAMES = {"nsga2": "surrogate"}
 
 
@@ -133,7 +133,7 @@ def choose_batch(name: str, is_costly: bool, n: int) -> int:
     """
     if is_costly:
         return find_strategy(name).batch
-    return SCREENED_BATCH if n <= _FEW else min(-(-n // 4), _LARGEST_BATCH)
+    return SCREENED_BATCH if n <= _FEW else min(-(-n // 2), _LARGEST_BATCH)
 
 
 def read_earlier_settings(values: Mapping[str, Any]) -> dict[str, Any]:
