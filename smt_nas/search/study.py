@@ -26,6 +26,14 @@ from smt_nas.files import check_same, sqlite_url
 from smt_nas.search.problem import Problem
 from smt_nas.search.proposal.strategy import History
 from smt_nas.search.storage.database import Database, guard, open_database
+from smt_nas.search.storage.trial_table import (
+    EVALUATION,
+    GENES,
+    KEY,
+    PREDICTIONS,
+    StoredTrial,
+    TrialTable,
+)
 from smt_nas.search.study_notes import Heartbeat, StudyNotes
 from smt_nas.space import Gene, Genes
 
@@ -33,7 +41,6 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line a trial on stderr
 _CONSTRAINTS = "constraints"
 """Optuna 5 keeps a value a constraint; optuna-dashboard 0.21 reads only the list of before, under
 this name (`_serializer.py` there), and shows a trial without it as feasible."""
-_EVALUATION = "evaluation"
 _WORKER = "worker"  # who took it, and how many did
 Identity = dict[str, Any]
 _DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}
@@ -98,6 +105,8 @@ class Study:
         self.database = database
         self._genes = [g for g in problem.space.genes if len(g.options) > 1]
         self._metric_names: list[str] | None = None  # as far as this process has set them
+        self._finished: dict[int, Trial] = {}  # by number, as far as this process has read them
+        self._table = TrialTable(database.storage, optuna_study._study_id)
 
     @classmethod
     def create(cls, problem: Problem, storage: str, name: str, identity: Identity) -> Study:
@@ -195,8 +204,7 @@ class Study:
         """Store one finished trial; `genes` is (G,). Raises StoreError."""
         trial = self._describe(genes, evaluation)
         with guard(self.database.where):
-            number = len(self.optuna.get_trials(deepcopy=False))
-            self.optuna.add_trial(trial)
+            number = self._add_trial(trial)
             self._name_figures(evaluation)
         attributes = trial.user_attrs
         return Trial(number, genes, attributes["key"], evaluation, attributes["predictions"])
@@ -241,7 +249,7 @@ class Study:
             stored = storage.get_trial(trial.id)
             if stored.state.is_finished() or _read_claim(stored)[0] != trial.worker:
                 return False
-            storage.set_trial_user_attr(trial.id, _EVALUATION, evaluation.to_record())
+            storage.set_trial_user_attr(trial.id, EVALUATION, evaluation.to_record())
             objectives = self._describe(trial.genes, evaluation).values
             storage.set_trial_state_values(trial.id, _choose_state(evaluation), objectives)
             self._name_figures(evaluation)
@@ -257,7 +265,7 @@ class Study:
 
     def _read_open_trial(self, frozen: FrozenTrial) -> OpenTrial:
         worker, attempt = _read_claim(frozen)
-        record = frozen.user_attrs.get(_EVALUATION)
+        record = frozen.user_attrs.get(EVALUATION)
         return OpenTrial(
             id=frozen._trial_id,
             number=frozen.number,
@@ -282,7 +290,7 @@ class Study:
         if evaluation is not None and evaluation.failure is None:
             values |= {} if metric is None else {metric.name: evaluation.compared}
             objectives = [values[q.name] for q in problem.objectives]
-        evaluated = {} if evaluation is None else {_EVALUATION: evaluation.to_record()}
+        evaluated = {} if evaluation is None else {EVALUATION: evaluation.to_record()}
         return create_trial(
             state=TrialState.WAITING if evaluation is None else _choose_state(evaluation),
             values=objectives,
@@ -291,10 +299,11 @@ class Study:
             constraints=violations,
             system_attrs={_CONSTRAINTS: list(violations.values())},
             user_attrs={
-                "key": arch.key,
+                KEY: arch.key,
+                GENES: genes.tolist(),
                 "architecture": arch.model_dump(mode="json"),
                 "costs": costs,
-                "predictions": predictions,
+                PREDICTIONS: predictions,
                 **evaluated,
             },
         )
@@ -321,14 +330,20 @@ class Study:
         pairs = zip(self.problem.space.genes, genes, strict=True)
         return ((g, i) for g, i in pairs if len(g.options) > 1)
 
+    def _add_trial(self, trial: FrozenTrial) -> int:
+        """Its number. `optuna.Study.add_trial` does not tell it; to count is to read all others."""
+        storage = self.optuna._storage
+        added = storage.create_new_trial(self.optuna._study_id, template_trial=trial)
+        return storage.get_trial_number_from_id(added)
+
     def trials(self) -> list[Trial]:
         """All finished trials, in order. Raises StoreError."""
-        frozen = self.database.call(lambda: self.optuna.get_trials(deepcopy=False))
+        new = self.database.call(self._table.read_new)
         with guard(self.database.where):
-            finished = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-            return [
-                self._read_trial(t) for t in frozen if t.state in finished and "key" in t.user_attrs
-            ]
+            for stored in new:
+                if KEY in stored.attributes:
+                    self._finished[stored.number] = self._read_trial(stored)
+            return [self._finished[number] for number in sorted(self._finished)]
 
     def _read_genes(self, frozen: FrozenTrial) -> Genes:
         row = [
@@ -339,14 +354,17 @@ class Study:
         ]
         return np.array(row, dtype=np.int64)
 
-    def _read_trial(self, frozen: FrozenTrial) -> Trial:
-        attributes = frozen.user_attrs
-        predictions = {k: (v[0], v[1], v[2]) for k, v in attributes.get("predictions", {}).items()}
+    def _read_trial(self, stored: StoredTrial) -> Trial:
+        attributes = stored.attributes
+        row = attributes.get(GENES)
+        if row is None:
+            row = [stored.parameters.get(g.name, 0) for g in self.problem.space.genes]
+        predictions = {k: (v[0], v[1], v[2]) for k, v in attributes.get(PREDICTIONS, {}).items()}
         return Trial(
-            frozen.number,
-            self._read_genes(frozen),
-            attributes["key"],
-            Evaluation.from_record(attributes[_EVALUATION]),
+            stored.number,
+            np.array(row, dtype=np.int64),
+            attributes[KEY],
+            Evaluation.from_record(attributes[EVALUATION]),
             predictions,
         )
 
