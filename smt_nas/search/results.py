@@ -17,16 +17,18 @@ from smt_nas.errors import StoreError
 from smt_nas.evaluators import Evaluation
 from smt_nas.files import write_atomic
 from smt_nas.metrics import METRICS
-from smt_nas.search.problem import Problem
+from smt_nas.search.problem import Problem, Values
 from smt_nas.search.region import Design, place_design
 from smt_nas.search.study import Trial
 from smt_nas.search.study_notes import Verification
+from smt_nas.space import Genes
 
 if TYPE_CHECKING:
     import pandas
 
 OP_COUNTERS = ("torch", "fvcore", "thop")
 _CSV_FORMAT = "%.10g"
+_CHUNK = 10_000  # networks
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def select_front(problem: Problem, trials: Sequence[Trial]) -> list[Result]:
     if not good:
         return []
     genes = np.array([t.genes for t in good])
-    values = problem.evaluate_formulas(genes)
+    values = _evaluate_in_chunks(problem, genes)
     for q in problem.predicted_metrics:  # as stored: a search is read where no device is at hand
         values[q.name] = np.array([t.predictions[q.name][0] for t in good])
     metric = problem.evaluated_metric
@@ -192,6 +194,13 @@ def select_front(problem: Problem, trials: Sequence[Trial]) -> list[Result]:
         arch, trial = problem.space.decode(genes[i : i + 1])[0], good[i]
         members.append(make_result(problem, str(place), arch, trial.evaluation, trial.predictions))
     return members
+
+
+def _evaluate_in_chunks(problem: Problem, genes: Genes) -> Values:
+    """What formulas give for (n, G) genes; of a hundred thousand at once it takes gigabytes."""
+    chunks = [genes[i : i + _CHUNK] for i in range(0, len(genes), _CHUNK)]
+    tables = [problem.evaluate_formulas(chunk) for chunk in chunks]
+    return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
 
 
 def write_front(folder: Path, members: Sequence[Result], baselines: Sequence[Result]) -> None:

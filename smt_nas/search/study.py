@@ -358,7 +358,7 @@ class Study:
         attributes = stored.attributes
         row = attributes.get(GENES)
         if row is None:
-            row = [stored.parameters.get(g.name, 0) for g in self.problem.space.genes]
+            row = [int(stored.parameters.get(g.name, 0)) for g in self.problem.space.genes]
         predictions = {k: (v[0], v[1], v[2]) for k, v in attributes.get(PREDICTIONS, {}).items()}
         return Trial(
             stored.number,

@@ -7,8 +7,10 @@ never changes, so what was read is kept by who reads.
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +42,7 @@ class StoredTrial:
 
     number: int
     attributes: dict[str, Any]
-    parameters: dict[str, int]
+    parameters: dict[str, float]
 
 
 class TrialTable:
@@ -62,24 +64,39 @@ class TrialTable:
         Raises:
             SQLAlchemyError: the database cannot be read; the next call reads the same.
         """
-        with self._engine.connect() as connection:
+        with self._engine.connect() as connection, _without_collector():
             rows = _select(connection, _TRIALS, "> :low", study=self._study, low=self._last)
             if self._open:
                 rows += _select_ids(connection, _TRIALS, sorted(self._open), study=self._study)
             finished = {i: number for i, number, state in rows if state in _FINISHED}
-            attributes = _gather(_select_ids(connection, _ATTRIBUTES, sorted(finished)), finished)
+            stored = _select_ids(connection, _ATTRIBUTES, sorted(finished))
+            attributes = _gather(_parse(stored), finished)
             bare = sorted(i for i in finished if GENES not in attributes[i])
-            parameters = _gather(_select_ids(connection, _PARAMETERS, bare), finished)
-        self._open = frozenset(i for i, _, _ in rows) - finished.keys()
-        self._last = max((self._last, *(i for i, _, _ in rows)))
-        return [
-            StoredTrial(
-                number,
-                {name: json.loads(text) for name, text in attributes[i].items()},
-                {name: int(place) for name, place in parameters[i].items()},
-            )
-            for i, number in sorted(finished.items())
-        ]
+            parameters = _gather(_select_ids(connection, _PARAMETERS, bare), bare)
+            self._open = frozenset(i for i, _, _ in rows) - finished.keys()
+            self._last = max((self._last, *(i for i, _, _ in rows)))
+            return [
+                StoredTrial(number, attributes[i], parameters.get(i, {}))
+                for i, number in sorted(finished.items())
+            ]
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """While it lasts, nothing looks for cycles, of which a million plain values have none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _parse(rows: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """The same with JSON as values; parsed at once, which takes a fifth of one by one."""
+    values = json.loads(f"[{','.join([row[2] for row in rows])}]")
+    return ((i, name, value) for (i, name, _), value in zip(rows, values, strict=True))
 
 
 def _select(
