@@ -28,9 +28,7 @@ _Argument = TypeVar("_Argument")
 _Answer = TypeVar("_Answer")
 LOCAL, AUTO = "local", "auto"
 _CONNECT_S = 10.0
-_TRIES = "RAY_gcs_server_port_wait_time_s", "2"
-"""So often Ray's `Node._init_gcs_client` asks who listens at an address, some seconds each; by
-itself 20 times, which is more than a minute where it is no cluster."""
+CLUSTER_S = 30.0  # to join a cluster; Ray itself tries for more than a minute
 _LOOK_S = 5.0  # between two looks at how many tasks the cluster has room for
 
 
@@ -210,7 +208,7 @@ def _connect(options: RayOptions) -> Any:
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
     if options.address != LOCAL:
         quiet.pop("include_dashboard")  # the cluster decides
-        os.environ.setdefault(*_TRIES)
+        _check_cluster(options.address, where)
     try:
         with quiet_libraries():
             ray.init(address=options.address, **quiet)
@@ -221,6 +219,37 @@ def _connect(options: RayOptions) -> Any:
             "--ray-address local."
         ) from error
     return ray
+
+
+def _check_cluster(address: str, where: str) -> None:
+    """Join a cluster in another process first, which is left where it takes too long."""
+    if address == AUTO:  # found by its files, without a wait
+        return
+    late = f"no answer within {CLUSTER_S:g} s"
+    with ProcessPool(1) as pool:
+        [reason] = pool.map(_join_cluster, [address], lambda _: late, CLUSTER_S, _import_ray)
+    if reason:
+        raise ConfigError(
+            f"{where}: is no Ray cluster ({reason}). Start one there: ray start --head, or choose "
+            "--ray-address local."
+        )
+
+
+def _import_ray() -> None:
+    import ray  # noqa: F401, off the clock
+
+
+def _join_cluster(address: str) -> str:
+    """Why a cluster cannot be joined; nothing where it can."""
+    import ray
+
+    try:
+        with quiet_libraries():
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            ray.shutdown()
+    except Exception as error:  # whatever it is, the user is told
+        return " ".join(str(error).split())[:200]
+    return ""
 
 
 def _check_answer(address: str, where: str) -> None:
