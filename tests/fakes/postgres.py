@@ -45,7 +45,9 @@ class Server:
         self._programs = find_programs()
         self._as_user = self._find_user()
         self.port = find_free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix="smt-nas-pg-"))
+        # of root, nobody must get there: no folder of one user alone
+        folder = "/tmp" if self._as_user else None
+        self.folder = Path(tempfile.mkdtemp(prefix="smt-nas-pg-", dir=folder))
         if self._as_user:
             shutil.chown(self.folder, "nobody")
         self._data = self.folder / "data"
