@@ -168,6 +168,17 @@ def test_an_interrupt_ends_it(tmp_path, monkeypatch):
         race.run(stadium.jobs)
 
 
+def test_trainings_that_are_not_begun_end_it_once_those_that_run_have_arrived(tmp_path):
+    stadium = Stadium(tmp_path, lambda place, epoch: 0.5)
+
+    def train_three(jobs):
+        return list(stadium.train(jobs))[:3]
+
+    with pytest.raises(KeyboardInterrupt):
+        Race((1, 3), 3, train_three, stadium.told).run(stadium.jobs)
+    assert stadium.told.steps[-1][1] == 3.0
+
+
 @settings(max_examples=40)
 @given(st.data())
 def test_someone_always_reaches_the_end_unless_all_fail(tmp_path_factory, data):
