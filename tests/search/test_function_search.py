@@ -134,6 +134,9 @@ def test_killed_and_interrupted_amid_a_hanging_function(tmp_path):
         if sent == signal.SIGINT:  # the first lets what runs finish, and this will not
             time.sleep(1.0)
             child.send_signal(sent)
+        if sent == signal.SIGINT:  # the first would wait for what hangs
+            assert any("Ctrl-C again stops now" in line for line in child.stderr)
+            child.send_signal(sent)
         out, err = child.communicate(timeout=WATCHDOG_S)
         assert "Traceback" not in err
         wait_until(lambda: not alive(str(tmp_path).encode()))
