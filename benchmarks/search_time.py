@@ -93,11 +93,12 @@ def main() -> None:
     """Read the command line, run in turns, print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("before", type=Path, help="a checkout of an earlier commit")
+    parser.add_argument("--now", type=Path, help="another checkout than this one")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--budget", action="append")
     given = parser.parse_args()
-    now = Path(os.environ.get("NOW", Path(__file__).resolve().parents[1]))
-    checkouts = {"before": given.before.resolve(), "now": now}
+    now = given.now or Path(__file__).parents[1]
+    checkouts = {"before": given.before.resolve(), "now": now.resolve()}
     builds: dict[str, list[dict[str, object]]] = {name: [] for name in checkouts}
     for number in range(given.rounds):
         order = list(checkouts) if number % 2 == 0 else list(reversed(checkouts))
