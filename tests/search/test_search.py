@@ -35,7 +35,10 @@ def test_the_surrogate_beats_chance(tmp_path):
     volumes = {}
     for strategy in ("surrogate", "random"):
         outcome = begin(tmp_path / strategy, strategy=strategy, n=96, objectives=("score", "macs"))
-        front = outcome.run().front
+        done = outcome.run()
+        front = done.front
+        rounds = [a.first for a in done.surrogate_accuracies]
+        assert rounds == (list(range(8, 96, 8)) if strategy == "surrogate" else [])
         points = [(-r.values["score"], r.values["macs"] / 12e6) for r in front]
         volumes[strategy] = moocore.hypervolume(np.array(points), ref=[-8.0, 1.0])
     assert volumes["surrogate"] > volumes["random"]
