@@ -144,14 +144,13 @@ def test_a_study_of_another_space(run, tmp_path):
 
 def test_a_full_disk_costs_nothing_that_was_stored(run, tmp_path, monkeypatch):
     assert run("search", *MICRO, "--out", "r").exit_code == 0
-    import optuna
     from sqlalchemy.exc import OperationalError
 
     def full(*args, **kwargs):
         raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(optuna.Study, "add_trial", full)
+        patch.setattr("smt_nas.search.study.Study._add_trial", full)
         assert "disk is full" in the_line(run("resume", "r", "--n", "8", "--workers", "1"))
     result = run("resume", "r", "--n", "8", "--workers", "1", "--json")
     assert result.exit_code == 0 and '"trials": 8' in result.stdout

@@ -267,10 +267,10 @@ def test_a_writer_that_fails(run, monkeypatch):
 
     from sqlalchemy.exc import OperationalError
 
-    def add(trial):
+    def add(*args, **kwargs):
         raise OperationalError("insert", {}, sqlite3.OperationalError("database or disk is full"))
 
-    monkeypatch.setattr(search.study.optuna, "add_trial", add)
+    monkeypatch.setattr(search.study.optuna._storage, "create_new_trial", add)
     with pytest.raises(StoreError, match=r"database or disk is full.*smt-nas resume"):
         search.run()
     assert len(resume_search(run, n=9, evaluator=RATER).run().trials) == 9

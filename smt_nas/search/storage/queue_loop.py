@@ -128,12 +128,15 @@ class QueueLoop:
     def _evaluate_in_workers(self, queue: TrialQueue, taken: list[OpenTrial]) -> None:
         """Evaluate trials, and more while there are, each as soon as a worker is free."""
 
+        before = self._finished
+
         def list_networks() -> Iterator[Architecture]:
             shown = 0
             while shown < len(taken):
                 yield self._decode(taken[shown])
                 shown += 1
-                if self.has_time() and not self.interrupts.is_pending:
+                is_enough = before + len(taken) >= self.total  # of a round that was to be longer
+                if self.has_time() and not self.interrupts.is_pending and not is_enough:
                     taken.extend(queue.take(lambda _: _NONE))
 
         for number, evaluation in self.runner.evaluate_unordered(list_networks()):
