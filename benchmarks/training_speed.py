@@ -48,7 +48,7 @@ from smt_nas.train.data.sources import load_source, make_splits
 from smt_nas.train.recipe import Augment, EvalTransform, Recipe
 
 ImagesPerSecond = Callable[[], float]
-_PADDED = ("augment.padding=4", "augment.flip=0.5", "batch_size=128")
+_PADDED = ("augment.padding=4", "augment.flip=0.5")
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def compare_cpu(options: argparse.Namespace) -> Iterator[Pair]:
         (candidate,) = list_ladders(space, [macs], ["published"], [blocks])
         config = folder / f"{candidate[1].key}.yaml"
         config.write_text(candidate[1].to_yaml(), encoding="utf-8")
-        train = partial(_train_twice, config, folder)
+        train = partial(_train_twice, config, folder, options.batch)
         yield Pair(
             f"{macs / 1e6:.0f} MMACs, {blocks} blocks",
             partial(train, Path(options.before), []),
@@ -170,10 +170,11 @@ def _write_folder(folder: Path, parquet: str, images: int) -> None:
         source.train.image(i).save(place / f"{i}.jpg", quality=95)
 
 
-def _train_twice(config: Path, folder: Path, checkout: Path, more: list[str]) -> float:
+def _train_twice(config: Path, folder: Path, batch: int, checkout: Path, more: list[str]) -> float:
     """Images/s of two processes together, as the trainings say it: without start and evaluation."""
     command = [sys.executable, "-m", "smt_nas", "train", str(config), "--json", "--recipe", "bench"]
-    changes = ("epochs=1", "warmup_epochs=0", "images=null", "validation=0.1", *_PADDED)
+    changes = ["epochs=1", "warmup_epochs=0", "images=null", "validation=0.1", *_PADDED]
+    changes.append(f"batch_size={batch}")
     command += [part for change in changes for part in ("--set", change)]
     command += [*more, "--data", str(folder / "images"), "--device", "cpu", "--out"]
     environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
