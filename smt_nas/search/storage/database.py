@@ -11,6 +11,7 @@ import re
 import sqlite3
 import threading
 import time
+import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -58,6 +59,8 @@ class Database:
         self.where = where
         self.report: Callable[[str], None] = lambda text: None
         self._thread = threading.local()
+        # who drops a study closes its connections too: a driver complains of those that are left
+        weakref.finalize(self, _close_connections, storage).atexit = False
 
     @property
     def is_shared(self) -> bool:
@@ -66,8 +69,7 @@ class Database:
 
     def close(self) -> None:
         """Give all connections back; what is called later makes new ones."""
-        self.storage.remove_session()
-        self.storage.engine.dispose()
+        _close_connections(self.storage)
 
     def call(self, function: Callable[[], _Answer], retry: bool = True) -> _Answer:
         """Call a function that reads or writes; again, where a server was lost meanwhile.
@@ -138,6 +140,11 @@ class Database:
         finally:
             with suppress(sqlalchemy.exc.SQLAlchemyError):  # the lock went with its connection
                 stack.close()
+
+
+def _close_connections(storage: RDBStorage) -> None:
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 def open_database(url: str, study_name: str) -> Database:

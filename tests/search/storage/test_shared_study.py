@@ -16,8 +16,6 @@ from smt_nas.search.storage.trial_queue import TrialQueue
 from tests.fakes.postgres import PASSWORD, postgres  # noqa: F401
 
 WATCHDOG_S = 240.0
-# of psycopg, for connections that are still open when a test drops them
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 class Rater:
