@@ -95,19 +95,21 @@ class Experiment:
         problem = self.problem
         genes = read_samples(problem.space, [sample])
         values = problem.values(genes)
-        told = {q.name: float(values[q.name][0]) for q in problem.objectives if not q.is_evaluated}
+        figures = {
+            q.name: float(values[q.name][0]) for q in problem.objectives if not q.is_evaluated
+        }
         violation = float(problem.total_violation(values)[0])
         if violation > 0:
             default = PENALTY * (1 + violation) * (1 if self.is_minimised else -1)
-            return {"default": default, "violation": violation, **told}
+            return {"default": default, "violation": violation, **figures}
         metric = problem.evaluated_metric
         if metric is None or self.evaluator is None:
-            return {"default": told[problem.objectives[0].name], **told}
+            return {"default": figures[problem.objectives[0].name], **figures}
         [arch] = problem.space.decode(genes)
         evaluation = keep_finite(self.evaluator.evaluate([arch])[0], metric.metric)
         if evaluation.value is None or evaluation.compared is None:
             raise ConfigError(f"network {arch.key}: has no {metric.name} ({evaluation.failure}).")
-        return {"default": evaluation.compared, metric.name: evaluation.value, **told}
+        return {"default": evaluation.compared, metric.name: evaluation.value, **figures}
 
 
 def load_experiment(folder: Path) -> Experiment:
