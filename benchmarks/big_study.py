@@ -25,7 +25,7 @@ import numpy as np
 
 from smt_nas.costs import COSTS
 from smt_nas.search import Settings, create_search
-from smt_nas.search.search_loop import Search
+from smt_nas.search.loop.search_loop import Search
 
 CHUNK = 5_000
 BUDGET = "2.4GFLOPs"

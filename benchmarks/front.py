@@ -32,8 +32,8 @@ from smt_nas.cli import console
 from smt_nas.evaluators.joint import JointEvaluator
 from smt_nas.report.search.columns import describe_gain
 from smt_nas.search import Outcome, Settings, create_search
-from smt_nas.search.recommendation import PresetGain, Recommendation, recommend
-from smt_nas.search.region import place_design
+from smt_nas.search.problem.region import place_design
+from smt_nas.search.results.recommendation import PresetGain, Recommendation, recommend
 
 BUDGETS = ("1.2GFLOPs", "2.4GFLOPs", "4.7GFLOPs", "7.9GFLOPs", "40ms@cpu")
 SEEDS = range(5)

@@ -38,7 +38,7 @@ from smt_nas.evaluators.short_train.evaluator import ShortTrainEvaluator
 from smt_nas.evaluators.topology.design_region import load_region
 from smt_nas.files import make_folder, write_atomic
 from smt_nas.search import Settings, create_search
-from smt_nas.search.recommendation import recommend
+from smt_nas.search.results.recommendation import recommend
 from smt_nas.space import SearchSpace
 from smt_nas.train.writers import read_metrics
 from smt_nas.yaml import read_yaml, validated

@@ -21,8 +21,8 @@ from smt_nas.cli import console
 from smt_nas.evaluators import Evaluator, ReplayEvaluator
 from smt_nas.evaluators.published_agreement import BENCH
 from smt_nas.nasbench.table import load_bench
-from smt_nas.search.problem import Problem
-from smt_nas.search.proposal.surrogate import Surrogate
+from smt_nas.search.problem.problem import Problem
+from smt_nas.search.proposal.surrogate.surrogate import Surrogate
 from smt_nas.space import Genes, SearchSpace
 
 Floats = NDArray[np.float64]

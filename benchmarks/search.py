@@ -53,7 +53,7 @@ _SLOW = ("analytic", "bench", "graph-computers")
 
 def _list_ours() -> dict[str, Algorithm]:
     modules = {
-        "surrogate": "surrogate_search",
+        "surrogate": "surrogate.surrogate_search",
         "nsga2": "evolution",
         "random": "random_search",
         "regularized-evolution": "evolution",

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 import smt_nas.search.proposal
 from benchmarks.search_problems import Floats, Task
-from smt_nas.search.proposal.strategies import STRATEGIES, make_strategy
 from smt_nas.search.proposal.strategy import History
+from smt_nas.search.strategies import STRATEGIES, make_strategy
 from smt_nas.space import Genes
 
 _MOST_ASKED = 4  # times the evaluations: an algorithm that only repeats itself ends there

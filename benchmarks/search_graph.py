@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.search_problems import Task, find_front, make_table_problem
-from smt_nas.search.problem import Problem, Values
+from smt_nas.search.problem.problem import Problem, Values
 from smt_nas.space import Gene, Genes, SearchSpace
 
 OBJECTIVES = {  # by problem: the data set, and what is wanted beside its accuracy

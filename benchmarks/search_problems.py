@@ -28,7 +28,7 @@ from smt_nas.costs import estimate
 from smt_nas.evaluators import ReplayEvaluator
 from smt_nas.evaluators.published_agreement import BENCH
 from smt_nas.nasbench.table import load_bench
-from smt_nas.search.problem import Problem, Values
+from smt_nas.search.problem.problem import Problem, Values
 from smt_nas.search.proposal.screen import screen
 from smt_nas.space import Genes, SearchSpace
 

@@ -26,7 +26,7 @@ began = float(sys.argv[1])
 marks = [("start", began)]
 import smt_nas.cli.search
 from smt_nas.search import Settings, create_search
-from smt_nas.search.listener import NullSearchProgress
+from smt_nas.search.loop.listener import NullSearchProgress
 
 class Recorder(NullSearchProgress):
     def step(self, phase, done, total):

@@ -28,8 +28,8 @@ from smt_nas.evaluators import Evaluator, EvaluatorChoice, TrainingEvaluator, ma
 from smt_nas.evaluators.base import InputBound, keep_finite
 from smt_nas.export.writing import Target, check_target, publish, staged_folder
 from smt_nas.files import make_folder
-from smt_nas.search.problem import Problem
-from smt_nas.search.region import Region, load_region
+from smt_nas.search.problem.problem import Problem
+from smt_nas.search.problem.region import Region, load_region
 from smt_nas.search.run_directory import RunDirectory
 from smt_nas.search.settings import Settings
 from smt_nas.space import SearchSpace, SpaceConfig

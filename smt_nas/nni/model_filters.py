@@ -15,7 +15,7 @@ from smt_nas.errors import ConfigError
 from smt_nas.nni.space_module import SMTModelSpace
 from smt_nas.nni.space_profiler import MetricProfiler
 from smt_nas.runtime.imports import import_nni
-from smt_nas.search.problem import Problem
+from smt_nas.search.problem.problem import Problem
 from smt_nas.space.sample import Sample, read_samples
 
 PATIENCE = 10_000  # a budget may leave one network in a thousand; NNI's own patience is 1,000

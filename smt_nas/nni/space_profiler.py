@@ -9,8 +9,8 @@ import numpy as np
 from smt_nas.errors import ConfigError
 from smt_nas.nni.space_module import SMTModelSpace
 from smt_nas.runtime.imports import import_nni
-from smt_nas.search.objectives import Floats
-from smt_nas.search.problem import Problem
+from smt_nas.search.problem.objectives import Floats
+from smt_nas.search.problem.problem import Problem
 from smt_nas.space.sample import Sample, read_samples
 
 _profiler = import_nni("nni.nas.profiler", "smt_nas.nni")

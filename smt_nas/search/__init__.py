@@ -14,16 +14,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smt_nas.search.objectives import LatencyTarget, TargetMetric
-    from smt_nas.search.problem import Problem
-    from smt_nas.search.proposal.strategies import STRATEGIES
+    from smt_nas.search.loop.search_loop import Search
+    from smt_nas.search.problem.objectives import LatencyTarget, TargetMetric
+    from smt_nas.search.problem.problem import Problem
     from smt_nas.search.proposal.strategy import History, Strategy
-    from smt_nas.search.results import Result
-    from smt_nas.search.search_loop import Outcome, Search
+    from smt_nas.search.results.outcome import Outcome
+    from smt_nas.search.results.results import Result
     from smt_nas.search.settings import Settings
     from smt_nas.search.setup.create import create_search
     from smt_nas.search.setup.resume import resume_search
-    from smt_nas.search.study import Study, Trial
+    from smt_nas.search.storage.study import Study, Trial
+    from smt_nas.search.strategies import STRATEGIES
 
 __all__ = [
     "STRATEGIES",
@@ -45,14 +46,15 @@ __all__ = [
 _HOMES = {
     "setup.create": ("create_search",),
     "setup.resume": ("resume_search",),
-    "search_loop": ("Outcome", "Search"),
-    "results": ("Result",),
-    "objectives": ("TargetMetric", "LatencyTarget"),
-    "problem": ("Problem",),
+    "loop.search_loop": ("Search",),
+    "results.outcome": ("Outcome",),
+    "results.results": ("Result",),
+    "problem.objectives": ("TargetMetric", "LatencyTarget"),
+    "problem.problem": ("Problem",),
     "settings": ("Settings",),
-    "proposal.strategies": ("STRATEGIES",),
+    "strategies": ("STRATEGIES",),
     "proposal.strategy": ("History", "Strategy"),
-    "study": ("Study", "Trial"),
+    "storage.study": ("Study", "Trial"),
 }
 
 

@@ -26,12 +26,12 @@ from smt_nas.evaluators import EvaluatorChoice
 from smt_nas.evaluators.evidence import AnyEvidence
 from smt_nas.files import locked, shell_word, sqlite_url, to_text, write_atomic
 from smt_nas.runtime.host import read_host
-from smt_nas.search.forecast import TargetRecord
-from smt_nas.search.objectives import BEFORE_DEVICES
-from smt_nas.search.proposal.strategies import SCREENED_BATCH, read_earlier_settings
-from smt_nas.search.region import Region, load_region
+from smt_nas.search.problem.forecast import TargetRecord
+from smt_nas.search.problem.objectives import BEFORE_DEVICES
+from smt_nas.search.problem.region import Region, load_region
 from smt_nas.search.settings import Settings
 from smt_nas.search.storage.database import HIDDEN, check_url, hide_password
+from smt_nas.search.strategies import SCREENED_BATCH, read_earlier_settings
 from smt_nas.space import SearchSpace, SpaceConfig
 from smt_nas.yaml import read_yaml, to_yaml, validated
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from smt_nas.evaluators import EvaluatorChoice, default_evaluator
-from smt_nas.search.proposal.strategies import DEFAULT_STRATEGY
-from smt_nas.search.region import Region
+from smt_nas.search.problem.region import Region
+from smt_nas.search.strategies import DEFAULT_STRATEGY
 from smt_nas.search.watch.stopping import ANY_NUMBER, StopRule
 
 

@@ -13,9 +13,9 @@ from smt_nas.costs.bounds import Range, extremes
 from smt_nas.errors import ConfigError
 from smt_nas.evaluators.topology.design_region import DesignRegion
 from smt_nas.metrics import Metric
-from smt_nas.search.forecast import TargetRecord
-from smt_nas.search.objectives import REGION_DISTANCE, Constraint
-from smt_nas.search.problem import Problem
+from smt_nas.search.problem.forecast import TargetRecord
+from smt_nas.search.problem.objectives import REGION_DISTANCE, Constraint
+from smt_nas.search.problem.problem import Problem
 from smt_nas.search.proposal.screen import find_nearest_miss, sample_feasible
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.space.baselines import baselines

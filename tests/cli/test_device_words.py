@@ -13,7 +13,7 @@ from smt_nas.errors import SmtNasError
 from smt_nas.files import folders
 from smt_nas.profilers import profile
 from smt_nas.profilers.calibration import calibrate
-from smt_nas.search import objectives
+from smt_nas.search.problem import objectives
 from smt_nas.train.processes import process_group
 from tests.fakes.devices import FakeDevice
 from tests.fakes.nvml import FakeNvml, GpuState

@@ -6,9 +6,9 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from smt_nas.search.problem import Problem
-from smt_nas.search.proposal.strategies import STRATEGIES, make_strategy
+from smt_nas.search.problem.problem import Problem
 from smt_nas.search.proposal.strategy import History
+from smt_nas.search.strategies import STRATEGIES, make_strategy
 from smt_nas.space import SearchSpace
 from tests.fakes import devices, screening
 

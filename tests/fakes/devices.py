@@ -9,7 +9,7 @@ from smt_nas.devices.block_table import Latency
 from smt_nas.devices.registry import UnknownDevice
 from smt_nas.devices.resolve import DeviceRef
 from smt_nas.devices.sheet import Sheet
-from smt_nas.search import objectives
+from smt_nas.search.problem import objectives
 
 PRESENT = {"cpu": "cpu", "gpu": "cuda:0"}  # label -> as torch names it
 

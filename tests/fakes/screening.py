@@ -4,8 +4,8 @@ from functools import partial
 
 import pytest
 
-from smt_nas.search.proposal import inner_search, surrogate_search
 from smt_nas.search.proposal.screen import screen
+from smt_nas.search.proposal.surrogate import inner_search, surrogate_search
 
 
 def shorten(monkeypatch, generations=4):

@@ -17,7 +17,7 @@ from smt_nas.report.evidence import describe_evidence
 from smt_nas.report.search.extrapolation import edge_notes
 from smt_nas.report.search.front import as_document, front_notes, front_table
 from smt_nas.search.proposal.strategy import History, Prior
-from smt_nas.search.proposal.surrogate_search import SurrogateNSGA2
+from smt_nas.search.proposal.surrogate.surrogate_search import SurrogateNSGA2
 from tests.fakes.benches import MICRO, bench
 from tests.fakes.recipes import quick
 from tests.fakes.screening import short_screening  # noqa: F401

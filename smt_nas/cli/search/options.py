@@ -9,7 +9,7 @@ import typer
 
 from smt_nas.cli import console
 from smt_nas.evaluators import EVALUATORS, default_evaluator, list_evaluators
-from smt_nas.search.proposal.strategies import COSTLY_BATCH, SCREENED_BATCH, STRATEGIES
+from smt_nas.search.strategies import COSTLY_BATCH, SCREENED_BATCH, STRATEGIES
 
 Run = Annotated[Path, typer.Argument(help="A run directory, e.g. runs/smt-2.4GFLOPs.")]
 Budget = Annotated[

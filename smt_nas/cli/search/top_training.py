@@ -49,7 +49,7 @@ def run_top_training(outcome: Outcome) -> TrainingComparison | None:
     if wish is None or outcome.interrupted or not (outcome.finished and outcome.front):
         return None
     from smt_nas.report.train.results import comparison_document
-    from smt_nas.search.top_members import list_top_members
+    from smt_nas.search.results.top_members import list_top_members
     from smt_nas.train.front_training import FOLDER, train_members
     from smt_nas.train.processes.process_group import join_process_group
     from smt_nas.train.train_config import RunOptions, TrainRequest

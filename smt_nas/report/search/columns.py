@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from smt_nas.metrics import METRICS, Unit
 from smt_nas.search import LatencyTarget, Outcome, Result, TargetMetric
-from smt_nas.search.recommendation import PresetGain
+from smt_nas.search.results.recommendation import PresetGain
 
 REFERENCE = "smt_t"
 BROKEN = "!"  # marks a measured value that breaks its budget

@@ -8,7 +8,7 @@ from smt_nas.errors import format_count
 from smt_nas.report.search.columns import BROKEN, POOR
 from smt_nas.report.search.notes import Note
 from smt_nas.search import Outcome, TargetMetric
-from smt_nas.search.forecast import LatencyPrediction
+from smt_nas.search.problem.forecast import LatencyPrediction
 
 PREDICTION_SOURCES = {  # by the basis of a prediction
     "sheet": "its data sheet",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from smt_nas.report.search.columns import POOR, describe_gain
 from smt_nas.search import Outcome
-from smt_nas.search.recommendation import PresetGain, Recommendation, recommend
+from smt_nas.search.results.recommendation import PresetGain, Recommendation, recommend
 
 _WORDS = {
     "latency_ms": "latency",

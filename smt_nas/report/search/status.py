@@ -11,7 +11,7 @@ from rich.text import Text
 
 from smt_nas.report.search.columns import describe_gain
 from smt_nas.report.sparkline import sparkline
-from smt_nas.search.watch.status import SearchStatus
+from smt_nas.search.loop.status import SearchStatus
 
 _WIDEST = 100  # of the panel: further apart, words are hard to read together
 _COSTS = {"macs": "MACs", "params": "params"}

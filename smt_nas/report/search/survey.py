@@ -8,9 +8,9 @@ from smt_nas.budgets import describe_macs
 from smt_nas.errors import format_count
 from smt_nas.metrics import METRICS
 from smt_nas.report.search.latency import PREDICTION_SOURCES
-from smt_nas.search.forecast import TargetRecord
-from smt_nas.search.objectives import REGION_DISTANCE, TargetMetric
-from smt_nas.search.problem import Problem
+from smt_nas.search.problem.forecast import TargetRecord
+from smt_nas.search.problem.objectives import REGION_DISTANCE, TargetMetric
+from smt_nas.search.problem.problem import Problem
 from smt_nas.search.survey import Survey
 
 _ALWAYS = ("macs", "params")

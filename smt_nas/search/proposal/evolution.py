@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pymoo.operators.survival.rank_and_crowding.metrics import get_crowding_function
 
-from smt_nas.search.objectives import Floats
-from smt_nas.search.problem import Problem
+from smt_nas.search.problem.objectives import Floats
+from smt_nas.search.problem.problem import Problem
 from smt_nas.search.proposal.random_search import RandomSearch
 from smt_nas.search.proposal.repair import complete_proposals, draw_neighbours
 from smt_nas.search.proposal.strategy import History

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import moocore
 import numpy as np
 
-from smt_nas.search.problem import Problem
+from smt_nas.search.problem.problem import Problem
 from smt_nas.search.proposal.evolution import judge
 from smt_nas.search.proposal.random_search import RandomSearch
 from smt_nas.search.proposal.repair import complete_proposals, draw_neighbours

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smt_nas.search.problem import Problem
+from smt_nas.search.problem.problem import Problem
 from smt_nas.search.proposal.screen import sample_feasible
 from smt_nas.search.proposal.strategy import History
 from smt_nas.space import Genes

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from smt_nas.search.problem import Problem
+from smt_nas.search.problem.problem import Problem
 from smt_nas.search.proposal.screen import drop_repeated, sample_feasible
 from smt_nas.search.proposal.strategy import History
 from smt_nas.space import Genes

@@ -19,8 +19,8 @@ from pymoo.operators.crossover.ux import UniformCrossover
 from pymoo.optimize import minimize
 
 from smt_nas.costs.bounds import extremes
-from smt_nas.search.objectives import Floats
-from smt_nas.search.problem import Problem
+from smt_nas.search.problem.objectives import Floats
+from smt_nas.search.problem.problem import Problem
 from smt_nas.space import Genes
 
 POPULATION = 200

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from smt_nas.search.objectives import Floats
+from smt_nas.search.problem.objectives import Floats
 from smt_nas.space import Genes
 
 

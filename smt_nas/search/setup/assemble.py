@@ -9,14 +9,14 @@ from smt_nas.evaluators.relative_score import RelativeScore
 from smt_nas.metrics import METRICS
 from smt_nas.runtime.engines.engine import DEFAULT, Workers, choose_engine
 from smt_nas.runtime.engines.process_pool import default_workers
-from smt_nas.search.listener import SearchListener
-from smt_nas.search.objectives import FROM_LATENCY
-from smt_nas.search.problem import Problem
+from smt_nas.search.loop.listener import SearchListener
+from smt_nas.search.loop.search_loop import Search
+from smt_nas.search.problem.objectives import FROM_LATENCY
+from smt_nas.search.problem.problem import Problem
 from smt_nas.search.run_directory import RunDirectory
-from smt_nas.search.search_loop import Search
 from smt_nas.search.setup.evaluator_change import OpenedStudy
 from smt_nas.search.storage.database import is_shared_url
-from smt_nas.search.study import Study
+from smt_nas.search.storage.study import Study
 from smt_nas.space import SearchSpace
 
 WITHOUT_EVALUATOR = [n for n, m in METRICS.items() if m.formula or n in FROM_LATENCY]

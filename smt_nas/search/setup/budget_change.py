@@ -16,12 +16,12 @@ import numpy as np
 
 from smt_nas.errors import ConfigError
 from smt_nas.evaluators import Evaluation
-from smt_nas.search.listener import SearchListener
-from smt_nas.search.problem import Problem
-from smt_nas.search.region import load_region
+from smt_nas.search.loop.listener import SearchListener
+from smt_nas.search.problem.problem import Problem
+from smt_nas.search.problem.region import load_region
 from smt_nas.search.run_directory import EarlierBudgets, RunDirectory
 from smt_nas.search.setup.evaluator_change import OpenedStudy
-from smt_nas.search.study import Study
+from smt_nas.search.storage.study import Study
 from smt_nas.search.survey import describe
 
 

@@ -16,12 +16,11 @@ from smt_nas.evaluators import (
 from smt_nas.evaluators.base import BatchEvaluator, SpaceBound
 from smt_nas.metrics import ACCURACIES, ACCURACY_WORDS
 from smt_nas.runtime.engines.engine import Workers
-from smt_nas.search.listener import NullSearchProgress, SearchListener
-from smt_nas.search.problem import COST_OBJECTIVES, Problem
-from smt_nas.search.proposal.strategies import choose_batch, make_strategy
-from smt_nas.search.region import Region, choose_region, load_region
+from smt_nas.search.loop.listener import NullSearchProgress, SearchListener
+from smt_nas.search.loop.search_loop import Search
+from smt_nas.search.problem.problem import COST_OBJECTIVES, Problem
+from smt_nas.search.problem.region import Region, choose_region, load_region
 from smt_nas.search.run_directory import RunDirectory
-from smt_nas.search.search_loop import Search
 from smt_nas.search.settings import Settings
 from smt_nas.search.setup.assemble import (
     adapt_to_space,
@@ -33,7 +32,8 @@ from smt_nas.search.setup.assemble import (
 from smt_nas.search.setup.evaluator_change import OpenedStudy
 from smt_nas.search.setup.resume import resume_search
 from smt_nas.search.storage.database import is_shared_url
-from smt_nas.search.study import Study
+from smt_nas.search.storage.study import Study
+from smt_nas.search.strategies import choose_batch, make_strategy
 from smt_nas.search.survey import describe
 from smt_nas.search.watch.stopping import count_wanted
 from smt_nas.space import SearchSpace

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from smt_nas.errors import StoreError
 from smt_nas.evaluators import Evaluator
 from smt_nas.files import shell_word
-from smt_nas.search.problem import Problem
+from smt_nas.search.problem.problem import Problem
 from smt_nas.search.run_directory import DEVICES, FINGERPRINT, TRAININGS, RunDirectory
-from smt_nas.search.study import Study
+from smt_nas.search.storage.study import Study
 from smt_nas.space import Genes
 
 _SUPERSEDES = "supersedes"  # in what a study's trials depend on: name of the study before it

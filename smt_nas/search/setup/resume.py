@@ -11,11 +11,11 @@ from smt_nas.evaluators.base import SpaceBound
 from smt_nas.evaluators.relative_score import RelativeScore
 from smt_nas.files import shell_word
 from smt_nas.runtime.engines.engine import Workers
-from smt_nas.search.listener import NullSearchProgress, SearchListener
-from smt_nas.search.problem import Problem
-from smt_nas.search.region import choose_region, load_region
+from smt_nas.search.loop.listener import NullSearchProgress, SearchListener
+from smt_nas.search.loop.search_loop import Search
+from smt_nas.search.problem.problem import Problem
+from smt_nas.search.problem.region import choose_region, load_region
 from smt_nas.search.run_directory import RunDirectory, find_other_machine
-from smt_nas.search.search_loop import Search
 from smt_nas.search.setup.assemble import (
     adapt_to_space,
     check_engine,

@@ -1,1 +1,1 @@
-"""Where the trials of a search are kept: its database, and how several processes share it."""
+"""The study: trials and notes in a database, which several processes may share."""

@@ -19,8 +19,8 @@ from typing import Literal, Self
 import psutil
 
 from smt_nas.errors import StoreError
-from smt_nas.search.study import Study
-from smt_nas.search.study_notes import Heartbeat
+from smt_nas.search.storage.study import Study
+from smt_nas.search.storage.study_notes import Heartbeat
 
 INTERVAL_S = 10.0
 GRACE_S = 60.0

@@ -11,7 +11,7 @@ from smt_nas.errors import ConfigError, StoreError, one_line
 from smt_nas.files import shell_word
 from smt_nas.runtime.imports import import_optional, quiet_libraries
 from smt_nas.search.run_directory import RunDirectory
-from smt_nas.search.study import Study
+from smt_nas.search.storage.study import Study
 
 _HOST = "127.0.0.1"
 _WAY_OUT = "`pip install 'smt-nas[dashboard]'`, or look at history.csv and front.csv of the run."

@@ -13,9 +13,9 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-from smt_nas.search.objectives import Floats
-from smt_nas.search.problem import Problem
-from smt_nas.search.study import Trial
+from smt_nas.search.problem.objectives import Floats
+from smt_nas.search.problem.problem import Problem
+from smt_nas.search.storage.study import Trial
 
 _REFERENCE = 1.1  # in each objective; its best is 0 and its worst 1
 

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from smt_nas.errors import ConfigError
 from smt_nas.files import write_atomic
-from smt_nas.search.problem import Problem
-from smt_nas.search.study import Trial
+from smt_nas.search.problem.problem import Problem
+from smt_nas.search.storage.study import Trial
 from smt_nas.search.watch.hypervolume import measure_growth, measure_points
 
 ANY_NUMBER = 1_000_000

@@ -11,7 +11,7 @@ from smt_nas.devices.block_table import BlockTable
 from smt_nas.devices.device import load_device
 from smt_nas.devices.tables.table_extension import extend_table, restrict_table
 from smt_nas.report.search.latency import PREDICTION_SOURCES
-from smt_nas.search.forecast import predict_latency
+from smt_nas.search.problem.forecast import predict_latency
 from smt_nas.space import SearchSpace, SpaceConfig
 from smt_nas.space.editions import FIRST_SMT, find_edition
 

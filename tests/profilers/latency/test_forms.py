@@ -20,8 +20,8 @@ from smt_nas.profilers.latency.prepare import prepare
 from smt_nas.profilers.network_loader import Network, network_of
 from smt_nas.runtime.backends.deploy import LOADERS, deploy
 from smt_nas.runtime.host import available_cores
-from smt_nas.search.objectives import Devices
-from smt_nas.search.problem import Problem
+from smt_nas.search.problem.objectives import Devices
+from smt_nas.search.problem.problem import Problem
 from smt_nas.space import SearchSpace
 from tests.fakes.part_timer import SHEET, SMALL, FakePartTimer
 

@@ -4,8 +4,8 @@ import pytest
 
 from smt_nas.evaluators import Evaluation
 from smt_nas.report.search.columns import make_columns
-from smt_nas.search.results import compare_with_presets
-from smt_nas.search.study_notes import Timing, Verification
+from smt_nas.search.results.results import compare_with_presets
+from smt_nas.search.storage.study_notes import Timing, Verification
 from tests.fakes import devices as fakes
 from tests.fakes.searches import make_outcome, make_problem, make_trials, sample
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from smt_nas.evaluators import Evaluation, EvaluatorChoice, make_evaluator
 from smt_nas.report.evidence import describe_evidence
 from smt_nas.report.search.front import NOTES, ROWS, WIDTH, as_document, front_notes, front_table
-from smt_nas.search.study_notes import Timing, Verification
+from smt_nas.search.storage.study_notes import Timing, Verification
 from tests.fakes import devices as fakes
 from tests.fakes.searches import make_outcome, make_problem, make_trials, sample
 

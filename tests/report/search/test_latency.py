@@ -3,7 +3,7 @@
 import pytest
 
 from smt_nas.report.search.latency import latency_notes, prediction_notes
-from smt_nas.search.study_notes import Timing, Verification
+from smt_nas.search.storage.study_notes import Timing, Verification
 from tests.fakes import devices as fakes
 from tests.fakes.searches import make_outcome, make_problem, make_trials, sample
 

@@ -7,7 +7,7 @@ import pytest
 from smt_nas.evaluators import Evaluation
 from smt_nas.report.search.columns import make_columns
 from smt_nas.report.search.recommendation import recommend_line, recommended_name
-from smt_nas.search.results import MeasuredValue
+from smt_nas.search.results.results import MeasuredValue
 from tests.fakes import devices as fakes
 from tests.fakes.searches import make_outcome, make_problem, make_trials, sample
 

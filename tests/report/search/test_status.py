@@ -9,9 +9,9 @@ from rich.progress import Progress
 from smt_nas.cli.talk import PLAIN_EVERY_S, Talk
 from smt_nas.report.search.status import StatusPanel, describe_best, describe_status
 from smt_nas.report.sparkline import sparkline
+from smt_nas.search.loop.status import measure_status
 from smt_nas.search.proposal.strategy import SurrogateAccuracy
-from smt_nas.search.study_notes import StudyNotes
-from smt_nas.search.watch.status import measure_status
+from smt_nas.search.storage.study_notes import StudyNotes
 from tests.fakes.searches import make_baselines, make_problem, make_trials, sample
 from tests.fakes.terminal import Bars, Clock
 

@@ -4,7 +4,7 @@ import pytest
 
 from smt_nas.errors import ConfigError
 from smt_nas.report.search.survey import survey_lines
-from smt_nas.search.problem import Problem
+from smt_nas.search.problem.problem import Problem
 from smt_nas.search.survey import describe
 from smt_nas.space import SearchSpace, SpaceConfig
 from tests.fakes import devices as fakes

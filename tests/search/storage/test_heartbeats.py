@@ -8,7 +8,7 @@ import pytest
 
 from smt_nas.search.storage import heartbeats
 from smt_nas.search.storage.heartbeats import HeartbeatWatch
-from smt_nas.search.study_notes import Heartbeat
+from smt_nas.search.storage.study_notes import Heartbeat
 
 
 class Notes:

@@ -7,8 +7,8 @@ import sqlalchemy
 
 from smt_nas.evaluators import Evaluation
 from smt_nas.files import sqlite_url
-from smt_nas.search.results import select_front
-from smt_nas.search.study import Study
+from smt_nas.search.results.results import select_front
+from smt_nas.search.storage.study import Study
 from tests.fakes.searches import make_problem, sample
 
 MANY = 3_000

@@ -7,7 +7,7 @@ import pytest
 from smt_nas.errors import ConfigError
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.search import Settings, create_search, resume_search
-from smt_nas.search.listener import NullSearchProgress
+from smt_nas.search.loop.listener import NullSearchProgress
 from smt_nas.search.watch.stopping import StopRule, read_stop_rule
 from tests.fakes.terminal import Clock
 

@@ -1,0 +1,157 @@
+"""Working through the trials of a study: take one, evaluate it, end it, until there are enough."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from smt_nas.arch import Architecture
+from smt_nas.errors import StoreError
+from smt_nas.evaluators import Evaluation
+from smt_nas.evaluators.runner import EvaluationRunner
+from smt_nas.runtime.interrupts import InterruptWatch
+from smt_nas.search.loop.listener import SearchListener
+from smt_nas.search.storage.heartbeats import HeartbeatWatch
+from smt_nas.search.storage.study import OpenTrial, Study, Trial
+from smt_nas.search.storage.trial_queue import TrialQueue
+from smt_nas.search.watch.stopping import StopReason, count_wanted
+from smt_nas.space import Genes
+
+_POLL_S = 0.5
+_NONE: Genes = np.empty((0, 0), dtype=np.int64)
+ProposeAfter = Callable[[Sequence[Trial], Sequence[OpenTrial]], Genes]
+"""Networks (n, G) to evaluate after those that are finished and open; none where none are left."""
+
+
+@dataclass
+class QueueLoop:
+    """Evaluates trials of a study, alone or beside other processes.
+
+    Attributes:
+        study: that holds them.
+        runner: evaluates.
+        propose: what to evaluate next.
+        total: networks to try.
+        most: trials to take at once where they are not evaluated by workers.
+        find_stop: why no more networks are proposed; None where they are.
+        has_time: whether one more trial may begin.
+        kept: called when a trial is stored.
+        listener: hears how far it is.
+        interrupts: asked between trials.
+        exhausted: no networks are left.
+    """
+
+    study: Study
+    runner: EvaluationRunner
+    propose: ProposeAfter
+    total: int
+    most: int
+    find_stop: Callable[[Sequence[Trial]], StopReason | None]
+    has_time: Callable[[], bool]
+    kept: Callable[[], None]
+    listener: SearchListener
+    interrupts: InterruptWatch
+    exhausted: bool = field(default=False, init=False)
+    _finished: int = field(default=0, init=False, repr=False)
+
+    def run(self) -> StopReason | None:
+        """Evaluate until enough trials are finished, by whichever process.
+
+        Returns: why it was enough before all networks were tried; None where they are.
+
+        Raises:
+            ConfigError: the user's own function rates no network.
+            StoreError: the database cannot be used; what is stored stays.
+        """
+        with self._open_queue() as queue:
+            while True:
+                trials = self.study.trials()
+                self._finished = len(trials)
+                if self._finished >= self.total:
+                    return None
+                reason = self.find_stop(trials)
+                if reason is not None or (self.exhausted and not self.study.read_open()):
+                    return reason
+                self.listener.step("evaluate", self._finished, self._shown_total)
+                taken = queue.take(self._propose_next, self._at_once)
+                if taken:
+                    self._evaluate(queue, taken)
+                else:
+                    time.sleep(_POLL_S)  # others evaluate what is left
+                self.interrupts.check()
+
+    def _evaluate(self, queue: TrialQueue, taken: list[OpenTrial]) -> None:
+        """Evaluate trials; after Ctrl-C those that run, and no others."""
+        with self.interrupts.finish_running(self.listener.finishing):
+            if self.runner.in_workers:
+                self._evaluate_in_workers(queue, taken)
+            else:
+                self._evaluate_here(queue, taken)
+
+    @contextmanager
+    def _open_queue(self) -> Iterator[TrialQueue]:
+        """The queue; what was taken and not evaluated waits again, however this ends."""
+        with ExitStack() as stack:
+            watch = None
+            if self.study.database.is_shared:
+                watch = stack.enter_context(HeartbeatWatch(self.study))
+            queue = TrialQueue(self.study, watch)
+            try:
+                yield queue
+            except StoreError:  # nothing more can be written
+                raise
+            except BaseException:
+                with suppress(StoreError):
+                    queue.release()
+                raise
+
+    @property
+    def _shown_total(self) -> int | None:
+        return count_wanted(self.total)
+
+    @property
+    def _at_once(self) -> int:
+        """Trials that are taken together: workers ask for one after the other."""
+        return 1 if self.runner.in_workers else self.most
+
+    def _propose_next(self, waiting: Sequence[OpenTrial]) -> Genes:
+        trials = self.study.trials()
+        missing = max(0, self.total - len(trials) - len(waiting))
+        proposed = self.propose(trials, waiting)[:missing] if missing else _NONE
+        self.exhausted = bool(missing) and not len(proposed)
+        return proposed
+
+    def _evaluate_in_workers(self, queue: TrialQueue, taken: list[OpenTrial]) -> None:
+        """Evaluate trials, and more while there are, each as soon as a worker is free."""
+
+        before = self._finished
+
+        def list_networks() -> Iterator[Architecture]:
+            shown = 0
+            while shown < len(taken):
+                yield self._decode(taken[shown])
+                shown += 1
+                is_enough = before + len(taken) >= self.total  # of a round that was to be longer
+                if self.has_time() and not self.interrupts.is_pending and not is_enough:
+                    taken.extend(queue.take(lambda _: _NONE))
+
+        for number, evaluation in self.runner.evaluate_unordered(list_networks()):
+            self._finish(queue, taken[number], evaluation)
+
+    def _evaluate_here(self, queue: TrialQueue, taken: Sequence[OpenTrial]) -> None:
+        evaluations = self.runner.evaluate([self._decode(trial) for trial in taken])
+        for trial, evaluation in zip(taken, evaluations, strict=True):
+            self._finish(queue, trial, evaluation)
+
+    def _finish(self, queue: TrialQueue, trial: OpenTrial, evaluation: Evaluation) -> None:
+        queue.finish(trial, evaluation)
+        self._finished += 1
+        self.kept()
+        self.listener.step("evaluate", min(self._finished, self.total), self._shown_total)
+
+    def _decode(self, trial: OpenTrial) -> Architecture:
+        return self.study.problem.space.decode(trial.genes[None])[0]

@@ -1,0 +1,1 @@
+"""What is searched for: space, objectives, constraints, and how latency is predicted."""

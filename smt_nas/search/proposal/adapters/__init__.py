@@ -1,0 +1,1 @@
+"""Strategies of other tools behind our protocol: Optuna, Ax, NNI."""

@@ -1,0 +1,432 @@
+"""`Study`: trials in an Optuna study. Genes are named parameters, budgets are constraints.
+
+Optuna's own words (best trials, values, states, dashboard) are not repeated here: use
+`Study.optuna`. Trial i is always the i-th proposal. One that is evaluated in this process is stored
+whole when it is finished (`add`); one that workers evaluate is stored when it is proposed
+(`enqueue`), and ends with its evaluation (`finish`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from smt_nas.costs import COSTS
+from smt_nas.evaluators import Evaluation
+from smt_nas.files import check_same, sqlite_url
+from smt_nas.search.problem.problem import Problem
+from smt_nas.search.proposal.strategy import History
+from smt_nas.search.storage.database import Database, guard, open_database
+from smt_nas.search.storage.study_notes import Heartbeat, StudyNotes
+from smt_nas.search.storage.trial_table import (
+    EVALUATION,
+    GENES,
+    KEY,
+    PREDICTIONS,
+    StoredTrial,
+    TrialTable,
+)
+from smt_nas.space import Gene, Genes
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line a trial on stderr otherwise
+_CONSTRAINTS = "constraints"
+"""Optuna 5 keeps a value a constraint; optuna-dashboard 0.21 reads only the list of before, under
+this name (`_serializer.py` there), and shows a trial without it as feasible."""
+_WORKER = "worker"  # who took it, and how many did
+Identity = dict[str, Any]
+_DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One network that was tried.
+
+    Attributes:
+        number: order in the study.
+        genes: (G,).
+        key: `Architecture.key`.
+        evaluation: what the evaluator said.
+        predictions: value, low and high of each predicted metric, by its name.
+    """
+
+    number: int
+    genes: Genes
+    key: str
+    evaluation: Evaluation
+    predictions: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OpenTrial:
+    """A trial that is not finished.
+
+    Attributes:
+        id: in its storage.
+        number: order in the study.
+        genes: (G,).
+        key: `Architecture.key`.
+        is_running: somebody evaluates it, or did when they died; else it waits.
+        worker: name of the process that took it; None before the first.
+        attempt: how many took it.
+        evaluation: what the evaluator said, where who took it died before it could end the trial.
+    """
+
+    id: int
+    number: int
+    genes: Genes
+    key: str
+    is_running: bool
+    worker: str | None = None
+    attempt: int = 0
+    evaluation: Evaluation | None = None
+
+
+class Study:
+    """The trials of one search. Made by `create`, `create_file` or `load`.
+
+    Attributes:
+        problem: what is searched for.
+        optuna: the Optuna study.
+        database: where it is.
+    """
+
+    def __init__(self, problem: Problem, optuna_study: optuna.Study, database: Database) -> None:
+        self.problem = problem
+        self.optuna = optuna_study
+        self.database = database
+        self._genes = [g for g in problem.space.genes if len(g.options) > 1]
+        self._metric_names: list[str] | None = None  # as far as this process has set them
+        self._finished: dict[int, Trial] = {}  # by number, as far as this process has read them
+        self._table = TrialTable(database.storage, optuna_study._study_id)
+
+    @classmethod
+    def create(cls, problem: Problem, storage: str, name: str, identity: Identity) -> Study:
+        """Create a study in a storage.
+
+        Args:
+            problem: what is searched for.
+            storage: a URL that Optuna understands.
+            name: of the study.
+            identity: what its trials depend on; `load` compares it.
+
+        Raises:
+            ConfigError: not a URL.
+            StoreError: there is such a study already, or the storage cannot be used.
+        """
+        database = open_database(storage, name)
+        with guard(database.where):
+            study = optuna.create_study(
+                storage=database.storage,
+                study_name=name,
+                directions=[_DIRECTIONS[m.direction] for m in problem.objectives],
+            )
+        created = cls(problem, study, database)
+        with guard(database.where):
+            created._set_metric_names([m.name for m in problem.objectives])
+        created.read_notes().write_identity(identity)
+        return created
+
+    @classmethod
+    def create_or_join(cls, problem: Problem, storage: str, name: str, identity: Identity) -> Study:
+        """Create a study on a server, or open it where another process was first.
+
+        Raises:
+            ConfigError: not a URL.
+            StoreError: it is of another search, or the storage cannot be used.
+        """
+        database = open_database(storage, name)
+        with closing(database), database.wait_for_lock("create"):
+            if not cls.exists(storage, name):
+                return cls.create(problem, storage, name, identity)
+            notes = cls.load(problem, storage, name, {}).read_notes()
+            if not notes.identity:  # who made it was killed before that
+                notes.write_identity(identity)
+            return cls.load(problem, storage, name, identity)
+
+    @classmethod
+    def create_file(cls, problem: Problem, path: Path, name: str, identity: Identity) -> Study:
+        """Create a study in a SQLite file, which appears under its name only when complete."""
+        unfinished = path.with_name(f".{path.name}.new")
+        with guard(f"{path}"):
+            unfinished.unlink(missing_ok=True)
+            cls.create(problem, sqlite_url(unfinished), name, identity)
+            unfinished.replace(path)
+        return cls.load(problem, sqlite_url(path), name, identity)
+
+    @classmethod
+    def create_again(cls, problem: Problem, storage: str, name: str, identity: Identity) -> Study:
+        """Create a study in the place of one that was left half made. Raises StoreError."""
+        if cls.exists(storage, name):
+            with closing(open_database(storage, name)) as database, guard(database.where):
+                optuna.delete_study(study_name=name, storage=database.storage)
+        return cls.create(problem, storage, name, identity)
+
+    @classmethod
+    def load(cls, problem: Problem, storage: str, name: str, identity: Identity) -> Study:
+        """Open a study. Raises StoreError: there is none, or it is of another search."""
+        database = open_database(storage, name)
+        with guard(database.where):
+            study = optuna.load_study(storage=database.storage, study_name=name)
+        loaded = cls(problem, study, database)
+        stored = loaded.read_notes().identity
+        old = {word: stored.get(word) for word in identity}
+        way_out = "Restore what was there before, or search anew with another --out."
+        check_same(database.where, "belongs to a search", old, identity, way_out)
+        return loaded
+
+    @staticmethod
+    def exists(storage: str, name: str) -> bool:
+        """Whether a storage holds a study of a name. Raises StoreError."""
+        with closing(open_database(storage, name)) as database, guard(database.where):
+            return name in optuna.get_all_study_names(database.storage)
+
+    @staticmethod
+    def find_number(storage: str, name: str) -> int:
+        """The number of a study in its storage, as a dashboard names it. Raises StoreError."""
+        with closing(open_database(storage, name)) as database, guard(database.where):
+            return int(database.storage.get_study_id_from_name(name))
+
+    @property
+    def name(self) -> str:
+        """In its storage."""
+        return self.optuna.study_name
+
+    def add(self, genes: Genes, evaluation: Evaluation) -> Trial:
+        """Store one finished trial; `genes` is (G,). Raises StoreError."""
+        trial = self._describe(genes, evaluation)
+        with guard(self.database.where):
+            number = self._add_trial(trial)
+            self._name_figures(evaluation)
+        attributes = trial.user_attrs
+        return Trial(number, genes, attributes["key"], evaluation, attributes["predictions"])
+
+    def enqueue(self, genes: Genes) -> None:
+        """Store one trial that is to be evaluated; `genes` is (G,). Raises StoreError."""
+        self.database.call(lambda: self.optuna.add_trial(self._describe(genes)))
+
+    def take(self, trial: OpenTrial, worker: str) -> bool:
+        """Evaluate a trial that waits from now on; False where another took it. Raises StoreError.
+
+        Args:
+            trial: as it was read.
+            worker: name of the process that takes it.
+        """
+
+        def write() -> bool:
+            storage = self.database.storage
+            storage.set_trial_user_attr(trial.id, _WORKER, [worker, trial.attempt + 1])
+            return storage.set_trial_state_values(trial.id, TrialState.RUNNING)
+
+        return self.database.call(write)
+
+    def put_back(self, trial: OpenTrial, attempt: int) -> None:
+        """Let a trial wait again, that `attempt` processes took so far. Raises StoreError."""
+
+        def write() -> None:
+            storage = self.database.storage
+            storage.set_trial_user_attr(trial.id, _WORKER, [trial.worker, attempt])
+            storage.set_trial_state_values(trial.id, TrialState.WAITING)
+
+        self.database.call(write)
+
+    def finish(self, trial: OpenTrial, evaluation: Evaluation) -> bool:
+        """End an open trial; False where another process did, or has taken it. Raises StoreError.
+
+        The evaluation is stored first, so that who dies between has not evaluated in vain.
+        """
+
+        def write() -> bool:
+            storage = self.database.storage
+            stored = storage.get_trial(trial.id)
+            if stored.state.is_finished() or _read_claim(stored)[0] != trial.worker:
+                return False
+            storage.set_trial_user_attr(trial.id, EVALUATION, evaluation.to_record())
+            objectives = self._describe(trial.genes, evaluation).values
+            storage.set_trial_state_values(trial.id, _choose_state(evaluation), objectives)
+            self._name_figures(evaluation)
+            return True
+
+        return self.database.call(write)
+
+    def read_open(self) -> list[OpenTrial]:
+        """All trials that are not finished, in order. Raises StoreError."""
+        states = (TrialState.WAITING, TrialState.RUNNING)
+        frozen = self.database.call(lambda: self.optuna.get_trials(deepcopy=False, states=states))
+        return [self._read_open_trial(t) for t in frozen if "key" in t.user_attrs]
+
+    def _read_open_trial(self, frozen: FrozenTrial) -> OpenTrial:
+        worker, attempt = _read_claim(frozen)
+        record = frozen.user_attrs.get(EVALUATION)
+        return OpenTrial(
+            id=frozen._trial_id,
+            number=frozen.number,
+            genes=self._read_genes(frozen),
+            key=frozen.user_attrs["key"],
+            is_running=frozen.state == TrialState.RUNNING,
+            worker=worker,
+            attempt=attempt,
+            evaluation=None if record is None else Evaluation.from_record(record),
+        )
+
+    def _describe(self, genes: Genes, evaluation: Evaluation | None = None) -> FrozenTrial:
+        """A trial as Optuna stores it; without an evaluation it waits for one."""
+        problem, row = self.problem, genes[None]
+        arch = problem.space.decode(row)[0]
+        values = {k: v[0].item() for k, v in problem.evaluate_formulas(row).items()}
+        predictions = predict_network(problem, genes)
+        values |= {name: interval[0] for name, interval in predictions.items()}
+        violations = {name: float(by) for name, by in problem.violations(values).items()}
+        costs = {name: values[name] for name in COSTS}
+        metric, objectives = problem.evaluated_metric, None
+        if evaluation is not None and evaluation.failure is None:
+            values |= {} if metric is None else {metric.name: evaluation.compared}
+            objectives = [values[q.name] for q in problem.objectives]
+        evaluated = {} if evaluation is None else {EVALUATION: evaluation.to_record()}
+        return create_trial(
+            state=TrialState.WAITING if evaluation is None else _choose_state(evaluation),
+            values=objectives,
+            params={g.name: _make_label(g, int(i)) for g, i in self._free(genes)},
+            distributions={g.name: _make_distribution(g) for g in self._genes},
+            constraints=violations,
+            system_attrs={_CONSTRAINTS: list(violations.values())},
+            user_attrs={
+                KEY: arch.key,
+                GENES: genes.tolist(),
+                "architecture": arch.model_dump(mode="json"),
+                "costs": costs,
+                PREDICTIONS: predictions,
+                **evaluated,
+            },
+        )
+
+    def _name_figures(self, evaluation: Evaluation) -> None:
+        metric = self.problem.evaluated_metric
+        if evaluation.by_lower_bound and metric is not None:
+            self._name_lower_bound(metric.name)
+
+    def _name_lower_bound(self, rated: str) -> None:
+        """What a dashboard shows as the objective is the low end of the interval: name it so."""
+        names = [f"{rated}_low" if m.name == rated else m.name for m in self.problem.objectives]
+        if names != self._metric_names:
+            self._set_metric_names(names)
+
+    def _set_metric_names(self, names: list[str]) -> None:
+        """Names in the dashboard."""
+        with warnings.catch_warnings():  # Optuna calls them experimental
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self.optuna.set_metric_names(names)
+        self._metric_names = names
+
+    def _free(self, genes: Genes) -> Iterator[tuple[Gene, Any]]:
+        pairs = zip(self.problem.space.genes, genes, strict=True)
+        return ((g, i) for g, i in pairs if len(g.options) > 1)
+
+    def _add_trial(self, trial: FrozenTrial) -> int:
+        """Its number. `optuna.Study.add_trial` does not tell it; to count is to read all others."""
+        storage = self.optuna._storage
+        added = storage.create_new_trial(self.optuna._study_id, template_trial=trial)
+        return storage.get_trial_number_from_id(added)
+
+    def trials(self) -> list[Trial]:
+        """All finished trials, in order. Raises StoreError."""
+        new = self.database.call(self._table.read_new)
+        with guard(self.database.where):
+            for stored in new:
+                if KEY in stored.attributes:
+                    self._finished[stored.number] = self._read_trial(stored)
+            return [self._finished[number] for number in sorted(self._finished)]
+
+    def _read_genes(self, frozen: FrozenTrial) -> Genes:
+        row = [
+            [_make_label(g, i) for i in range(len(g.options))].index(frozen.params[g.name])
+            if g.name in frozen.params
+            else 0
+            for g in self.problem.space.genes
+        ]
+        return np.array(row, dtype=np.int64)
+
+    def _read_trial(self, stored: StoredTrial) -> Trial:
+        attributes = stored.attributes
+        row = attributes.get(GENES)
+        if row is None:
+            row = [int(stored.parameters.get(g.name, 0)) for g in self.problem.space.genes]
+        predictions = {k: (v[0], v[1], v[2]) for k, v in attributes.get(PREDICTIONS, {}).items()}
+        return Trial(
+            stored.number,
+            np.array(row, dtype=np.int64),
+            attributes[KEY],
+            Evaluation.from_record(attributes[EVALUATION]),
+            predictions,
+        )
+
+    def read_notes(self) -> StudyNotes:
+        """What is kept beside the trials, as it is now. Raises StoreError, also when written to."""
+        attributes = self.database.call(lambda: self.optuna.user_attrs)
+        return StudyNotes(attributes, self._store)
+
+    def read_heartbeats(self) -> dict[str, Heartbeat]:
+        """As of the notes; not waiting for a server that is lost. Raises StoreError."""
+        attributes = self.database.call(lambda: self.optuna.user_attrs, retry=False)
+        return StudyNotes(attributes, self._store).read_heartbeats()
+
+    def write_heartbeat(self, worker: str, heartbeat: Heartbeat) -> None:
+        """Into the notes; not waiting for a server that is lost. Raises StoreError."""
+
+        def store(name: str, value: Any) -> None:
+            self.database.call(lambda: self.optuna.set_user_attr(name, value), retry=False)
+
+        StudyNotes({}, store).write_heartbeat(worker, heartbeat)
+
+    def _store(self, name: str, value: Any) -> None:
+        self.database.call(lambda: self.optuna.set_user_attr(name, value))
+
+
+def _read_claim(frozen: FrozenTrial) -> tuple[str | None, int]:
+    """Who took a trial last, and how many did."""
+    worker, attempt = frozen.user_attrs.get(_WORKER, (None, 0))
+    return worker, attempt
+
+
+def _choose_state(evaluation: Evaluation) -> TrialState:
+    if evaluation.failure is None:
+        return TrialState.COMPLETE
+    return TrialState.PRUNED if evaluation.stopped else TrialState.FAIL
+
+
+def predict_network(problem: Problem, genes: Genes) -> dict[str, tuple[float, float, float]]:
+    """Value, low and high of each predicted metric of one network, from its genes (G,)."""
+    return {
+        name: (float(value[0]), float(low[0]), float(high[0]))
+        for name, (value, low, high) in problem.predict(genes[None]).items()
+    }
+
+
+def make_history(problem: Problem, trials: Sequence[Trial | OpenTrial]) -> History:
+    """What strategies see of trials."""
+    finished = [t for t in trials if isinstance(t, Trial)]
+    pending = [t.genes for t in trials if isinstance(t, OpenTrial)]
+    empty = np.empty((0, len(problem.space.genes)), dtype=np.int64)
+    return History(
+        genes=np.array([t.genes for t in finished]) if finished else empty,
+        figures=[t.evaluation.compared for t in finished],
+        pending=np.array(pending) if pending else empty,
+    )
+
+
+def _make_distribution(gene: Gene) -> CategoricalDistribution:
+    return CategoricalDistribution([_make_label(gene, i) for i in range(len(gene.options))])
+
+
+def _make_label(gene: Gene, index: int) -> Any:
+    """An option as Optuna stores it: numbers and words as they are, kernel sets as `3,5,7,9`."""
+    option = gene.options[index]
+    return ",".join(map(str, option)) if isinstance(option, tuple) else option
