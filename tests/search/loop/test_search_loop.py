@@ -9,7 +9,8 @@ from smt_nas.arch import PRESETS
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.metrics import METRICS
 from smt_nas.profilers import count_check
-from smt_nas.search import Settings, create_search, resume_search, verify
+from smt_nas.search import Settings, create_search, resume_search
+from smt_nas.search.loop import verify
 from smt_nas.search.loop.listener import NullSearchProgress
 from smt_nas.search.results.results import make_frame
 from smt_nas.search.storage.study_notes import Timing

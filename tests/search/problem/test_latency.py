@@ -13,7 +13,8 @@ from smt_nas.errors import ConfigError, MeasurementError, StoreError, UnknownNam
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.profilers import count_check
 from smt_nas.report.search.front import as_document, front_notes, front_table
-from smt_nas.search import Problem, Settings, create_search, resume_search, verify
+from smt_nas.search import Problem, Settings, create_search, resume_search
+from smt_nas.search.loop import verify
 from smt_nas.search.storage.study_notes import Timing
 from smt_nas.space import SearchSpace, baselines
 from tests.fakes import devices as fakes
