@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.search.test_resume_search import alive, command, front
 
 from smt_nas.errors import ConfigError
 from smt_nas.evaluators import Evaluation, choose_evaluator, make_evaluator
@@ -20,6 +19,7 @@ from smt_nas.search import Settings, resume_search
 from tests.fakes.screening import short_screening  # noqa: F401
 from tests.fakes.terminal import invoke
 from tests.fakes.waiting import WATCHDOG_S, wait_until
+from tests.search.setup.test_resume_search import alive, command, front
 
 pytestmark = pytest.mark.usefixtures("short_screening")
 
