@@ -35,7 +35,7 @@ from smt_nas.errors import SmtNasError
 from smt_nas.evaluators import choose_evaluator
 from smt_nas.search import Search, Settings, create_search, resume_search
 from smt_nas.search.storage import database
-from smt_nas.search.storage.study import Trial
+from smt_nas.search.storage.trial import Trial
 
 N = 24
 _FUNCTION = """

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from smt_nas.search.settings import Settings
     from smt_nas.search.setup.create import create_search
     from smt_nas.search.setup.resume import resume_search
-    from smt_nas.search.storage.study import Study, Trial
+    from smt_nas.search.storage.study import Study
+    from smt_nas.search.storage.trial import Trial
     from smt_nas.search.strategies import STRATEGIES
 
 __all__ = [
@@ -54,7 +55,8 @@ _HOMES = {
     "settings": ("Settings",),
     "strategies": ("STRATEGIES",),
     "proposal.strategy": ("History", "Strategy"),
-    "storage.study": ("Study", "Trial"),
+    "storage.study": ("Study",),
+    "storage.trial": ("Trial",),
 }
 
 

@@ -16,7 +16,8 @@ from smt_nas.evaluators.runner import EvaluationRunner
 from smt_nas.runtime.interrupts import InterruptWatch
 from smt_nas.search.loop.listener import SearchListener
 from smt_nas.search.storage.heartbeats import HeartbeatWatch
-from smt_nas.search.storage.study import OpenTrial, Study, Trial
+from smt_nas.search.storage.study import Study
+from smt_nas.search.storage.trial import OpenTrial, Trial
 from smt_nas.search.storage.trial_queue import TrialQueue
 from smt_nas.search.watch.stopping import StopReason, count_wanted
 from smt_nas.space import Genes

@@ -55,8 +55,9 @@ from smt_nas.search.results.results import (
     write_front,
 )
 from smt_nas.search.run_directory import RunDirectory
-from smt_nas.search.storage.study import OpenTrial, Study, Trial, make_history, predict_network
+from smt_nas.search.storage.study import Study
 from smt_nas.search.storage.study_notes import FinishedNetwork, StudyNotes
+from smt_nas.search.storage.trial import OpenTrial, Trial, make_history, predict_network
 from smt_nas.search.strategies import SCREENED_BATCH, make_strategy
 from smt_nas.search.watch.history_table import HistoryFile
 from smt_nas.search.watch.stopping import StopReason, WorkingTime, count_wanted, find_stop

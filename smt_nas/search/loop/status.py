@@ -11,8 +11,8 @@ from smt_nas.metrics import Metric
 from smt_nas.search.problem.problem import Problem
 from smt_nas.search.results.recommendation import Recommendation, recommend
 from smt_nas.search.results.results import Result, select_front
-from smt_nas.search.storage.study import Trial
 from smt_nas.search.storage.study_notes import StudyNotes
+from smt_nas.search.storage.trial import Trial
 from smt_nas.search.watch.hypervolume import measure_points, trace_hypervolume
 
 _POINTS = 200  # of the curve that are kept

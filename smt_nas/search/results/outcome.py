@@ -12,7 +12,7 @@ from smt_nas.search.problem.problem import Problem
 from smt_nas.search.proposal.strategy import SurrogateAccuracy
 from smt_nas.search.results.results import PredictionError, Result, make_frame
 from smt_nas.search.settings import Settings
-from smt_nas.search.storage.study import Trial
+from smt_nas.search.storage.trial import Trial
 from smt_nas.search.watch.stopping import StopReason
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from smt_nas.files import write_atomic
 from smt_nas.metrics import METRICS
 from smt_nas.search.problem.problem import Problem, Values
 from smt_nas.search.problem.region import Design, place_design
-from smt_nas.search.storage.study import Trial
 from smt_nas.search.storage.study_notes import Verification
+from smt_nas.search.storage.trial import Trial
 from smt_nas.space import Genes
 
 if TYPE_CHECKING:

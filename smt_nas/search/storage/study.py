@@ -9,85 +9,33 @@ whole when it is finished (`add`); one that workers evaluate is stored when it i
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import optuna
-from optuna.distributions import CategoricalDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
-from smt_nas.costs import COSTS
 from smt_nas.evaluators import Evaluation
 from smt_nas.files import check_same, sqlite_url
 from smt_nas.search.problem.problem import Problem
-from smt_nas.search.proposal.strategy import History
 from smt_nas.search.storage.database import Database, guard, open_database
 from smt_nas.search.storage.study_notes import Heartbeat, StudyNotes
-from smt_nas.search.storage.trial_table import (
-    EVALUATION,
-    GENES,
-    KEY,
-    PREDICTIONS,
-    StoredTrial,
-    TrialTable,
+from smt_nas.search.storage.trial import OpenTrial, Trial
+from smt_nas.search.storage.trial_record import (
+    WORKER,
+    choose_state,
+    describe_trial,
+    read_claim,
+    read_open_trial,
+    read_trial,
 )
-from smt_nas.space import Gene, Genes
+from smt_nas.search.storage.trial_table import EVALUATION, KEY, TrialTable
+from smt_nas.space import Genes
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line a trial on stderr otherwise
-_CONSTRAINTS = "constraints"
-"""Optuna 5 keeps a value a constraint; optuna-dashboard 0.21 reads only the list of before, under
-this name (`_serializer.py` there), and shows a trial without it as feasible."""
-_WORKER = "worker"  # who took it, and how many did
 Identity = dict[str, Any]
 _DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One network that was tried.
-
-    Attributes:
-        number: order in the study.
-        genes: (G,).
-        key: `Architecture.key`.
-        evaluation: what the evaluator said.
-        predictions: value, low and high of each predicted metric, by its name.
-    """
-
-    number: int
-    genes: Genes
-    key: str
-    evaluation: Evaluation
-    predictions: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class OpenTrial:
-    """A trial that is not finished.
-
-    Attributes:
-        id: in its storage.
-        number: order in the study.
-        genes: (G,).
-        key: `Architecture.key`.
-        is_running: somebody evaluates it, or did when they died; else it waits.
-        worker: name of the process that took it; None before the first.
-        attempt: how many took it.
-        evaluation: what the evaluator said, where who took it died before it could end the trial.
-    """
-
-    id: int
-    number: int
-    genes: Genes
-    key: str
-    is_running: bool
-    worker: str | None = None
-    attempt: int = 0
-    evaluation: Evaluation | None = None
 
 
 class Study:
@@ -103,7 +51,6 @@ class Study:
         self.problem = problem
         self.optuna = optuna_study
         self.database = database
-        self._genes = [g for g in problem.space.genes if len(g.options) > 1]
         self._metric_names: list[str] | None = None  # as far as this process has set them
         self._finished: dict[int, Trial] = {}  # by number, as far as this process has read them
         self._table = TrialTable(database.storage, optuna_study._study_id)
@@ -202,7 +149,7 @@ class Study:
 
     def add(self, genes: Genes, evaluation: Evaluation) -> Trial:
         """Store one finished trial; `genes` is (G,). Raises StoreError."""
-        trial = self._describe(genes, evaluation)
+        trial = describe_trial(self.problem, genes, evaluation)
         with guard(self.database.where):
             number = self._add_trial(trial)
             self._name_figures(evaluation)
@@ -211,7 +158,7 @@ class Study:
 
     def enqueue(self, genes: Genes) -> None:
         """Store one trial that is to be evaluated; `genes` is (G,). Raises StoreError."""
-        self.database.call(lambda: self.optuna.add_trial(self._describe(genes)))
+        self.database.call(lambda: self.optuna.add_trial(describe_trial(self.problem, genes)))
 
     def take(self, trial: OpenTrial, worker: str) -> bool:
         """Evaluate a trial that waits from now on; False where another took it. Raises StoreError.
@@ -223,7 +170,7 @@ class Study:
 
         def write() -> bool:
             storage = self.database.storage
-            storage.set_trial_user_attr(trial.id, _WORKER, [worker, trial.attempt + 1])
+            storage.set_trial_user_attr(trial.id, WORKER, [worker, trial.attempt + 1])
             return storage.set_trial_state_values(trial.id, TrialState.RUNNING)
 
         return self.database.call(write)
@@ -233,7 +180,7 @@ class Study:
 
         def write() -> None:
             storage = self.database.storage
-            storage.set_trial_user_attr(trial.id, _WORKER, [trial.worker, attempt])
+            storage.set_trial_user_attr(trial.id, WORKER, [trial.worker, attempt])
             storage.set_trial_state_values(trial.id, TrialState.WAITING)
 
         self.database.call(write)
@@ -247,11 +194,11 @@ class Study:
         def write() -> bool:
             storage = self.database.storage
             stored = storage.get_trial(trial.id)
-            if stored.state.is_finished() or _read_claim(stored)[0] != trial.worker:
+            if stored.state.is_finished() or read_claim(stored)[0] != trial.worker:
                 return False
             storage.set_trial_user_attr(trial.id, EVALUATION, evaluation.to_record())
-            objectives = self._describe(trial.genes, evaluation).values
-            storage.set_trial_state_values(trial.id, _choose_state(evaluation), objectives)
+            objectives = describe_trial(self.problem, trial.genes, evaluation).values
+            storage.set_trial_state_values(trial.id, choose_state(evaluation), objectives)
             self._name_figures(evaluation)
             return True
 
@@ -261,52 +208,7 @@ class Study:
         """All trials that are not finished, in order. Raises StoreError."""
         states = (TrialState.WAITING, TrialState.RUNNING)
         frozen = self.database.call(lambda: self.optuna.get_trials(deepcopy=False, states=states))
-        return [self._read_open_trial(t) for t in frozen if "key" in t.user_attrs]
-
-    def _read_open_trial(self, frozen: FrozenTrial) -> OpenTrial:
-        worker, attempt = _read_claim(frozen)
-        record = frozen.user_attrs.get(EVALUATION)
-        return OpenTrial(
-            id=frozen._trial_id,
-            number=frozen.number,
-            genes=self._read_genes(frozen),
-            key=frozen.user_attrs["key"],
-            is_running=frozen.state == TrialState.RUNNING,
-            worker=worker,
-            attempt=attempt,
-            evaluation=None if record is None else Evaluation.from_record(record),
-        )
-
-    def _describe(self, genes: Genes, evaluation: Evaluation | None = None) -> FrozenTrial:
-        """A trial as Optuna stores it; without an evaluation it waits for one."""
-        problem, row = self.problem, genes[None]
-        arch = problem.space.decode(row)[0]
-        values = {k: v[0].item() for k, v in problem.evaluate_formulas(row).items()}
-        predictions = predict_network(problem, genes)
-        values |= {name: interval[0] for name, interval in predictions.items()}
-        violations = {name: float(by) for name, by in problem.violations(values).items()}
-        costs = {name: values[name] for name in COSTS}
-        metric, objectives = problem.evaluated_metric, None
-        if evaluation is not None and evaluation.failure is None:
-            values |= {} if metric is None else {metric.name: evaluation.compared}
-            objectives = [values[q.name] for q in problem.objectives]
-        evaluated = {} if evaluation is None else {EVALUATION: evaluation.to_record()}
-        return create_trial(
-            state=TrialState.WAITING if evaluation is None else _choose_state(evaluation),
-            values=objectives,
-            params={g.name: _make_label(g, int(i)) for g, i in self._free(genes)},
-            distributions={g.name: _make_distribution(g) for g in self._genes},
-            constraints=violations,
-            system_attrs={_CONSTRAINTS: list(violations.values())},
-            user_attrs={
-                KEY: arch.key,
-                GENES: genes.tolist(),
-                "architecture": arch.model_dump(mode="json"),
-                "costs": costs,
-                PREDICTIONS: predictions,
-                **evaluated,
-            },
-        )
+        return [read_open_trial(self.problem.space, t) for t in frozen if "key" in t.user_attrs]
 
     def _name_figures(self, evaluation: Evaluation) -> None:
         metric = self.problem.evaluated_metric
@@ -326,10 +228,6 @@ class Study:
             self.optuna.set_metric_names(names)
         self._metric_names = names
 
-    def _free(self, genes: Genes) -> Iterator[tuple[Gene, Any]]:
-        pairs = zip(self.problem.space.genes, genes, strict=True)
-        return ((g, i) for g, i in pairs if len(g.options) > 1)
-
     def _add_trial(self, trial: FrozenTrial) -> int:
         """Its number. `optuna.Study.add_trial` does not tell it; to count is to read all others."""
         storage = self.optuna._storage
@@ -342,31 +240,8 @@ class Study:
         with guard(self.database.where):
             for stored in new:
                 if KEY in stored.attributes:
-                    self._finished[stored.number] = self._read_trial(stored)
+                    self._finished[stored.number] = read_trial(self.problem.space, stored)
             return [self._finished[number] for number in sorted(self._finished)]
-
-    def _read_genes(self, frozen: FrozenTrial) -> Genes:
-        row = [
-            [_make_label(g, i) for i in range(len(g.options))].index(frozen.params[g.name])
-            if g.name in frozen.params
-            else 0
-            for g in self.problem.space.genes
-        ]
-        return np.array(row, dtype=np.int64)
-
-    def _read_trial(self, stored: StoredTrial) -> Trial:
-        attributes = stored.attributes
-        row = attributes.get(GENES)
-        if row is None:
-            row = [int(stored.parameters.get(g.name, 0)) for g in self.problem.space.genes]
-        predictions = {k: (v[0], v[1], v[2]) for k, v in attributes.get(PREDICTIONS, {}).items()}
-        return Trial(
-            stored.number,
-            np.array(row, dtype=np.int64),
-            attributes[KEY],
-            Evaluation.from_record(attributes[EVALUATION]),
-            predictions,
-        )
 
     def read_notes(self) -> StudyNotes:
         """What is kept beside the trials, as it is now. Raises StoreError, also when written to."""
@@ -388,45 +263,3 @@ class Study:
 
     def _store(self, name: str, value: Any) -> None:
         self.database.call(lambda: self.optuna.set_user_attr(name, value))
-
-
-def _read_claim(frozen: FrozenTrial) -> tuple[str | None, int]:
-    """Who took a trial last, and how many did."""
-    worker, attempt = frozen.user_attrs.get(_WORKER, (None, 0))
-    return worker, attempt
-
-
-def _choose_state(evaluation: Evaluation) -> TrialState:
-    if evaluation.failure is None:
-        return TrialState.COMPLETE
-    return TrialState.PRUNED if evaluation.stopped else TrialState.FAIL
-
-
-def predict_network(problem: Problem, genes: Genes) -> dict[str, tuple[float, float, float]]:
-    """Value, low and high of each predicted metric of one network, from its genes (G,)."""
-    return {
-        name: (float(value[0]), float(low[0]), float(high[0]))
-        for name, (value, low, high) in problem.predict(genes[None]).items()
-    }
-
-
-def make_history(problem: Problem, trials: Sequence[Trial | OpenTrial]) -> History:
-    """What strategies see of trials."""
-    finished = [t for t in trials if isinstance(t, Trial)]
-    pending = [t.genes for t in trials if isinstance(t, OpenTrial)]
-    empty = np.empty((0, len(problem.space.genes)), dtype=np.int64)
-    return History(
-        genes=np.array([t.genes for t in finished]) if finished else empty,
-        figures=[t.evaluation.compared for t in finished],
-        pending=np.array(pending) if pending else empty,
-    )
-
-
-def _make_distribution(gene: Gene) -> CategoricalDistribution:
-    return CategoricalDistribution([_make_label(gene, i) for i in range(len(gene.options))])
-
-
-def _make_label(gene: Gene, index: int) -> Any:
-    """An option as Optuna stores it: numbers and words as they are, kernel sets as `3,5,7,9`."""
-    option = gene.options[index]
-    return ",".join(map(str, option)) if isinstance(option, tuple) else option

@@ -15,7 +15,8 @@ from dataclasses import replace
 from smt_nas.evaluators import Evaluation
 from smt_nas.metrics import Provenance
 from smt_nas.search.storage.heartbeats import HeartbeatWatch
-from smt_nas.search.storage.study import OpenTrial, Study
+from smt_nas.search.storage.study import Study
+from smt_nas.search.storage.trial import OpenTrial
 from smt_nas.space import Genes
 
 _POLL_S = 0.1

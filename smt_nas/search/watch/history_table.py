@@ -12,7 +12,7 @@ import numpy as np
 
 from smt_nas.files import write_atomic
 from smt_nas.search.problem.problem import Problem
-from smt_nas.search.storage.study import Trial
+from smt_nas.search.storage.trial import Trial
 from smt_nas.search.watch.hypervolume import measure_points, trace_hypervolume
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from smt_nas.search.problem.objectives import Floats
 from smt_nas.search.problem.problem import Problem
-from smt_nas.search.storage.study import Trial
+from smt_nas.search.storage.trial import Trial
 
 _REFERENCE = 1.1  # in each objective; its best is 0 and its worst 1
 

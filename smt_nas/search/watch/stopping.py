@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from smt_nas.errors import ConfigError
 from smt_nas.files import write_atomic
 from smt_nas.search.problem.problem import Problem
-from smt_nas.search.storage.study import Trial
+from smt_nas.search.storage.trial import Trial
 from smt_nas.search.watch.hypervolume import measure_growth, measure_points
 
 ANY_NUMBER = 1_000_000

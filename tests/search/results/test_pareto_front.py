@@ -12,7 +12,8 @@ from smt_nas.evaluators import Evaluation
 from smt_nas.search.problem.problem import Problem
 from smt_nas.search.proposal.screen import POPULATION, make_formula_objective, screen
 from smt_nas.search.results.results import select_front
-from smt_nas.search.storage.study import Study, Trial
+from smt_nas.search.storage.study import Study
+from smt_nas.search.storage.trial import Trial
 from smt_nas.space import SearchSpace
 
 SPACE = SearchSpace.load("smt_micro")

@@ -10,7 +10,8 @@ from smt_nas.errors import ConfigError, StoreError
 from smt_nas.evaluators import Evaluation
 from smt_nas.files import sqlite_url
 from smt_nas.search.storage.database import check_url, hide_password
-from smt_nas.search.storage.study import Study, make_history
+from smt_nas.search.storage.study import Study
+from smt_nas.search.storage.trial import make_history
 from tests.fakes import devices as fakes
 from tests.fakes.searches import make_problem, make_trials, sample
 
