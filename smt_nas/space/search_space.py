@@ -76,6 +76,11 @@ class SearchSpace:
         """12 hex digits of what the space allows; its description does not count."""
         return fingerprint(self.config.model_dump(mode="json", exclude={"description"}))
 
+    @property
+    def patterns(self) -> tuple[Patterns, ...]:
+        """Block orders of each stage."""
+        return self._patterns
+
     def column(self, stage: int, field: str) -> int:
         """Column of a stage's gene; `stage` from 0."""
         return self._columns[stage][field]

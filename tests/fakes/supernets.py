@@ -1,0 +1,57 @@
+"""A small space with every gene, whose networks run in milliseconds, and stores of it."""
+
+import numpy as np
+import torch
+
+from smt_nas.models.supernet import SupernetSpec, WeightStore
+from smt_nas.space import SearchSpace
+from smt_nas.space.space_config import SpaceConfig
+
+KERNELS = [[3, 5], [3], [3, 5, 7, 9], [5]]
+
+
+def _stage(dim, depth, heads, **options):
+    values = {"mlp_ratio": [1, 2], "expand_ratio": [1, 2], "kernels": KERNELS}
+    mixing = {"attention_ratio": [0, 0.5, 1], "stacking": ["alternate", "tail"], "heads": heads}
+    return {"dim": dim, "depth": depth, **values, **mixing, **options}
+
+
+def make_space(num_classes=5, layer_scale=None, **shared):
+    """Widths 8 to 32, one to three blocks a stage."""
+    values = {
+        "image_size": 32,
+        "num_classes": num_classes,
+        "layer_scale": layer_scale,
+        "stem": {"kernel": [3, 5, 7], "stride": 2},
+        "stages": [
+            _stage([8, 16], [1, 2], [2], attention_ratio=[0, 0.5], ffn_kernel=[3, 5]),
+            _stage([8, 16], [1, 2], [2, 4]),
+            _stage([16, 24, 32], [1, 2, 3], [2, 8]),
+            _stage([16, 32], [1, 2], [4]),
+        ],
+        **shared,
+    }
+    return SearchSpace(SpaceConfig.model_validate(values), "tiny")
+
+
+def make_store(space, seed=0, **options):
+    """With weights as training leaves them: no norm or bias is that of a fresh network."""
+    spec = SupernetSpec.for_space(space, force=True, **options)
+    generator = torch.Generator().manual_seed(seed)
+    store = WeightStore(spec, generator)
+    with torch.no_grad():
+        for name, tensor in store.named_tensors().items():
+            if "bias" in name:
+                tensor.normal_(0, 0.1, generator=generator)
+            elif tensor.dim() == 1 or ".bn." in name:
+                tensor.uniform_(0.5, 1.5, generator=generator)
+    return store
+
+
+def draw_archs(space, n, seed=0):
+    return space.decode(space.sample(np.random.default_rng(seed), n))
+
+
+def draw_images(n=2, size=32, seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, 3, size, size, generator=generator, dtype=dtype)
