@@ -11,77 +11,38 @@ runs/<name>/
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-
-from smt_nas.errors import ConfigError, StoreError
+from smt_nas.errors import StoreError
 from smt_nas.evaluators import EvaluatorChoice
 from smt_nas.evaluators.evidence import AnyEvidence
 from smt_nas.files import locked, shell_word, sqlite_url, to_text, write_atomic
-from smt_nas.runtime.host import read_host
 from smt_nas.search.problem.forecast import TargetRecord
 from smt_nas.search.problem.objectives import BEFORE_DEVICES
 from smt_nas.search.problem.region import Region, load_region
+from smt_nas.search.run_file import (
+    RUN_FILE,
+    WISHES,
+    EarlierBudgets,
+    describe_device,
+    describe_machine,
+    explain_taken,
+    is_same_search,
+    list_versions,
+    mask_password,
+    read_run_file,
+)
 from smt_nas.search.settings import Settings
-from smt_nas.search.storage.database import HIDDEN, check_url, hide_password
-from smt_nas.search.strategies import SCREENED_BATCH, read_earlier_settings
-from smt_nas.space import SearchSpace, SpaceConfig
-from smt_nas.yaml import read_yaml, to_yaml, validated
+from smt_nas.search.storage.database import HIDDEN, check_url
+from smt_nas.space import SearchSpace
+from smt_nas.yaml import read_yaml, to_yaml
 
-_VERSIONS = ("smt-nas", "torch", "numpy", "optuna", "pymoo", "scikit-learn", "fvcore", "thop")
-_FILE = "run.yaml"
-_WISHES = (
-    "n",
-    "stop",
-    "train_top",
-)  # fields that say how long to go on, and change with every start
 TRAININGS = "trainings"
 FINGERPRINT = "fingerprint"  # of the evaluator, in what a study's trials depend on
 DEVICES = "devices"  # that latencies are predicted for; told, not compared: `predictions` are
-
-
-class EarlierBudgets(BaseModel):
-    """Budgets that a run had before they were changed.
-
-    Attributes:
-        budgets: as in `Settings`.
-        study: name of the study whose trials are judged by them.
-        trials: how many were tried by then.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    budgets: tuple[str, ...]
-    study: str
-    trials: int
-
-
-class _RunFile(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    schema_version: Literal[1] = Field(alias="schema")
-    study: str
-    settings: Settings
-    space: SpaceConfig
-    versions: dict[str, str]
-    device: str
-    machine: str | None = None
-    targets: tuple[TargetRecord, ...] = ()
-    evidence: AnyEvidence | str | None = None
-    evaluator_fingerprint: str | None = None
-    earlier_budgets: tuple[EarlierBudgets, ...] = ()
-
-    @field_validator("settings", mode="before")
-    @classmethod
-    def _read_earlier(cls, values: Any) -> Any:
-        return read_earlier_settings(values) if isinstance(values, Mapping) else values
 
 
 class RunDirectory:
@@ -147,22 +108,22 @@ class RunDirectory:
             content = {
                 "schema": 1,
                 "study": directory.study_name,
-                "settings": _mask_password(settings),
+                "settings": mask_password(settings),
                 "space": space.config.model_dump(mode="json"),
-                "versions": _versions(),
-                "device": device(),
+                "versions": list_versions(),
+                "device": describe_device(),
                 "machine": directory.machine,
                 "targets": [r.model_dump(mode="json") for r in targets],
                 "evidence": None if evidence is None else evidence.model_dump(mode="json"),
                 "evaluator_fingerprint": fingerprint,
             }
-            write_atomic(path / _FILE, to_yaml(content))
+            write_atomic(path / RUN_FILE, to_yaml(content))
         return directory
 
     def discard(self) -> None:
         """Take back `create`: its study could not be made."""
         with contextlib.suppress(OSError):
-            (self.path / _FILE).unlink()
+            (self.path / RUN_FILE).unlink()
             (self.path / ".lock").unlink(missing_ok=True)
             self.path.rmdir()
 
@@ -173,7 +134,7 @@ class RunDirectory:
         Raises:
             StoreError: not a run directory, or a half-written one.
         """
-        file = _read(path)
+        file = read_run_file(path)
         settings = file.settings
         if storage is not None:
             settings = settings.model_copy(update={"storage": storage})
@@ -203,30 +164,32 @@ class RunDirectory:
             StoreError: it does and that is not `allowed`, or it holds something else.
         """
         _check_empty(path)
-        if not (path / _FILE).is_file():
+        if not (path / RUN_FILE).is_file():
             return False
-        if not (allowed and _is_same(_read(path).settings, settings)):
-            raise StoreError(_explain_taken(path, settings))
+        if not (allowed and is_same_search(read_run_file(path).settings, settings)):
+            raise StoreError(explain_taken(path, settings))
         return True
 
     @staticmethod
     def read_region(path: Path) -> Region | None:
         """The region of the search that a folder holds; None where it holds none."""
-        if not (path / _FILE).is_file():
+        if not (path / RUN_FILE).is_file():
             return None
-        return _read(path).settings.region or "none"
+        return read_run_file(path).settings.region or "none"
 
     @staticmethod
     def read_batch(path: Path) -> int | None:
         """The batch of the search that a folder holds; None where it holds none."""
-        return _read(path).settings.batch if (path / _FILE).is_file() else None
+        return read_run_file(path).settings.batch if (path / RUN_FILE).is_file() else None
 
     def adopt_wishes(self, wished: Settings) -> None:
         """Write down how long is to be searched from now on, and what after. Raises StoreError."""
-        values = read_yaml(self.path / _FILE)
-        wishes = {name: getattr(wished, name) for name in _WISHES}
-        plain = {k: v for k, v in wished.model_dump(mode="json").items() if k in _WISHES}
-        write_atomic(self.path / _FILE, to_yaml(values | {"settings": values["settings"] | plain}))
+        values = read_yaml(self.path / RUN_FILE)
+        wishes = {name: getattr(wished, name) for name in WISHES}
+        plain = {k: v for k, v in wished.model_dump(mode="json").items() if k in WISHES}
+        write_atomic(
+            self.path / RUN_FILE, to_yaml(values | {"settings": values["settings"] | plain})
+        )
         self.settings = self.settings.model_copy(update=wishes)
 
     def within(
@@ -248,7 +211,7 @@ class RunDirectory:
 
     def adopt(self, changed: RunDirectory) -> None:
         """Become what `within` gave, and write it down. Raises StoreError."""
-        values = read_yaml(self.path / _FILE)
+        values = read_yaml(self.path / RUN_FILE)
         budgets = list(changed.settings.budgets)
         values |= {
             "study": changed.study_name,
@@ -256,7 +219,7 @@ class RunDirectory:
             "targets": [r.model_dump(mode="json") for r in changed.targets],
             "earlier_budgets": [e.model_dump(mode="json") for e in changed.earlier_budgets],
         }
-        write_atomic(self.path / _FILE, to_yaml(values))
+        write_atomic(self.path / RUN_FILE, to_yaml(values))
         self.settings, self.study_name = changed.settings, changed.study_name
         self.targets, self.earlier_budgets = changed.targets, changed.earlier_budgets
 
@@ -264,13 +227,13 @@ class RunDirectory:
         self, fingerprint: str, study: str | None = None, evidence: AnyEvidence | None = None
     ) -> None:
         """Write down which evaluator the trials are of, and in which study. Raises StoreError."""
-        values = read_yaml(self.path / _FILE) | {"evaluator_fingerprint": fingerprint}
+        values = read_yaml(self.path / RUN_FILE) | {"evaluator_fingerprint": fingerprint}
         self.fingerprint = fingerprint
         if study is not None:
             written = None if evidence is None else evidence.model_dump(mode="json")
             values |= {"study": study, "evidence": written}
             self.study_name, self.evidence = study, evidence
-        write_atomic(self.path / _FILE, to_yaml(values))
+        write_atomic(self.path / RUN_FILE, to_yaml(values))
 
     @property
     def database(self) -> Path:
@@ -319,50 +282,6 @@ def _evaluator_identity(choice: EvaluatorChoice | None) -> dict[str, Any]:
     return {"evaluator": choice.word} | training
 
 
-def device() -> str:
-    """This machine's processor, in words."""
-    cpu = ""
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            models = (line.partition(":")[2].strip() for line in file if "model name" in line)
-            cpu = next(models, "")
-    return f"{cpu or platform.processor() or platform.machine()} ({os.cpu_count()} cores)"
-
-
-def describe_machine() -> str:
-    """The same, told apart from others of its name: virtual machines all have an `AMD EPYC`."""
-    host = read_host()
-    words = [*dict.fromkeys(reversed(host.names)), f"{host.threads} threads"]
-    return ", ".join(words)
-
-
-def find_other_machine(directory: RunDirectory) -> str | None:
-    """This machine, where a run was begun on another one; None where it is the same."""
-    here = describe_machine()
-    return None if directory.machine in (here, device()) else here
-
-
-def _mask_password(settings: Settings) -> dict[str, Any]:
-    """Settings as plain values; the password of a storage URL is not written to disk."""
-    values = settings.model_dump(mode="json")
-    if settings.storage is not None:
-        values["storage"] = hide_password(settings.storage)
-    return values
-
-
-def _read(path: Path) -> _RunFile:
-    file = path / _FILE
-    if not file.is_file():
-        raise StoreError(
-            f"{path}: is not a run directory (no run.yaml). Start one with `smt-nas search "
-            f"--out {shell_word(path)}`."
-        )
-    try:
-        return validated(_RunFile, read_yaml(file), str(file))
-    except ConfigError as error:
-        raise StoreError(f"{error} Restore that file, or search with another --out.") from error
-
-
 def _make_folder(settings: Settings, path: Path | None) -> Path:
     """Make the folder; of two searches that start at once, each gets its own default name."""
     while True:
@@ -395,45 +314,11 @@ def _check_empty(path: Path) -> None:
     if not path.is_dir():
         return
     occupied = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
-    if occupied and _FILE not in occupied:
+    if occupied and RUN_FILE not in occupied:
         raise StoreError(f"{path}: must be empty or new (got {occupied[0]}). Choose another --out.")
 
 
-def _is_same(one: Settings, other: Settings) -> bool:
-    """Whether two searches differ in nothing but how long they go on."""
-    return _list_compared(one) == _list_compared(other)
-
-
-def _list_compared(settings: Settings) -> dict[str, Any]:
-    """Settings as they are compared; in files of before there was no region, and no batch."""
-    values = {k: v for k, v in _mask_password(settings).items() if k not in _WISHES}
-    batch = values["batch"] or SCREENED_BATCH
-    return values | {"region": values["region"] or "none", "batch": batch}
-
-
-def _explain_taken(path: Path, settings: Settings) -> str:
-    stored, requested = (_list_compared(s) for s in (_read(path).settings, settings))
-    if _is_same(_read(path).settings, settings):
-        return f"{path}: holds this very search already. Use `smt-nas resume {shell_word(path)}`."
-    field = next(f for f in requested if stored[f] != requested[f])
-    old, new = stored[field], requested[field]
-    if field == "budgets" and new:
-        budgets = " ".join(f"--budget {shell_word(b)}" for b in new)
-        return (
-            f"{path}: holds a search with budgets {old} (got {new}). Use `smt-nas resume "
-            f"{shell_word(path)} {budgets}` to judge it by these, or another --out."
-        )
-    return (
-        f"{path}: holds a search with {field} {old} (got {new}). Use `smt-nas resume "
-        f"{shell_word(path)}`, or another --out."
-    )
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in _VERSIONS:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
+def find_other_machine(directory: RunDirectory) -> str | None:
+    """This machine, where a run was begun on another one; None where it is the same."""
+    here = describe_machine()
+    return None if directory.machine in (here, describe_device()) else here

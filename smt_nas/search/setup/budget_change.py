@@ -19,7 +19,8 @@ from smt_nas.evaluators import Evaluation
 from smt_nas.search.loop.listener import SearchListener
 from smt_nas.search.problem.problem import Problem
 from smt_nas.search.problem.region import load_region
-from smt_nas.search.run_directory import EarlierBudgets, RunDirectory
+from smt_nas.search.run_directory import RunDirectory
+from smt_nas.search.run_file import EarlierBudgets
 from smt_nas.search.setup.evaluator_change import OpenedStudy
 from smt_nas.search.storage.study import Study
 from smt_nas.search.survey import describe
