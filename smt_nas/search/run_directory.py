@@ -98,8 +98,6 @@ class RunDirectory:
         Raises:
             StoreError: the folder holds something, or cannot be written.
         """
-        if settings.storage is not None:
-            check_url(settings.storage)
         path = _make_folder(settings, path)
         study = to_text(path.resolve().name)
         directory = cls(path, settings, space, study, targets, evidence, fingerprint)
@@ -132,11 +130,13 @@ class RunDirectory:
         """Open a run directory; `storage` replaces a URL whose password was not kept.
 
         Raises:
+            ConfigError: `storage` is no URL.
             StoreError: not a run directory, or a half-written one.
         """
         file = read_run_file(path)
         settings = file.settings
         if storage is not None:
+            check_url(storage)
             settings = settings.model_copy(update={"storage": storage})
         elif HIDDEN in (settings.storage or ""):
             raise StoreError(

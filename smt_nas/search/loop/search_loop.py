@@ -99,6 +99,7 @@ class Search:
     def __post_init__(self) -> None:
         self._time = WorkingTime(self.directory.path, self.clock)
         self._history = HistoryFile(self.directory.path, self.problem)
+        self.study.database.report = self.listener.say
         if isinstance(self.evaluator, Stoppable):
             self.evaluator = self.evaluator.begun_while(lambda: not self._interrupts.is_pending)
 

@@ -31,7 +31,7 @@ from smt_nas.search.setup.assemble import (
 )
 from smt_nas.search.setup.evaluator_change import OpenedStudy
 from smt_nas.search.setup.resume import resume_search
-from smt_nas.search.storage.database import is_shared_url
+from smt_nas.search.storage.database import check_url, is_shared_url, wait_for_server
 from smt_nas.search.storage.study import Study
 from smt_nas.search.strategies import choose_batch, make_strategy
 from smt_nas.search.survey import describe
@@ -64,6 +64,8 @@ def create_search(
         ConfigError: a setting that is not allowed, or a budget that nothing can meet.
         StoreError: the run directory or the storage cannot be used.
     """
+    if settings.storage is not None:
+        check_url(settings.storage)
     space = SearchSpace.load(settings.space)
     choice = _choose(settings, evaluator)
     problem, evaluator = _resolve(settings, space, choice, evaluator)
@@ -82,6 +84,8 @@ def create_search(
         }
     )
     listener = listener or NullSearchProgress()
+    if settings.storage is not None:
+        wait_for_server(settings.storage, listener.say)
     if out is not None and RunDirectory.is_same(out, settings, go_on):
         return _go_on(out, settings, evaluator if choice.handed_in else None, listener, workers)
     listener.surveyed(describe(problem))

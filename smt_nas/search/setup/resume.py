@@ -30,6 +30,7 @@ from smt_nas.search.setup.budget_change import (
 )
 from smt_nas.search.setup.evaluator_change import check_evaluator, open_study
 from smt_nas.search.setup.wishes import Wishes
+from smt_nas.search.storage.database import wait_for_server
 from smt_nas.search.watch.stopping import count_wanted
 
 
@@ -80,6 +81,7 @@ def resume_search(
         new_problem = read_new_problem(directory, budgets, listener)
     if not read_only:
         _tell_differences(directory, evaluator, listener)
+        wait_for_server(directory.storage, listener.say)
     opened = open_study(directory, problem)
     if evaluator is not None:
         opened = check_evaluator(directory, problem, opened, evaluator, accept_changed_evaluator)

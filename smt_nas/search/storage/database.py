@@ -15,7 +15,7 @@ import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy.exc
@@ -28,6 +28,22 @@ HIDDEN = "***"  # stands for a password
 WAITS_S: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Before each further try of a lost server: a minute in all."""
 _POLL_S = 0.2
+_AWAY = re.compile(
+    r"refused|timed? ?out|unreachable|starting up|shutting down|recovery mode|can't connect"
+    r"|too many|unexpectedly|reset by peer",
+    re.I,
+)
+"""What is said of a server that is not there for the moment. A host that nobody knows, or a
+password, is as wrong a minute later."""
+_LIBPQ = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # ms
+}
+"""How long PostgreSQL's own drivers wait for a machine that has gone; by default a quarter of an
+hour and more. https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS"""
 _LOCKS = {
     "postgresql": (
         "SELECT pg_try_advisory_lock(:number)",
@@ -162,12 +178,51 @@ def open_database(url: str, study_name: str) -> Database:
 
 def _make_storage(url: str) -> RDBStorage:
     """Of processes that make the tables of a new database at once, all but one fail at first."""
+    options = _choose_options(url)
     for wait_s in (0.2, 0.5, 1.0):
         try:
-            return RDBStorage(url)
+            return RDBStorage(url, engine_kwargs=options)
         except (sqlalchemy.exc.ProgrammingError, sqlalchemy.exc.IntegrityError):
             time.sleep(wait_s)
-    return RDBStorage(url)
+    return RDBStorage(url, engine_kwargs=options)
+
+
+def _choose_options(url: str) -> dict[str, Any]:
+    """What SQLAlchemy is to tell the driver; what the URL says itself stays."""
+    parts = sqlalchemy.make_url(url)
+    if parts.drivername not in ("postgresql", "postgresql+psycopg", "postgresql+psycopg2"):
+        return {}
+    return {"connect_args": {k: v for k, v in _LIBPQ.items() if k not in parts.query}}
+
+
+def wait_for_server(url: str, report: Callable[[str], None]) -> None:
+    """Wait for a server that does not answer, for a minute at most; `report` hears of it.
+
+    Whatever else is wrong with it, and that it still does not answer, is told by who opens it.
+    """
+    if not is_shared_url(url):
+        return
+    begun = time.monotonic()
+    for number, wait_s in enumerate(WAITS_S):
+        if time.monotonic() - begun > sum(WAITS_S) or not _is_away(url):
+            return
+        if number == 0:
+            report(f"{hide_password(url)}: does not answer. Trying again for a minute.")
+        time.sleep(wait_s)
+
+
+def _is_away(url: str) -> bool:
+    try:
+        engine = sqlalchemy.create_engine(url, **_choose_options(url))
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError):
+        return False
+    try:
+        with engine.connect():
+            return False
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        return _AWAY.search(str(getattr(error, "orig", error))) is not None
+    finally:
+        engine.dispose()
 
 
 def is_shared_url(storage: str | None) -> bool:
@@ -183,16 +238,38 @@ def describe_study(url: str, name: str) -> str:
 
 
 def check_url(storage: str) -> None:
-    """Raise ConfigError where a storage is no URL; what was written is not repeated."""
+    """Raise ConfigError where a storage is no URL; what was written is not repeated.
+
+    A URL that would be read otherwise than it was meant is none: an `@` in a password ends it, and
+    the rest of the password is taken for the host then, and shown.
+    """
+    url = None
     try:
-        sqlalchemy.make_url(storage).get_dialect()
+        url = sqlalchemy.make_url(storage)
+        url.get_dialect()
     except (sqlalchemy.exc.ArgumentError, ValueError):
+        url = None
+    except ImportError:
+        pass  # a missing driver is told where it is used
+    if url is None or (url.get_backend_name() != "sqlite" and _holds_at(url)):
         raise ConfigError(
             "--storage: must be the URL of a database. Write e.g. postgresql://user:password@host"
             "/name, with special characters of the password as %40."
-        ) from None  # the cause may show a part of the password
-    except ImportError:
-        pass  # a missing driver is told where it is used
+        )
+    if url.get_backend_name() == "sqlite" and _is_in_memory(url):
+        raise ConfigError(
+            "--storage: must be a file or a server, as what is in memory cannot go on (got "
+            f"{storage}). Write e.g. sqlite:////home/me/study.db."
+        )
+
+
+def _holds_at(url: sqlalchemy.URL) -> bool:
+    return any("@" in (part or "") for part in (url.host, url.database))
+
+
+def _is_in_memory(url: sqlalchemy.URL) -> bool:
+    name = url.database or ":memory:"
+    return ":memory:" in name or url.query.get("mode") == "memory"
 
 
 def hide_password(storage: str) -> str:
@@ -248,4 +325,4 @@ def _find_way_out(cause: object) -> str:
         return "Install that database driver, or drop --storage."
     if type(cause) is sqlite3.DatabaseError or isinstance(cause, ValueError | TypeError):
         return "The file is damaged: restore a copy of it, or search anew with another --out."
-    return "What was stored is kept; mend the cause, then `smt-nas resume`."
+    return "What was stored is kept; mend the cause, then start the same again."

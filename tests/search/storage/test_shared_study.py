@@ -10,6 +10,7 @@ import pytest
 from smt_nas.errors import StoreError
 from smt_nas.evaluators import Evaluation, FunctionEvaluator
 from smt_nas.search import Settings, create_search, resume_search
+from smt_nas.search.loop.listener import NullSearchProgress
 from smt_nas.search.storage import database
 from smt_nas.search.storage.heartbeats import HeartbeatWatch
 from smt_nas.search.storage.trial_queue import TrialQueue
@@ -38,10 +39,23 @@ def settings(storage, n=6, **more):
     return Settings(**(asked | {"n": n, "verify": False, "storage": storage} | more))
 
 
-def begin(folder, rater, storage, **more):
+class Hearer(NullSearchProgress):
+    """Remembers what is said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
+
+
+def begin(folder, rater, storage, listener=None, **more):
     folder.mkdir(exist_ok=True)
     own = FunctionEvaluator(rater)
-    return create_search(settings(storage, **more), folder / "run", evaluator=own, go_on=True)
+    out = folder / "run"
+    return create_search(
+        settings(storage, **more), out, evaluator=own, go_on=True, listener=listener
+    )
 
 
 def go_on(folder, rater, storage):
@@ -177,9 +191,23 @@ def test_a_server_that_is_restarted_is_waited_for(tmp_path, postgres, url):  # n
         postgres.stop()
         threading.Timer(0.5, postgres.start).start()
 
-    rater = Rater(at=3, action=restart)
-    outcome = begin(tmp_path, rater, url).run()
+    rater, hearer = Rater(at=3, action=restart), Hearer()
+    outcome = begin(tmp_path, rater, url, hearer).run()
     assert outcome.finished and len(rater.rated) == len(set(rater.rated)) == 6 + 4
+    assert sum("does not answer. Trying again" in line for line in hearer.lines) == 1
+    assert PASSWORD not in "".join(hearer.lines)
+
+
+def test_a_server_that_starts_later_than_the_search_is_waited_for(
+    tmp_path,
+    postgres,  # noqa: F811
+    url,
+):
+    postgres.stop()
+    threading.Timer(0.7, postgres.start).start()
+    hearer = Hearer()
+    assert begin(tmp_path, Rater(), url, hearer, n=1).run().finished
+    assert sum("does not answer. Trying again" in line for line in hearer.lines) == 1
 
 
 def test_a_server_that_stays_away_stops_the_search_which_goes_on_later(
@@ -195,7 +223,7 @@ def test_a_server_that_stays_away_stops_the_search_which_goes_on_later(
         search.run()
     postgres.start()
     message = str(caught.value)
-    assert "\n" not in message and "smt-nas resume" in message and PASSWORD not in message
+    assert "\n" not in message and "start the same again" in message and PASSWORD not in message
     again = go_on(tmp_path / "b", rater, url)
     for worker, heartbeat in again.study.read_heartbeats().items():  # this process is still there
         again.study.write_heartbeat(worker, heartbeat.model_copy(update={"pid": ended_process()}))
@@ -204,7 +232,7 @@ def test_a_server_that_stays_away_stops_the_search_which_goes_on_later(
 
 
 @pytest.mark.parametrize("wrong", ["password", "port"])
-def test_a_server_that_refuses_is_told_in_one_line(tmp_path, postgres, wrong):  # noqa: F811
+def test_a_server_that_refuses_is_told_in_one_line(tmp_path, postgres, wrong, impatient):  # noqa: F811
     url = postgres.url(password="Wr0ng") if wrong == "password" else postgres.url()
     url = url.replace(f":{postgres.port}/", ":1/") if wrong == "port" else url
     with pytest.raises(StoreError) as caught:

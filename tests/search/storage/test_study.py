@@ -120,3 +120,18 @@ def test_a_storage_is_a_url_whose_password_is_not_shown():
     check_url("postgresql://me:secret@host/db")
     shown = hide_password("postgresql://me:secret@host/db?sslpassword=hush")
     assert "secret" not in shown and "hush" not in shown and "me:***@host" in shown
+
+
+def test_an_unquoted_password_is_refused_and_not_shown():
+    for url in ("postgresql://me:se@cret@host/db", "postgresql://me:p@se/cret@host/db"):
+        with pytest.raises(ConfigError, match="special characters of the password") as caught:
+            check_url(url)
+        assert "cret" not in str(caught.value)
+    check_url("postgresql://me:se%40cret@host/db")
+    check_url("sqlite:////home/me@work/study.db")
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
+def test_a_storage_in_memory_is_refused(url):
+    with pytest.raises(ConfigError, match="cannot go on"):
+        check_url(url)
