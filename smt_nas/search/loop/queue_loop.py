@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -13,19 +13,17 @@ from smt_nas.arch import Architecture
 from smt_nas.errors import StoreError
 from smt_nas.evaluators import Evaluation
 from smt_nas.evaluators.runner import EvaluationRunner
-from smt_nas.runtime.interrupts import InterruptWatch
-from smt_nas.search.loop.listener import SearchListener
+from smt_nas.search.loop.loop_control import LoopControl
+from smt_nas.search.loop.round_proposer import RoundProposer
 from smt_nas.search.storage.heartbeats import HeartbeatWatch
 from smt_nas.search.storage.study import Study
 from smt_nas.search.storage.trial import OpenTrial, Trial
 from smt_nas.search.storage.trial_queue import TrialQueue
-from smt_nas.search.watch.stopping import StopReason, count_wanted
+from smt_nas.search.watch.stopping import StopReason
 from smt_nas.space import Genes
 
 _POLL_S = 0.5
 _NONE: Genes = np.empty((0, 0), dtype=np.int64)
-ProposeAfter = Callable[[Sequence[Trial], Sequence[OpenTrial]], Genes]
-"""Networks (n, G) to evaluate after those that are finished and open; none where none are left."""
 
 
 @dataclass
@@ -35,27 +33,15 @@ class QueueLoop:
     Attributes:
         study: that holds them.
         runner: evaluates.
-        propose: what to evaluate next.
-        total: networks to try.
-        most: trials to take at once where they are not evaluated by workers.
-        find_stop: why no more networks are proposed; None where they are.
-        has_time: whether one more trial may begin.
-        kept: called when a trial is stored.
-        listener: hears how far it is.
-        interrupts: asked between trials.
+        proposer: what to evaluate next.
+        control: how far it goes.
         exhausted: no networks are left.
     """
 
     study: Study
     runner: EvaluationRunner
-    propose: ProposeAfter
-    total: int
-    most: int
-    find_stop: Callable[[Sequence[Trial]], StopReason | None]
-    has_time: Callable[[], bool]
-    kept: Callable[[], None]
-    listener: SearchListener
-    interrupts: InterruptWatch
+    proposer: RoundProposer
+    control: LoopControl
     exhausted: bool = field(default=False, init=False)
     _finished: int = field(default=0, init=False, repr=False)
 
@@ -69,25 +55,33 @@ class QueueLoop:
             StoreError: the database cannot be used; what is stored stays.
         """
         with self._open_queue() as queue:
-            while True:
-                trials = self.study.trials()
-                self._finished = len(trials)
-                if self._finished >= self.total:
-                    return None
-                reason = self.find_stop(trials)
-                if reason is not None or (self.exhausted and not self.study.read_open()):
-                    return reason
-                self.listener.step("evaluate", self._finished, self._shown_total)
-                taken = queue.take(self._propose_next, self._at_once)
-                if taken:
-                    self._evaluate(queue, taken)
-                else:
-                    time.sleep(_POLL_S)  # others evaluate what is left
-                self.interrupts.check()
+            reason = self._work_through(queue)
+        trials = self.study.trials()
+        if trials and not self.study.read_open():
+            self.proposer.assess(trials)
+        return reason
+
+    def _work_through(self, queue: TrialQueue) -> StopReason | None:
+        control = self.control
+        while True:
+            trials = self.study.trials()
+            self._finished = len(trials)
+            if self._finished >= control.total:
+                return None
+            reason = control.find_stop(trials)
+            if reason is not None or (self.exhausted and not self.study.read_open()):
+                return reason
+            control.listener.step("evaluate", self._finished, control.shown_total)
+            taken = queue.take(self._propose_next, self._at_once)
+            if taken:
+                self._evaluate(queue, taken)
+            else:
+                time.sleep(_POLL_S)  # others evaluate what is left
+            control.interrupts.check()
 
     def _evaluate(self, queue: TrialQueue, taken: list[OpenTrial]) -> None:
         """Evaluate trials; after Ctrl-C those that run, and no others."""
-        with self.interrupts.finish_running(self.listener.finishing):
+        with self.control.interrupts.finish_running(self.control.listener.finishing):
             if self.runner.in_workers:
                 self._evaluate_in_workers(queue, taken)
             else:
@@ -111,33 +105,38 @@ class QueueLoop:
                 raise
 
     @property
-    def _shown_total(self) -> int | None:
-        return count_wanted(self.total)
-
-    @property
     def _at_once(self) -> int:
         """Trials that are taken together: workers ask for one after the other."""
-        return 1 if self.runner.in_workers else self.most
+        if self.runner.in_workers or not self.runner.at_once:
+            return 1
+        return self.proposer.batch
 
     def _propose_next(self, waiting: Sequence[OpenTrial]) -> Genes:
         trials = self.study.trials()
-        missing = max(0, self.total - len(trials) - len(waiting))
-        proposed = self.propose(trials, waiting)[:missing] if missing else _NONE
+        missing = max(0, self.control.total - len(trials) - len(waiting))
+        proposed = self._propose_round(trials, waiting)[:missing] if missing else _NONE
         self.exhausted = bool(missing) and not len(proposed)
         return proposed
+
+    def _propose_round(self, trials: Sequence[Trial], waiting: Sequence[OpenTrial]) -> Genes:
+        if trials and not waiting:
+            self.proposer.assess(trials)
+        self.control.history.keep(trials)
+        self.control.listener.step("screen", 0, None)
+        return self.proposer.propose(trials, waiting)
 
     def _evaluate_in_workers(self, queue: TrialQueue, taken: list[OpenTrial]) -> None:
         """Evaluate trials, and more while there are, each as soon as a worker is free."""
 
-        before = self._finished
+        control, before = self.control, self._finished
 
         def list_networks() -> Iterator[Architecture]:
             shown = 0
             while shown < len(taken):
                 yield self._decode(taken[shown])
                 shown += 1
-                is_enough = before + len(taken) >= self.total  # of a round that was to be longer
-                if self.has_time() and not self.interrupts.is_pending and not is_enough:
+                is_enough = before + len(taken) >= control.total  # of a round that was to be longer
+                if control.has_time() and not control.interrupts.is_pending and not is_enough:
                     taken.extend(queue.take(lambda _: _NONE))
 
         for number, evaluation in self.runner.evaluate_unordered(list_networks()):
@@ -151,8 +150,10 @@ class QueueLoop:
     def _finish(self, queue: TrialQueue, trial: OpenTrial, evaluation: Evaluation) -> None:
         queue.finish(trial, evaluation)
         self._finished += 1
-        self.kept()
-        self.listener.step("evaluate", min(self._finished, self.total), self._shown_total)
+        control = self.control
+        control.keep_up(self.study.trials)
+        finished = min(self._finished, control.total)
+        control.listener.step("evaluate", finished, control.shown_total)
 
     def _decode(self, trial: OpenTrial) -> Architecture:
         return self.study.problem.space.decode(trial.genes[None])[0]

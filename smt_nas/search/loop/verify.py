@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING
 
 from smt_nas.errors import MeasurementError
 from smt_nas.runtime.engines.engine import Engine
+from smt_nas.runtime.interrupts import InterruptWatch
 from smt_nas.search.loop.listener import SearchListener
 from smt_nas.search.problem.objectives import LatencyTarget
+from smt_nas.search.results.outcome import collect_baselines, select_candidates
 from smt_nas.search.results.results import Result
 from smt_nas.search.storage.study import Study
 from smt_nas.search.storage.study_notes import StudyNotes, Timing, TimingFailure
+from smt_nas.search.storage.trial import Trial
 
 if TYPE_CHECKING:
     from smt_nas.profilers.count_check import CountCheck
@@ -29,6 +32,27 @@ SAMPLES = 9  # of each network, the fewest that show a drift
 CLOSE_SAMPLES = 6  # of one that is steady: the fewest with an interval, and see `are_close`
 PRECISION = 0.5  # any: more samples would tell members apart better, but the search has to end
 SECONDS = 3.0  # cap of each network: a quiet machine takes a tenth, a busy one must get its samples
+
+
+def verify_front(
+    study: Study,
+    trials: Sequence[Trial],
+    listener: SearchListener,
+    workers: Engine,
+    interrupts: InterruptWatch,
+) -> None:
+    """Verify the front of trials; a network that fails makes room for those it dominated."""
+    problem = study.problem
+    verified: list[str] | None = None
+    while True:
+        interrupts.check()
+        notes = study.read_notes()
+        members = select_candidates(problem, trials, notes)
+        keys = [r.arch.key for r in members]
+        if keys == verified:
+            return
+        verified = keys
+        verify_networks(study, members, collect_baselines(problem, notes), listener, workers)
 
 
 def verify_networks(
