@@ -25,12 +25,13 @@ from smt_nas.search.proposal.strategy import History
 from smt_nas.space import Genes
 
 _FIRST = 16  # networks at random, before a sampler has anything to learn from
+_POPULATION = 40  # of NSGA-II, as of our own
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(
         seed=seed, multivariate=True, constant_liar=True, n_startup_trials=_FIRST
     ),
-    "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=40),
+    "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=_POPULATION),
     "gp": lambda seed: GPSampler(seed=seed, n_startup_trials=_FIRST),
 }
 """By the word after `optuna:`; made from a seed."""
@@ -78,23 +79,37 @@ class OptunaSearch:
             figures = [0.0 if f is None else f for f in history.figures]
             values[metric.name] = np.array(figures, dtype=float)
         points = self.problem.objective_matrix(values)
+        complete = 0
         for row, point, lost in zip(history.genes, points.tolist(), failed, strict=True):
-            self._add(study, row, None if lost else point, TrialState.COMPLETE)
+            if lost:
+                self._add(study, row, TrialState.FAIL)
+                continue
+            self._add(study, row, TrialState.COMPLETE, point, complete // _POPULATION)
+            complete += 1
         for row in history.pending:
-            self._add(study, row, None, TrialState.RUNNING)
+            self._add(study, row, TrialState.RUNNING)
         return study
 
     def _add(
-        self, study: optuna.Study, row: Genes, point: list[float] | None, state: TrialState
+        self,
+        study: optuna.Study,
+        row: Genes,
+        state: TrialState,
+        point: list[float] | None = None,
+        generation: int | None = None,
     ) -> None:
-        if point is None and state == TrialState.COMPLETE:
-            state = TrialState.FAIL
+        """Add a trial; NSGA-II takes only those for parents that say of which generation they are.
+
+        It writes that itself where it asks and is told; a trial that is added has to bring it.
+        """
+        key = NSGAIISampler._get_generation_key()
         study.add_trial(
             create_trial(
                 state=state,
                 values=point,
                 params={str(c): int(row[c]) for c in self._free},
                 distributions=self._distributions,
+                system_attrs={} if generation is None else {key: generation},
             )
         )
 
