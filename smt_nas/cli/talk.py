@@ -182,7 +182,7 @@ class Talk:
     def exhausted(self, space: str, tried: int, wanted: int | None) -> None:
         """One line."""
         instead = "" if wanted is None else f" instead of {wanted}"
-        self.say(f"The budget leaves no more networks of space {space}: {tried} tried{instead}.")
+        self.say(f"No more networks of space {space} are left to try: {tried} tried{instead}.")
 
     def stopped(self, reason: StopReason, rule: StopRule, tried: int) -> None:
         """One line."""

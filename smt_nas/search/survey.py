@@ -40,6 +40,7 @@ class Survey:
         preset_costs: what that one costs at the space's input.
         host_shares: by name of a limited latency on a GPU, share of those random networks that wait
             for its host.
+        verify: the front will be timed, where its device is here.
     """
 
     problem: Problem
@@ -51,10 +52,15 @@ class Survey:
     preset: str
     preset_costs: costs.PartCosts
     host_shares: dict[str, float] = field(default_factory=dict)
+    verify: bool = True
 
 
-def describe(problem: Problem) -> Survey:
+def describe(problem: Problem, verify: bool = True) -> Survey:
     """Survey the space and the share of it that the constraints leave.
+
+    Args:
+        problem: with the constraints.
+        verify: as in `Survey`.
 
     Raises:
         ConfigError: no network meets the constraints; names the nearest that can be met.
@@ -84,6 +90,7 @@ def describe(problem: Problem) -> Survey:
         preset=preset,
         preset_costs=costs.of(baselines(problem.space)[preset]),
         host_shares=_share_by_host(problem, genes),
+        verify=verify,
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from smt_nas.search.problem.problem import Problem
 from smt_nas.search.proposal.strategy import History
 from smt_nas.search.strategies import STRATEGIES, make_strategy
-from smt_nas.space import SearchSpace
+from smt_nas.space import SearchSpace, SpaceConfig
 from tests.fakes import devices, screening
 
 needs_nni = pytest.mark.skipif(find_spec("nni") is None, reason="nni is not installed")
@@ -17,6 +17,16 @@ needs_nni = pytest.mark.skipif(find_spec("nni") is None, reason="nni is not inst
 
 def problem_of(budgets, objectives):
     return Problem.of(SearchSpace.load("smt_micro"), budgets, objectives)
+
+
+def problem_of_one_network():
+    config = SearchSpace.load("smt_micro").config.model_dump(mode="json")
+    for stage in config["stages"]:
+        stage |= {name: options[:1] for name, options in stage.items() if len(options) > 1}
+    config["stem"]["kernel"] = config["stem"]["kernel"][:1]
+    space = SearchSpace(SpaceConfig.model_validate(config), "one")
+    assert space.size == 1
+    return Problem.of(space, [], ["score", "macs"])
 
 
 def empty(problem):
@@ -73,6 +83,11 @@ class StrategyContract:
         first, again, other = (self.propose(problem, study, seed=s) for s in (0, 0, 1))
         assert np.array_equal(first, again)
         assert not np.array_equal(first, other)
+
+    def test_a_space_of_one_network_gives_that_one(self):
+        problem = problem_of_one_network()
+        (only,) = self.propose(problem, empty(problem), n=4)
+        assert not len(self.propose(problem, History(only[None], [1.0]), n=4))
 
     def test_the_history_is_left_alone(self, problem):
         study = self.later(problem)

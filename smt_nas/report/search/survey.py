@@ -28,7 +28,7 @@ def survey_lines(survey: Survey) -> list[str]:
     problem, space = survey.problem, survey.problem.space
     lines = [f"Space {space.name}: {space.size:.2e} networks at {space.config.image_size} px."]
     lines += [_range_line(survey, q) for q in _list_metrics(survey)]
-    lines += _target_lines(survey.targets)
+    lines += _target_lines(survey.targets, survey.verify)
     lines += _macs_lines(survey)
     lines += [f"Must hold: {constraint}." for constraint in problem.constraints]
     if problem.constraints:
@@ -80,14 +80,15 @@ def _range_line(survey: Survey, q: TargetMetric) -> str:
     return f"  {unit.heading}{where}: {low} min, {middle} median, {high} max{source}"
 
 
-def _target_lines(records: Sequence[TargetRecord]) -> list[str]:
+def _target_lines(records: Sequence[TargetRecord], verify: bool) -> list[str]:
     """From what each device's latency is predicted, and whether the device is here."""
     lines = []
+    measured = "the front is measured on it" if verify else "not measured, by --no-verify"
     for record in records:
         if record.forecast is None:
             continue
         t, source = record.target, PREDICTION_SOURCES[record.forecast.basis]
-        here = "the front is measured on it" if t.place.here else "not here, so not measured"
+        here = measured if t.place.here else "not here, so not measured"
         lines.append(f"Latency on {t.label} is predicted from {source} ({t.place.name}; {here}).")
         lines += [f"{t.place.label}: {note}" for note in record.forecast.notes]
     return lines

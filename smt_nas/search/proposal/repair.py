@@ -89,9 +89,12 @@ def _approach(problem: Problem, row: Genes, anchor: Genes, rng: np.random.Genera
 
 
 def draw_neighbours(problem: Problem, genes: Genes, rng: np.random.Generator, n_each: int) -> Genes:
-    """Networks that differ from rows (k, G) in one gene, `n_each` of each; unique rows."""
-    if not len(genes):
-        return genes
+    """Networks that differ from rows (k, G) in one gene, `n_each` of each; unique rows.
+
+    Of a space of one network there are none.
+    """
+    if not len(genes) or problem.space.size == 1:
+        return genes[:0]
     return drop_repeated(_change_one(problem, genes, rng, n_each).reshape(-1, genes.shape[1]))
 
 

@@ -43,7 +43,7 @@ def read_new_problem(
     problem = Problem.of(directory.space, budgets, settings.objectives, settings.device).within(
         load_region(settings.region)
     )
-    listener.surveyed(describe(problem))
+    listener.surveyed(describe(problem, settings.verify))
     return problem
 
 

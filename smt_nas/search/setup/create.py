@@ -88,7 +88,7 @@ def create_search(
         wait_for_server(settings.storage, listener.say)
     if out is not None and RunDirectory.is_same(out, settings, go_on):
         return _go_on(out, settings, evaluator if choice.handed_in else None, listener, workers)
-    listener.surveyed(describe(problem))
+    listener.surveyed(describe(problem, settings.verify))
     evidence, fingerprint = None, None
     if evaluator is not None:
         evidence, fingerprint = evaluator.evidence, evaluator.fingerprint

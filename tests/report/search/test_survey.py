@@ -44,6 +44,12 @@ def test_what_is_predicted_says_so_and_from_what(devices):
     )
 
 
+def test_a_front_that_is_not_timed_is_not_called_measured():
+    problem = Problem.of(SPACE, ["5ms"], ("latency_ms", "macs"), "cpu")
+    text = " ".join(survey_lines(describe(problem, verify=False)))
+    assert "not measured, by --no-verify" in text and "the front is measured" not in text
+
+
 def test_networks_of_a_small_space_are_counted_once(tmp_path):
     config = SPACE.config.model_dump(mode="json")
     for stage in config["stages"]:
