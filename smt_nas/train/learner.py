@@ -232,7 +232,7 @@ def build_learner(
     fused = can_fuse(recipe, options)
     if fused:
         fuse_optimizer(optimizer)
-    ema, loss = _create_ema(model, recipe), _create_loss(recipe, teacher)
+    ema, loss = _create_ema(model, recipe), create_loss(recipe, teacher)
     graph = None
     if wants_graph(options, group):
         listener = listener or NullProgress()
@@ -253,7 +253,7 @@ def build_learner(
         scheduler=create_scheduler(optimizer, recipe, config.images_per_update, updates),
         scaler=torch.amp.GradScaler(group.device.type, enabled=recipe.precision == "amp-fp16"),
         ema=ema,
-        mixup=_create_mixup(recipe.augment, config.arch.num_classes),
+        mixup=create_mixup(recipe.augment, config.arch.num_classes),
         loss=loss,
         fused=fused,
         graph=graph,
@@ -334,7 +334,8 @@ def _create_ema(model: SMT, recipe: Recipe) -> Any | None:
     return ModelEmaV3(model, decay=recipe.ema.decay, use_warmup=recipe.ema.warmup)
 
 
-def _create_mixup(augment: Augment, classes: int) -> Any | None:
+def create_mixup(augment: Augment, classes: int) -> Any | None:
+    """timm's Mixup; None where batches are not mixed."""
     if not augment.mixes:
         return None
     import_timm()
@@ -350,7 +351,7 @@ def _create_mixup(augment: Augment, classes: int) -> Any | None:
     )
 
 
-def _create_loss(recipe: Recipe, teacher: nn.Module | None) -> Loss:
+def create_loss(recipe: Recipe, teacher: nn.Module | None) -> Loss:
     """The labels' loss, smoothed or of mixed labels, and a teacher's where there is one."""
     import_timm()
     from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy

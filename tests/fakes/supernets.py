@@ -1,11 +1,18 @@
 """A small space with every gene, whose networks run in milliseconds, and stores of it."""
 
+from dataclasses import replace
+from functools import cache
+
 import numpy as np
 import torch
 
+from smt_nas.evaluators.supernet import SupernetOptions, SupernetRunOptions, train_supernet
 from smt_nas.models.supernet import SupernetSpec, WeightStore
 from smt_nas.space import SearchSpace
 from smt_nas.space.space_config import SpaceConfig
+from smt_nas.train.data.examples import Subset
+from smt_nas.train.data.sources import load_source
+from smt_nas.yaml import to_yaml
 
 KERNELS = [[3, 5], [3], [3, 5, 7, 9], [5]]
 
@@ -55,3 +62,48 @@ def draw_archs(space, n, seed=0):
 def draw_images(n=2, size=32, seed=0, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(n, 3, size, size, generator=generator, dtype=dtype)
+
+
+def make_small_space(num_classes=10):
+    """At most six blocks, so that a step takes a blink."""
+    kernels = {"kernels": [[3], [3, 5]], "mlp_ratio": 1, "expand_ratio": [1, 2], "heads": 2}
+    mixed = {**kernels, "attention_ratio": [0, 0.5, 1]}
+    values = {
+        "image_size": 32,
+        "num_classes": num_classes,
+        "stem": {"kernel": [3, 5], "stride": 4},
+        "stages": [
+            {"dim": 8, "depth": 1, **kernels},
+            {"dim": [8, 16], "depth": 1, **kernels},
+            {"dim": [8, 16], "depth": [1, 2], **mixed},
+            {"dim": [8, 16], "depth": 1, **mixed},
+        ],
+    }
+    return SearchSpace(SpaceConfig.model_validate(values), "small")
+
+
+def write_space(path, space):
+    """The YAML of a space, for options that name a file."""
+    path.write_text(to_yaml(space.config.model_dump(mode="json")), encoding="utf-8")
+    return str(path)
+
+
+@cache
+def load_few_digits(every=8):
+    """One in `every` of the digits to train on."""
+    whole = load_source("digits")
+    return replace(whole, train=Subset(whole.train, np.arange(0, len(whole.train), every)))
+
+
+def train(folder, listener=None, source=None, run=None, **options):
+    """Train a supernet of the small space, or go on with it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    space = write_space(folder.parent / "small.yaml", make_small_space())
+    values = {"space": space, "data": "digits", "steps": 6, "changes": ("batch_size=16",)}
+    return train_supernet(
+        SupernetOptions(**{**values, **options}),
+        folder,
+        listener,
+        SupernetRunOptions(device="cpu", **run or {}),
+        load_few_digits() if source is None else source,
+    )

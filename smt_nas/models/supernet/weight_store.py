@@ -6,6 +6,7 @@ so what is searched, trained and handed over is computed by one and the same cod
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -22,7 +23,7 @@ from smt_nas.models.supernet.supernet_spec import StageMaxima, SupernetSpec
 from smt_nas.models.supernet.views import list_windows, scatter, views
 
 METADATA = "smt_nas.supernet"
-"""Key of the spec in the metadata of a store's file."""
+"""Key of what a store's file says of itself: JSON with the spec under `spec`."""
 _META_NETWORKS = 64  # kept; one of smt_micro takes 14 ms to build
 
 
@@ -139,7 +140,7 @@ class WeightStore(nn.Module):
     def to_file(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Tensors and metadata of a safetensors file."""
         tensors = {name: tensor.detach() for name, tensor in self.named_tensors().items()}
-        return tensors, {METADATA: self.spec.model_dump_json()}
+        return tensors, {METADATA: json.dumps({"spec": self.spec.model_dump(mode="json")})}
 
     @classmethod
     def from_file(cls, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> WeightStore:
@@ -152,8 +153,8 @@ class WeightStore(nn.Module):
         if text is None:
             raise ConfigError("supernet: must be a file of a supernet (got another's). Train one.")
         try:
-            spec = SupernetSpec.model_validate_json(text)
-        except ValueError as error:
+            spec = SupernetSpec.model_validate(json.loads(text)["spec"])
+        except (ValueError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ConfigError(f"supernet: must say what it holds (got {reason}).") from error
         store = cls(spec, device="meta")

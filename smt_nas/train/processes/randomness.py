@@ -18,7 +18,7 @@ import torch
 
 from smt_nas.runtime.torch_settings import keep_random_state
 
-ORDER, IMAGE, UPDATE, WEIGHTS, SPLIT, AUGMENT = range(6)
+ORDER, IMAGE, UPDATE, WEIGHTS, SPLIT, AUGMENT, NETWORKS = range(7)
 """What a key is for; the number after the seed, so that no two uses share a stream."""
 
 

@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
@@ -39,6 +39,16 @@ STATE_KEY, _PARTS_KEY = "smt_nas.state", "smt_nas.parts"
 _NEW, _OLD = ".new", ".old"  # folders on their way in and out
 _Contents = dict[str, tuple[Mapping[str, Tensor], dict[str, str]]]
 _NAME = re.compile(r"update-(\d+)(?:\.(\d+))?")  # the second number: saved again, see `_place`
+
+
+class WeightsLabel(Protocol):
+    """What files of weights say of themselves: a `Card`, or that of several networks' weights."""
+
+    def for_weights(self, weights: Literal["model", "ema"]) -> WeightsLabel:
+        """Of the other weights of the same moment."""
+
+    def to_metadata(self) -> dict[str, str]:
+        """As the metadata of a safetensors file."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,7 @@ class Checkpoint:
 def save_checkpoint(
     run: Path,
     update: int,
-    card: Card,
+    card: WeightsLabel,
     weights: Mapping[str, Tensor],
     ema: Mapping[str, Tensor] | None,
     state: dict[str, Any],
@@ -159,7 +169,7 @@ def find_latest(run: Path, say: Callable[[str], None]) -> Checkpoint | None:
     return None
 
 
-def save_weights(path: Path, card: Card, weights: Mapping[str, Tensor]) -> None:
+def save_weights(path: Path, card: WeightsLabel, weights: Mapping[str, Tensor]) -> None:
     """Replace a file of weights: the old or the new one is there, whenever the process dies.
 
     Raises:
@@ -179,7 +189,7 @@ def save_weights(path: Path, card: Card, weights: Mapping[str, Tensor]) -> None:
 
 
 def _collect_contents(
-    card: Card,
+    card: WeightsLabel,
     weights: Mapping[str, Tensor],
     ema: Mapping[str, Tensor] | None,
     state: dict[str, Any],

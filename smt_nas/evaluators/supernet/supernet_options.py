@@ -1,0 +1,94 @@
+"""What a supernet is trained by: `SupernetOptions` decide the weights, the rest does not."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from smt_nas.errors import ConfigError
+from smt_nas.fingerprint import Value
+from smt_nas.train.recipe import Recipe, load_recipe
+
+RECIPE = "supernet"
+_Finite = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+class SupernetOptions(Value):
+    """What decides the weights of a supernet; a folder goes on only with the same.
+
+    Attributes:
+        space: name or path of its YAML, as the user wrote it.
+        data: the data set, as `load_source` takes it.
+        recipe: name or path.
+        changes: of the recipe, `field=value`.
+        seed: the same seed gives the same supernet.
+        steps: of the training.
+        minutes: of its own work, over all its starts: the first start measures how many steps they
+            hold and writes that down. With neither, the epochs of the recipe count.
+        share_ffn: SAM and MSA of a block have one FFN; else each its own.
+        force: take a space whose range of MACs is wider than a store serves well.
+    """
+
+    space: str
+    data: str
+    recipe: str = RECIPE
+    changes: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    steps: _Count | None = None
+    minutes: _Finite | None = None
+    share_ffn: bool = True
+    force: bool = False
+
+    @model_validator(mode="after")
+    def _check_one_length(self) -> SupernetOptions:
+        if self.steps is not None and self.minutes is not None:
+            raise ValueError(
+                f"steps and minutes say the same twice (got {self.steps} and {self.minutes:g}). "
+                "Give one of them."
+            )
+        return self
+
+    def load_recipe(self) -> Recipe:
+        """The recipe, changed.
+
+        Raises:
+            UnknownName: no such recipe.
+            ConfigError: a value breaks a rule, or is not for a supernet.
+        """
+        recipe = load_recipe(self.recipe, self.changes)
+        if recipe.precision == "amp-fp16":
+            raise ConfigError(
+                "supernet: precision must be fp32, tf32 or amp-bf16 (got amp-fp16, whose losses "
+                "are scaled one by one). Use --set precision=amp-bf16."
+            )
+        for field in ("image_size", "layer_scale"):
+            if getattr(recipe, field) is not None:
+                raise ConfigError(
+                    f"supernet: {field} is the space's (got {getattr(recipe, field)} in recipe "
+                    f"{self.recipe}). Leave it out of the recipe."
+                )
+        return recipe
+
+
+class SupernetRunOptions(Value):
+    """What may change from one start of a supernet to the next.
+
+    Attributes:
+        device: `cpu`, `cuda`, `cuda:N`; None for this machine's GPU where there is one.
+        workers: processes that read images where they are not held in memory.
+        save_minutes: time between checkpoints.
+        save_steps: steps between checkpoints; None for none by count.
+        keep: checkpoints kept.
+        until_step: stop there; None for the end.
+        max_unreadable: images that may be unreadable.
+    """
+
+    device: str | None = None
+    workers: Annotated[int, Field(ge=0, le=256)] = 0
+    save_minutes: _Finite = 2.0
+    save_steps: _Count | None = None
+    keep: Annotated[int, Field(ge=1, le=1000)] = 3
+    until_step: _Count | None = None
+    max_unreadable: Annotated[int, Field(ge=0, le=1_000_000)] = 100

@@ -1,0 +1,457 @@
+"""The training of a supernet: from nothing or from its folder's last checkpoint to its end.
+
+Everything a step draws follows from the seed and its number, and how many steps there are is
+written down before the first. So a training that was killed and started again makes the very steps
+of an unbroken one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from smt_nas import __version__
+from smt_nas.arch import Architecture
+from smt_nas.errors import StoreError, TrainingError, format_count
+from smt_nas.evaluators.supernet.coverage import Coverage
+from smt_nas.evaluators.supernet.sandwich import Sandwich
+from smt_nas.evaluators.supernet.sandwich_step import (
+    SandwichLearner,
+    StepReport,
+    build_sandwich_learner,
+)
+from smt_nas.evaluators.supernet.supernet_card import SupernetCard
+from smt_nas.evaluators.supernet.supernet_directory import (
+    LOSSES,
+    WEIGHTS,
+    SupernetFile,
+    SupernetPlan,
+    open_directory,
+    read_plan,
+    write_plan,
+)
+from smt_nas.evaluators.supernet.supernet_images import TrainingImages, open_training_images
+from smt_nas.evaluators.supernet.supernet_options import SupernetOptions, SupernetRunOptions
+from smt_nas.evaluators.supernet.supernet_state import (
+    EXPLODED,
+    PATIENCE,
+    LossRow,
+    SupernetState,
+    write_losses,
+)
+from smt_nas.models.supernet import SupernetSpec, WeightStore
+from smt_nas.nasbench.build import labels_digest
+from smt_nas.runtime.allocator import keep_freed_memory
+from smt_nas.runtime.progress import NullProgress, TrainingListener, TrainingStatus
+from smt_nas.space import SearchSpace
+from smt_nas.train.data.batches.loader import ReaderOptions
+from smt_nas.train.data.examples import Source
+from smt_nas.train.data.sources import load_source
+from smt_nas.train.processes.process_group import ProcessGroup, join_process_group
+from smt_nas.train.processes.randomness import (
+    UPDATE,
+    make_generator,
+    preserve_generators,
+    seed_all,
+)
+from smt_nas.train.processes.randomness import WEIGHTS as WEIGHTS_KEY
+from smt_nas.train.processes.training_context import (
+    Interrupts,
+    catch_interrupts,
+    explain_out_of_memory,
+)
+from smt_nas.train.recipe import Recipe
+from smt_nas.train.steps.update_parts import Batch
+from smt_nas.train.training_directory import lock_directory
+from smt_nas.train.weights.card import HeldOutSplit
+from smt_nas.train.weights.checkpoint import FOLDER as CHECKPOINTS
+from smt_nas.train.weights.checkpoint import find_latest, save_checkpoint, save_weights
+
+_MOST_ROLLBACKS = 3
+_SLOWER = 0.5  # factor of the rate with every roll-back
+_TRIAL_STEPS = 6  # at least, and
+_TRIAL_SHARE = 0.03  # of the minutes, to measure how long a step takes
+
+
+@dataclass(frozen=True)
+class SupernetResult:
+    """What came of a start of a training.
+
+    Attributes:
+        folder: of the supernet.
+        step: steps so far.
+        steps: of the whole training.
+        interrupted: it has not come to its end.
+        stop_requested: a signal asked it to stop.
+        skipped: steps left out.
+        rollbacks: times that it went back to a checkpoint.
+        seconds: of work, over all starts.
+        last: the last row of losses.csv; None before the first.
+        coverage: how often each choice was trained.
+    """
+
+    folder: Path
+    step: int
+    steps: int
+    interrupted: bool
+    stop_requested: bool
+    skipped: int
+    rollbacks: int
+    seconds: float
+    last: LossRow | None
+    coverage: Coverage
+
+
+def train_supernet(
+    options: SupernetOptions,
+    folder: Path,
+    listener: TrainingListener | None = None,
+    run: SupernetRunOptions | None = None,
+    source: Source | None = None,
+) -> SupernetResult:
+    """Train a supernet, or go on with it where the folder holds this very one.
+
+    torchrun's processes share each step's images; each calls this.
+
+    Args:
+        options: what decides its weights.
+        folder: of its training; new, empty, or with this supernet.
+        listener: hears the first process.
+        run: how it gets there.
+        source: the data; None loads `options.data`.
+
+    Returns: what came of it; `interrupted` after Ctrl-C or SIGTERM, with a checkpoint.
+
+    Raises:
+        ConfigError: the space, the recipe, an option.
+        TrainingError: the data, the processes, losses that explode again and again.
+        StoreError: the folder holds something else, another process works in it, or it cannot be
+            written.
+    """
+    run = run or SupernetRunOptions()
+    with join_process_group(run.device) as group, ExitStack() as stack:
+        if group.device.type == "cpu":
+            keep_freed_memory()
+        heard = listener if listener is not None and group.is_main else NullProgress()
+        data = source or group.run_on_all(lambda: load_source(options.data))
+        for remark in data.remarks:
+            heard.say(remark)
+        stack.enter_context(preserve_generators(group.device))
+        group.run_on_all(
+            lambda: stack.enter_context(lock_directory(folder)) if group.is_main else None
+        )
+        recipe = group.run_on_all(options.load_recipe)
+        training = group.run_on_all(lambda: _open(options, folder, heard, run, group, data, recipe))
+        interrupts = stack.enter_context(catch_interrupts())
+        stack.enter_context(explain_out_of_memory(group.device, recipe.batch_size))
+        return training.run_steps(interrupts)
+
+
+def _open(
+    options: SupernetOptions,
+    folder: Path,
+    listener: TrainingListener,
+    run: SupernetRunOptions,
+    group: ProcessGroup,
+    source: Source,
+    recipe: Recipe,
+) -> _Training:
+    """Find all that may be wrong before anything is written; then write what the folder is."""
+    space = SearchSpace.load(options.space)
+    spec = SupernetSpec.for_space(
+        space, len(source.classes), share_ffn=options.share_ffn, force=options.force
+    )
+    digest = labels_digest(source)
+    reading = ReaderOptions(run.workers, group.device.type == "cuda", run.max_unreadable)
+    images, line = open_training_images(source, recipe, spec, options.seed, group, reading)
+    if line is not None:
+        listener.say(line)
+    content = SupernetFile(
+        schema=1, settings=options, space_name=space.name, data_digest=digest, processes=group.size
+    )
+    exists = group.is_main and open_directory(folder, content, space, str(group.device))
+    exists = group.broadcast(exists)
+    listener.say(f"{folder} holds this supernet." if exists else f"Run directory: {folder}")
+    card = SupernetCard(
+        spec=spec,
+        space_name=space.name,
+        classes=source.classes,
+        mean=source.mean,
+        std=source.std,
+        evaluation=recipe.evaluation,
+        recipe=options.recipe,
+        data=options.data,
+        data_digest=digest,
+        seed=options.seed,
+        step=0,
+        steps=1,
+        epoch=0,
+        weights="model" if recipe.ema is None else "ema",
+        coverage=Coverage().to_dict(),
+        split=_describe_split(source, recipe, options.seed),
+        versions={"smt_nas": __version__, "torch": torch.__version__},
+    )
+    sandwich = Sandwich(space, spec, options.seed, recipe.drop_path)
+    parts = _Parts(folder, options, run, group, recipe, images, sandwich, card, listener)
+    return _Training(parts)
+
+
+def _describe_split(source: Source, recipe: Recipe, seed: int) -> HeldOutSplit | None:
+    if source.validation is not None:
+        return None
+    split_seed = seed if recipe.split_seed is None else recipe.split_seed
+    return HeldOutSplit(fraction=recipe.validation, seed=split_seed)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a training works with.
+
+    Attributes:
+        card: of its weights, as they are before the first step.
+    """
+
+    folder: Path
+    options: SupernetOptions
+    run: SupernetRunOptions
+    group: ProcessGroup
+    recipe: Recipe
+    images: TrainingImages
+    sandwich: Sandwich
+    card: SupernetCard
+    listener: TrainingListener
+
+    def build_learner(self, steps: int) -> SandwichLearner:
+        """With the first weights of the seed."""
+        store = WeightStore(self.card.spec, make_generator(self.options.seed, WEIGHTS_KEY))
+        return build_sandwich_learner(store, self.recipe, self.group, steps)
+
+    def make_step(
+        self, learner: SandwichLearner, batches: Iterator[Batch], step: int, rollbacks: int
+    ) -> tuple[list[Architecture], StepReport]:
+        """Train the networks of a step, and return them."""
+        own = [next(batches) for _ in range(self.recipe.accumulation)]
+        networks = self.sandwich.draw(step, rollbacks)
+        seed_all(self.options.seed, UPDATE, step, self.group.rank)
+        return networks, learner.train_step(step, networks, own, _SLOWER**rollbacks)
+
+
+class _Training:
+    """One start of a training; `state` and the learner change."""
+
+    def __init__(self, parts: _Parts) -> None:
+        self._parts = parts
+        self._began = time.monotonic()
+        self._plan = parts.group.broadcast(self._make_plan())
+        self._learner = parts.build_learner(self._plan.steps)
+        self._state = SupernetState()
+        self._load_checkpoint()
+
+    def run_steps(self, interrupts: Interrupts) -> SupernetResult:
+        """Go on to the end of this start, or to where it is interrupted."""
+        parts, state, plan = self._parts, self._state, self._plan
+        last = min(plan.steps, parts.run.until_step or plan.steps)
+        if not state.step:
+            self._describe_plan()
+            self._save()
+        batches = parts.images.load_batches(state.step, last, parts.group.rank)
+        saved_at, stop = time.monotonic(), False
+        while self._state.step < last and not stop:
+            self._run_step(batches)
+            if self._state.has_exploded:
+                self._roll_back()
+                batches = parts.images.load_batches(self._state.step, last, parts.group.rank)
+                continue
+            stop = parts.group.any(interrupts.stop_requested)
+            is_due = self._is_save_due(time.monotonic() - saved_at)
+            if stop or is_due or self._state.step == last:
+                self._save()
+                saved_at = time.monotonic()
+        if self._state.step == plan.steps:
+            self._finish()
+        return self._make_result(stop)
+
+    def _make_plan(self) -> SupernetPlan:
+        """As it was written down; else made now, and written down."""
+        parts = self._parts
+        stored: SupernetPlan | None = parts.group.broadcast(
+            read_plan(parts.folder) if parts.group.is_main else None
+        )
+        if stored is not None:
+            return stored
+        options, per_epoch = parts.options, parts.images.sampler.updates_per_epoch
+        if options.minutes is None:
+            steps = options.steps or parts.recipe.epochs * per_epoch
+            plan = SupernetPlan(steps=steps)
+        else:
+            plan = self._measure_steps(60 * options.minutes)
+        if parts.group.is_main:
+            write_plan(parts.folder, plan)
+        return plan
+
+    def _measure_steps(self, seconds: float) -> SupernetPlan:
+        """How many steps the time holds, by some on a store that is then dropped."""
+        parts = self._parts
+        learner = parts.build_learner(_TRIAL_STEPS)
+        batches = parts.images.load_batches(0, 1_000_000, parts.group.rank)
+        parts.make_step(learner, batches, 0, 0)  # the first pays for what later ones find ready
+        start, number = time.monotonic(), 0
+        while parts.group.any(
+            number < _TRIAL_STEPS or time.monotonic() - start < _TRIAL_SHARE * seconds
+        ):
+            number += 1
+            parts.make_step(learner, batches, number, 0)
+        each = (time.monotonic() - start) / number
+        left = seconds - (time.monotonic() - self._began)
+        return SupernetPlan(steps=max(1, int(left / each)), step_seconds=each)
+
+    def _describe_plan(self) -> None:
+        parts, steps = self._parts, self._plan.steps
+        images = parts.images.sampler.images_per_update
+        epochs = steps / parts.images.sampler.updates_per_epoch
+        each = self._plan.step_seconds
+        time_each = "" if each is None else f" of {each:.2f} s"
+        parts.listener.say(
+            f"{format_count(steps, 'step')}{time_each}, {format_count(images, 'image')} and 4 "
+            f"networks each: {epochs:.1f} passes over {len(parts.images.splits.train):,} images; "
+            f"{len(parts.images.splits.validation):,} are held out to rate networks by."
+        )
+
+    def _load_checkpoint(self) -> None:
+        """Take up the last checkpoint, where there is one."""
+        parts, learner = self._parts, self._learner
+        checkpoint = find_latest(parts.folder, parts.listener.say)
+        if checkpoint is None:
+            if any((parts.folder / CHECKPOINTS).glob("update-*")):
+                raise StoreError(
+                    f"{parts.folder / CHECKPOINTS}: one checkpoint must be whole (got none). "
+                    "Restore one, or train with another --out."
+                )
+            return
+        stored = checkpoint.load_state()
+        learner.store.load_tensors(checkpoint.load_weights())
+        averaged = checkpoint.load_ema()
+        if learner.ema is not None and averaged is not None:
+            learner.ema.module.load_tensors(averaged)
+        learner.load_state_dict(stored["learner"])
+        self._state = SupernetState.from_dict(stored["progress"])
+        parts.images.unreadable.names.update(stored["unreadable"])
+        if self._state.step < self._plan.steps:
+            parts.listener.say(f"Going on from step {self._state.step} of {self._plan.steps}.")
+            threads = stored["threads"]
+            if parts.group.device.type == "cpu" and threads != torch.get_num_threads():
+                parts.listener.say(
+                    f"It computed with {format_count(threads, 'thread')} until there, and now does "
+                    f"with {torch.get_num_threads()}: the weights will differ a little from those "
+                    f"of one go (OMP_NUM_THREADS={threads} repeats them)."
+                )
+
+    def _run_step(self, batches: Iterator[Batch]) -> None:
+        parts, state = self._parts, self._state
+        start = time.monotonic()
+        networks, report = parts.make_step(self._learner, batches, state.step, state.rollbacks)
+        state.add(report, time.monotonic() - start)
+        if report.is_updated:
+            state.coverage.add(networks)
+        parts.listener.update(self._status(report))
+
+    def _status(self, report: StepReport) -> TrainingStatus:
+        state, sampler = self._state, self._parts.images.sampler
+        per_epoch = sampler.updates_per_epoch
+        return TrainingStatus(
+            epoch=(state.step - 1) // per_epoch + 1,
+            epochs=-(-self._plan.steps // per_epoch),
+            done=state.step,
+            total=self._plan.steps,
+            loss=report.loss_big if report.is_updated else None,
+            lr=report.lr,
+            images_per_s=state.step * sampler.images_per_update / max(state.seconds, 1e-9),
+            memory_mb=None,
+        )
+
+    def _is_save_due(self, seconds: float) -> bool:
+        """Not while losses are bad: what it would go back to must be from before."""
+        run, state = self._parts.run, self._state
+        by_count = run.save_steps is not None and state.step % run.save_steps == 0
+        return not state.bad_in_a_row and (by_count or seconds > 60 * run.save_minutes)
+
+    def _roll_back(self) -> None:
+        """Go back to the last checkpoint, and on from there with other networks and slower."""
+        parts, at, rollbacks = self._parts, self._state.step, self._state.rollbacks + 1
+        if rollbacks > _MOST_ROLLBACKS:
+            raise TrainingError(
+                f"step {at}: losses must stay near the usual one (got {PATIENCE} steps in a row "
+                f"that were above {EXPLODED:g} times it or not finite, after "
+                f"{format_count(rollbacks - 1, 'return')} to a checkpoint). Lower the rate with "
+                "--set optimizer.lr=…, in another --out."
+            )
+        self._load_checkpoint()
+        self._state.rollbacks = rollbacks
+        self._save()
+        parts.listener.say(
+            f"Losses exploded at step {at}: back to step {self._state.step}, at "
+            f"{_SLOWER**rollbacks:g} of the rate."
+        )
+
+    def _save(self) -> None:
+        """Write a checkpoint and losses.csv; the first process does."""
+        parts, learner, state = self._parts, self._learner, self._state
+        if not parts.group.is_main:
+            return
+        ema = None if learner.ema is None else learner.ema.module.to_file()[0]
+        save_checkpoint(
+            parts.folder,
+            state.step,
+            self._make_card(),
+            learner.store.to_file()[0],
+            ema,
+            {
+                "learner": learner.state_dict(),
+                "progress": state.to_dict(),
+                "unreadable": parts.images.unreadable.names,
+                "threads": torch.get_num_threads(),
+            },
+            parts.run.keep,
+        )
+        write_losses(parts.folder / LOSSES, state.rows)
+
+    def _finish(self) -> None:
+        """Write the weights whose networks are rated."""
+        parts, file = self._parts, self._parts.folder / WEIGHTS
+        self._state.close_row()
+        if not parts.group.is_main or file.is_file():
+            return
+        write_losses(parts.folder / LOSSES, self._state.rows)
+        save_weights(file, self._make_card(), self._learner.eval_store.to_file()[0])
+
+    def _make_card(self) -> SupernetCard:
+        state, sampler = self._state, self._parts.images.sampler
+        changes = {
+            "step": state.step,
+            "steps": self._plan.steps,
+            "epoch": state.step // sampler.updates_per_epoch,
+            "skipped": state.skipped,
+            "rollbacks": state.rollbacks,
+            "coverage": state.coverage.to_dict(),
+        }
+        return self._parts.card.model_copy(update=changes)
+
+    def _make_result(self, stop_requested: bool) -> SupernetResult:
+        state, steps = self._state, self._plan.steps
+        return SupernetResult(
+            folder=self._parts.folder,
+            step=state.step,
+            steps=steps,
+            interrupted=state.step < steps,
+            stop_requested=stop_requested,
+            skipped=state.skipped,
+            rollbacks=state.rollbacks,
+            seconds=state.seconds,
+            last=state.rows[-1] if state.rows else None,
+            coverage=state.coverage,
+        )

@@ -1,0 +1,169 @@
+"""Supernets of a second's length: killed, resumed, refused, exploded."""
+
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from smt_nas.errors import ConfigError, StoreError, TrainingError
+from smt_nas.evaluators.supernet import SupernetOptions, load_supernet, read_plan, sandwich_step
+from smt_nas.evaluators.supernet.supernet_state import read_losses
+from smt_nas.evaluators.supernet.supernet_training import SandwichLearner
+from smt_nas.files import locked
+from tests.fakes.supernets import load_few_digits, make_space, train, write_space
+from tests.fakes.trainings import KillAt, Killed, StopAt
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Six steps in one go."""
+    folder = tmp_path_factory.mktemp("supernets") / "whole"
+    return folder, train(folder)
+
+
+def _weights(folder):
+    return load_file(folder / "supernet.safetensors")
+
+
+def _assert_same_weights(one, other):
+    ours, theirs = _weights(one), _weights(other)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_it_trains_to_its_end(whole):
+    folder, result = whole
+    assert (result.step, result.steps, result.interrupted, result.skipped) == (6, 6, False, 0)
+    (row,) = read_losses(folder / "losses.csv")
+    assert row.step == 6 and 1 < row.loss_big < 4 and row.kl >= 0
+    assert result.coverage.steps == 6 and result.coverage.find_share("stage1 block 1 sam") == 1
+
+
+def test_a_killed_one_goes_on_to_the_same_bits(whole, tmp_path):
+    folder = tmp_path / "killed"
+    with pytest.raises(Killed):
+        train(folder, KillAt(5), run={"save_steps": 2})
+    with pytest.raises(StoreError, match=r"must have ended \(got 4 of 6 steps\)"):
+        load_supernet(folder)
+    assert load_supernet(folder, partial=True).card.step == 4
+    assert train(folder).step == 6
+    _assert_same_weights(whole[0], folder)
+
+
+def test_a_stopped_one_goes_on_to_the_same_bits(whole, tmp_path):
+    folder = tmp_path / "stopped"
+    result = train(folder, StopAt(3))
+    assert (result.step, result.interrupted, result.stop_requested) == (3, True, True)
+    train(folder)
+    _assert_same_weights(whole[0], folder)
+
+
+def test_another_seed_gives_other_weights(whole, tmp_path):
+    train(tmp_path / "other", seed=1)
+    ours, theirs = _weights(whole[0]), _weights(tmp_path / "other")
+    assert any(not torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_minutes_are_planned_once_and_kept(tmp_path):
+    folder = tmp_path / "minutes"
+    with pytest.raises(Killed):
+        train(folder, KillAt(1), steps=None, minutes=0.02)
+    plan = read_plan(folder)
+    assert plan.steps >= 1 and plan.step_seconds > 0
+    result = train(folder, steps=None, minutes=0.02, run={"until_step": 1})
+    assert result.steps == plan.steps and read_plan(folder) == plan
+
+
+def test_steps_and_minutes_together_are_refused():
+    with pytest.raises(ValueError, match="say the same twice"):
+        SupernetOptions(space="smt_micro", data="digits", steps=3, minutes=1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"seed": 3}, r"holds a supernet with seed 0 \(got 3\)"),
+        ({"changes": ("batch_size=8",)}, "holds a supernet with changes"),
+    ],
+)
+def test_a_folder_goes_on_only_with_the_same_supernet(whole, options, told):
+    with pytest.raises(StoreError, match=told):
+        train(whole[0], **options)
+
+
+def test_a_folder_with_a_supernet_of_another_space_is_refused(whole, tmp_path):
+    other = write_space(tmp_path / "other.yaml", make_space(num_classes=10))
+    with pytest.raises(StoreError, match="space digest"):
+        train(whole[0], space=other, force=True)
+
+
+def test_two_processes_in_one_folder_one_refuses(whole, monkeypatch):
+    monkeypatch.setattr("smt_nas.files._ENDING_S", 0.0)
+    with locked(whole[0], ""), pytest.raises(StoreError, match="another process is working in it"):
+        train(whole[0])
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    with pytest.raises(StoreError, match=r"must be empty or new \(got notes\.txt\)"):
+        train(tmp_path / "run")
+
+
+def test_a_wide_space_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ConfigError, match="at most 16 times the MACs"):
+        train(tmp_path / "run", space="smt_micro")
+    assert not (tmp_path / "run").exists()
+
+
+def test_steps_with_losses_that_are_not_finite_are_left_out_and_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(SandwichLearner, "_average_losses", _spoil({2, 3}))
+    result = train(tmp_path / "run")
+    assert (result.step, result.skipped, result.coverage.steps) == (6, 2, 4)
+    assert all(value.isfinite().all() for value in _weights(tmp_path / "run").values())
+    assert read_losses(tmp_path / "run" / "losses.csv")[0].skipped == 2
+
+
+def _spoil(calls):
+    """Losses of some calls are no numbers."""
+    count = iter(range(10_000))
+
+    def average(self, losses):
+        loss, kl = losses.tolist()
+        return (math.nan if next(count) in calls else loss), kl
+
+    return average
+
+
+def test_a_norm_far_above_those_before_is_left_out():
+    learner = SandwichLearner(*[None] * 9, norms=[1.0] * sandwich_step.REMEMBERED)
+    assert learner._is_sound(2.0, 0.1, 9.0)
+    assert not learner._is_sound(2.0, 0.1, 11.0)
+    assert not learner._is_sound(math.inf, 0.1, 1.0)
+
+
+def test_exploded_losses_go_back_to_a_checkpoint_and_on_more_slowly(tmp_path, monkeypatch):
+    monkeypatch.setattr("smt_nas.evaluators.supernet.supernet_state.PATIENCE", 2)
+    monkeypatch.setattr(SandwichLearner, "_average_losses", _spoil({3, 4}))
+    result = train(tmp_path / "run", run={"save_steps": 2})
+    assert (result.step, result.rollbacks, result.skipped) == (6, 1, 0)
+    assert load_supernet(tmp_path / "run").card.rollbacks == 1
+
+
+def test_losses_that_explode_again_and_again_end_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("smt_nas.evaluators.supernet.supernet_state.PATIENCE", 1)
+    monkeypatch.setattr(SandwichLearner, "_average_losses", _spoil(range(10_000)))
+    with pytest.raises(TrainingError, match=r"step 1: losses must stay near .* Lower the rate"):
+        train(tmp_path / "run")
+
+
+def test_no_search_image_is_trained_on():
+    from smt_nas.train.data.sources import make_splits
+
+    source = load_few_digits()
+    splits = make_splits(source, 1 / 6, 0)
+    pictures = [
+        {s.image(i).tobytes() for i in range(len(s))} for s in (splits.train, splits.validation)
+    ]
+    assert not pictures[0] & pictures[1]
