@@ -228,11 +228,11 @@ def build_learner(
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     # the layout in which the network runs and its gradients come
     model.to(group.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = _create_optimizer(model, recipe, rates.lr)
+    optimizer = create_optimizer(model, recipe, rates.lr)
     fused = can_fuse(recipe, options)
     if fused:
         fuse_optimizer(optimizer)
-    ema, loss = _create_ema(model, recipe), create_loss(recipe, teacher)
+    ema, loss = create_ema(model, recipe), create_loss(recipe, teacher)
     graph = None
     if wants_graph(options, group):
         listener = listener or NullProgress()
@@ -308,7 +308,7 @@ def _wrap_model(model: SMT, group: ProcessGroup, compiled: bool) -> nn.Module:
     return runner
 
 
-def _create_optimizer(model: SMT, recipe: Recipe, lr: float) -> torch.optim.Optimizer:
+def create_optimizer(model: nn.Module, recipe: Recipe, lr: float) -> torch.optim.Optimizer:
     """timm's, without decay of biases and 1-D tensors."""
     import_timm()
     from timm.optim import create_optimizer_v2
@@ -325,7 +325,8 @@ def _create_optimizer(model: SMT, recipe: Recipe, lr: float) -> torch.optim.Opti
     return optimizer
 
 
-def _create_ema(model: SMT, recipe: Recipe) -> Any | None:
+def create_ema(model: nn.Module, recipe: Recipe) -> Any | None:
+    """timm's moving average of a model; None where the recipe keeps none."""
     if recipe.ema is None:
         return None
     import_timm()

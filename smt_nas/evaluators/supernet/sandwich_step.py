@@ -22,8 +22,13 @@ from torch import Tensor, nn
 from smt_nas.arch import Architecture
 from smt_nas.models.supernet import WeightStore
 from smt_nas.models.training_ops import use_fast_gradients
-from smt_nas.runtime.torchvision_ops import import_timm
-from smt_nas.train.learner import create_loss, create_mixup, create_scheduler
+from smt_nas.train.learner import (
+    create_ema,
+    create_loss,
+    create_mixup,
+    create_optimizer,
+    create_scheduler,
+)
 from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.recipe import Recipe
 from smt_nas.train.steps.fused_optimizer import (
@@ -209,34 +214,21 @@ def build_sandwich_learner(
         group: the processes.
         steps: of the whole training.
     """
-    import_timm()
-    from timm.optim import create_optimizer_v2
-    from timm.utils import ModelEmaV3
-
     images = recipe.batch_size * recipe.accumulation * group.size
     store.to(group.device)
-    values, rates = recipe.optimizer, recipe.optimizer.scale_rates(images)
-    options = {"betas": values.betas, "eps": values.eps}
-    optimizer = create_optimizer_v2(
-        store,
-        opt=values.name,
-        lr=rates.lr,
-        weight_decay=values.weight_decay,
-        **{name: value for name, value in options.items() if value is not None},
-    )
-    fused = values.name in FUSED
+    optimizer = create_optimizer(store, recipe, recipe.optimizer.scale_rates(images).lr)
+    fused = recipe.optimizer.name in FUSED
     if fused:
         fuse_optimizer(optimizer)
     warmup = steps * recipe.warmup_epochs / recipe.epochs
     by_step = recipe.model_copy(update={"epochs": steps, "warmup_epochs": warmup})
-    ema = recipe.ema
     return SandwichLearner(
         store=store,
         group=group,
         recipe=recipe,
         optimizer=optimizer,
         scheduler=create_scheduler(optimizer, by_step, images, 1),
-        ema=None if ema is None else ModelEmaV3(store, decay=ema.decay, use_warmup=ema.warmup),
+        ema=create_ema(store, recipe),
         mixup=create_mixup(recipe.augment, store.spec.num_classes),
         loss=create_loss(recipe, None),
         fused=fused,

@@ -63,6 +63,11 @@ class SupernetOptions(Value):
                 "supernet: precision must be fp32, tf32 or amp-bf16 (got amp-fp16, whose losses "
                 "are scaled one by one). Use --set precision=amp-bf16."
             )
+        if recipe.optimizer.layer_decay is not None:
+            raise ConfigError(
+                "supernet: layer_decay has no meaning for networks of different depths (got "
+                f"{recipe.optimizer.layer_decay:g}). Leave it out of the recipe."
+            )
         for field in ("image_size", "layer_scale"):
             if getattr(recipe, field) is not None:
                 raise ConfigError(
