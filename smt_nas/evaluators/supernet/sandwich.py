@@ -2,14 +2,16 @@
 
 Which network is "the largest" is not defined here, as kernels and the order of mixers have no order
 among themselves. So the big one has the largest option of every ordered gene and draws the others;
-the small one likewise. The two in between are drawn evenly over bands of MACs and over shares of
-attention, as uniform genes give mostly networks of the middle.
+the small one likewise. Within a range of MACs, where these are too large or too small, the big one
+is among the largest of those drawn. The two in between are drawn evenly over bands of MACs and over
+shares of attention, as uniform genes give mostly networks of the middle.
 
 The sandwich rule is that of BigNAS (Yu et al. 2020, arXiv 2003.11142).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from smt_nas.arch import Architecture
 from smt_nas.costs.bounds import bounds
 from smt_nas.costs.estimate import estimate
+from smt_nas.errors import ConfigError
 from smt_nas.models.supernet import SupernetSpec
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.train.processes.randomness import NETWORKS
@@ -28,7 +31,9 @@ ORDERED = ("dim", "depth", "mlp_ratio", "expand_ratio")
 BANDS = 6
 """Of MACs, of equal ratio."""
 _SHARES = 3  # of attention: up to a third of the blocks, two thirds, all
-_CANDIDATES = 64  # of which one in between is chosen
+_CANDIDATES = 64  # of which one is chosen
+_NEAR = 0.85  # of the MACs of the largest: who is about as large
+_ATTEMPTS = 16  # to draw networks within the range
 BIG, SMALL = 0, 3
 """Slots of the anchors; the others are in between."""
 SLOTS = 4
@@ -43,12 +48,14 @@ class Sandwich:
         spec: of the store; its head is the data's.
         seed: of the training.
         drop_path: of the big network; None for the space's.
+        macs: least and most of the networks; None for all of the space.
     """
 
     space: SearchSpace
     spec: SupernetSpec
     seed: int
     drop_path: float | None = None
+    macs: tuple[float, float] | None = None
 
     def draw(self, step: int, attempt: int = 0) -> list[Architecture]:
         """The networks of a step, the big one first: a function of seed, step and attempt.
@@ -56,16 +63,21 @@ class Sandwich:
         Args:
             step: counted from 0.
             attempt: 0; after a roll-back the steps are made with other networks.
+
+        Raises:
+            ConfigError: the range of MACs holds too few networks to find one.
         """
         return [self._draw_slot(step, slot, attempt) for slot in range(SLOTS)]
 
     def _draw_slot(self, step: int, slot: int, attempt: int) -> Architecture:
         key = [self.seed, NETWORKS, step, slot, *([attempt] if attempt else [])]
         rng = np.random.default_rng(key)
-        if slot in (BIG, SMALL):
+        if slot not in (BIG, SMALL):
+            genes = self._choose_evenly(rng)
+        elif self.macs is None:
             genes = self._move_to_end(self.space.sample(rng, 1), slot == BIG)
         else:
-            genes = self._choose_evenly(self.space.sample(rng, _CANDIDATES), rng)
+            genes = self._choose_near_end(rng, slot == BIG)
         (arch,) = self.space.decode(genes)
         own = self.spec.adapt(arch)
         if slot != BIG:
@@ -79,12 +91,44 @@ class Sandwich:
         moved[:, self._ordered] = self._largest if is_big else self._smallest
         return self.space.canonical(moved)
 
-    def _choose_evenly(self, genes: Genes, rng: np.random.Generator) -> Genes:
-        """One of (n, G), each band of MACs that occurs as likely as another, then each share."""
+    def _choose_near_end(self, rng: np.random.Generator, is_big: bool) -> Genes:
+        """One of those of the range that are about as large, or as small, as any drawn."""
+
+        def draw() -> Genes:
+            genes = self.space.sample(rng, _CANDIDATES)
+            ends = self._move_to_end(genes, is_big)
+            share = np.linspace(0, 1, _CANDIDATES)[:, None]
+            return self.space.canonical(np.where(rng.random(genes.shape) < share, ends, genes))
+
+        genes = self._draw_in_range(draw)
+        size = estimate(self.space, genes).macs.astype(np.float64)
+        size = size if is_big else 1 / size
+        near: Genes = genes[size >= _NEAR * size.max()]
+        return near[[rng.integers(len(near))]]
+
+    def _choose_evenly(self, rng: np.random.Generator) -> Genes:
+        """One of those drawn; each band of MACs that occurs is as likely, then each share."""
+        genes = self._draw_in_range(lambda: self.space.sample(rng, _CANDIDATES))
         for find in (self._find_bands, self._find_shares):
             strata = find(genes)
             genes = genes[strata == rng.choice(np.unique(strata))]
         return genes[[rng.integers(len(genes))]]
+
+    def _draw_in_range(self, draw: Callable[[], Genes]) -> Genes:
+        """Those of the range among networks that are drawn; again where there is none."""
+        if self.macs is None:
+            return draw()
+        low, high = self.macs
+        for _ in range(_ATTEMPTS):
+            genes = draw()
+            macs = estimate(self.space, genes).macs
+            genes = genes[(macs >= low) & (macs <= high)]
+            if len(genes):
+                return genes
+        raise ConfigError(
+            f"space {self.space.name}: networks of {low / 1e6:g} to {high / 1e6:g} MMACs must not "
+            f"be so rare (got none of {_ATTEMPTS * _CANDIDATES} drawn). Widen the range."
+        )
 
     def _find_bands(self, genes: Genes) -> NDArray[np.int64]:
         macs = estimate(self.space, genes).macs
@@ -98,7 +142,8 @@ class Sandwich:
     def _edges(self) -> NDArray[np.float64]:
         """Between the bands, ascending."""
         macs = bounds(self.space)["macs"]
-        return np.geomspace(macs.low, macs.high, BANDS + 1)[1:-1]
+        low, high = (macs.low, macs.high) if self.macs is None else self.macs
+        return np.geomspace(max(low, macs.low), min(high, macs.high), BANDS + 1)[1:-1]
 
     @cached_property
     def _ordered(self) -> list[int]:

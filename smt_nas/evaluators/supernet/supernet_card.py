@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError, StoreError
@@ -23,6 +25,7 @@ class SupernetCard(Value):
     Attributes:
         spec: what the store holds.
         space_name: of the space; its digest is in `spec`.
+        macs: least and most of the networks that were trained; None for all of the space.
         classes: names, in the order of the head's rows.
         mean: of the images' channels, in 0..1, taken away before a network.
         std: of the images' channels, divided by before a network.
@@ -46,6 +49,7 @@ class SupernetCard(Value):
     schema_version: Literal[1] = 1
     spec: SupernetSpec
     space_name: Text
+    macs: Annotated[tuple[Finite, Finite], BeforeValidator(tuple)] | None = None
     classes: tuple[Text, ...]
     mean: tuple[Finite, ...]
     std: tuple[Scale, ...]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from smt_nas.errors import ConfigError
 from smt_nas.fingerprint import Value
 from smt_nas.train.recipe import Recipe, load_recipe
 
 RECIPE = "supernet"
+
+
+def _to_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 _Finite = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=1, le=10_000_000)]
 
@@ -27,6 +33,7 @@ class SupernetOptions(Value):
         steps: of the training.
         minutes: of its own work, over all its starts: the first start measures how many steps they
             hold and writes that down. With neither, the epochs of the recipe count.
+        macs: least and most of the networks that it is trained for; None for all of the space.
         share_ffn: SAM and MSA of a block have one FFN; else each its own.
         force: take a space whose range of MACs is wider than a store serves well.
     """
@@ -34,10 +41,11 @@ class SupernetOptions(Value):
     space: str
     data: str
     recipe: str = RECIPE
-    changes: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    changes: Annotated[tuple[str, ...], BeforeValidator(_to_tuple)] = ()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     steps: _Count | None = None
     minutes: _Finite | None = None
+    macs: Annotated[tuple[_Finite, _Finite], BeforeValidator(_to_tuple)] | None = None
     share_ffn: bool = True
     force: bool = False
 

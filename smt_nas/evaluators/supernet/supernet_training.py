@@ -164,8 +164,14 @@ def _open(
     """Find all that may be wrong before anything is written; then write what the folder is."""
     space = SearchSpace.load(options.space)
     spec = SupernetSpec.for_space(
-        space, len(source.classes), share_ffn=options.share_ffn, force=options.force
+        space,
+        len(source.classes),
+        share_ffn=options.share_ffn,
+        macs=options.macs,
+        force=options.force,
     )
+    sandwich = Sandwich(space, spec, options.seed, recipe.drop_path, options.macs)
+    sandwich.draw(0)  # refuses a range without networks
     digest = labels_digest(source)
     reading = ReaderOptions(run.workers, group.device.type == "cuda", run.max_unreadable)
     images, line = open_training_images(source, recipe, spec, options.seed, group, reading)
@@ -180,6 +186,7 @@ def _open(
     card = SupernetCard(
         spec=spec,
         space_name=space.name,
+        macs=options.macs,
         classes=source.classes,
         mean=source.mean,
         std=source.std,
@@ -196,7 +203,6 @@ def _open(
         split=_describe_split(source, recipe, options.seed),
         versions={"smt_nas": __version__, "torch": torch.__version__},
     )
-    sandwich = Sandwich(space, spec, options.seed, recipe.drop_path)
     parts = _Parts(folder, options, run, group, recipe, images, sandwich, card, listener)
     return _Training(parts)
 

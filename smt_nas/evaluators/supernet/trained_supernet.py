@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from smt_nas import costs
 from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError, StoreError
@@ -136,12 +137,21 @@ class Supernet:
         return fingerprint(f"{weights} {self.card.data_digest} {IMAGES}")
 
     def check(self, arch: Architecture, least: float = LEAST_SHARE) -> None:
-        """Refuse a network that it does not hold, or that has a choice it was hardly trained for.
+        """Refuse a network that it does not hold, or was hardly trained for.
 
         Raises:
-            ConfigError: says which.
+            ConfigError: it holds another space's, the network has more or fewer MACs than those
+                that were trained, or a choice that few steps trained; says which.
         """
         self.spec.adapt(arch)
+        if self.card.macs is not None:
+            (low, high), macs = self.card.macs, costs.of(arch).macs
+            if not low <= macs <= high:
+                raise ConfigError(
+                    f"supernet {self.folder}: networks must have {low / 1e6:g} to {high / 1e6:g} "
+                    f"MMACs, as those that were trained (got {macs / 1e6:.3g}). Use such a budget, "
+                    "or train another."
+                )
         rare = self.coverage.find_rare(arch, least)
         if rare:
             name, share = min(rare.items(), key=lambda pair: pair[1])

@@ -112,6 +112,7 @@ class SupernetSpec(Value):
         num_classes: int | None = None,
         *,
         share_ffn: bool = True,
+        macs: tuple[float, float] | None = None,
         force: bool = False,
     ) -> SupernetSpec:
         """The store of a space.
@@ -120,6 +121,7 @@ class SupernetSpec(Value):
             space: whose networks.
             num_classes: of the data; None for the space's.
             share_ffn: see the attribute.
+            macs: least and most of the networks that will be trained; None for all of the space.
             force: take a space whose range of MACs is wider than `WIDEST_RANGE`.
 
         Raises:
@@ -127,7 +129,7 @@ class SupernetSpec(Value):
                 of a set's kernels does not divide a width.
         """
         if not force:
-            _check_range(space)
+            _check_range(space, macs)
         config = space.config
         values = {
             "space": space.digest,
@@ -172,14 +174,22 @@ class SupernetSpec(Value):
                 _at_most(f"stage{i}.expand_ratio", stage.expand_ratio, most.expand_ratio)
 
 
-def _check_range(space: SearchSpace) -> None:
-    macs = bounds(space)["macs"]
-    ratio = macs.high / macs.low
-    if ratio > WIDEST_RANGE:
+def _check_range(space: SearchSpace, macs: tuple[float, float] | None) -> None:
+    every = bounds(space)["macs"]
+    low, high = (every.low, every.high) if macs is None else macs
+    low, high = max(low, every.low), min(high, every.high)
+    if low > high:
+        raise ConfigError(
+            f"supernet of space {space.name}: the range of MACs must hold networks of it (got none "
+            f"from {low / 1e6:g} to {high / 1e6:g} MMACs). The space has {every.low / 1e6:g} to "
+            f"{every.high / 1e6:g}."
+        )
+    if high / low > WIDEST_RANGE:
         raise ConfigError(
             f"supernet of space {space.name}: its largest network may have at most "
-            f"{WIDEST_RANGE:g} times the MACs of its smallest (got {ratio:.1f} times). Drop the "
-            "smallest or the largest options, or use --force."
+            f"{WIDEST_RANGE:g} times the MACs of its smallest (got {high / low:.1f} times). Train "
+            "it for a part of them with --macs, drop the smallest or the largest options, or use "
+            "--force."
         )
 
 

@@ -1,0 +1,107 @@
+"""A trained supernet rates networks: calibrated, the same in any order, and hands them out."""
+
+import copy
+
+import pytest
+import torch
+
+from smt_nas.errors import ConfigError, StoreError
+from smt_nas.evaluators.supernet import load_supernet
+from smt_nas.evaluators.supernet.coverage import Coverage
+from smt_nas.models import SMT
+from smt_nas.train.weights.checkpoint import save_weights
+from smt_nas.train.weights.weights import read_weights
+from tests.fakes.supernets import draw_archs, load_few_digits, make_small_space, train
+
+SPACE = make_small_space()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("supernets") / "run"
+    train(folder)
+    return folder
+
+
+@pytest.fixture
+def supernet(folder):
+    return load_supernet(folder, "cpu", load_few_digits())
+
+
+def test_ratings_do_not_depend_on_order_and_leave_the_store_alone(supernet):
+    one, other = draw_archs(SPACE, 2)
+    before = copy.deepcopy(supernet.store.state_dict())
+    first, second, again = supernet.evaluate([one, other, one])
+    assert (first.loss, first.top1) == (again.loss, again.top1)
+    assert first.loss != second.loss
+    after = supernet.store.state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in after.items())
+    assert (first.key, first.n) == (one.key, 29)
+    assert first.top1_low < first.top1 < first.top1_high
+
+
+def test_an_extracted_network_is_the_one_that_was_rated(supernet, tmp_path):
+    (arch,) = draw_archs(SPACE, 1)
+    (rated,) = supernet.evaluate([arch])
+    network = supernet.extract(arch)
+    assert supernet.score(network).loss == rated.loss
+    save_weights(tmp_path / "a.safetensors", supernet.make_card(arch, rated), network.state_dict())
+    stored = read_weights(tmp_path / "a.safetensors")
+    plain = SMT(stored.card.arch).eval()
+    plain.load_state_dict(stored.state)
+    assert supernet.score(plain).loss == rated.loss
+    assert stored.card.validation == {"top1": rated.top1, "loss": rated.loss}
+
+
+def test_calibration_is_of_the_network_s_own_features(supernet):
+    (arch,) = draw_archs(SPACE, 1)
+    images = supernet.open_calibration_images(64)
+    calibrated = supernet.extract_calibrated(arch, images).state_dict()
+    again = supernet.extract_calibrated(arch, images).state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in calibrated.items())
+    ((pixels, _),) = images.load_batches()
+    maps = supernet.store.extract(supernet.spec.adapt(arch)).stages[0].embed.conv1(pixels)
+    name = "stages.0.embed.bn.running_"
+    torch.testing.assert_close(calibrated[name + "mean"], maps.mean((0, 2, 3)))
+    torch.testing.assert_close(calibrated[name + "var"], maps.transpose(0, 1).flatten(1).var(1))
+
+
+def test_networks_with_rare_choices_are_refused(supernet):
+    (arch,) = draw_archs(SPACE, 1)
+    supernet.check(arch)
+    counts = supernet.coverage.counts | {f"stem kernel {arch.stem.kernel}": 0}
+    supernet.coverage = Coverage(supernet.coverage.steps, counts)
+    with pytest.raises(ConfigError, match=r"stem kernel . must have been trained in 1% of the st"):
+        supernet.check(arch)
+
+
+def test_networks_outside_its_range_of_macs_are_refused(supernet):
+    (arch,) = draw_archs(SPACE, 1)
+    supernet.card = supernet.card.model_copy(update={"macs": (1e3, 2e3)})
+    with pytest.raises(ConfigError, match=r"must have 0\.001 to 0\.002 MMACs"):
+        supernet.check(arch)
+
+
+def test_other_data_are_refused(folder):
+    supernet = load_supernet(folder, "cpu", load_few_digits(9))
+    with pytest.raises(StoreError, match="must hold the images that it was trained on"):
+        supernet.evaluate(draw_archs(SPACE, 1))
+
+
+def test_the_digest_is_of_weights_and_data(folder, supernet, tmp_path):
+    assert load_supernet(folder, "cpu").digest == supernet.digest
+    train(tmp_path / "other", seed=1)
+    assert load_supernet(tmp_path / "other", "cpu").digest != supernet.digest
+
+
+def test_a_folder_without_a_supernet_is_refused(tmp_path):
+    with pytest.raises(StoreError, match=r"holds no supernet \(no supernet\.yaml\)"):
+        load_supernet(tmp_path)
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    train(tmp_path / "run", steps=1)
+    file = tmp_path / "run" / "supernet.safetensors"
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(StoreError, match="must be a whole safetensors file"):
+        load_supernet(tmp_path / "run")
