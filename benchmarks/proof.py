@@ -39,7 +39,7 @@ from smt_nas.cli import console
 from smt_nas.errors import SmtNasError, StoreError
 from smt_nas.files import locked
 from smt_nas.nasbench.placement import Placement, choose_placement
-from smt_nas.runtime.engines.engine import make_engine
+from smt_nas.runtime.engines.engine_choice import make_engine
 from smt_nas.runtime.engines.process_pool import default_workers
 from smt_nas.runtime.turn_pool import TurnPool
 from smt_nas.train.processes.process_group import join_process_group

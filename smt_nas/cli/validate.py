@@ -142,7 +142,7 @@ def _evaluate_in_pool(
 ) -> Evaluate:
     """Ask evaluators on all cores, with a bar."""
     from smt_nas.evaluators.runner import EvaluationRunner
-    from smt_nas.runtime.engines.engine import make_engine
+    from smt_nas.runtime.engines.engine_choice import make_engine
     from smt_nas.runtime.engines.process_pool import default_workers
 
     def evaluate(evaluator: Evaluator, archs: Sequence[Architecture]) -> list[Evaluation]:

@@ -23,7 +23,7 @@ from smt_nas.errors import one_line
 from smt_nas.evaluators.evidence import AnyEvidence
 from smt_nas.evaluators.predictors.training_set import TrainingSet
 from smt_nas.metrics import Metric, Provenance
-from smt_nas.runtime.engines.engine import Workers
+from smt_nas.runtime.engines.engine_choice import Workers
 from smt_nas.runtime.progress import ProgressListener
 from smt_nas.space import Genes, SearchSpace
 

@@ -56,16 +56,19 @@ def run_on_shapes(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     return results[0] if len(func._schema.returns) == 1 else results
 
 
-class ShapeMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While it lasts, operators on meta tensors go by `run_on_shapes`."""
+class OperatorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees every operator, without torch's compiler, whose import would take a second."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """torch would import its compiler for the first operator, which takes a second."""
         return False
+
+
+class ShapeMemory(OperatorMode):  # type: ignore[no-untyped-call]
+    """While it lasts, operators on meta tensors go by `run_on_shapes`."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None

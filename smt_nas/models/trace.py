@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch._prims_common import suggest_memory_format
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from smt_nas.costs.ops import Kind, Op
 from smt_nas.models.autocast import (
@@ -30,7 +29,7 @@ from smt_nas.models.autocast import (
     name_of,
 )
 from smt_nas.models.operators import Shape, kind_of, shape_of
-from smt_nas.models.shape_inference import make_alike, run_on_shapes
+from smt_nas.models.shape_inference import OperatorMode, make_alike, run_on_shapes
 
 aten = torch.ops.aten
 NOTHING = {  # allocate or rename, launch nothing
@@ -117,11 +116,11 @@ def module_paths(module: nn.Module, stack: list[str]) -> Iterator[None]:
             hook.remove()
 
 
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Recorder(OperatorMode):  # type: ignore[no-untyped-call]
     """Writes down every dispatched operator that launches work."""
 
     def __init__(self, module: nn.Module, channels_last: bool, switch: AutocastSwitch) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.channels_last = channels_last
         self.switch = switch
         self.inside_cast = False  # in the operators of one whose inputs were cast
@@ -131,11 +130,6 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.writer: dict[int, int] = {}  # storage -> index of the operator that wrote it
         self.weights = {_storage(t) for t in [*module.parameters(), *module.buffers()]}
         self.twins: dict[int, Tensor] = {}  # a cast weight is kept, as autocast keeps it
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """torch would import its compiler for the first operator, which takes a second."""
-        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None

@@ -29,7 +29,7 @@ from smt_nas.nasbench.rows import BenchRow
 from smt_nas.nasbench.store import append_row, prepare_table, recover_rows
 from smt_nas.nasbench.table import TABLE, BenchCard, read_card
 from smt_nas.nasbench.trainings import Outcome, TrainingTask, train_and_score, train_in_turn
-from smt_nas.runtime.engines.engine import make_engine
+from smt_nas.runtime.engines.engine_choice import make_engine
 from smt_nas.runtime.progress import ProgressListener
 from smt_nas.runtime.turn_pool import TurnPool
 from smt_nas.space import SearchSpace

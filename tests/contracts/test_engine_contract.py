@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from smt_nas.errors import UnknownName
-from smt_nas.runtime.engines.engine import ENGINES, EngineChoice, open_engine
+from smt_nas.runtime.engines.engine_choice import ENGINES, EngineChoice, open_engine
 from smt_nas.runtime.engines.ray_engine import RayOptions
 
 # of Ray, whose log files and sockets stay open until its processes end

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from smt_nas.runtime.engines.engine import Workers
+    from smt_nas.runtime.engines.engine_choice import Workers
 
 _OF_RAY = {"address": "ray_address", "cpus": "trial_cpus", "gpus": "trial_gpus"}
 
@@ -15,7 +15,7 @@ _OF_RAY = {"address": "ray_address", "cpus": "trial_cpus", "gpus": "trial_gpus"}
 def choose_workers(given: dict[str, Any]) -> Workers:
     """Where networks are evaluated, by the options' names. Raises UnknownName."""
     from smt_nas.errors import UnknownName
-    from smt_nas.runtime.engines.engine import DEFAULT, ENGINES, EngineChoice
+    from smt_nas.runtime.engines.engine_choice import DEFAULT, ENGINES, EngineChoice
     from smt_nas.runtime.engines.ray_engine import RayOptions
 
     name: str = given["engine"]

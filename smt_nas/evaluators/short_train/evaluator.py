@@ -30,7 +30,7 @@ from smt_nas.evaluators.short_train.successive_halving import Race, evaluate_row
 from smt_nas.files import locked, make_folder
 from smt_nas.metrics import METRICS
 from smt_nas.nasbench.build import labels_digest
-from smt_nas.runtime.engines.engine import (
+from smt_nas.runtime.engines.engine_choice import (
     DEFAULT,
     EngineChoice,
     Workers,

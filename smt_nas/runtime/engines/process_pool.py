@@ -17,12 +17,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import takewhile
 from multiprocessing.connection import Connection, Pipe, wait
 from threading import Thread
 from typing import Any, TypeVar
 
-from smt_nas.runtime.engines.argument_feed import ArgumentFeed, in_order
+from smt_nas.runtime.engines.argument_feed import ArgumentFeed
+from smt_nas.runtime.engines.engine import Engine
 from smt_nas.runtime.engines.gpu_assignment import assign_gpu
 from smt_nas.runtime.host import available_cores
 
@@ -54,7 +54,7 @@ class _Lost:
     by_signal: bool = False
 
 
-class ProcessPool:
+class ProcessPool(Engine):
     """A number of workers; with one, what can be trusted to end runs in this process.
 
     A context manager. Workers start when they are first needed.
@@ -80,24 +80,9 @@ class ProcessPool:
         for connection in list(self._children):
             self._stop(connection)
 
-    def map(
-        self,
-        function: Callable[[_Argument], _Answer],
-        arguments: Sequence[_Argument],
-        lost: Callable[[str], _Answer],
-        timeout: float | None = None,
-        prepare: Callable[[], object] | None = None,
-        proceed: Callable[[], bool] | None = None,
-    ) -> Iterator[_Answer]:
-        """Answers in order: `Engine.map`.
-
-        With one worker, a function that is trusted to end runs in this process.
-        """
-        todo = arguments if proceed is None else takewhile(lambda _: proceed(), arguments)
-        if timeout is None and len(arguments) <= 1:
-            yield from map(function, todo)
-            return
-        yield from in_order(self.map_unordered(function, todo, lost, timeout, prepare))
+    def runs_here(self, count: int) -> bool:
+        """One call is not worth a worker; `map_unordered` sees to a pool of one worker."""
+        return count <= 1
 
     def map_unordered(
         self,
@@ -107,7 +92,8 @@ class ProcessPool:
         timeout: float | None = None,
         prepare: Callable[[], object] | None = None,
     ) -> Iterator[tuple[int, _Answer]]:
-        """Answers as they come: `Engine.map_unordered`; in this process as of `map`."""
+        """Answers as they come: `Engine.map_unordered`; with one worker, what is trusted to end
+        runs in this process."""
         if timeout is None and self._count <= 1:
             yield from enumerate(map(function, arguments))
             return

@@ -13,14 +13,14 @@ import os
 import pickle
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import takewhile
 from typing import Any, TypeVar
 
 from smt_nas.errors import ConfigError
-from smt_nas.runtime.engines.argument_feed import ArgumentFeed, in_order
+from smt_nas.runtime.engines.argument_feed import ArgumentFeed
+from smt_nas.runtime.engines.engine import Engine
 from smt_nas.runtime.engines.process_pool import ProcessPool
 from smt_nas.runtime.imports import import_optional, quiet_libraries
 
@@ -53,8 +53,8 @@ class _Lost:
     reason: str
 
 
-class RayEngine:
-    """An engine whose workers are tasks of Ray; a context manager.
+class RayEngine(Engine):
+    """An engine whose workers are tasks of Ray; nothing runs in this process.
 
     Args:
         workers: tasks at a time; None for as many as the cluster has room for.
@@ -74,19 +74,6 @@ class RayEngine:
     def __exit__(self, *exception: object) -> None:
         self._cancel()
         self._ray.shutdown()
-
-    def map(
-        self,
-        function: Callable[[_Argument], _Answer],
-        arguments: Sequence[_Argument],
-        lost: Callable[[str], _Answer],
-        timeout: float | None = None,
-        prepare: Callable[[], object] | None = None,
-        proceed: Callable[[], bool] | None = None,
-    ) -> Iterator[_Answer]:
-        """Answers in order: `Engine.map`. Nothing runs in this process."""
-        todo = arguments if proceed is None else takewhile(lambda _: proceed(), arguments)
-        yield from in_order(self.map_unordered(function, todo, lost, timeout, prepare))
 
     def map_unordered(
         self,

@@ -14,9 +14,9 @@ from smt_nas.evaluators import Evaluator, TrainingEvaluator
 from smt_nas.evaluators.base import Stoppable
 from smt_nas.evaluators.runner import EvaluationRunner
 from smt_nas.files import shell_word
-from smt_nas.runtime.engines.engine import (
+from smt_nas.runtime.engines.engine import Engine
+from smt_nas.runtime.engines.engine_choice import (
     DEFAULT,
-    Engine,
     EngineChoice,
     choose_engine,
     make_engine,

@@ -7,7 +7,7 @@ from smt_nas.evaluators import Evaluator, EvaluatorChoice, TrainingEvaluator
 from smt_nas.evaluators.base import InputBound
 from smt_nas.evaluators.relative_score import RelativeScore
 from smt_nas.metrics import METRICS
-from smt_nas.runtime.engines.engine import DEFAULT, Workers, choose_engine
+from smt_nas.runtime.engines.engine_choice import DEFAULT, Workers, choose_engine
 from smt_nas.runtime.engines.process_pool import default_workers
 from smt_nas.search.loop.listener import SearchListener
 from smt_nas.search.loop.search_loop import Search

@@ -15,7 +15,7 @@ from smt_nas.evaluators import (
 )
 from smt_nas.evaluators.base import BatchEvaluator, SpaceBound
 from smt_nas.metrics import ACCURACIES, ACCURACY_WORDS
-from smt_nas.runtime.engines.engine import Workers
+from smt_nas.runtime.engines.engine_choice import Workers
 from smt_nas.search.loop.listener import NullSearchProgress, SearchListener
 from smt_nas.search.loop.search_loop import Search
 from smt_nas.search.problem.problem import COST_OBJECTIVES, Problem

@@ -10,7 +10,7 @@ from smt_nas.evaluators import Evaluator, EvaluatorChoice, default_evaluator, ma
 from smt_nas.evaluators.base import SpaceBound
 from smt_nas.evaluators.relative_score import RelativeScore
 from smt_nas.files import shell_word
-from smt_nas.runtime.engines.engine import Workers
+from smt_nas.runtime.engines.engine_choice import Workers
 from smt_nas.search.loop.listener import NullSearchProgress, SearchListener
 from smt_nas.search.loop.search_loop import Search
 from smt_nas.search.problem.problem import Problem

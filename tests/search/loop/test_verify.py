@@ -5,7 +5,7 @@ import pytest
 from smt_nas.errors import MeasurementError
 from smt_nas.profilers import count_check
 from smt_nas.profilers.latency.sampling import interleave
-from smt_nas.runtime.engines.engine import make_engine
+from smt_nas.runtime.engines.engine_choice import make_engine
 from smt_nas.search.loop import verify
 from smt_nas.search.loop.listener import NullSearchProgress
 from smt_nas.search.loop.verify import verify_networks
