@@ -39,6 +39,7 @@ from smt_nas.cli import console
 from smt_nas.errors import SmtNasError, StoreError
 from smt_nas.files import locked
 from smt_nas.nasbench.placement import Placement, choose_placement
+from smt_nas.runtime.allocator import choose_preparation
 from smt_nas.runtime.engines.engine_choice import make_engine
 from smt_nas.runtime.engines.process_pool import default_workers
 from smt_nas.runtime.turn_pool import TurnPool
@@ -111,7 +112,8 @@ def run_tasks(
             yield from pool.map(run_in_turn, tasks, _describe_lost)
     else:
         with make_engine(placement.processes) as engine:
-            yield from enumerate(engine.map(run_task, tasks, _describe_lost))
+            prepare = choose_preparation(placement.device_type)
+            yield from enumerate(engine.map(run_task, tasks, _describe_lost, prepare=prepare))
 
 
 def _describe_lost(reason: str) -> TaskResult | StoreError:

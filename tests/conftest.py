@@ -14,3 +14,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 def first_lines_only_on_terminals(monkeypatch):
     """Commands in this process say their first line in time or never, however slow the machine."""
     monkeypatch.setattr("smt_nas.cli.talk.PLAIN_FIRST_S", 86_400.0)
+
+
+@pytest.fixture(autouse=True)
+def memory_that_this_process_owns(monkeypatch):
+    """Commands that train in this process leave its allocator as it is."""
+    monkeypatch.setattr("smt_nas.cli.training_process.keep_freed_memory", lambda: True)

@@ -10,6 +10,7 @@ import typer
 from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
 from smt_nas.cli.talk import say_first, talk
+from smt_nas.cli.training_process import prepare_to_train
 from smt_nas.errors import format_count
 
 bench = typer.Typer(no_args_is_help=True, help="Build or show a bench: networks really trained.")
@@ -100,6 +101,7 @@ def build(
     )
     from smt_nas.report.bench import build_document, build_notes
 
+    prepare_to_train(device)
     low, high = parse_macs(macs)
     request = BuildRequest(
         space=space,

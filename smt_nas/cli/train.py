@@ -12,6 +12,7 @@ import typer
 from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
 from smt_nas.cli.talk import say_first
+from smt_nas.cli.training_process import prepare_to_train
 from smt_nas.cli.training_talk import training
 from smt_nas.errors import ConfigError
 from smt_nas.files import write_atomic
@@ -225,6 +226,7 @@ def _train_one(arguments: _Arguments, out: Path | None, dry: bool, as_json: bool
     from smt_nas.train.run import resume_training, start_training
 
     options, resumes_folder = arguments.to_options(), arguments.resumes_folder()
+    prepare_to_train(options.device)
     with join_process_group(options.device) as group, training(group.is_main) as listener:
         if dry:
             plan = dry_run(arguments.to_request(), options, group)
@@ -271,6 +273,7 @@ def _train_front(
     from smt_nas.train.processes.process_group import join_process_group
 
     options = arguments.to_options()
+    prepare_to_train(options.device)
     with join_process_group(options.device) as group, training(group.is_main) as listener:
         comparison = train_front(arguments.to_request(), top, seeds, options, out, group, listener)
     if not group.is_main:

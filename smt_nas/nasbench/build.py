@@ -29,6 +29,7 @@ from smt_nas.nasbench.rows import BenchRow
 from smt_nas.nasbench.store import append_row, prepare_table, recover_rows
 from smt_nas.nasbench.table import TABLE, BenchCard, read_card
 from smt_nas.nasbench.trainings import Outcome, TrainingTask, train_and_score, train_in_turn
+from smt_nas.runtime.allocator import choose_preparation
 from smt_nas.runtime.engines.engine_choice import make_engine
 from smt_nas.runtime.progress import ProgressListener
 from smt_nas.runtime.turn_pool import TurnPool
@@ -287,7 +288,8 @@ def _train(
     """What becomes of tasks: in their order, or, where several share a process, as they end."""
     if placement.per_process == 1:
         with make_engine(placement.processes) as engine:
-            answers = engine.map(train_and_score, tasks, _lost_reason)
+            prepare = choose_preparation(placement.device_type)
+            answers = engine.map(train_and_score, tasks, _lost_reason, prepare=prepare)
             yield from zip(tasks, answers, strict=True)
         return
     with TurnPool(placement.processes, placement.per_process) as pool:

@@ -30,11 +30,13 @@ class Placement:
         processes: that train.
         per_process: trainings at once in each.
         options: of each training.
+        device_type: `cpu` or `cuda`.
     """
 
     processes: int
     per_process: int
     options: RunOptions
+    device_type: str
 
 
 def choose_placement(
@@ -62,7 +64,8 @@ def choose_placement(
         processes = workers or (GPU_PROCESSES if on_gpu else default_workers())
         at_once = per_process or (_count_that_fit(group.device, processes) if on_gpu else 1)
         readers = reader_count(group.device, processes * at_once)
-        return Placement(processes, at_once, RunOptions(device=device, workers=readers, fast=fast))
+        options = RunOptions(device=device, workers=readers, fast=fast)
+        return Placement(processes, at_once, options, group.device.type)
 
 
 def _count_that_fit(device: torch.device, processes: int) -> int:

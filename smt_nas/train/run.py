@@ -9,7 +9,6 @@ from pathlib import Path
 
 from smt_nas.arch import Architecture, load_arch
 from smt_nas.errors import StoreError
-from smt_nas.runtime.allocator import keep_freed_memory
 from smt_nas.runtime.progress import TrainingListener
 from smt_nas.runtime.turns import Steps, finish
 from smt_nas.train.data.class_order import match_classes
@@ -69,8 +68,6 @@ def iterate_training(
     arch: Architecture | None = None,
 ) -> Steps[TrainResult]:
     """`start_training` in steps, of an update each; the global generators are not put back."""
-    if group.device.type == "cpu":
-        keep_freed_memory()
     source = _load_data(request.data, group, listener)
     config = group.run_on_all(
         lambda: _make_config(request, arch or load_arch(request.name), source, out, resume, group)
@@ -107,8 +104,6 @@ def resume_training(
         StoreError: the folder holds none.
         TrainingError: an update's images cannot be divided among the processes there are now.
     """
-    if group.device.type == "cpu":
-        keep_freed_memory()
     stored = group.run_on_all(lambda: read_config(run))
     config = group.run_on_all(lambda: stored.for_processes(group.size))
     if stored.processes != group.size:

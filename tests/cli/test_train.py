@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from smt_nas.cli import training_process
 from smt_nas.errors import ConfigError
 from tests.fakes.terminal import invoke
 
@@ -83,3 +84,17 @@ def test_options_that_do_not_go_together(tmp_path, monkeypatch, words, told):
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert told in line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("device", "kept"), [("cpu", [True]), ("cuda:7", [])])
+def test_a_command_keeps_the_memory_that_its_trainings_free_on_a_cpu(monkeypatch, device, kept):
+    calls = []
+
+    def stop(request, options, group):
+        raise ConfigError("train: stop here.")
+
+    monkeypatch.setattr("smt_nas.train.dry_run.dry_run", stop)
+    monkeypatch.setattr(training_process, "keep_freed_memory", lambda: calls.append(True))
+    words = ("smt_micro", "--data", "digits", "--dry-run", "--device", device)
+    invoke("train", *words, code=1)
+    assert calls == kept

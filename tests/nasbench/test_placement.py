@@ -74,7 +74,7 @@ def test_trainings_that_share_a_process_give_the_rows_of_a_build_one_by_one(
     recipe, tmp_path, monkeypatch
 ):
     one_by_one = build_bench(wanted(recipe, 1), tmp_path / "a", "cpu", 1, NullProgress())
-    shared = Placement(1, 3, RunOptions(device="cpu", fast=True))
+    shared = Placement(1, 3, RunOptions(device="cpu", fast=True), "cpu")
     monkeypatch.setattr(build, "choose_placement", lambda *_: shared)
     together = build_bench(wanted(recipe, 1), tmp_path / "b", None, None, NullProgress())
     assert (together.trainings, together.failed) == (3, {})
@@ -114,7 +114,11 @@ class Lines(NullProgress):
 
 @pytest.mark.parametrize("always", [False, True])
 def test_what_finds_the_gpu_full_is_trained_alone_at_the_end(recipe, tmp_path, monkeypatch, always):
-    shared, tries, listener = Placement(2, 4, RunOptions(device="cpu")), Tries(always), Lines()
+    shared, tries, listener = (
+        Placement(2, 4, RunOptions(device="cpu"), "cpu"),
+        Tries(always),
+        Lines(),
+    )
     monkeypatch.setattr(build, "choose_placement", lambda *_: shared)
     monkeypatch.setattr(build, "_train", tries)
     built = build_bench(wanted(recipe, 1), tmp_path, None, None, listener)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from smt_nas.runtime.allocator import keep_freed_memory
+from smt_nas.runtime.allocator import choose_preparation, keep_freed_memory
 
 FAULTS = """
 import resource, sys
@@ -38,3 +38,8 @@ def test_memory_that_is_kept_costs_no_page_faults_when_it_is_used_again():
 def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert not keep_freed_memory()
+
+
+def test_workers_keep_it_where_the_cpu_trains():
+    assert choose_preparation("cpu") is keep_freed_memory
+    assert choose_preparation("cuda") is None

@@ -1,5 +1,6 @@
 """From requests to trainings: folders, going on, and options that change no more than they say."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -34,6 +35,17 @@ def copy(trained, tmp_path):
     run = tmp_path / "run"
     start(SHORT, run)
     return run
+
+
+def test_a_training_leaves_the_allocator_of_its_process_alone(tmp_path, monkeypatch):
+    class Library:
+        def __init__(self, name):
+            assert name is not None, "the C library is asked to work otherwise"
+
+    monkeypatch.setattr("ctypes.CDLL", Library)
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    start(SHORT, tmp_path / "run")
+    assert "THP_MEM_ALLOC_ENABLE" not in os.environ
 
 
 def test_a_folder_is_for_one_training(trained, tmp_path):

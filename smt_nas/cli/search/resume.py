@@ -11,6 +11,7 @@ from smt_nas.cli.search.engine import choose_workers
 from smt_nas.cli.search.front import list_search_phases, show_outcome
 from smt_nas.cli.search.top_training import run_top_training
 from smt_nas.cli.talk import list_phases, say_first, talk
+from smt_nas.cli.training_process import prepare_to_evaluate
 
 
 @app.command()
@@ -51,5 +52,6 @@ def resume(
             listener=listener,
             workers=choose_workers(context.params),
         )
+        prepare_to_evaluate(search.evaluator)
         outcome = search.run()
     show_outcome(outcome, as_json, show_all, comparison=run_top_training(outcome))

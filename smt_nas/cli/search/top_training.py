@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from smt_nas.cli.training_process import prepare_to_train
 from smt_nas.cli.training_talk import training
 from smt_nas.errors import ConfigError, format_count
 from smt_nas.files import write_atomic
@@ -59,6 +60,7 @@ def run_top_training(outcome: Outcome) -> TrainingComparison | None:
         name="", data=wish.data, recipe=wish.recipe, seed=outcome.settings.seed, new_head=True
     )
     folder = outcome.path / FOLDER
+    prepare_to_train(None)
     with join_process_group(None) as group, training(group.is_main) as listener:
         knees = [m.name for m in members if not m.baseline]
         beside = ", ".join(m.name for m in members if m.baseline)

@@ -30,6 +30,7 @@ from smt_nas.evaluators.short_train.successive_halving import Race, evaluate_row
 from smt_nas.files import locked, make_folder
 from smt_nas.metrics import METRICS
 from smt_nas.nasbench.build import labels_digest
+from smt_nas.runtime.allocator import choose_preparation
 from smt_nas.runtime.engines.engine_choice import (
     DEFAULT,
     EngineChoice,
@@ -216,7 +217,8 @@ class ShortTrainEvaluator:
         for line in explain_slow_path(jobs[0], self._source):
             self.listener.say(line)
         with open_engine(engine) as pool:
-            train = partial(pool.map, train_job, lost=str, proceed=self.proceed)
+            prepare = choose_preparation(device.type)
+            train = partial(pool.map, train_job, lost=str, prepare=prepare, proceed=self.proceed)
             return Race(rungs(config.epochs, config.eta), config.eta, train, self.listener).run(
                 jobs
             )
