@@ -28,7 +28,6 @@ from smt_nas.runtime.progress import (
 from smt_nas.runtime.torch_settings import apply_torch_settings
 from smt_nas.runtime.turns import Steps, enter_each
 from smt_nas.train.data.batches.reader_processes import explain_reader_failures
-from smt_nas.train.data.examples import Source
 from smt_nas.train.evaluation import Score
 from smt_nas.train.planning.training_warnings import (
     find_rise,
@@ -43,7 +42,7 @@ from smt_nas.train.processes.training_context import (
     explain_out_of_memory,
     use_deterministic_algorithms,
 )
-from smt_nas.train.session import TrainingInputs, TrainingSession
+from smt_nas.train.session import Training, TrainingInputs, TrainingSession
 from smt_nas.train.session_start import open_session
 from smt_nas.train.steps.update_parts import Batch, ReadOutcome, UpdateOutcome, read_outcomes
 from smt_nas.train.train_config import RunOptions, TrainConfig
@@ -51,27 +50,15 @@ from smt_nas.train.training_state import TrainResult
 from smt_nas.train.weights.weights import BEST
 
 
-def train_network(
-    run: Path,
-    config: TrainConfig,
-    options: RunOptions,
-    group: ProcessGroup,
-    source: Source,
-    inputs: TrainingInputs,
-    listener: TrainingListener,
-) -> Steps[TrainResult]:
+def train_network(training: Training, inputs: TrainingInputs) -> Steps[TrainResult]:
     """Train a network from the folder's last checkpoint to its end, or to `options.until_epoch`.
 
     It stops after each update. Python's, NumPy's and torch's global generators are seeded for each.
 
     Args:
-        run: the folder, made by `training_directory.create_directory`, locked by the caller.
-        config: what is trained.
-        options: how.
-        group: the processes; each calls this.
-        source: the data.
-        inputs: of `prepare_inputs`, for these.
-        listener: hears the first process.
+        training: each process calls this; the folder is made by
+            `training_directory.create_directory` and locked by the caller.
+        inputs: of `prepare_inputs`, for it.
 
     Returns: what came of it; `interrupted` after Ctrl-C or SIGTERM, with a checkpoint of that
         moment.
@@ -81,8 +68,8 @@ def train_network(
         StoreError: a checkpoint cannot be written; the one before it is kept.
     """
     return enter_each(
-        _train(run, config, options, group, source, inputs, listener),
-        lambda: _training_settings(config, options, group),
+        _train(training, inputs),
+        lambda: _training_settings(training.config, training.options, training.group),
     )
 
 
@@ -100,22 +87,16 @@ def _training_settings(
         yield
 
 
-def _train(
-    run: Path,
-    config: TrainConfig,
-    options: RunOptions,
-    group: ProcessGroup,
-    source: Source,
-    inputs: TrainingInputs,
-    listener: TrainingListener,
-) -> Steps[TrainResult]:
+def _train(training: Training, inputs: TrainingInputs) -> Steps[TrainResult]:
+    device, batch_size = training.group.device, training.config.recipe.batch_size
     with ExitStack() as stack:
         interrupts = stack.enter_context(catch_interrupts())
-        stack.enter_context(explain_out_of_memory(group.device, config.recipe.batch_size))
-        session = open_session(run, config, options, group, source, inputs, listener)
+        stack.enter_context(explain_out_of_memory(device, batch_size))
+        session = open_session(training, inputs)
         stack.callback(session.close)
         stack.enter_context(explain_reader_failures(session.workers))
-        return (yield from _TrainingLoop(run, session, interrupts, listener).steps())
+        loop = _TrainingLoop(training.folder, session, interrupts, training.listener)
+        return (yield from loop.steps())
 
 
 @dataclass(frozen=True)

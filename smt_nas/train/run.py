@@ -17,7 +17,7 @@ from smt_nas.train.data.sources import load_source
 from smt_nas.train.loop import train_network
 from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.processes.randomness import preserve_generators
-from smt_nas.train.session import prepare_inputs
+from smt_nas.train.session import Training, prepare_inputs
 from smt_nas.train.train_config import RunOptions, TrainConfig, TrainRequest
 from smt_nas.train.training_directory import (
     contains_training,
@@ -73,7 +73,8 @@ def iterate_training(
         lambda: _make_config(request, arch or load_arch(request.name), source, out, resume, group)
     )
     run = out or Path(group.broadcast(str(find_free_folder(request.name, request.data))))
-    return (yield from _train_in_folder(run, config, options, resume, group, source, listener))
+    training = Training(run, config, options, group, source, listener)
+    return (yield from _train_in_folder(training, resume))
 
 
 def _make_config(
@@ -112,8 +113,9 @@ def resume_training(
             "has the same images, but not the same bits."
         )
     source = _load_data(config.data, group, listener)
+    training = Training(run, config, options, group, source, listener)
     with preserve_generators(group.device):
-        return finish(_train_in_folder(run, config, options, True, group, source, listener))
+        return finish(_train_in_folder(training, resume=True))
 
 
 def _load_data(data: str, group: ProcessGroup, listener: TrainingListener) -> Source:
@@ -138,28 +140,23 @@ def _keep_class_order(run: Path, source: Source) -> Source:
     return match_classes(str(run), card.classes, source).source
 
 
-def _train_in_folder(
-    run: Path,
-    config: TrainConfig,
-    options: RunOptions,
-    resume: bool,
-    group: ProcessGroup,
-    source: Source,
-    listener: TrainingListener,
-) -> Steps[TrainResult]:
+def _train_in_folder(training: Training, resume: bool) -> Steps[TrainResult]:
+    run, config, group = training.folder, training.config, training.group
     with _lock_for_all(run, group):
         exists = group.broadcast(
             group.run_on_all(lambda: group.is_main and contains_training(run, config, resume))
         )
         if exists:
-            source = group.run_on_all(lambda: _keep_class_order(run, source))
-        inputs = group.run_on_all(lambda: prepare_inputs(run, config, group, source, listener))
+            source = group.run_on_all(lambda: _keep_class_order(run, training.source))
+            training = replace(training, source=source)
+        inputs = group.run_on_all(lambda: prepare_inputs(training))
         if not exists:
             group.run_on_all(
                 lambda: create_directory(run, config, str(group.device)) if group.is_main else None
             )
-        listener.say(f"{run} holds this training." if exists else f"Run directory: {run}")
-        return (yield from train_network(run, config, options, group, source, inputs, listener))
+        is_there = f"{run} holds this training."
+        training.listener.say(is_there if exists else f"Run directory: {run}")
+        return (yield from train_network(training, inputs))
 
 
 @contextmanager

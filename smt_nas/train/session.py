@@ -52,6 +52,27 @@ from smt_nas.train.writers import MetricsWriter
 _MOST_WORKERS = 16  # for one process; more have nothing to do
 
 
+@dataclass(frozen=True)
+class Training:
+    """A training, as each of its processes has it.
+
+    Attributes:
+        folder: where it is kept.
+        config: what is trained.
+        options: how.
+        group: the processes.
+        source: the data.
+        listener: hears the first process.
+    """
+
+    folder: Path
+    config: TrainConfig
+    options: RunOptions
+    group: ProcessGroup
+    source: Source
+    listener: TrainingListener
+
+
 class TrainingInputs(NamedTuple):
     """What a training is made of, found good.
 
@@ -68,13 +89,7 @@ class TrainingInputs(NamedTuple):
     teacher: nn.Module | None
 
 
-def prepare_inputs(
-    run: Path,
-    config: TrainConfig,
-    group: ProcessGroup,
-    source: Source,
-    listener: TrainingListener,
-) -> TrainingInputs:
+def prepare_inputs(training: Training) -> TrainingInputs:
     """Find all that may be wrong with a training, before anything of it is written.
 
     The first weights are not read where a checkpoint replaces them.
@@ -83,14 +98,15 @@ def prepare_inputs(
         SmtNasError: the recipe does not suit the device, the data have too few images, the first
             weights or the teacher do not fit.
     """
-    recipe, arch = config.recipe, config.arch
+    config, group, source = training.config, training.group, training.source
+    recipe, arch, listener = config.recipe, config.arch, training.listener
     check_recipe(recipe, config.recipe_name, group)
     splits = make_splits(source, recipe.validation, config.split_seed, recipe.images)
     sampler = BatchSampler(
         len(splits.train), recipe.batch_size, group.size, recipe.accumulation, config.seed
     )
     model = build(arch, generator=make_generator(config.seed, WEIGHTS))
-    if config.init is not None and find_latest(run, listener.say) is None:
+    if config.init is not None and find_latest(training.folder, listener.say) is None:
         head_map = None if config.head_map is None else Path(config.head_map)
         weights = read_weights(Path(config.init))
         if head_map is None:

@@ -11,12 +11,9 @@ import torch
 from smt_nas.errors import StoreError, TrainingError, format_count
 from smt_nas.runtime.progress import TrainingListener
 from smt_nas.train.data.batches.loader import UnreadableImages
-from smt_nas.train.data.examples import Source
 from smt_nas.train.data.memory.holding import hold_in_all
 from smt_nas.train.learner import build_learner
-from smt_nas.train.processes.process_group import ProcessGroup
-from smt_nas.train.session import TrainingInputs, TrainingSession
-from smt_nas.train.train_config import RunOptions, TrainConfig
+from smt_nas.train.session import Training, TrainingInputs, TrainingSession
 from smt_nas.train.training_state import TrainingState
 from smt_nas.train.weights.checkpoint import FOLDER, Checkpoint, find_latest
 from smt_nas.train.writers import open_writers
@@ -34,31 +31,25 @@ class _Way(NamedTuple):
     held: bool
 
 
-def open_session(
-    run: Path,
-    config: TrainConfig,
-    options: RunOptions,
-    group: ProcessGroup,
-    source: Source,
-    inputs: TrainingInputs,
-    listener: TrainingListener,
-) -> TrainingSession:
+def open_session(training: Training, inputs: TrainingInputs) -> TrainingSession:
     """Set up a training, from the folder's last checkpoint or, where there is none, anew.
 
     Raises:
         StoreError: the checkpoint is of another network, or not all processes find the same one.
         TrainingError: the data are not what the training began with.
     """
+    run, options, group = training.folder, training.options, training.group
+    listener = training.listener
     session = TrainingSession(
-        config=config,
+        config=training.config,
         options=options,
         group=group,
-        source=source,
+        source=training.source,
         splits=inputs.splits,
         sampler=inputs.sampler,
         learner=build_learner(
             inputs.model,
-            config,
+            training.config,
             options,
             group,
             inputs.sampler.updates_per_epoch,

@@ -11,7 +11,7 @@ from smt_nas.runtime.progress import NullProgress
 from smt_nas.train import run as run_module
 from smt_nas.train.data.examples import Subset
 from smt_nas.train.processes.process_group import ProcessGroup
-from smt_nas.train.session import prepare_inputs
+from smt_nas.train.session import Training, prepare_inputs
 from smt_nas.train.session_start import open_session
 from smt_nas.train.train_config import RunOptions
 from smt_nas.train.training_directory import read_config
@@ -57,7 +57,8 @@ class SecondOfTwo(ProcessGroup):
 
 def test_a_folder_that_not_all_processes_share_is_refused(run, few_images):
     config, quiet = read_config(run), NullProgress()
-    inputs = prepare_inputs(run, config, ALONE, few_images, quiet)
-    second = SecondOfTwo(0, 1, ALONE.device)
+    training = Training(run, config, RunOptions(), ALONE, few_images, quiet)
+    inputs = prepare_inputs(training)
+    second = replace(training, group=SecondOfTwo(0, 1, ALONE.device))
     with pytest.raises(StoreError, match=r"one of update 1, process 0 has 2\)"):
-        open_session(run, config, RunOptions(), second, few_images, inputs, quiet)
+        open_session(second, inputs)
