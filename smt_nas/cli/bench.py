@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +12,9 @@ from smt_nas.cli.app import INTERRUPTED, app
 from smt_nas.cli.talk import say_first, talk
 from smt_nas.cli.training_process import prepare_to_train
 from smt_nas.errors import format_count
+
+if TYPE_CHECKING:
+    from smt_nas.nasbench.build import BuildRequest, BuildResult
 
 bench = typer.Typer(no_args_is_help=True, help="Build or show a bench: networks really trained.")
 app.add_typer(bench, name="bench")
@@ -92,33 +95,35 @@ def build(
     networks = format_count(n, "network")
     say_first(context, f"Building a bench: {networks} of space {space}, trained on {data}.")
     from smt_nas.evaluators.topology.design_region import lies_in_region
-    from smt_nas.nasbench.build import (
-        BuildRequest,
-        build_bench,
-        default_folder,
-        parse_budgets,
-        parse_macs,
-    )
-    from smt_nas.report.bench import build_document, build_notes
+    from smt_nas.nasbench.build import build_bench, default_folder
 
     prepare_to_train(device)
-    low, high = parse_macs(macs)
-    request = BuildRequest(
-        space=space,
-        data=data,
-        recipe=recipe,
-        n=n,
-        low=low,
-        high=high,
-        seed=seed,
-        trainings=seeds,
-        epochs=epochs,
-        budgets=parse_budgets(budgets),
-        plan=plan,
-    )
+    request = _make_request(context.params)
     with talk() as listener:
         folder = out or default_folder(request)
         built = build_bench(request, folder, device, workers, listener, lies_in_region, per_process)
+    _show_built(built, as_json)
+
+
+def _make_request(given: dict[str, Any]) -> BuildRequest:
+    """What is to be built, from the options by their names. Raises ConfigError."""
+    from smt_nas.nasbench.build import BuildRequest, parse_budgets, parse_macs
+
+    same = ("space", "data", "recipe", "n", "seed", "epochs", "plan")
+    low, high = parse_macs(given["macs"])
+    return BuildRequest(
+        **{name: given[name] for name in same},
+        low=low,
+        high=high,
+        trainings=given["seeds"],
+        budgets=parse_budgets(given["budgets"]),
+    )
+
+
+def _show_built(built: BuildResult, as_json: bool) -> None:
+    """What was built; the exit status says where that is not all."""
+    from smt_nas.report.bench import build_document, build_notes
+
     if as_json:
         console.show_json(build_document(built))
     else:

@@ -13,51 +13,57 @@ from smt_nas.cli.talk import say_first, talk
 from smt_nas.export import EXPORTERS
 
 if TYPE_CHECKING:
-    from smt_nas.export import Manifest
+    from smt_nas.export import ExportOptions, ExportSource, Manifest
 
 _FORMATS = "; ".join(f"{name}: {entry.help}" for name, entry in EXPORTERS.items())
+
+
+Network = Annotated[
+    str,
+    typer.Argument(help="A preset, a YAML (RUN/front/0.yaml), a search's RUN, or trained weights."),
+]
+Format = Annotated[str, typer.Option("--format", help=f"{_FORMATS}.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="File to write, or a folder. Default of texts: standard output."),
+]
+Weights = Annotated[
+    str | None, typer.Option(help="Weights for ARCH, as --init takes them. Default: fresh ones.")
+]
+ImageSize = Annotated[
+    str | None, typer.Option(help="Pixels of a side, or dynamic. Default: the network's.")
+]
+Batch = Annotated[
+    str | None, typer.Option(help="Images of a call, or dynamic. Default: dynamic where it can be.")
+]
+Precision = Annotated[
+    Literal["fp32", "fp16", "bf16"], typer.Option(help="Of weights and computing.")
+]
+Calibrate = Annotated[
+    Path | None,
+    typer.Option(help="Folder of images that int8 ranges are fitted to. Default: none."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 
 
 @app.command()
 def export(
     context: typer.Context,
-    arch: Annotated[
-        str,
-        typer.Argument(
-            help="A preset, a YAML (RUN/front/0.yaml), a search's RUN, or trained weights."
-        ),
-    ],
-    format: Annotated[str, typer.Option("--format", help=f"{_FORMATS}.")] = "yaml",
-    out: Annotated[
-        Path | None,
-        typer.Option(help="File to write, or a folder. Default of texts: standard output."),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Weights for ARCH, as --init takes them. Default: fresh ones."),
-    ] = None,
-    image_size: Annotated[
-        str | None, typer.Option(help="Pixels of a side, or dynamic. Default: the network's.")
-    ] = None,
-    batch: Annotated[
-        str | None,
-        typer.Option(help="Images of a call, or dynamic. Default: dynamic where it can be."),
-    ] = None,
-    precision: Annotated[
-        Literal["fp32", "fp16", "bf16"], typer.Option(help="Of weights and computing.")
-    ] = "fp32",
-    calibrate: Annotated[
-        Path | None,
-        typer.Option(help="Folder of images that int8 ranges are fitted to. Default: none."),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    arch: Network,
+    format: Format = "yaml",
+    out: Out = None,
+    weights: Weights = None,
+    image_size: ImageSize = None,
+    batch: Batch = None,
+    precision: Precision = "fp32",
+    calibrate: Calibrate = None,
+    force: Force = False,
 ) -> None:
     """Hand a network over: configs, code, and graphs to deploy, each loaded back and compared.
 
     Example: smt-nas export RUN/front/0.yaml --format onnx --out net.onnx
     """
-    from smt_nas.errors import ConfigError
-    from smt_nas.export import ExportOptions, exporter, load_export_source, to_text
+    from smt_nas.export import ExportOptions, exporter, load_export_source
     from smt_nas.export import export as export_to
 
     entry = exporter(format)
@@ -72,19 +78,28 @@ def export(
         precision=precision,
         calibration=calibrate,
     )
-    if out is not None:
-        with talk() as listener:
-            if not entry.is_text:
-                listener.step("export", 0, None)
-            manifest = export_to(source, format, out, options, force)
-        _say_written(manifest)
-    elif entry.is_text:
-        console.show_text(to_text(source, format, options))
-    else:
+    if out is None:
+        _show_text(source, format, options)
+        return
+    with talk() as listener:
+        if not entry.is_text:
+            listener.step("export", 0, None)
+        manifest = export_to(source, format, out, options, force)
+    _say_written(manifest)
+
+
+def _show_text(source: ExportSource, format: str, options: ExportOptions) -> None:
+    """On standard output. Raises ConfigError: it is no text, and has no place to be written to."""
+    from smt_nas.errors import ConfigError
+    from smt_nas.export import exporter, to_text
+
+    entry = exporter(format)
+    if not entry.is_text:
         place = f"{source.name}{entry.suffix}" if entry.suffix else "DIR"
         raise ConfigError(
             f"--format {format}: must have a place to write to (got none). Add --out {place}."
         )
+    console.show_text(to_text(source, format, options))
 
 
 def _parse_axis(flag: str, text: str | None) -> int | Literal["dynamic"] | None:

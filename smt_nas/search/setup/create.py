@@ -70,42 +70,59 @@ def create_search(
     choice = _choose(settings, evaluator)
     problem, evaluator = _resolve(settings, space, choice, evaluator)
     check_engine(workers, evaluator, choice)
+    settings = _complete_settings(settings, problem, evaluator, out)
+    settings = settings.model_copy(update={"evaluator": None if evaluator is None else choice})
+    listener = listener or NullSearchProgress()
+    if settings.storage is not None:
+        wait_for_server(settings.storage, listener.say)
+    own = evaluator if choice.handed_in else None
+    if out is not None and RunDirectory.is_same(out, settings, go_on):
+        return _go_on(out, settings, own, listener, workers)
+    listener.surveyed(describe(problem, settings.verify))
+    try:
+        directory = _create_directory(out, settings, space, problem, evaluator)
+    except StoreError:
+        is_shared = go_on and is_shared_url(settings.storage)
+        if out is None or not (is_shared and RunDirectory.is_same(out, settings, go_on)):
+            raise
+        return _go_on(out, settings, own, listener, workers)  # another process was first
+    listener.say(f"Run directory: {directory.path}")
+    _say_where_it_repeats(problem, directory, listener)
+    opened = OpenedStudy(_first_study(problem, directory))
+    return make_search(directory, problem, opened, evaluator, listener, workers)
+
+
+def _complete_settings(
+    settings: Settings, problem: Problem, evaluator: Evaluator | None, out: Path | None
+) -> Settings:
+    """With what follows where nothing was asked for; a run that is there goes on as it began."""
     region: Region = "none" if problem.region is None else "published"
     if settings.region is None and out is not None:
-        region = RunDirectory.read_region(out) or region  # a run that is there goes on as it began
+        region = RunDirectory.read_region(out) or region
     batch = settings.batch or (None if out is None else RunDirectory.read_batch(out))
-    settings = settings.model_copy(
+    return settings.model_copy(
         update={
             "objectives": tuple(q.metric.name for q in problem.objectives),
-            "evaluator": None if evaluator is None else choice,
             "device": settings.device or str(problem.default),
             "region": region,
             "batch": batch or choose_batch(settings.strategy, _is_costly(evaluator), settings.n),
         }
     )
-    listener = listener or NullSearchProgress()
-    if settings.storage is not None:
-        wait_for_server(settings.storage, listener.say)
-    if out is not None and RunDirectory.is_same(out, settings, go_on):
-        return _go_on(out, settings, evaluator if choice.handed_in else None, listener, workers)
-    listener.surveyed(describe(problem, settings.verify))
+
+
+def _create_directory(
+    out: Path | None,
+    settings: Settings,
+    space: SearchSpace,
+    problem: Problem,
+    evaluator: Evaluator | None,
+) -> RunDirectory:
+    """The run directory. Raises StoreError: there is one, or it cannot be written."""
     evidence, fingerprint = None, None
     if evaluator is not None:
         evidence, fingerprint = evaluator.evidence, evaluator.fingerprint
-    try:
-        directory = RunDirectory.create(
-            out, settings, space, problem.target_records, evidence, fingerprint
-        )
-    except StoreError:
-        is_shared = go_on and is_shared_url(settings.storage)
-        if out is None or not (is_shared and RunDirectory.is_same(out, settings, go_on)):
-            raise
-        own = evaluator if choice.handed_in else None  # another process was first
-        return _go_on(out, settings, own, listener, workers)
-    listener.say(f"Run directory: {directory.path}")
-    _say_where_it_repeats(problem, directory, listener)
-    opened = OpenedStudy(_first_study(problem, directory))
-    return make_search(directory, problem, opened, evaluator, listener, workers)
+    targets = problem.target_records
+    return RunDirectory.create(out, settings, space, targets, evidence, fingerprint)
 
 
 def _is_costly(evaluator: Evaluator | None) -> bool:
