@@ -14,6 +14,8 @@ from smt_nas.errors import StoreError
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.report.search.front import as_document
 from smt_nas.search import Settings, create_search, resume_search
+from smt_nas.search.run_directory import RunDirectory
+from smt_nas.search.storage.study_notes import StudyNotes
 from smt_nas.space.baselines import baselines
 from tests.fakes.benches import rows, written
 from tests.fakes.screening import short_screening  # noqa: F401
@@ -135,34 +137,27 @@ def test_killed_amid_it_goes_on_to_the_same(copy, changed, fail_at):
     assert outcome.finished and front(copy) == front(changed)
 
 
-def test_killed_before_run_yaml_names_the_new_study(tmp_path, monkeypatch):
-    from smt_nas.search.run_directory import RunDirectory
-
-    run(tmp_path / "run", n=4)
+def die_in(monkeypatch, owner, method, path):
+    """A run of four networks whose new evaluator is accepted by a process that dies in a method."""
+    run(path, n=4)
 
     def die(*arguments):
         raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunDirectory, "adopt_evaluator", die)
+        patch.setattr(owner, method, die)
         with pytest.raises(Stop):
-            go_on(tmp_path / "run")
+            go_on(path)
+
+
+def test_killed_before_run_yaml_names_the_new_study(tmp_path, monkeypatch):
+    die_in(monkeypatch, RunDirectory, "adopt_evaluator", tmp_path / "run")
     assert len(resume_search(tmp_path / "run", read_only=True).outcome().trials) == 4
     assert go_on(tmp_path / "run").finished
 
 
 def test_killed_before_the_new_study_says_what_it_depends_on(tmp_path, monkeypatch):
-    from smt_nas.search.storage.study_notes import StudyNotes
-
-    run(tmp_path / "run", n=4)
-
-    def die(*arguments):
-        raise Stop
-
-    with monkeypatch.context() as patch:
-        patch.setattr(StudyNotes, "write_identity", die)
-        with pytest.raises(Stop):
-            go_on(tmp_path / "run")
+    die_in(monkeypatch, StudyNotes, "write_identity", tmp_path / "run")
     assert go_on(tmp_path / "run").finished
 
 
