@@ -30,8 +30,8 @@ from smt_nas.errors import format_count
 if TYPE_CHECKING:
     from smt_nas.runtime.progress import Phase
     from smt_nas.search.loop.status import SearchStatus
+    from smt_nas.search.stop_rule import StopReason, StopRule
     from smt_nas.search.survey import Survey
-    from smt_nas.search.watch.stopping import StopReason, StopRule
 
 Clock = Callable[[], float]
 PLAIN_EVERY_S = 60.0  # between lines on one phase, where there is no bar

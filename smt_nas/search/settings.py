@@ -9,8 +9,8 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from smt_nas.evaluators import EvaluatorChoice, default_evaluator
 from smt_nas.search.problem.region import Region
+from smt_nas.search.stop_rule import ANY_NUMBER, StopRule
 from smt_nas.search.strategies import DEFAULT_STRATEGY
-from smt_nas.search.watch.stopping import ANY_NUMBER, StopRule
 
 
 class TopTraining(BaseModel):

@@ -86,7 +86,7 @@ def _settings(given: dict[str, Any]) -> Settings:
     """What the options ask for, by their names: a dozen in a row would be mixed up one day."""
     from smt_nas.evaluators import choose_evaluator
     from smt_nas.search import Settings
-    from smt_nas.search.watch.stopping import ANY_NUMBER, read_stop_rule
+    from smt_nas.search.stop_rule import ANY_NUMBER, read_stop_rule
     from smt_nas.yaml import validated
 
     rule = read_stop_rule(given["minutes"], given["until"])

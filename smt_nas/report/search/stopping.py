@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from smt_nas.errors import format_count
-from smt_nas.search.watch.stopping import STALLED, StopReason, StopRule
+from smt_nas.search.stop_rule import StopReason, StopRule
+from smt_nas.search.watch.stopping import STALLED
 
 
 def stop_line(reason: StopReason, rule: StopRule, tried: int) -> str:

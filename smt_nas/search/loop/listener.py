@@ -7,8 +7,8 @@ from typing import Protocol
 
 from smt_nas.runtime.progress import NullProgress, ProgressListener
 from smt_nas.search.loop.status import SearchStatus
+from smt_nas.search.stop_rule import StopReason, StopRule
 from smt_nas.search.survey import Survey
-from smt_nas.search.watch.stopping import StopReason, StopRule
 
 
 class SearchListener(ProgressListener, Protocol):

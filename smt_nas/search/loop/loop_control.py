@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from smt_nas.runtime.interrupts import InterruptWatch
 from smt_nas.search.loop.listener import SearchListener
+from smt_nas.search.stop_rule import StopReason, count_wanted
 from smt_nas.search.storage.trial import Trial
 from smt_nas.search.watch.history_table import HistoryFile
-from smt_nas.search.watch.stopping import StopReason, count_wanted
 
 ReadTrials = Callable[[], Sequence[Trial]]
 

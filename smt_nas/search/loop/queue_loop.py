@@ -15,11 +15,11 @@ from smt_nas.evaluators import Evaluation
 from smt_nas.evaluators.runner import EvaluationRunner
 from smt_nas.search.loop.loop_control import LoopControl
 from smt_nas.search.loop.round_proposer import RoundProposer
+from smt_nas.search.stop_rule import StopReason
 from smt_nas.search.storage.heartbeats import HeartbeatWatch
 from smt_nas.search.storage.study import Study
 from smt_nas.search.storage.trial import OpenTrial, Trial
 from smt_nas.search.storage.trial_queue import TrialQueue
-from smt_nas.search.watch.stopping import StopReason
 from smt_nas.space import Genes
 
 _POLL_S = 0.5

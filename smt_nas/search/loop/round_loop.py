@@ -13,10 +13,10 @@ from smt_nas.evaluators import Evaluation, Evaluator, RoundEvaluator
 from smt_nas.evaluators.runner import EvaluationRunner
 from smt_nas.search.loop.loop_control import LoopControl
 from smt_nas.search.loop.round_proposer import RoundProposer
+from smt_nas.search.stop_rule import StopReason
 from smt_nas.search.storage.study import Study
 from smt_nas.search.storage.study_notes import FinishedNetwork, StudyNotes
 from smt_nas.search.storage.trial import Trial, predict_network
-from smt_nas.search.watch.stopping import StopReason
 from smt_nas.space import Genes
 
 

@@ -36,11 +36,12 @@ from smt_nas.search.problem.problem import Problem
 from smt_nas.search.results.outcome import Outcome, collect_baselines, make_outcome
 from smt_nas.search.results.results import write_front
 from smt_nas.search.run_directory import RunDirectory
+from smt_nas.search.stop_rule import StopReason, count_wanted
 from smt_nas.search.storage.study import Study
 from smt_nas.search.storage.study_notes import StudyNotes
 from smt_nas.search.storage.trial import Trial
 from smt_nas.search.watch.history_table import HistoryFile
-from smt_nas.search.watch.stopping import StopReason, WorkingTime, count_wanted, find_stop
+from smt_nas.search.watch.stopping import WorkingTime, find_stop
 from smt_nas.space import Genes
 from smt_nas.space.baselines import baselines
 

@@ -24,9 +24,9 @@ from smt_nas.search.results.results import (
 )
 from smt_nas.search.run_directory import RunDirectory
 from smt_nas.search.settings import Settings
+from smt_nas.search.stop_rule import StopReason
 from smt_nas.search.storage.study_notes import StudyNotes
 from smt_nas.search.storage.trial import Trial
-from smt_nas.search.watch.stopping import StopReason
 from smt_nas.space.baselines import baselines
 
 if TYPE_CHECKING:

@@ -31,11 +31,11 @@ from smt_nas.search.setup.assemble import (
 )
 from smt_nas.search.setup.evaluator_change import OpenedStudy
 from smt_nas.search.setup.resume import resume_search
+from smt_nas.search.stop_rule import count_wanted
 from smt_nas.search.storage.database import check_url, is_shared_url, wait_for_server
 from smt_nas.search.storage.study import Study
 from smt_nas.search.strategies import choose_batch, make_strategy
 from smt_nas.search.survey import describe
-from smt_nas.search.watch.stopping import count_wanted
 from smt_nas.space import SearchSpace
 
 

@@ -30,8 +30,8 @@ from smt_nas.search.setup.budget_change import (
 )
 from smt_nas.search.setup.evaluator_change import check_evaluator, open_study
 from smt_nas.search.setup.wishes import Wishes
+from smt_nas.search.stop_rule import count_wanted
 from smt_nas.search.storage.database import wait_for_server
-from smt_nas.search.watch.stopping import count_wanted
 
 
 def resume_search(

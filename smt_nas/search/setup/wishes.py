@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from smt_nas.errors import ConfigError
 from smt_nas.search.settings import Settings
-from smt_nas.search.watch.stopping import ANY_NUMBER, StopReason, StopRule, read_stop_rule
+from smt_nas.search.stop_rule import ANY_NUMBER, StopReason, StopRule, read_stop_rule
 from smt_nas.yaml import validated
 
 _NUMBER = re.compile(r"(\+?)(\d{1,7})")

@@ -5,7 +5,7 @@ import pytest
 from smt_nas.errors import ConfigError
 from smt_nas.search import Settings
 from smt_nas.search.setup.wishes import Wishes, read_wishes
-from smt_nas.search.watch.stopping import ANY_NUMBER, StopRule
+from smt_nas.search.stop_rule import ANY_NUMBER, StopRule
 
 MINUTES, STALL = StopRule(minutes=10), StopRule(hv_stall=3)
 

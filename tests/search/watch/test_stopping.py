@@ -8,7 +8,7 @@ from smt_nas.errors import ConfigError
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.search import Settings, create_search, resume_search
 from smt_nas.search.loop.listener import NullSearchProgress
-from smt_nas.search.watch.stopping import StopRule, read_stop_rule
+from smt_nas.search.stop_rule import StopRule, read_stop_rule
 from tests.fakes.terminal import Clock
 
 FREE = {"space": "smt_micro", "strategy": "random", "verify": False, "n": 100, "batch": 32}
