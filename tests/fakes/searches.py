@@ -7,7 +7,8 @@ import numpy as np
 from smt_nas.evaluators import Evaluation
 from smt_nas.search import Outcome, Settings
 from smt_nas.search.problem.problem import Problem
-from smt_nas.search.results.results import make_result, measure_prediction_errors, select_front
+from smt_nas.search.results.prediction_errors import measure_prediction_errors
+from smt_nas.search.results.results import make_result, select_front
 from smt_nas.search.storage.trial import Trial
 from smt_nas.space import SearchSpace
 from smt_nas.space.baselines import baselines

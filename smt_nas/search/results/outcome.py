@@ -13,13 +13,12 @@ from smt_nas.evaluators.capacity import published_figures
 from smt_nas.evaluators.evidence import AnyEvidence
 from smt_nas.search.problem.problem import Problem
 from smt_nas.search.proposal.strategy import SurrogateAccuracy
+from smt_nas.search.results.prediction_errors import PredictionError, measure_prediction_errors
 from smt_nas.search.results.results import (
-    PredictionError,
     Result,
     compare_with_presets,
     make_frame,
     make_result,
-    measure_prediction_errors,
     select_front,
 )
 from smt_nas.search.run_directory import RunDirectory

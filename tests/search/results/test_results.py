@@ -8,11 +8,11 @@ import pytest
 from smt_nas.arch import load_arch
 from smt_nas.errors import StoreError
 from smt_nas.evaluators import Evaluation
+from smt_nas.search.results.prediction_errors import measure_prediction_errors
 from smt_nas.search.results.results import (
     OP_COUNTERS,
     make_frame,
     make_result,
-    measure_prediction_errors,
     select_front,
     write_front,
 )
