@@ -38,6 +38,7 @@ from smt_nas.evaluators.supernet import (
 )
 from smt_nas.files import append_synced
 from smt_nas.nasbench.table import Bench, load_bench
+from smt_nas.runtime.allocator import keep_freed_memory
 from smt_nas.runtime.progress import NullProgress, TrainingStatus
 from smt_nas.runtime.torch_settings import apply_torch_settings
 from smt_nas.space import SearchSpace
@@ -279,6 +280,7 @@ def train_one(
 def main() -> None:
     """Do what is missing, as far as there is time; then print the tables."""
     args, bench = parse_arguments(), load_bench(BENCH)
+    keep_freed_memory()  # as the command does, whose process is its own
     args.out.mkdir(parents=True, exist_ok=True)
     archs, clock = select_networks(bench, args.networks), Clock(args.seconds)
     parts: dict[str, Callable[[], bool]] = {

@@ -46,7 +46,6 @@ from smt_nas.evaluators.supernet.supernet_state import (
 )
 from smt_nas.models.supernet import SupernetSpec, WeightStore
 from smt_nas.nasbench.build import labels_digest
-from smt_nas.runtime.allocator import keep_freed_memory
 from smt_nas.runtime.progress import NullProgress, TrainingListener, TrainingStatus
 from smt_nas.space import SearchSpace
 from smt_nas.train.data.batches.loader import ReaderOptions
@@ -135,8 +134,6 @@ def train_supernet(
     """
     run = run or SupernetRunOptions()
     with join_process_group(run.device) as group, ExitStack() as stack:
-        if group.device.type == "cpu":
-            keep_freed_memory()
         heard = listener if listener is not None and group.is_main else NullProgress()
         data = source or group.run_on_all(lambda: load_source(options.data))
         for remark in data.remarks:

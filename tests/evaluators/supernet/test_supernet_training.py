@@ -1,6 +1,7 @@
 """Supernets of a second's length: killed, resumed, refused, exploded."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from smt_nas.evaluators.supernet import SupernetOptions, load_supernet, read_pla
 from smt_nas.evaluators.supernet.supernet_state import read_losses
 from smt_nas.evaluators.supernet.supernet_training import SandwichLearner
 from smt_nas.files import locked
-from tests.fakes.supernets import load_few_digits, make_space, train, write_space
+from smt_nas.train.data.sources import make_splits
+from tests.fakes.supernets import draw_archs, load_few_digits, make_space, train, write_space
 from tests.fakes.trainings import KillAt, Killed, StopAt
 
 
@@ -159,11 +161,23 @@ def test_losses_that_explode_again_and_again_end_it(tmp_path, monkeypatch):
 
 
 def test_no_search_image_is_trained_on():
-    from smt_nas.train.data.sources import make_splits
-
-    source = load_few_digits()
-    splits = make_splits(source, 1 / 6, 0)
+    splits = make_splits(load_few_digits(), 1 / 6, 0)
     pictures = [
-        {s.image(i).tobytes() for i in range(len(s))} for s in (splits.train, splits.validation)
+        {split.image(i).tobytes() for i in range(len(split))}
+        for split in (splits.train, splits.validation)
     ]
     assert not pictures[0] & pictures[1]
+
+
+class _Sealed:
+    """A split that may not be looked at."""
+
+    def __getattr__(self, name):
+        raise AssertionError(f"the test split was opened: {name}")
+
+
+def test_the_test_split_stays_shut(tmp_path):
+    source = replace(load_few_digits(), test=_Sealed())
+    train(tmp_path / "run", source=source, steps=1)
+    supernet = load_supernet(tmp_path / "run", "cpu", source)
+    assert len(supernet.evaluate(draw_archs(supernet.space, 1))) == 1
