@@ -20,7 +20,7 @@ def read_wish(top: int | None, data: str | None, recipe: str | None) -> TopTrain
     """What `--train-top` asks for; data and recipe are looked at before days are spent.
 
     Raises:
-        ConfigError: no data, or no such recipe.
+        ConfigError: no data, no such recipe, or too many knee points.
         TrainingError: the data cannot be read.
     """
     if top is None:
@@ -33,11 +33,12 @@ def read_wish(top: int | None, data: str | None, recipe: str | None) -> TopTrain
     from smt_nas.search.settings import TopTraining
     from smt_nas.train.data.sources import load_source
     from smt_nas.train.recipe import load_recipe
+    from smt_nas.yaml import validated
 
     if recipe is not None:
         load_recipe(recipe)
     load_source(data)
-    return TopTraining(top=top, data=data, recipe=recipe)
+    return validated(TopTraining, {"top": top, "data": data, "recipe": recipe}, "--train-top")
 
 
 def run_top_training(outcome: Outcome) -> TrainingComparison | None:

@@ -81,6 +81,7 @@ def test_killed_while_it_trains_it_goes_on_by_resume(trainings, tmp_path):
         (["--train-top", 1], "--train-top: needs --data, to train on (got none)", 1),
         (["--train-top", 0, "--data", "digits"], "--train-top", 2),
         (["--train-top", "some", "--data", "digits"], "--train-top", 2),
+        (["--train-top", 10**8, "--data", "digits"], "--train-top: top must be less than", 1),
         (["--train-top", 1, "--data", "nowhere"], "nowhere", 1),
         (["--train-top", 1, "--data", "digits", "--recipe", "smal"], "smal", 1),
         (["--minutes", "0"], "--minutes: must be more than 0 (got 0)", 1),
