@@ -99,7 +99,7 @@ def train(folder, listener=None, source=None, run=None, **options):
     """Train a supernet of the small space, or go on with it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     space = write_space(folder.parent / "small.yaml", make_small_space())
-    values = {"space": space, "data": "digits", "steps": 6, "changes": ("batch_size=16",)}
+    values = {"space": space, "data": "digits", "steps": 4, "changes": ("batch_size=8",)}
     return train_supernet(
         SupernetOptions(**{**values, **options}),
         folder,

@@ -46,12 +46,12 @@ def test_only_the_big_one_drops_paths():
 
 def test_a_range_of_macs_is_kept_and_filled():
     sandwich = _sandwich(MICRO, macs=RANGE)
-    macs = np.array([[costs.of(a).macs for a in sandwich.draw(step)] for step in range(40)])
-    assert macs.shape == (40, SLOTS)
+    macs = np.array([[costs.of(a).macs for a in sandwich.draw(step)] for step in range(25)])
+    assert macs.shape == (25, SLOTS)
     assert RANGE[0] <= macs.min() and macs.max() <= RANGE[1]
     assert macs[:, 0].min() > 14e6 and macs[:, -1].max() < 3e6
     middle = macs[:, 1:-1]
-    assert (middle < 5e6).mean() > 0.1 and (middle > 14e6).mean() > 0.1
+    assert (middle < 5e6).mean() > 0.05 and (middle > 14e6).mean() > 0.05
 
 
 def test_a_range_without_networks_is_refused():
@@ -64,9 +64,9 @@ def test_a_range_without_networks_is_refused():
 
 def test_every_choice_of_smt_micro_is_trained_in_more_than_the_least_share_of_steps():
     sandwich, coverage = _sandwich(MICRO, macs=RANGE), Coverage()
-    for step in range(150):
+    for step in range(80):
         coverage.add(sandwich.draw(step))
-    assert coverage.steps == 150
+    assert coverage.steps == 80
     assert set(coverage.counts) == set(list_space_choices(MICRO))
     assert coverage.find_rare_in(MICRO, LEAST_SHARE) == {}
 

@@ -8,7 +8,13 @@ import torch
 from safetensors.torch import load_file
 
 from smt_nas.errors import ConfigError, StoreError, TrainingError
-from smt_nas.evaluators.supernet import SupernetOptions, load_supernet, read_plan, sandwich_step
+from smt_nas.evaluators.supernet import (
+    SupernetOptions,
+    load_supernet,
+    read_plan,
+    sandwich_step,
+    supernet_training,
+)
 from smt_nas.evaluators.supernet.supernet_state import read_losses
 from smt_nas.evaluators.supernet.supernet_training import SandwichLearner
 from smt_nas.files import locked
@@ -19,7 +25,7 @@ from tests.fakes.trainings import KillAt, Killed, StopAt
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Six steps in one go."""
+    """Four steps in one go."""
     folder = tmp_path_factory.mktemp("supernets") / "whole"
     return folder, train(folder)
 
@@ -36,44 +42,39 @@ def _assert_same_weights(one, other):
 
 def test_it_trains_to_its_end(whole):
     folder, result = whole
-    assert (result.step, result.steps, result.interrupted, result.skipped) == (6, 6, False, 0)
+    assert (result.step, result.steps, result.interrupted, result.skipped) == (4, 4, False, 0)
     (row,) = read_losses(folder / "losses.csv")
-    assert row.step == 6 and 1 < row.loss_big < 4 and row.kl >= 0
-    assert result.coverage.steps == 6 and result.coverage.find_share("stage1 block 1 sam") == 1
+    assert row.step == 4 and 1 < row.loss_big < 4 and row.kl >= 0
+    assert result.coverage.steps == 4 and result.coverage.find_share("stage1 block 1 sam") == 1
 
 
 def test_a_killed_one_goes_on_to_the_same_bits(whole, tmp_path):
     folder = tmp_path / "killed"
     with pytest.raises(Killed):
-        train(folder, KillAt(5), run={"save_steps": 2})
-    with pytest.raises(StoreError, match=r"must have ended \(got 4 of 6 steps\)"):
+        train(folder, KillAt(3), run={"save_steps": 2})
+    with pytest.raises(StoreError, match=r"must have ended \(got 2 of 4 steps\)"):
         load_supernet(folder)
-    assert load_supernet(folder, partial=True).card.step == 4
-    assert train(folder).step == 6
+    assert load_supernet(folder, partial=True).card.step == 2
+    assert train(folder).step == 4
     _assert_same_weights(whole[0], folder)
 
 
 def test_a_stopped_one_goes_on_to_the_same_bits(whole, tmp_path):
     folder = tmp_path / "stopped"
-    result = train(folder, StopAt(3))
-    assert (result.step, result.interrupted, result.stop_requested) == (3, True, True)
+    result = train(folder, StopAt(2))
+    assert (result.step, result.interrupted, result.stop_requested) == (2, True, True)
     train(folder)
     _assert_same_weights(whole[0], folder)
 
 
-def test_another_seed_gives_other_weights(whole, tmp_path):
-    train(tmp_path / "other", seed=1)
-    ours, theirs = _weights(whole[0]), _weights(tmp_path / "other")
-    assert any(not torch.equal(value, theirs[name]) for name, value in ours.items())
-
-
-def test_minutes_are_planned_once_and_kept(tmp_path):
+def test_minutes_are_planned_once_and_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(supernet_training, "_TRIAL_STEPS", 1)
     folder = tmp_path / "minutes"
     with pytest.raises(Killed):
-        train(folder, KillAt(1), steps=None, minutes=0.02)
+        train(folder, KillAt(1), steps=None, minutes=0.001)
     plan = read_plan(folder)
     assert plan.steps >= 1 and plan.step_seconds > 0
-    result = train(folder, steps=None, minutes=0.02, run={"until_step": 1})
+    result = train(folder, steps=None, minutes=0.001, run={"until_step": 1})
     assert result.steps == plan.steps and read_plan(folder) == plan
 
 
@@ -86,7 +87,7 @@ def test_steps_and_minutes_together_are_refused():
     ("options", "told"),
     [
         ({"seed": 3}, r"holds a supernet with seed 0 \(got 3\)"),
-        ({"changes": ("batch_size=8",)}, "holds a supernet with changes"),
+        ({"changes": ("batch_size=16",)}, "holds a supernet with changes"),
     ],
 )
 def test_a_folder_goes_on_only_with_the_same_supernet(whole, options, told):
@@ -120,9 +121,9 @@ def test_a_wide_space_is_refused_before_anything_is_written(tmp_path):
 
 
 def test_steps_with_losses_that_are_not_finite_are_left_out_and_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(SandwichLearner, "_average_losses", _spoil({2, 3}))
+    monkeypatch.setattr(SandwichLearner, "_average_losses", _spoil({1, 2}))
     result = train(tmp_path / "run")
-    assert (result.step, result.skipped, result.coverage.steps) == (6, 2, 4)
+    assert (result.step, result.skipped, result.coverage.steps) == (4, 2, 2)
     assert all(value.isfinite().all() for value in _weights(tmp_path / "run").values())
     assert read_losses(tmp_path / "run" / "losses.csv")[0].skipped == 2
 
@@ -147,9 +148,9 @@ def test_a_norm_far_above_those_before_is_left_out():
 
 def test_exploded_losses_go_back_to_a_checkpoint_and_on_more_slowly(tmp_path, monkeypatch):
     monkeypatch.setattr("smt_nas.evaluators.supernet.supernet_state.PATIENCE", 2)
-    monkeypatch.setattr(SandwichLearner, "_average_losses", _spoil({3, 4}))
+    monkeypatch.setattr(SandwichLearner, "_average_losses", _spoil({2, 3}))
     result = train(tmp_path / "run", run={"save_steps": 2})
-    assert (result.step, result.rollbacks, result.skipped) == (6, 1, 0)
+    assert (result.step, result.rollbacks, result.skipped) == (4, 1, 0)
     assert load_supernet(tmp_path / "run").card.rollbacks == 1
 
 

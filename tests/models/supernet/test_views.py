@@ -16,7 +16,7 @@ from tests.fakes.supernets import draw_archs, draw_images, make_space, make_stor
 def test_views_are_the_parameters_of_the_plain_network(share_ffn, layer_scale):
     space = make_space(layer_scale=layer_scale)
     store = make_store(space, share_ffn=share_ffn)
-    for arch in draw_archs(space, 6):
+    for arch in draw_archs(space, 3):
         with torch.device("meta"):
             plain = {name: p.shape for name, p in SMT(arch).named_parameters()}
         viewed = views(store.named_tensors(), arch, share_ffn)
@@ -29,7 +29,7 @@ def test_every_stored_number_is_some_network_s():
     space = make_space()
     store = make_store(space)
     unused = {name: torch.ones_like(t) for name, t in store.named_tensors().items()}
-    for arch in draw_archs(space, 400):
+    for arch in draw_archs(space, 250):
         for window in itertools.chain(*list_windows(arch).values()):
             window.view(unused[window.name]).zero_()
     assert [n for n, left in unused.items() if left.any() and ".heads." not in n] == []
@@ -38,7 +38,7 @@ def test_every_stored_number_is_some_network_s():
 def test_scatter_is_the_adjoint_of_views():
     space = make_space()
     store = make_store(space).double()
-    for arch in draw_archs(space, 10):
+    for arch in draw_archs(space, 4):
         viewed = views(store.named_tensors(), arch)
         other = {name: torch.randn_like(v) for name, v in viewed.items()}
         back = {name: torch.zeros_like(t) for name, t in store.named_tensors().items()}
@@ -53,7 +53,7 @@ def test_widths_nest():
     number has the same role in both: kernel size, q or k or v, head, place in the aggregation."""
     space = make_space()
     ordered = [i for i, g in enumerate(space.genes) if g.name.endswith((".dim", ".expand_ratio"))]
-    for row in space.sample(np.random.default_rng(0), 6):
+    for row in space.sample(np.random.default_rng(0), 3):
         small, large = row.copy(), row.copy()
         small[ordered], large[ordered] = 0, space.cardinality[ordered] - 1
         narrow, wide = (_find_roles(a) for a in space.decode(np.stack([small, large])))

@@ -14,11 +14,11 @@ from smt_nas.models.supernet import SupernetSpec, WeightStore
 from smt_nas.space import SearchSpace
 from smt_nas.space.space_config import SpaceConfig
 from tests.fakes.networks import trained_state
-from tests.fakes.supernets import draw_archs, draw_images, make_space, make_store
+from tests.fakes.supernets import draw_archs, draw_images, make_small_space, make_space, make_store
 from tests.models.test_golden import ATOL, GOLDEN, filled, image
 
 
-@pytest.mark.parametrize(("dtype", "n"), [(torch.float32, 30), (torch.bfloat16, 10)])
+@pytest.mark.parametrize(("dtype", "n"), [(torch.float32, 16), (torch.bfloat16, 6)])
 def test_an_extracted_network_computes_the_same_bits(dtype, n):
     space = make_space()
     store = make_store(space).to(dtype).eval()
@@ -33,7 +33,7 @@ def test_networks_of_smt_micro_compute_the_same_bits():
     store = make_store(space).eval()
     images = draw_images(1)
     with torch.inference_mode():
-        for arch in draw_archs(space, 6):
+        for arch in draw_archs(space, 4):
             assert torch.equal(store(arch, images), store.extract(arch)(images))
 
 
@@ -73,7 +73,7 @@ def _is_ratio(space):
 def test_inject_then_extract_gives_the_weights_back():
     space = make_space()
     store = make_store(space)
-    for arch in draw_archs(space, 10):
+    for arch in draw_archs(space, 4):
         state = trained_state(arch)
         store.inject(arch, state)
         extracted = dict(store.extract(arch).named_parameters())
@@ -83,7 +83,7 @@ def test_inject_then_extract_gives_the_weights_back():
 def test_extract_through_the_published_layout_gives_the_same_logits():
     space = make_space(stem={"kernel": [3, 7], "stride": 4})
     store, images = make_store(space).double().eval(), draw_images(dtype=torch.float64)
-    for arch in draw_archs(space, 8):
+    for arch in draw_archs(space, 4):
         if any(stage.ffn_kernel != 3 for stage in arch.stages):
             continue
         network = SMT(arch).double().eval()
@@ -128,7 +128,7 @@ def test_training_statistics_are_thrown_away():
 
 
 def test_the_same_seed_draws_the_same_store_as_a_fresh_network_has_them():
-    space = make_space()
+    space = make_small_space()
     spec = SupernetSpec.for_space(space, force=True)
     stores = [WeightStore(spec, torch.Generator().manual_seed(s)) for s in (3, 3, 4)]
     states = [store.state_dict() for store in stores]
