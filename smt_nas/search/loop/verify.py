@@ -25,6 +25,7 @@ from smt_nas.search.storage.trial import Trial
 
 if TYPE_CHECKING:
     from smt_nas.profilers.count_check import CountCheck
+    from smt_nas.profilers.latency.measurement import Measurement
 
 GROUP = 6  # networks timed together, beside the reference: the more, the later its turn comes
 REFERENCE = "smt_t"
@@ -140,7 +141,6 @@ def measure_group(
     """
     from smt_nas.profilers.board import check_board
     from smt_nas.profilers.latency.prepare import prepare
-    from smt_nas.profilers.latency.relative import compare_with_reference
     from smt_nas.profilers.latency.sampling import Limits, interleave
     from smt_nas.profilers.network_loader import network_of
     from smt_nas.runtime.torch_device import open_device
@@ -162,17 +162,20 @@ def measure_group(
     finally:
         for call in calls:
             call.close()
-    base, timings = measurements[reference.arch.key], []
-    for m in (measurements[r.arch.key] for r in group):
-        relative = compare_with_reference(m, base)
-        timings.append(
-            Timing(
-                latency_ms=relative.ms,
-                spread_ms=relative.spread * relative.reference_ms,
-                samples=m.wall.n,
-                status=m.status,
-                versus=relative.ratio,
-                reference_ms=relative.reference_ms,
-            )
-        )
-    return timings
+    base = measurements[reference.arch.key]
+    return [_make_timing(measurements[r.arch.key], base) for r in group]
+
+
+def _make_timing(measurement: Measurement, reference: Measurement) -> Timing:
+    """A network's time, and as a share of the reference's beside it."""
+    from smt_nas.profilers.latency.relative import compare_with_reference
+
+    relative = compare_with_reference(measurement, reference)
+    return Timing(
+        latency_ms=relative.ms,
+        spread_ms=relative.spread * relative.reference_ms,
+        samples=measurement.wall.n,
+        status=measurement.status,
+        versus=relative.ratio,
+        reference_ms=relative.reference_ms,
+    )
