@@ -19,4 +19,4 @@ def first_lines_only_on_terminals(monkeypatch):
 @pytest.fixture(autouse=True)
 def memory_that_this_process_owns(monkeypatch):
     """Commands that train in this process leave its allocator as it is."""
-    monkeypatch.setattr("smt_nas.cli.training_process.keep_freed_memory", lambda: True)
+    monkeypatch.setattr("smt_nas.cli.training.training_process.keep_freed_memory", lambda: True)

@@ -10,7 +10,7 @@ import typer
 from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
 from smt_nas.cli.talk import say_first, talk
-from smt_nas.cli.training_process import prepare_to_train
+from smt_nas.cli.training.training_process import prepare_to_train
 from smt_nas.errors import format_count
 
 if TYPE_CHECKING:

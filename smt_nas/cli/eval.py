@@ -10,7 +10,7 @@ import typer
 from smt_nas.cli import console
 from smt_nas.cli.app import app
 from smt_nas.cli.talk import say_first
-from smt_nas.cli.training_talk import training
+from smt_nas.cli.training.training_talk import training
 
 if TYPE_CHECKING:
     from smt_nas.train.evaluate_weights import EvalResult

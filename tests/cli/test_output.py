@@ -14,8 +14,9 @@ from rich.table import Table
 from typer.testing import CliRunner
 
 from smt_nas.arch import PRESETS
-from smt_nas.cli import console, talk, training_talk
+from smt_nas.cli import console, talk
 from smt_nas.cli.app import app
+from smt_nas.cli.training import training_talk
 from smt_nas.metrics import METRICS
 from smt_nas.report.profile.costs import cost_rows, costs_table
 from smt_nas.report.search.front import front_table

@@ -80,7 +80,8 @@ app()
 def test_lines_end_between_words_and_no_word_is_split(columns):
     script = f"from smt_nas.cli import console; console.say({SENTENCE!r}); "
     script += f"console.complain({SENTENCE!r}); console.show_notes(['  ' + {SENTENCE!r}])\n"
-    script += "from smt_nas.cli.talk import talk; from smt_nas.cli.training_talk import training\n"
+    script += "from smt_nas.cli.talk import talk\n"
+    script += "from smt_nas.cli.training.training_talk import training\n"
     script += f"with talk() as listener: listener.say({SENTENCE!r})\n"
     script += f"with training() as listener: listener.say({SENTENCE!r})\n"
     lines = seen(run_in_terminal([sys.executable, "-c", script], columns)[0])

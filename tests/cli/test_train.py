@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from smt_nas.cli import training_process
+from smt_nas.cli.training import training_process
 from smt_nas.errors import ConfigError
 from tests.fakes.terminal import invoke
 

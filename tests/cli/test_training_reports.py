@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from smt_nas.cli import console, training_talk
+from smt_nas.cli import console
+from smt_nas.cli.training import training_talk
 from smt_nas.report.train.dry_run import marks_of, plan_document, plan_notes, plan_view, sparkline
 from smt_nas.report.train.results import (
     comparison_document,

@@ -11,7 +11,7 @@ from smt_nas.cli.search.engine import choose_workers
 from smt_nas.cli.search.front import list_search_phases, show_outcome
 from smt_nas.cli.search.top_training import run_top_training
 from smt_nas.cli.talk import list_phases, say_first, talk
-from smt_nas.cli.training_process import prepare_to_evaluate
+from smt_nas.cli.training.training_process import prepare_to_evaluate
 
 
 @app.command()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from smt_nas.cli.training_process import prepare_to_train
-from smt_nas.cli.training_talk import training
+from smt_nas.cli.training.training_process import prepare_to_train
+from smt_nas.cli.training.training_talk import training
 from smt_nas.errors import ConfigError, format_count
 from smt_nas.files import write_atomic
 

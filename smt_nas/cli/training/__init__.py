@@ -1,0 +1,1 @@
+"""Commands that train: what they say, and what they do to their process first."""
