@@ -65,7 +65,7 @@ class Clock(NullProgress):
 
     def __init__(self, seconds: float | None) -> None:
         self.end = float("inf") if seconds is None else time.monotonic() + seconds
-        self._asked = False
+        self._has_stopped = False
 
     @property
     def is_over(self) -> bool:
@@ -80,8 +80,8 @@ class Clock(NullProgress):
         """Stop the training once; its checkpoint is of that moment."""
         if status.done % 50 == 0:
             self.say(f"{status.done} of {status.total} steps, loss {status.loss}")
-        if self.is_over and not self._asked:
-            self._asked = True
+        if self.is_over and not self._has_stopped:
+            self._has_stopped = True
             os.kill(os.getpid(), signal.SIGTERM)
 
 

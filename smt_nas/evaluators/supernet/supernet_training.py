@@ -15,28 +15,21 @@ from pathlib import Path
 
 import torch
 
-from smt_nas import __version__
-from smt_nas.arch import Architecture
 from smt_nas.errors import StoreError, TrainingError, format_count
 from smt_nas.evaluators.supernet.coverage import Coverage
-from smt_nas.evaluators.supernet.sandwich import Sandwich
 from smt_nas.evaluators.supernet.sandwich_step import (
-    SandwichLearner,
     StepReport,
-    build_sandwich_learner,
 )
 from smt_nas.evaluators.supernet.supernet_card import SupernetCard
 from smt_nas.evaluators.supernet.supernet_directory import (
     LOSSES,
     WEIGHTS,
-    SupernetFile,
     SupernetPlan,
-    open_directory,
     read_plan,
     write_plan,
 )
-from smt_nas.evaluators.supernet.supernet_images import TrainingImages, open_training_images
 from smt_nas.evaluators.supernet.supernet_options import SupernetOptions, SupernetRunOptions
+from smt_nas.evaluators.supernet.supernet_parts import SLOWER, SupernetParts, prepare_parts
 from smt_nas.evaluators.supernet.supernet_state import (
     EXPLODED,
     PATIENCE,
@@ -44,35 +37,24 @@ from smt_nas.evaluators.supernet.supernet_state import (
     SupernetState,
     write_losses,
 )
-from smt_nas.models.supernet import SupernetSpec, WeightStore
-from smt_nas.nasbench.build import labels_digest
 from smt_nas.runtime.progress import NullProgress, TrainingListener, TrainingStatus
-from smt_nas.space import SearchSpace
-from smt_nas.train.data.batches.loader import ReaderOptions
 from smt_nas.train.data.examples import Source
 from smt_nas.train.data.sources import load_source
-from smt_nas.train.processes.process_group import ProcessGroup, join_process_group
+from smt_nas.train.processes.process_group import join_process_group
 from smt_nas.train.processes.randomness import (
-    UPDATE,
-    make_generator,
     preserve_generators,
-    seed_all,
 )
-from smt_nas.train.processes.randomness import WEIGHTS as WEIGHTS_KEY
 from smt_nas.train.processes.training_context import (
     Interrupts,
     catch_interrupts,
     explain_out_of_memory,
 )
-from smt_nas.train.recipe import Recipe
 from smt_nas.train.steps.update_parts import Batch
 from smt_nas.train.training_directory import lock_directory
-from smt_nas.train.weights.card import HeldOutSplit
 from smt_nas.train.weights.checkpoint import FOLDER as CHECKPOINTS
 from smt_nas.train.weights.checkpoint import find_latest, save_checkpoint, save_weights
 
 _MOST_ROLLBACKS = 3
-_SLOWER = 0.5  # factor of the rate with every roll-back
 _TRIAL_STEPS = 6  # at least, and
 _TRIAL_SHARE = 0.03  # of the minutes, to measure how long a step takes
 
@@ -142,112 +124,18 @@ def train_supernet(
         group.run_on_all(
             lambda: stack.enter_context(lock_directory(folder)) if group.is_main else None
         )
-        recipe = group.run_on_all(options.load_recipe)
-        training = group.run_on_all(lambda: _open(options, folder, heard, run, group, data, recipe))
+        parts = group.run_on_all(lambda: prepare_parts(options, folder, heard, run, group, data))
+        exists = group.broadcast(group.run_on_all(lambda: group.is_main and parts.open_directory()))
+        heard.say(f"{folder} holds this supernet." if exists else f"Run directory: {folder}")
         interrupts = stack.enter_context(catch_interrupts())
-        stack.enter_context(explain_out_of_memory(group.device, recipe.batch_size))
-        return training.run_steps(interrupts)
-
-
-def _open(
-    options: SupernetOptions,
-    folder: Path,
-    listener: TrainingListener,
-    run: SupernetRunOptions,
-    group: ProcessGroup,
-    source: Source,
-    recipe: Recipe,
-) -> _Training:
-    """Find all that may be wrong before anything is written; then write what the folder is."""
-    space = SearchSpace.load(options.space)
-    spec = SupernetSpec.for_space(
-        space,
-        len(source.classes),
-        share_ffn=options.share_ffn,
-        macs=options.macs,
-        force=options.force,
-    )
-    sandwich = Sandwich(space, spec, options.seed, recipe.drop_path, options.macs)
-    sandwich.draw(0)  # refuses a range without networks
-    digest = labels_digest(source)
-    reading = ReaderOptions(run.workers, group.device.type == "cuda", run.max_unreadable)
-    images, line = open_training_images(source, recipe, spec, options.seed, group, reading)
-    if line is not None:
-        listener.say(line)
-    content = SupernetFile(
-        schema=1, settings=options, space_name=space.name, data_digest=digest, processes=group.size
-    )
-    exists = group.is_main and open_directory(folder, content, space, str(group.device))
-    exists = group.broadcast(exists)
-    listener.say(f"{folder} holds this supernet." if exists else f"Run directory: {folder}")
-    card = SupernetCard(
-        spec=spec,
-        space_name=space.name,
-        macs=options.macs,
-        classes=source.classes,
-        mean=source.mean,
-        std=source.std,
-        evaluation=recipe.evaluation,
-        recipe=options.recipe,
-        data=options.data,
-        data_digest=digest,
-        seed=options.seed,
-        step=0,
-        steps=1,
-        epoch=0,
-        weights="model" if recipe.ema is None else "ema",
-        coverage=Coverage().to_dict(),
-        split=_describe_split(source, recipe, options.seed),
-        versions={"smt_nas": __version__, "torch": torch.__version__},
-    )
-    parts = _Parts(folder, options, run, group, recipe, images, sandwich, card, listener)
-    return _Training(parts)
-
-
-def _describe_split(source: Source, recipe: Recipe, seed: int) -> HeldOutSplit | None:
-    if source.validation is not None:
-        return None
-    split_seed = seed if recipe.split_seed is None else recipe.split_seed
-    return HeldOutSplit(fraction=recipe.validation, seed=split_seed)
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What a training works with.
-
-    Attributes:
-        card: of its weights, as they are before the first step.
-    """
-
-    folder: Path
-    options: SupernetOptions
-    run: SupernetRunOptions
-    group: ProcessGroup
-    recipe: Recipe
-    images: TrainingImages
-    sandwich: Sandwich
-    card: SupernetCard
-    listener: TrainingListener
-
-    def build_learner(self, steps: int) -> SandwichLearner:
-        """With the first weights of the seed."""
-        store = WeightStore(self.card.spec, make_generator(self.options.seed, WEIGHTS_KEY))
-        return build_sandwich_learner(store, self.recipe, self.group, steps)
-
-    def make_step(
-        self, learner: SandwichLearner, batches: Iterator[Batch], step: int, rollbacks: int
-    ) -> tuple[list[Architecture], StepReport]:
-        """Train the networks of a step, and return them."""
-        own = [next(batches) for _ in range(self.recipe.accumulation)]
-        networks = self.sandwich.draw(step, rollbacks)
-        seed_all(self.options.seed, UPDATE, step, self.group.rank)
-        return networks, learner.train_step(step, networks, own, _SLOWER**rollbacks)
+        stack.enter_context(explain_out_of_memory(group.device, parts.recipe.batch_size))
+        return _Training(parts).run_steps(interrupts)
 
 
 class _Training:
     """One start of a training; `state` and the learner change."""
 
-    def __init__(self, parts: _Parts) -> None:
+    def __init__(self, parts: SupernetParts) -> None:
         self._parts = parts
         self._began = time.monotonic()
         self._plan = parts.group.broadcast(self._make_plan())
@@ -271,8 +159,7 @@ class _Training:
                 batches = parts.images.load_batches(self._state.step, last, parts.group.rank)
                 continue
             stop = parts.group.any(interrupts.stop_requested)
-            is_due = self._is_save_due(time.monotonic() - saved_at)
-            if stop or is_due or self._state.step == last:
+            if self._state.step == last or self._is_save_due(stop, time.monotonic() - saved_at):
                 self._save()
                 saved_at = time.monotonic()
         if self._state.step == plan.steps:
@@ -377,11 +264,11 @@ class _Training:
             memory_mb=None,
         )
 
-    def _is_save_due(self, seconds: float) -> bool:
+    def _is_save_due(self, stop: bool, seconds: float) -> bool:
         """Not while losses are bad: what it would go back to must be from before."""
         run, state = self._parts.run, self._state
         by_count = run.save_steps is not None and state.step % run.save_steps == 0
-        return not state.bad_in_a_row and (by_count or seconds > 60 * run.save_minutes)
+        return not state.bad_in_a_row and (stop or by_count or seconds > 60 * run.save_minutes)
 
     def _roll_back(self) -> None:
         """Go back to the last checkpoint, and on from there with other networks and slower."""
@@ -398,7 +285,7 @@ class _Training:
         self._save()
         parts.listener.say(
             f"Losses exploded at step {at}: back to step {self._state.step}, at "
-            f"{_SLOWER**rollbacks:g} of the rate."
+            f"{SLOWER**rollbacks:g} of the rate."
         )
 
     def _save(self) -> None:

@@ -15,8 +15,8 @@ from smt_nas.evaluators.supernet import (
     sandwich_step,
     supernet_training,
 )
+from smt_nas.evaluators.supernet.sandwich_step import SandwichLearner
 from smt_nas.evaluators.supernet.supernet_state import read_losses
-from smt_nas.evaluators.supernet.supernet_training import SandwichLearner
 from smt_nas.files import locked
 from smt_nas.train.data.sources import make_splits
 from tests.fakes.supernets import draw_archs, load_few_digits, make_space, train, write_space
