@@ -136,7 +136,7 @@ class ProcessPool(Engine):
             number = self._busy[ready]
             try:
                 answer = ready.recv()
-            except (EOFError, ConnectionResetError):
+            except (EOFError, OSError):  # also amid an answer
                 code = self._stop(ready, DYING_S)
                 answers.append((number, _Lost(explain_death(code), by_signal=code < 0)))
                 continue

@@ -13,6 +13,7 @@ import os
 import pickle
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +31,7 @@ LOCAL, AUTO = "local", "auto"
 _CONNECT_S = 10.0
 CLUSTER_S = 30.0  # to join a cluster; Ray itself tries for more than a minute
 _LOOK_S = 5.0  # between two looks at how many tasks the cluster has room for
+ROOM_S = 300.0  # to wait for a node that is large enough: a cluster may be starting one
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class RayEngine(Engine):
         self._options = options
         self._ray: Any = None
         self._running: dict[Any, int] = {}  # with which argument
+        self._had_room = math.inf  # when a node was last seen that a task fits
 
     def __enter__(self) -> RayEngine:
         self._ray = _connect(self._options)
@@ -88,7 +91,7 @@ class RayEngine(Engine):
         feed = ArgumentFeed(arguments)
         place = _Place(os.getcwd(), tuple(path for path in sys.path if path))
         limit_s = math.inf if timeout is None else timeout
-        task = self._make_task()
+        task, self._had_room = self._make_task(), time.monotonic()
         while True:
             while len(self._running) < self._count_slots() and (item := feed.take()) is not None:
                 number, argument = item
@@ -97,6 +100,7 @@ class RayEngine(Engine):
             if not self._running:
                 return
             ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_LOOK_S)
+            self._check_room(is_answered=bool(ready))
             for reference in ready:
                 number = self._running.pop(reference)
                 answer = self._read(reference)
@@ -110,21 +114,44 @@ class RayEngine(Engine):
                 yield number, answer
 
     def _make_task(self) -> Any:
+        cpus, gpus = self._count_resources()
+        return self._ray.remote(max_retries=0, num_cpus=cpus, num_gpus=gpus)(_run_call)
+
+    def _count_resources(self) -> tuple[float, float]:
+        """CPUs and GPUs of a task."""
         gpus = self._options.gpus
         if gpus is None:
             gpus = 1.0 if self._ray.cluster_resources().get("GPU", 0) else 0.0
-        remote = self._ray.remote(max_retries=0, num_cpus=self._options.cpus, num_gpus=gpus)
-        return remote(_run_call)
+        return self._options.cpus, gpus
 
     def _count_slots(self) -> int:
         """Tasks that may be under way: nodes come and go."""
         if self._workers is not None:
             return self._workers
-        resources, options = self._ray.cluster_resources(), self._options
-        slots = resources.get("CPU", 0) / options.cpus if options.cpus else math.inf
-        if options.gpus or (options.gpus is None and resources.get("GPU", 0)):
-            slots = min(slots, resources.get("GPU", 0) / (options.gpus or 1.0))
+        resources, (cpus, gpus) = self._ray.cluster_resources(), self._count_resources()
+        slots = resources.get("CPU", 0) / cpus if cpus else math.inf
+        if gpus:
+            slots = min(slots, resources.get("GPU", 0) / gpus)
         return max(1, int(min(slots, 10_000)))
+
+    def _check_room(self, is_answered: bool) -> None:
+        """Raise ConfigError where for long no node was large enough; Ray would wait for ever."""
+        if is_answered:
+            self._had_room = time.monotonic()
+            return
+        cpus, gpus = self._count_resources()
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        sizes = [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes]
+        if any(cpus <= size[0] and gpus <= size[1] for size in sizes):
+            self._had_room = time.monotonic()
+        if time.monotonic() - self._had_room < ROOM_S:
+            return
+        largest = max(sizes, default=(0.0, 0.0))
+        raise ConfigError(
+            f"--engine ray: a node must have {cpus:g} CPUs and {gpus:g} GPUs for a network (got "
+            f"{largest[0]:g} and {largest[1]:g} on the largest, for {ROOM_S:g} s). Add a node, or "
+            "lower --trial-cpus and --trial-gpus."
+        )
 
     def _read(self, reference: Any) -> Any:
         """The answer of a task that has ended."""

@@ -1,9 +1,13 @@
 """Workers: a death costs one answer, and none outlives the process that leads."""
 
+import gc
+import os
 import signal
+import struct
 import subprocess
 import sys
 import time
+from multiprocessing.connection import Connection
 
 import psutil
 import pytest
@@ -26,6 +30,21 @@ def test_a_killed_worker_costs_one_answer(count):
         answers = list(workers.map(signal.raise_signal, numbers, str.upper))
     assert answers[:2] + answers[3:] == [None] * 4
     assert "SIGKILL" in answers[2]
+
+
+def fall_amid_answer(number):
+    """Of an answer of 1,000 bytes, four are on their way when the worker is killed."""
+    if number == 1:
+        [connection] = [o for o in gc.get_objects() if isinstance(o, Connection)]
+        os.write(connection.fileno(), struct.pack("!i", 1000) + b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_a_worker_that_is_killed_amid_its_answer_costs_that_answer():
+    with ProcessPool(2) as workers:
+        answers = list(workers.map(fall_amid_answer, range(3), str.upper))
+    assert answers[0::2] == [0, 2] and "SIGKILL" in answers[1]
 
 
 def test_workers_end_with_a_leader_that_is_killed():

@@ -110,3 +110,27 @@ def test_one_who_listens_and_is_no_cluster_is_given_up(monkeypatch):
 
 def _engine(address):
     return RayEngine(1, RayOptions(address))
+
+
+class SmallCluster:
+    """A stand-in for ray, of one node with two CPUs, on which a task never ends."""
+
+    def remote(self, *arguments, **resources):
+        return (lambda function: self) if resources else object()
+
+    def nodes(self):
+        return [{"Alive": True, "Resources": {"CPU": 2.0}}]
+
+    def cluster_resources(self):
+        return {"CPU": 2.0}
+
+    def wait(self, references, num_returns, timeout):
+        return [], references
+
+
+def test_a_task_that_no_node_has_room_for_is_not_waited_for_for_ever(monkeypatch):
+    monkeypatch.setattr(ray_engine, "ROOM_S", 0.0)
+    engine = RayEngine(None, RayOptions(cpus=64))
+    engine._ray = SmallCluster()
+    with pytest.raises(ConfigError, match=r"64 CPUs and 0 GPUs .* \(got 2 and 0 on the largest"):
+        list(engine.map_unordered(abs, [1], str))
