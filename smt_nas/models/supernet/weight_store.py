@@ -197,7 +197,9 @@ def make_statistics(network: SMT, device: torch.device, dtype: torch.dtype) -> d
             n = module.num_features
             statistics[f"{name}.running_mean"] = torch.zeros(n, device=device, dtype=dtype)
             statistics[f"{name}.running_var"] = torch.ones(n, device=device, dtype=dtype)
-            statistics[f"{name}.num_batches_tracked"] = torch.zeros((), dtype=torch.int64)
+            statistics[f"{name}.num_batches_tracked"] = torch.zeros(
+                (), dtype=torch.int64, device=device
+            )
     return statistics
 
 
