@@ -71,8 +71,8 @@ class QueueLoop:
             reason = control.find_stop(trials)
             if reason is not None or (self.exhausted and not self.study.read_open()):
                 return reason
-            control.listener.step("evaluate", self._finished, control.shown_total)
             taken = queue.take(self._propose_next, self._at_once)
+            control.listener.step("evaluate", self._finished, control.shown_total)
             if taken:
                 self._evaluate(queue, taken)
             else:

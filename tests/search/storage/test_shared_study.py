@@ -40,13 +40,16 @@ def settings(storage, n=6, **more):
 
 
 class Hearer(NullSearchProgress):
-    """Remembers what is said."""
+    """Remembers what is said, and the phases in the order in which they began first."""
 
     def __init__(self):
-        self.lines = []
+        self.lines, self.phases = [], []
 
     def say(self, text):
         self.lines.append(text)
+
+    def step(self, phase, done, total):
+        self.phases += [phase] * (phase not in self.phases)
 
 
 def begin(folder, rater, storage, listener=None, **more):
@@ -78,8 +81,10 @@ def rows(outcome):
 
 def test_one_process_gives_the_study_that_a_file_gives(tmp_path, url):
     here = begin(tmp_path / "a", Rater(), None).run()
-    there = begin(tmp_path / "b", Rater(), url).run()
+    hearer = Hearer()
+    there = begin(tmp_path / "b", Rater(), url, hearer).run()
     assert rows(there) == rows(here) and there.finished
+    assert hearer.phases == ["screen", "evaluate"]
     front = tmp_path / "b" / "run" / "front.csv"
     assert front.read_text() == (tmp_path / "a" / "run" / "front.csv").read_text()
 
