@@ -152,7 +152,7 @@ def write_experiment(run: Path, out: Path) -> tuple[Path, ...]:
         ConfigError: the evaluator was handed in by a program, so that no trial can make it.
         StoreError: not a run directory, or `out` holds something or cannot be written.
     """
-    directory = RunDirectory.open(run)
+    directory = RunDirectory.open(run, reads_trials=False)
     settings = directory.settings
     if settings.evaluator is not None and settings.evaluator.handed_in:
         raise ConfigError(

@@ -126,8 +126,15 @@ class RunDirectory:
             self.path.rmdir()
 
     @classmethod
-    def open(cls, path: Path, storage: str | None = None) -> RunDirectory:
-        """Open a run directory; `storage` replaces a URL whose password was not kept.
+    def open(
+        cls, path: Path, storage: str | None = None, reads_trials: bool = True
+    ) -> RunDirectory:
+        """Open a run directory.
+
+        Args:
+            path: the folder.
+            storage: replaces a URL whose password was not kept.
+            reads_trials: else no password is needed.
 
         Raises:
             ConfigError: `storage` is no URL.
@@ -138,7 +145,7 @@ class RunDirectory:
         if storage is not None:
             check_url(storage)
             settings = settings.model_copy(update={"storage": storage})
-        elif HIDDEN in (settings.storage or ""):
+        elif reads_trials and HIDDEN in (settings.storage or ""):
             raise StoreError(
                 f"{path}: the password of {settings.storage} was not kept. Repeat --storage with "
                 "it."

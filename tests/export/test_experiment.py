@@ -15,7 +15,7 @@ from smt_nas.export.experiment import load_experiment, write_experiment
 from smt_nas.search import Settings, create_search
 from smt_nas.space import SearchSpace
 from smt_nas.space.sample import list_options, make_samples
-from smt_nas.yaml import read_yaml
+from smt_nas.yaml import read_yaml, to_yaml
 
 SPACE = SearchSpace.load("smt_micro")
 RATED = ("score", "macs", "params")
@@ -59,6 +59,14 @@ def test_the_config_says_how_many_networks_are_tried_by_which_figure(folder):
     assert config["trainingService"] == {"platform": "local"}
     assert shlex.split(config["trialCommand"]) == [sys.executable, "trial.py"]
     assert (folder / "trial.py").is_file()
+
+
+def test_a_run_whose_trials_are_on_a_server_needs_no_password(run, tmp_path):
+    values = read_yaml(run / "run.yaml")
+    values["settings"]["storage"] = "postgresql://me:***@nowhere/db"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.yaml").write_text(to_yaml(values))
+    assert len(write_experiment(tmp_path / "run", tmp_path / "nni")) == 4
 
 
 def test_the_search_space_is_that_of_the_run(folder):
