@@ -97,9 +97,7 @@ class QueueLoop:
             queue = TrialQueue(self.study, watch)
             try:
                 yield queue
-            except StoreError:  # nothing more can be written
-                raise
-            except BaseException:
+            except BaseException:  # a lost server cannot be written to, a full folder can be left
                 with suppress(StoreError):
                     queue.release()
                 raise

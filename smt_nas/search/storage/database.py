@@ -129,14 +129,16 @@ class Database:
         take, give_back = map(sqlalchemy.text, _LOCKS[self.storage.engine.dialect.name])
         number = {"number": zlib.crc32(f"smt-nas {name} {self.study_name}".encode())}
         with self.storage.engine.connect() as connection:
-            is_held = bool(connection.execute(take, number).scalar())
-            connection.commit()  # else it would idle in a transaction
             try:
+                is_held = bool(connection.execute(take, number).scalar())
+                connection.commit()  # else it would idle in a transaction
                 yield is_held
-            finally:
                 if is_held:
                     connection.execute(give_back, number)
                     connection.commit()
+            except BaseException:
+                connection.invalidate()  # closed, not pooled with a lock that nobody gives back
+                raise
 
     @contextmanager
     def wait_for_lock(self, name: str) -> Iterator[None]:

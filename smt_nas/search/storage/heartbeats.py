@@ -136,6 +136,21 @@ class HeartbeatWatch:
         self._sights, self._looked = sights, now
 
 
+def find_living(study: Study, patience_s: float = 1.5 * INTERVAL_S) -> str | None:
+    """Name a process that works on a study, other than this one; None where none gives a sign.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    watch = HeartbeatWatch(study)
+    workers = [w for w in study.read_heartbeats() if watch.judge(w) == "unsure"]
+    if not workers:
+        return None
+    time.sleep(patience_s)
+    watch._look()
+    return next((w for w in workers if watch.judge(w) == "alive"), None)
+
+
 def _name_kernel() -> str | None:
     """Within what a process number means one process: a boot, and a namespace; None elsewhere."""
     try:

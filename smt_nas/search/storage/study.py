@@ -9,11 +9,13 @@ whole when it is finished (`add`); one that workers evaluate is stored when it i
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from smt_nas.evaluators import Evaluation
@@ -137,6 +139,15 @@ class Study:
             return name in optuna.get_all_study_names(database.storage)
 
     @staticmethod
+    def is_created(storage: str, name: str) -> bool:
+        """Whether it is there, and says what its trials depend on. Raises StoreError."""
+        with closing(open_database(storage, name)) as database, guard(database.where):
+            if name not in optuna.get_all_study_names(database.storage):
+                return False
+            study = optuna.load_study(storage=database.storage, study_name=name)
+            return bool(StudyNotes(study.user_attrs, study.set_user_attr).identity)
+
+    @staticmethod
     def find_number(storage: str, name: str) -> int:
         """The number of a study in its storage, as a dashboard names it. Raises StoreError."""
         with closing(open_database(storage, name)) as database, guard(database.where):
@@ -168,22 +179,33 @@ class Study:
             worker: name of the process that takes it.
         """
 
-        def write() -> bool:
-            storage = self.database.storage
+        def write(storage: RDBStorage) -> bool:
             storage.set_trial_user_attr(trial.id, WORKER, [worker, trial.attempt + 1])
             return storage.set_trial_state_values(trial.id, TrialState.RUNNING)
 
-        return self.database.call(write)
+        return self._write_open(write)
 
-    def put_back(self, trial: OpenTrial, attempt: int) -> None:
-        """Let a trial wait again, that `attempt` processes took so far. Raises StoreError."""
+    def put_back(self, trial: OpenTrial, attempt: int, retry: bool = True) -> bool:
+        """Let a trial wait again, that `attempt` processes took so far.
 
-        def write() -> None:
-            storage = self.database.storage
+        Args:
+            trial: as it was read, or taken.
+            attempt: how many took it that count.
+            retry: wait for a server that is lost.
+
+        Returns: False where another process ended it meanwhile, or has taken it.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+
+        def write(storage: RDBStorage) -> bool:
+            if not _is_claimed(storage, trial):
+                return False
             storage.set_trial_user_attr(trial.id, WORKER, [trial.worker, attempt])
-            storage.set_trial_state_values(trial.id, TrialState.WAITING)
+            return storage.set_trial_state_values(trial.id, TrialState.WAITING)
 
-        self.database.call(write)
+        return self._write_open(write, retry)
 
     def finish(self, trial: OpenTrial, evaluation: Evaluation) -> bool:
         """End an open trial; False where another process did, or has taken it. Raises StoreError.
@@ -191,10 +213,8 @@ class Study:
         The evaluation is stored first, so that who dies between has not evaluated in vain.
         """
 
-        def write() -> bool:
-            storage = self.database.storage
-            stored = storage.get_trial(trial.id)
-            if stored.state.is_finished() or read_claim(stored)[0] != trial.worker:
+        def write(storage: RDBStorage) -> bool:
+            if not _is_claimed(storage, trial):
                 return False
             storage.set_trial_user_attr(trial.id, EVALUATION, evaluation.to_record())
             objectives = describe_trial(self.problem, trial.genes, evaluation).values
@@ -202,7 +222,21 @@ class Study:
             self._name_figures(evaluation)
             return True
 
-        return self.database.call(write)
+        return self._write_open(write)
+
+    def _write_open(self, write: Callable[[RDBStorage], bool], retry: bool = True) -> bool:
+        """Write to an open trial; False where another process ended it at that moment.
+
+        That can be: who was taken for dead may end its trial after all, and holds no lock.
+        """
+
+        def attempt() -> bool:
+            try:
+                return write(self.database.storage)
+            except optuna.exceptions.UpdateFinishedTrialError:
+                return False
+
+        return self.database.call(attempt, retry)
 
     def read_open(self) -> list[OpenTrial]:
         """All trials that are not finished, in order. Raises StoreError."""
@@ -263,3 +297,9 @@ class Study:
 
     def _store(self, name: str, value: Any) -> None:
         self.database.call(lambda: self.optuna.set_user_attr(name, value))
+
+
+def _is_claimed(storage: RDBStorage, trial: OpenTrial) -> bool:
+    """Whether an open trial is still of the process that took it."""
+    stored = storage.get_trial(trial.id)
+    return not stored.state.is_finished() and read_claim(stored)[0] == trial.worker

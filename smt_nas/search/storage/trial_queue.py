@@ -63,9 +63,13 @@ class TrialQueue:
         self._held.pop(trial.id, None)
 
     def release(self) -> None:
-        """Put back what is taken and not finished, as if it had not been. Raises StoreError."""
+        """Put back what is taken and not finished, as if it had not been.
+
+        Raises:
+            StoreError: the database cannot be used; a server that is lost is not waited for.
+        """
         for trial in list(self._held.values()):
-            self._study.put_back(trial, trial.attempt - 1)
+            self._study.put_back(trial, trial.attempt - 1, retry=False)
             del self._held[trial.id]
 
     def _take_locked(self, propose: Propose, most: int) -> list[OpenTrial] | None:

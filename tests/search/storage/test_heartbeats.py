@@ -48,6 +48,21 @@ def look(watch, clock, seconds, **counts):
         watch._look()
 
 
+def test_a_process_that_counts_on_is_named_and_ended_or_silent_ones_are_not(monkeypatch):
+    notes = Notes()
+    silent = Heartbeat(count=4, kernel="elsewhere", pid=1)
+    notes.held = {"a:1:x": silent, "b:2:x": silent, "c:3:x": silent.model_copy()}
+    notes.held["a:1:x"] = silent.model_copy(update={"ended": True})
+
+    def count_on(seconds):
+        notes.held["c:3:x"] = silent.model_copy(update={"count": 5})
+
+    monkeypatch.setattr(heartbeats.time, "sleep", count_on)
+    assert heartbeats.find_living(notes) == "c:3:x"
+    monkeypatch.setattr(heartbeats.time, "sleep", lambda seconds: None)
+    assert heartbeats.find_living(notes) is None
+
+
 def test_who_counts_on_lives_and_who_stops_dies(watch, clock):
     look(watch, clock, 10, other=1)
     assert watch.judge("other") == "unsure"

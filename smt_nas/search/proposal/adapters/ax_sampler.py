@@ -45,9 +45,9 @@ class AxSearch:
         seed = int(rng.integers(2**31))
         with quiet_libraries():
             client = self._tell(history, seed)
-            asked = client.get_next_trials(max_trials=n).values()
-        genes = np.zeros((len(asked), len(self.problem.space.genes)), dtype=np.int64)
-        for row, chosen in zip(genes, asked, strict=True):
+            arms = client.get_next_trials(max_trials=n).values()
+        genes = np.zeros((len(arms), len(self.problem.space.genes)), dtype=np.int64)
+        for row, chosen in zip(genes, arms, strict=True):
             for column in self._free:
                 row[column] = int(chosen[f"g{column}"])
         return complete_proposals(self.problem, genes, history, n, rng)

@@ -51,10 +51,10 @@ class OptunaSearch:
             return RandomSearch(self.problem).propose(history, n, rng)
         with _quiet():
             study = self._tell(history, seed)
-            asked = [study.ask(self._distributions).params for _ in range(n)]
+            answers = [study.ask(self._distributions).params for _ in range(n)]
         free = self._free
         genes = np.zeros((n, len(self.problem.space.genes)), dtype=np.int64)
-        for row, params in zip(genes, asked, strict=True):
+        for row, params in zip(genes, answers, strict=True):
             row[free] = [params[str(column)] for column in free]
         return complete_proposals(self.problem, genes, history, n, rng)
 

@@ -2,8 +2,9 @@
 
 A network of known costs c adds the volume above it: the integral, over all costs that it meets, of
 how far its figure lies below the best one there. So its expectation is an integral of the expected
-improvement (Jones et al. 1998) over the levels of the front: exact sums for two objectives, over
-points drawn once (Sobol) for three and four. https://arxiv.org/abs/1905.02370 has the general case.
+improvement (Jones et al. 1998) over the levels of the front: a sum over 128 and more costs for two
+objectives, over points drawn once (Sobol) for three and four. The general case:
+https://arxiv.org/abs/1905.02370.
 """
 
 from __future__ import annotations
