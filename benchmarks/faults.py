@@ -326,9 +326,9 @@ def give_up_soon() -> None:
 
 
 def _make(folder: Path, name: str) -> Path:
-    made = folder / name
-    made.mkdir()
-    return made
+    place = folder / name
+    place.mkdir()
+    return place
 
 
 def _sum(rows: list[Row]) -> Row:

@@ -37,6 +37,7 @@ from smt_nas.search.run_file import (
 )
 from smt_nas.search.settings import Settings
 from smt_nas.search.storage.database import HIDDEN, check_url
+from smt_nas.search.watch.history_table import FILE as HISTORY_FILE
 from smt_nas.space import SearchSpace
 from smt_nas.yaml import read_yaml, to_yaml
 
@@ -252,6 +253,11 @@ class RunDirectory:
         """Whether there is a study, as far as files tell: a full disk leaves empty ones."""
         file = self.database
         return self.settings.storage is not None or (file.is_file() and file.stat().st_size > 0)
+
+    @property
+    def has_worked(self) -> bool:
+        """Whether a process has searched here: it writes one of these before its first trial."""
+        return any((self.path / name).is_file() for name in (HISTORY_FILE, "front.csv"))
 
     @property
     def storage(self) -> str:

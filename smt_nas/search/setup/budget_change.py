@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from smt_nas.errors import ConfigError
+from smt_nas.errors import ConfigError, StoreError
 from smt_nas.evaluators import Evaluation
 from smt_nas.search.loop.listener import SearchListener
 from smt_nas.search.problem.problem import Problem
@@ -22,8 +22,11 @@ from smt_nas.search.problem.region import load_region
 from smt_nas.search.run_directory import RunDirectory
 from smt_nas.search.run_file import EarlierBudgets
 from smt_nas.search.setup.evaluator_change import OpenedStudy
+from smt_nas.search.storage.heartbeats import find_living
 from smt_nas.search.storage.study import Study
+from smt_nas.search.storage.trial import OpenTrial, Trial
 from smt_nas.search.survey import describe
+from smt_nas.space import Genes
 
 
 def read_new_problem(
@@ -64,7 +67,9 @@ def change_budgets(
         StoreError: another process works on the run, or it cannot be written.
     """
     old = opened.study
+    _check_idle(directory, old)
     with directory.lock():
+        _check_unchanged(directory)
         trials = old.trials()
         earlier = EarlierBudgets(
             budgets=directory.settings.budgets, study=old.name, trials=len(trials)
@@ -74,17 +79,49 @@ def change_budgets(
         study = Study.create_again(
             problem, directory.storage, changed.study_name, notes.identity | changed.identity
         )
-        keys = set()
-        for trial in trials:
-            study.add(trial.genes, trial.evaluation)
-            keys.add(trial.key)
-        for network in notes.read_open_round():  # evaluated, of a round that was stopped
-            if network.key not in keys:
-                genes = np.array(network.genes, dtype=np.int64)
-                study.add(genes, Evaluation.from_record(network.evaluation))
+        for genes, evaluation in _list_evaluated(old):
+            study.add(genes, evaluation)
         notes.copy_results(study.read_notes())
         directory.adopt(changed)
     return replace(opened, study=study)
+
+
+def _list_evaluated(study: Study) -> list[tuple[Genes, Evaluation]]:
+    """Genes (G,) and evaluations of a study, in the order of its trials; none is evaluated twice.
+
+    Also of trials whose process was killed when they were evaluated and not ended yet, and of a
+    round that was stopped.
+    """
+    trials: list[Trial | OpenTrial] = [*study.trials(), *study.read_open()]
+    trials.sort(key=lambda trial: trial.number)
+    evaluated = [(t.genes, t.evaluation) for t in trials if t.evaluation is not None]
+    keys = {t.key for t in trials if t.evaluation is not None}
+    for network in study.read_notes().read_open_round():
+        if network.key not in keys:
+            genes = np.array(network.genes, dtype=np.int64)
+            evaluated.append((genes, Evaluation.from_record(network.evaluation)))
+    return evaluated
+
+
+def _check_idle(directory: RunDirectory, study: Study) -> None:
+    """Raise StoreError where another process works on a shared study: it would go on in the old."""
+    worker = find_living(study) if study.database.is_shared else None
+    if worker is not None:
+        host, pid, _ = worker.rsplit(":", 2)
+        raise StoreError(
+            f"{directory.path}: another process works on its study (got process {pid} on {host}). "
+            "Stop it, change the budgets, and start it again."
+        )
+
+
+def _check_unchanged(directory: RunDirectory) -> None:
+    """Raise StoreError where another process changed the budgets since this one read them."""
+    now = RunDirectory.open(directory.path, directory.settings.storage)
+    if now.study_name != directory.study_name:
+        raise StoreError(
+            f"{directory.path}: was given other budgets by another process (got "
+            f"{', '.join(now.settings.budgets)}). Start the same again to go on from these."
+        )
 
 
 def describe_change(directory: RunDirectory, budgets: Sequence[str], tried: int) -> str:

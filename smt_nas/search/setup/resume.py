@@ -31,7 +31,8 @@ from smt_nas.search.setup.budget_change import (
 from smt_nas.search.setup.evaluator_change import check_evaluator, open_study
 from smt_nas.search.setup.wishes import Wishes
 from smt_nas.search.stop_rule import count_wanted
-from smt_nas.search.storage.database import wait_for_server
+from smt_nas.search.storage.database import is_shared_url, wait_for_server
+from smt_nas.search.storage.study import Study
 
 
 def resume_search(
@@ -75,13 +76,13 @@ def resume_search(
     problem = _read_problem(directory) if read_only else _predict_again(directory)
     evaluator = None if read_only else _recorded_evaluator(directory, problem, evaluator)
     check_engine(workers, evaluator, directory.settings.evaluator)
-    _check_study_file(directory, problem, read_only)
     new_problem = None
     if budgets and tuple(budgets) != directory.settings.budgets:
         new_problem = read_new_problem(directory, budgets, listener)
     if not read_only:
         _tell_differences(directory, evaluator, listener)
         wait_for_server(directory.storage, listener.say)
+    _check_study(directory, problem, read_only)
     opened = open_study(directory, problem)
     if evaluator is not None:
         opened = check_evaluator(directory, problem, opened, evaluator, accept_changed_evaluator)
@@ -95,16 +96,21 @@ def resume_search(
     return search
 
 
-def _check_study_file(directory: RunDirectory, problem: Problem, read_only: bool) -> None:
-    """Create the study of a run that was killed between run.yaml and it."""
-    if directory.holds_study:
-        return
-    if read_only:
+def _check_study(directory: RunDirectory, problem: Problem, read_only: bool) -> None:
+    """Create the study of a run that was killed between run.yaml and it.
+
+    On a server that may be the moment, too, in which another process creates it. A run that has
+    worked is left alone: its study is elsewhere, or lost.
+    """
+    if read_only and not directory.holds_study:
         raise StoreError(
             f"{directory.path}: holds no trials yet. Use `smt-nas resume "
             f"{shell_word(directory.path)}`."
         )
-    create_study(problem, directory)
+    settings, name = directory.settings, directory.study_name
+    is_new = is_shared_url(settings.storage) and not directory.has_worked and not read_only
+    if not directory.holds_study or (is_new and not Study.is_created(directory.storage, name)):
+        create_study(problem, directory)
 
 
 def _tell_differences(

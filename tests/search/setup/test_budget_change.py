@@ -1,13 +1,17 @@
 """A run within other budgets: judged again, never evaluated again; killed on the way, unchanged."""
 
+import numpy as np
 import optuna
 import pytest
 
 from smt_nas.errors import ConfigError, StoreError
-from smt_nas.evaluators import FunctionEvaluator
+from smt_nas.evaluators import Evaluation, FunctionEvaluator
 from smt_nas.files import sqlite_url
 from smt_nas.search import Settings, create_search, resume_search
 from smt_nas.search.run_directory import RunDirectory
+from smt_nas.search.setup.budget_change import change_budgets
+from smt_nas.search.setup.evaluator_change import OpenedStudy
+from smt_nas.search.storage.trial_queue import TrialQueue
 from smt_nas.yaml import read_yaml
 
 ASKED = {"space": "smt_micro", "strategy": "random", "verify": False, "n": 40}
@@ -111,3 +115,29 @@ def test_a_run_that_another_process_works_on_keeps_its_budgets(run, counting):
     with RunDirectory.open(run).lock(), pytest.raises(StoreError, match="another process"):
         go_on(run, counting, "8MMACs")
     assert read_yaml(run / "run.yaml")["settings"]["budgets"] == ["20MMACs"]
+
+
+def test_what_was_evaluated_and_not_ended_when_its_process_died_stays(run, counting, monkeypatch):
+    study = resume_search(run, read_only=True).study
+    genes = study.problem.space.sample(np.random.default_rng(9), 1)[0]
+    study.enqueue(genes)
+    [trial] = TrialQueue(study).take(lambda _: [])
+    storage = study.database.storage
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "set_trial_state_values", None)  # dies before the last step
+        with pytest.raises(StoreError):
+            study.finish(trial, Evaluation(7.0, "function"))
+    search = go_on(run, counting, "8MMACs")
+    assert len(search.study.trials()) == 41
+    assert search.study.trials()[40].evaluation.value == 7.0
+
+
+def test_budgets_that_another_process_changed_meanwhile_are_not_lost(run, counting):
+    stale = RunDirectory.open(run)
+    changed = go_on(run, counting, "8MMACs")
+    problem, opened = changed.problem, OpenedStudy(changed.study)
+    with pytest.raises(
+        StoreError, match=r"was given other budgets by another process \(got 8MMACs"
+    ):
+        change_budgets(stale, problem, opened, ["5MMACs"])
+    assert len(changed.study.trials()) == 40

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+import sqlalchemy
 
 from smt_nas.errors import StoreError
 from smt_nas.evaluators import Evaluation, FunctionEvaluator
@@ -189,6 +190,52 @@ def test_who_was_taken_for_dead_changes_nothing_afterwards(tmp_path, url):
         assert not study.trials()
         rescuer.finish(again, Evaluation(2.0, "function"))
     assert [t.evaluation.value for t in study.trials()] == [2.0]
+
+
+def test_a_process_that_joins_before_the_study_is_there_creates_it(tmp_path, url, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("smt_nas.search.setup.create._first_study", None)  # killed, or at it
+        with pytest.raises(TypeError):
+            begin(tmp_path, Rater(), url)
+    outcome = begin(tmp_path, Rater(), url).run()
+    assert outcome.finished and len(outcome.trials) == 6
+
+
+def test_a_study_that_is_lost_is_not_begun_anew(tmp_path, postgres, url):  # noqa: F811
+    begin(tmp_path, Rater(), url).run()
+    postgres.make_empty()
+    with pytest.raises(StoreError, match=r"is not there\. Check --storage"):
+        go_on(tmp_path, Rater(), url)
+
+
+def test_what_an_evaluator_gives_up_waits_for_others(tmp_path, url, monkeypatch):
+    def give_up(runner, archs):
+        raise StoreError("trainings: another process is working in it.")
+
+    search = begin(tmp_path, Rater(), url)
+    monkeypatch.setattr("smt_nas.evaluators.runner.EvaluationRunner.evaluate", give_up)
+    with pytest.raises(StoreError, match="trainings"):
+        search.run()
+    waiting = search.study.read_open()
+    assert waiting and all((t.is_running, t.attempt) == (False, 0) for t in waiting)
+
+
+def test_a_lock_that_is_interrupted_while_it_is_taken_is_free_again(tmp_path, url, monkeypatch):
+    def interrupt(connection):
+        raise KeyboardInterrupt
+
+    here = begin(tmp_path, Rater(), url).study.database
+    other = database.open_database(url, here.study_name)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(sqlalchemy.Connection, "commit", interrupt)
+        here.locked("queue").__enter__()
+    for _ in range(200):  # the server takes a moment to see that the connection is closed
+        with other.locked("queue") as is_held:
+            if is_held:
+                break
+        time.sleep(0.05)
+    assert is_held
+    other.close()
 
 
 def test_a_server_that_is_restarted_is_waited_for(tmp_path, postgres, url):  # noqa: F811
