@@ -17,6 +17,7 @@ Provenance = Literal[
     "exact", "measured", "predicted", "proxy", "inherited", "trained", "published", "function"
 ]
 """Where a number comes from. `exact`: counted by formula and confirmed by op counters;
+`inherited`: of a network with the weights of a supernet, which it shares with all others;
 `function`: returned by a user's own function or replayed from a user's table."""
 
 
@@ -137,6 +138,8 @@ METRICS: dict[str, Metric] = {
         Metric("top1_pct", "max", "predicted", "top-1 %", 1.0, 2, unit="%"),
         Metric("score", "max", "proxy", "score", 1.0, 3),
         Metric("val_top1", "max", "trained", "val top-1 %", 0.01, 2, unit="%"),
+        Metric("inherited_loss", "min", "inherited", "loss", 1.0, 3),
+        Metric("inherited_top1", "max", "inherited", "top-1 %", 0.01, 2, unit="%"),
         Metric("region_distance", "min", "exact", "distance", 1.0, 2),
     )
 }

@@ -11,6 +11,7 @@ from smt_nas.cli import (  # noqa: F401  # they register commands
     recipes,
     search,
     spaces,
+    supernet,
     train,
     validate,
 )

@@ -28,7 +28,17 @@ Out = Annotated[
     typer.Option(help="File to write, or a folder. Default of texts: standard output."),
 ]
 Weights = Annotated[
-    str | None, typer.Option(help="Weights for ARCH, as --init takes them. Default: fresh ones.")
+    str | None,
+    typer.Option(
+        help="Weights for ARCH, as --init takes them; inherited: those of the supernet that rated "
+        "it. Default: fresh ones."
+    ),
+]
+Supernet = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RUN", help="The supernet of --weights inherited. Default: that of the search."
+    ),
 ]
 ImageSize = Annotated[
     str | None, typer.Option(help="Pixels of a side, or dynamic. Default: the network's.")
@@ -53,6 +63,7 @@ def export(
     format: Format = "yaml",
     out: Out = None,
     weights: Weights = None,
+    supernet: Supernet = None,
     image_size: ImageSize = None,
     batch: Batch = None,
     precision: Precision = "fp32",
@@ -70,7 +81,7 @@ def export(
     if out is not None and not entry.is_text:
         what = f"Exporting {arch} to {out} as {format}"
         say_first(context, f"{what}: it is written, loaded back and compared.")
-    source = load_export_source(arch, weights)
+    source = load_export_source(arch, weights, supernet)
     options = ExportOptions(
         name=source.name,
         image_size=_parse_axis("--image-size", image_size),

@@ -11,6 +11,7 @@ import typer
 
 from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
+from smt_nas.cli.inherited_init import inherits, write_inherited
 from smt_nas.cli.talk import say_first
 from smt_nas.cli.training.training_process import prepare_to_train
 from smt_nas.cli.training.training_talk import training
@@ -51,7 +52,10 @@ Epochs = Annotated[int | None, typer.Option(help="Instead of the recipe's.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same training.")]
 Init = Annotated[
     str | None,
-    typer.Option(help="Start from these weights: ours, or a .pth; FILE:ema for its average."),
+    typer.Option(
+        help="Start from these weights: ours, or a .pth; FILE:ema for its average; supernet:RUN "
+        "for those that ARCH inherits from a supernet."
+    ),
 ]
 HeadMap = Annotated[
     str | None, typer.Option(help="File of the rows of --init's head to keep, e.g. 22K to 1K.")
@@ -151,7 +155,7 @@ class _Arguments:
     """The command line, sorted into what is trained and how."""
 
     def __init__(self, context: typer.Context) -> None:
-        self._given = context.params
+        self._given = dict(context.params)
         sources = {name: context.get_parameter_source(name) for name in context.params}
         self._typed = [name for name, at in sources.items() if at and at.name == "COMMANDLINE"]
         self._check()
@@ -167,6 +171,11 @@ class _Arguments:
     def _check(self) -> None:
         """Refuse options that would be passed over."""
         top, typed = self._given["top"], self._typed
+        if top is not None and inherits(self._given["init"]):
+            raise ConfigError(
+                f"--init {self._given['init']}: is of one network (got --top {top}). Name one, "
+                "e.g. RUN/front/0.yaml."
+            )
         if top is None and "seeds" in typed:
             raise ConfigError("--seeds: is for --top (got no --top). Use --seed for one training.")
         if top is not None and self._given["dry_run"]:
@@ -203,6 +212,8 @@ class _Arguments:
                 f"train: {missing} must be named (got none). E.g. smt-nas train smt_micro --data "
                 "digits; with --out RUN --resume auto alone, a training goes on."
             )
+        if inherits(self._given["init"]) and not self._given["dry_run"]:
+            self._given["init"] = write_inherited(arch, self._given["init"], self._given["device"])
         same = {f.name for f in fields(TrainRequest)} & self._given.keys()
         values = {name: self._given[name] for name in same}
         return TrainRequest(

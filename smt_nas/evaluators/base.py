@@ -224,6 +224,14 @@ class Stoppable(Protocol):
 
 
 @runtime_checkable
+class NetworkBound(Protocol):
+    """An evaluator that cannot evaluate every network."""
+
+    def holds(self, arch: Architecture) -> bool:
+        """Whether it can evaluate a network."""
+
+
+@runtime_checkable
 class SpaceBound(Protocol):
     """An evaluator that cannot evaluate the networks of every space."""
 

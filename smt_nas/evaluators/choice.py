@@ -106,19 +106,24 @@ class EvaluatorChoice(BaseModel):
 
     @property
     def training(self) -> dict[str, Any]:
-        """What was said beside the name of a function: the trainings of one that trains."""
-        return {name: value for name, value in self.given.items() if name != _TARGET}
+        """What was said beside how it is written: the trainings of one that trains."""
+        own = (_TARGET, _find_argument(self.name))
+        return {name: value for name, value in self.given.items() if name not in own}
 
     @property
     def word(self) -> str:
-        """How a user writes it: its name, or the function's."""
+        """How a user writes it: its name, the function's, or `supernet:RUN`."""
+        argument = _find_argument(self.name)
+        if argument and self.config is not None:
+            return f"{self.name}:{getattr(self.config, argument)}"
         return str(getattr(self.config, _TARGET, self.name))
 
     @property
     def options(self) -> tuple[str, ...]:
         """Options that say something to it, e.g. `--data`."""
         fields = set() if self.config is None else self.config.model_fields_set
-        return tuple(flag(name) for name in sorted(fields) if name not in _IMPLIED)
+        implied = (*_IMPLIED, _find_argument(self.name))
+        return tuple(flag(name) for name in sorted(fields) if name not in implied)
 
 
 def find_entry(name: str) -> EvaluatorEntry:
@@ -166,7 +171,7 @@ def choose_evaluator(
     name, config = _split_word(word or _chosen_by(given))
     entry = find_entry(name)
     if entry.written and not config:
-        raise _unknown(name)
+        raise _lacks_argument(name, entry) if entry.argument else _unknown(name)
     for option in given:
         if not entry.takes(option):
             raise ConfigError(_not_for(option, name, word is not None))
@@ -199,10 +204,19 @@ def _unknown(name: str) -> UnknownName:
     return UnknownName("evaluator", name, plain, f"Or {', '.join(others)}.")
 
 
+def _find_argument(name: str) -> str:
+    """The field that is written after the name and a colon; empty where there is none."""
+    entry = EVALUATORS.get(name)
+    return "" if entry is None else entry.argument
+
+
 def _split_word(word: str) -> tuple[str, dict[str, Any]]:
     """Name and config of what a user wrote."""
     if ":" not in word:
         return word, {}
+    name, _, value = word.partition(":")
+    if argument := _find_argument(name):
+        return name, {argument: value} if value else {}
     return next(n for n, e in EVALUATORS.items() if e.takes(_TARGET)), {_TARGET: word}
 
 
@@ -218,6 +232,14 @@ def _not_for(option: str, name: str, named: bool) -> str:
     if named or means is None or means == option:
         return f"{where} (got {name}). Drop one."
     return f"{where} (got no {flag(means)}). Add it."
+
+
+def _lacks_argument(name: str, entry: EvaluatorEntry) -> ConfigError:
+    assert entry.config is not None
+    (example, *_) = entry.config.model_fields[entry.argument].examples or [""]
+    return ConfigError(
+        f"evaluator {name}: must be written {entry.written} (got {name}). E.g. {name}:{example}."
+    )
 
 
 def _lacks(name: str, entry: EvaluatorEntry, field: str) -> str:

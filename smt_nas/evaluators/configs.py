@@ -27,6 +27,18 @@ class FunctionTarget(EvaluatorConfig):
     target: str
 
 
+class TrainedSupernet(EvaluatorConfig):
+    """The supernet whose weights networks are rated with.
+
+    Attributes:
+        run: folder of its training.
+        device: `cpu`, `cuda`, `cuda:N`; None for this machine's GPU where there is one.
+    """
+
+    run: Annotated[str, Field(min_length=1, examples=["runs/supernet-smt_micro_supernet-digits"])]
+    device: str | None = None
+
+
 class TrainedNetworks(EvaluatorConfig):
     """The networks that a predictor is fitted to.
 

@@ -16,6 +16,7 @@ from smt_nas.evaluators.configs import (
     FunctionTarget,
     ShortTraining,
     TrainedNetworks,
+    TrainedSupernet,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class EvaluatorEntry:
             metrics of its first success, and to one success in its first calls.
         chosen_by: field of its config whose option means this evaluator where none is named.
         written: how users write it, where that is not its name.
+        argument: field of its config that users write after its name and a colon.
+        find_space: from its config to the only space that it is for, as a user writes it; None for
+            one that is for many.
         learns_from: networks of a bench that it takes to validate it, some being held out; 0 for
             one that learns from none.
         help: what a figure is, in a few words.
@@ -51,6 +55,8 @@ class EvaluatorEntry:
     runs_user_code: bool = False
     chosen_by: str | None = None
     written: str = ""
+    argument: str = ""
+    find_space: Callable[[Any], str] | None = None
     learns_from: int = 0
     help: str = ""
 
@@ -96,6 +102,18 @@ def _make_short_train(config: ShortTraining) -> Evaluator:
     return ShortTrainEvaluator(config)
 
 
+def _make_supernet(config: TrainedSupernet) -> Evaluator:
+    from smt_nas.evaluators.supernet.supernet_evaluator import SupernetEvaluator
+
+    return SupernetEvaluator(config)
+
+
+def _find_space_of_supernet(config: TrainedSupernet) -> str:
+    from smt_nas.evaluators.supernet.supernet_evaluator import find_space
+
+    return find_space(config.run)
+
+
 def _make_function(config: FunctionTarget) -> Evaluator:
     from smt_nas.evaluators.function import NamedFunction
 
@@ -133,6 +151,16 @@ EVALUATORS: dict[str, EvaluatorEntry] = {  # the first is the default
         default_n=24,
         chosen_by="data",
         help="candidates trained for a few epochs",
+    ),
+    "supernet": EvaluatorEntry(
+        _make_supernet,
+        config=TrainedSupernet,
+        default_n=64,
+        in_worker=True,
+        written="supernet:RUN",
+        argument="run",
+        find_space=_find_space_of_supernet,
+        help="loss on your data with the weights of a trained supernet",
     ),
     "function": EvaluatorEntry(
         _make_function,

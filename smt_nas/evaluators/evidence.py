@@ -128,6 +128,25 @@ class TrainingEvidence(_Evidence):
     few_updates: int | None = None
 
 
+class SupernetEvidence(_Evidence):
+    """A supernet, with whose weights each network is rated.
+
+    Attributes:
+        data: as the user named it.
+        space: name of its space.
+        steps: of its training.
+        digest: of its weights and data.
+        rare: choices of the space that it was hardly trained for; their networks are not rated.
+    """
+
+    basis: Literal["supernet"] = "supernet"
+    data: str
+    space: str
+    steps: int
+    digest: str
+    rare: tuple[str, ...] = ()
+
+
 class FunctionEvidence(_Evidence):
     """A user's own function.
 
@@ -164,6 +183,7 @@ AnyEvidence = Annotated[
     | FamilyEvidence
     | ProxyEvidence
     | TrainingEvidence
+    | SupernetEvidence
     | FunctionEvidence
     | TableEvidence
     | UnknownEvidence,

@@ -15,6 +15,12 @@ from typing import TYPE_CHECKING
 
 from smt_nas.arch import PRESETS, SMALL_PRESETS, Architecture, load_arch
 from smt_nas.errors import ConfigError, StoreError
+from smt_nas.export.inherited import (
+    InheritedWish,
+    describe_inherited,
+    read_wish,
+    take_inherited,
+)
 from smt_nas.files import looks_like_path
 
 if TYPE_CHECKING:
@@ -39,6 +45,7 @@ class WeightSource:
         card: what they say of their training; None where they say nothing.
         official: the published code wrote them.
         averaged: they are a moving average.
+        supernet: folder of the supernet that they are inherited from; None of others.
         notes: what a user must know of what was taken from the file, a line each.
     """
 
@@ -46,10 +53,13 @@ class WeightSource:
     card: Card | None = None
     official: bool = False
     averaged: bool = False
+    supernet: Path | None = None
     notes: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """In a few words, e.g. `best.safetensors (a moving average)`; no path of this machine."""
+        if self.supernet is not None:
+            return f"inherited from supernet {self.supernet.resolve().name}"
         if self.file is None:
             return f"fresh, untrained (seed {_SEED})"
         kind = " (a moving average)" if self.averaged else ""
@@ -104,21 +114,30 @@ class ExportSource:
         return replace(self, arch=self.arch.model_copy(update={"image_size": image_size}))
 
 
-def load_export_source(spec: str, weights: str | None = None) -> ExportSource:
+def load_export_source(
+    spec: str, weights: str | None = None, supernet: str | None = None
+) -> ExportSource:
     """Read what a user wants to hand over. No code in a file is run; nothing is downloaded.
 
     Args:
         spec: a preset; a model config; weights that say their network, as `read_weights` takes
             them; the folder of a search, for the first of its front.
-        weights: as `read_weights` takes them, for a preset or a config; None for fresh ones.
+        weights: as `read_weights` takes them, for a preset or a config; `inherited` for those of
+            a supernet, or `supernet:RUN`; None for fresh ones.
+        supernet: folder of the supernet that they are inherited from; None for the one that the
+            search of the config was rated by.
 
     Raises:
         UnknownName: no such preset.
-        ConfigError: a bad config, or weights named twice.
+        ConfigError: a bad config, weights named twice, or a network that the supernet does not
+            hold.
         StoreError: weights are missing, damaged, of another network, or do not say theirs; or a
             deployed file is named.
     """
     config = _find_config(spec)
+    wanted = read_wish(weights, supernet)
+    if wanted is not None:
+        return _read_inherited(spec, config, wanted)
     _refuse_deployed(spec if config is None else weights)
     if config is None:
         if weights is not None:
@@ -131,6 +150,21 @@ def load_export_source(spec: str, weights: str | None = None) -> ExportSource:
     if weights is None:
         return ExportSource(name=_name_of(config), arch=arch)
     return _read_stated(arch, config, weights)
+
+
+def _read_inherited(spec: str, config: str | None, wanted: InheritedWish) -> ExportSource:
+    if config is None:
+        raise ConfigError(
+            f"--weights {wanted.word}: is for a preset or a model config (got {spec}, which are "
+            "weights). Leave it out."
+        )
+    arch = load_arch(config)
+    taken = take_inherited(Path(config), arch, wanted)
+    assert taken.card is not None
+    source = _to_source(_name_of(config), taken.card.arch, taken)
+    notes = (describe_inherited(taken.card), *_list_changes(arch, source.arch))
+    own = replace(source.weights, supernet=taken.source, notes=notes)
+    return replace(source, weights=own)
 
 
 def _find_config(spec: str) -> str | None:
@@ -220,7 +254,9 @@ def _to_source(name: str, arch: Architecture, loaded: LoadedWeights) -> ExportSo
         name=name,
         arch=arch,
         state=loaded.state,
-        weights=WeightSource(loaded.source, card, loaded.official, loaded.averaged, tuple(notes)),
+        weights=WeightSource(
+            loaded.source, card, loaded.official, loaded.averaged, notes=tuple(notes)
+        ),
         transform=None if card is None else card.evaluation,
         mean=None if card is None else card.mean,
         std=None if card is None else card.std,

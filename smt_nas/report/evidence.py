@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from smt_nas.errors import format_count
+from smt_nas.errors import format_count, list_names
 from smt_nas.evaluators.evidence import (
     AnyEvidence,
     BenchEvidence,
@@ -16,6 +16,7 @@ from smt_nas.evaluators.evidence import (
     FunctionEvidence,
     ProxyEvidence,
     PublishedEvidence,
+    SupernetEvidence,
     TableEvidence,
     TrainingEvidence,
     UnknownEvidence,
@@ -160,6 +161,21 @@ def _name_training(e: TrainingEvidence) -> str:
     return f"val top-1 after {epochs} on {e.data} ({images})"
 
 
+def _supernet(e: SupernetEvidence) -> str:
+    rare = ""
+    if e.rare:
+        rare = f"; networks with {list_names(e.rare)} are not rated, as these were hardly trained"
+    return (
+        f"{_name_inherited(e)}; {e.digest}, {format_count(e.steps, 'step')} of training on space "
+        f"{e.space}; it orders networks, and is no accuracy that one trained alone would have"
+        f"{rare}. `smt-nas validate {e.evaluator} --on BENCH` tells how well it orders."
+    )
+
+
+def _name_inherited(e: SupernetEvidence) -> str:
+    return f"mean loss on held-out images of {e.data}, with weights inherited from a supernet"
+
+
 def _function(e: FunctionEvidence) -> str:
     line = f"your own function; {_UNKNOWN}."
     if not e.importable:
@@ -272,6 +288,11 @@ _WORDS: dict[type[Any], _Words] = {
         _training,
         lambda e: f"{_name_training(e)}, trained{_warn_of_few_updates(e)}",
         lambda e: ": trained, but short; the order may change in a full training",
+    ),
+    SupernetEvidence: _Words(
+        _supernet,
+        _name_inherited,
+        lambda e: f": {_UNKNOWN}; `smt-nas validate {e.evaluator} --on BENCH` tells",
     ),
     FunctionEvidence: _Words(_function, lambda e: "your own function", _doubt_function),
     TableEvidence: _Words(_table, _table, lambda e: None),

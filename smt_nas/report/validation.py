@@ -104,6 +104,11 @@ def validation_notes(validation: Validation) -> list[str]:
         f"{training_set.top1.min():.1f} to {training_set.top1.max():.1f} %, mean of its seeds for "
         "each; ±: half of a 95 % bootstrap interval, ablations of one base drawn together."
     ]
+    if validation.left_out:
+        lines.append(
+            f"Left out, as one of the evaluators cannot rate them: "
+            f"{format_count(validation.left_out, 'network')} of the bench."
+        )
     if any(row.held_out for row in validation.rows):
         lines.append(
             f"What learnt from the bench is judged on networks held out, in {FOLDS} folds; its "
@@ -176,6 +181,7 @@ def validation_document(validation: Validation) -> dict[str, Any]:
         "schema": 1,
         "bench": validation.bench.name,
         "networks": len(training_set.archs),
+        "left_out": validation.left_out,
         "ceiling": None if validation.noise_ceiling is None else asdict(validation.noise_ceiling),
         "at_best": None if validation.at_best is None else asdict(validation.at_best),
         "rows": [_row_document(row) for row in validation.rows],

@@ -19,7 +19,13 @@ Budget = Annotated[
         "5ms@a100:b1:fp16, 1500img/s@h200:b64. Repeat for several."
     ),
 ]
-Space = Annotated[str, typer.Option(help="A name of `smt-nas spaces`, or a YAML.")]
+Space = Annotated[
+    str | None,
+    typer.Option(
+        help="A name of `smt-nas spaces`, or a YAML. Default: smt; that of the supernet with "
+        "--evaluator supernet:RUN."
+    ),
+]
 Strategy = Annotated[str, typer.Option(help=f"How networks are proposed: {', '.join(STRATEGIES)}.")]
 Batch = Annotated[
     int | None,

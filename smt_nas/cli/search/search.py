@@ -18,8 +18,10 @@ from smt_nas.evaluators import EVALUATORS
 from smt_nas.search.strategies import DEFAULT_STRATEGY
 
 if TYPE_CHECKING:
+    from smt_nas.evaluators import EvaluatorChoice
     from smt_nas.search import Settings
 
+_SPACE = "smt"
 _OF_EVALUATORS = ("data", "epochs", "image_size", "recipe", "bench")  # fields of their configs
 
 _OF_TRAINING = ("data", "recipe")  # those that --train-top takes too
@@ -29,7 +31,7 @@ _OF_TRAINING = ("data", "recipe")  # those that --train-top takes too
 def search(
     context: typer.Context,
     budget: options.Budget = None,
-    space: options.Space = "smt",
+    space: options.Space = None,
     strategy: options.Strategy = DEFAULT_STRATEGY,
     batch: options.Batch = None,
     evaluator: options.Evaluator = None,
@@ -65,7 +67,10 @@ def search(
     """
     phases = list_search_phases("survey", _verify(verify, prove), train_top is not None)
     within = f" within {', '.join(budget)}" if budget else ""
-    say_first(context, f"Searching space {space}{within}: {list_phases(phases)}.")
+    named = f"space {space or _SPACE}"
+    if space is None and (evaluator or "").startswith("supernet:"):
+        named = f"the space of {evaluator}"
+    say_first(context, f"Searching {named}{within}: {list_phases(phases)}.")
     with talk(phases) as listener:
         listener.step("survey", 0, None)
         from smt_nas.report.evidence import summarise_evidence
@@ -93,8 +98,9 @@ def _settings(given: dict[str, Any]) -> Settings:
     wish = read_wish(given["train_top"], given["data"], given["recipe"])
     options = _options_of_evaluator(given)
     choice = choose_evaluator(given["evaluator"], options, given["seed"])
-    names = ("space", "device", "region", "strategy", "batch", "timeout", "seed", "storage")
+    names = ("device", "region", "strategy", "batch", "timeout", "seed", "storage")
     fields = {name: given[name] for name in names} | {
+        "space": given["space"] or _choose_space(choice),
         "budgets": given["budget"] or [],
         "objectives": given["objective"] or [],
         "evaluator": choice,
@@ -106,6 +112,12 @@ def _settings(given: dict[str, Any]) -> Settings:
     if fields["n"] is None:
         fields["n"] = ANY_NUMBER if rule.is_set else choice.entry.default_n
     return validated(Settings, fields, "search")
+
+
+def _choose_space(choice: EvaluatorChoice) -> str:
+    """The space where none is named: the evaluator's, where it is for one alone."""
+    find_space = choice.entry.find_space
+    return _SPACE if find_space is None else find_space(choice.config)
 
 
 def _options_of_evaluator(given: dict[str, Any]) -> dict[str, Any]:

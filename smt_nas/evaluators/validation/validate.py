@@ -9,13 +9,14 @@ together.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smt_nas.arch import Architecture
-from smt_nas.evaluators.base import Composite, Evaluation, Evaluator, Fittable
+from smt_nas.errors import ConfigError
+from smt_nas.evaluators.base import Composite, Evaluation, Evaluator, Fittable, NetworkBound
 from smt_nas.evaluators.predictors.training_set import TrainingSet, split_folds
 from smt_nas.evaluators.validation.agreement import (
     FEWEST,
@@ -46,7 +47,7 @@ class EvaluatorScore:
 
     Attributes:
         name: evaluator, component of it, or baseline.
-        figures: one a network, (n,); NaN where it failed.
+        figures: one a network, (n,), higher being better; NaN where it failed.
         agreement: with trained accuracy.
         above_params: overall and in-band tau, less those of #params; None for #params itself.
         picks_above_params: recall of the best and regret, less those of #params; None as above.
@@ -88,6 +89,7 @@ class Validation:
         noise_ceiling: seed-to-seed tau; None where fewer than three networks have two seeds.
         at_best: what knowing the expected accuracy exactly would score; None as `noise_ceiling`.
         rows: evaluators and their components, then the baselines.
+        left_out: networks of the bench that an evaluator cannot rate; nothing is judged by them.
     """
 
     bench: Bench
@@ -95,6 +97,7 @@ class Validation:
     noise_ceiling: Taus | None
     at_best: Taus | None
     rows: tuple[EvaluatorScore, ...]
+    left_out: int = 0
 
     def row(self, name: str) -> EvaluatorScore:
         """The row of a figure."""
@@ -134,6 +137,8 @@ def validate(
     Raises:
         ConfigError: too few networks, or all alike; an evaluator fails on nearly all of them.
     """
+    whole = len(bench.networks)
+    bench = _keep_rated(bench, evaluators)
     data = TrainingSet.of(bench)
     scorer = _Scorer(data, seed, resamples)
     listener, rows = listener or NullProgress(), list[EvaluatorScore]()
@@ -147,7 +152,27 @@ def validate(
     ceiling, rng = _estimate_ceiling(bench, scorer), np.random.default_rng([seed, 4])
     best = None if ceiling is None else simulate_best(data.top1, data.label_std, data.macs, rng)
     listener.step("validate", len(evaluators) + 1, len(evaluators) + 1)
-    return Validation(bench, data, ceiling, best, tuple(rows))
+    return Validation(bench, data, ceiling, best, tuple(rows), whole - len(bench.networks))
+
+
+def _keep_rated(bench: Bench, evaluators: Sequence[Evaluator]) -> Bench:
+    """The bench with the networks that all evaluators can rate, so that all are judged by those.
+
+    Raises:
+        ConfigError: too few are left.
+    """
+    bound = [evaluator for evaluator in evaluators if isinstance(evaluator, NetworkBound)]
+    if not bound:
+        return bench
+    rows = tuple(row for row in bench.rows if all(e.holds(row.arch) for e in bound))
+    kept = replace(bench, rows=rows)
+    if len(kept.networks) < FEWEST:
+        raise ConfigError(
+            f"bench {bench.name}: must hold {FEWEST} networks that {bound[0].name} can rate (got "
+            f"{len(kept.networks)} of {len(bench.networks)}). Use a bench of its space: `smt-nas "
+            "bench build --space`."
+        )
+    return kept
 
 
 def _score_evaluator(
@@ -171,12 +196,18 @@ def _evaluate_here(evaluator: Evaluator, archs: Sequence[Architecture]) -> Seque
 
 
 def _tabulate(evaluator: Evaluator, evaluations: Sequence[Evaluation]) -> dict[str, Floats]:
-    """Figures of n networks, (n,), as a whole and by component, and what they cost."""
+    """Figures of n networks, (n,), as a whole and by component, and what they cost.
+
+    Higher is better: a loss comes with the other sign.
+    """
     columns: dict[str, list[float | None]] = {evaluator.name: [e.value for e in evaluations]}
     for name in evaluator.judged_components if isinstance(evaluator, Composite) else ():
         columns[name] = [e.components.get(name) for e in evaluations]
     columns[_SECONDS] = [e.seconds for e in evaluations]
-    return {name: np.array(values, dtype=float) for name, values in columns.items()}
+    tables = {name: np.array(values, dtype=float) for name, values in columns.items()}
+    if evaluator.objective.direction == "min":
+        tables[evaluator.name] = -tables[evaluator.name]
+    return tables
 
 
 def _predict_held_out(

@@ -64,7 +64,8 @@ def _describe_weights(source: ExportSource) -> Iterator[str]:
     if source.state is None:
         yield "Fresh, drawn by seed 0: **not trained**. Good for timing, and to train on."
     elif weights.card is not None:
-        yield f"`{weights.describe()}`, trained by smt-nas:"
+        shared = "" if weights.supernet is None else ", shared with other networks"
+        yield f"`{weights.describe()}`, trained by smt-nas{shared}:"
         yield ""
         yield from _describe_training(weights.card)
     elif weights.official:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from smt_nas.metrics import METRICS, Unit
+from smt_nas.metrics import METRICS, Metric, Unit
 from smt_nas.search import LatencyTarget, Outcome, Result, TargetMetric
 from smt_nas.search.results.recommendation import PresetGain
 
@@ -14,6 +14,7 @@ REFERENCE = "smt_t"
 BROKEN = "!"  # marks a measured value that breaks its budget
 POOR = "~"  # marks one that was measured while something spoke against it: a busy machine, a drift
 _TOPOLOGY = "topology"  # a component of figures
+_BESIDE = "inherited_top1"  # one that stands beside the loss that networks are ordered by
 _ALWAYS = ("score", "macs", "params", "peak_memory_mb")
 
 
@@ -106,7 +107,10 @@ def describe_gain(gain: PresetGain) -> str:
 
 
 def _make_component_columns(outcome: Outcome, q: TargetMetric) -> list[Column]:
-    """What of the evaluator's figure is of the topology, where it says so."""
+    """Figures beside the evaluator's: an accuracy; what is of the topology, where it says so."""
+    rated = [r.evaluation for r in _list_rows(outcome) if r.evaluation is not None]
+    if any(_BESIDE in evaluation.components for evaluation in rated):
+        return [_make_beside_column(METRICS[_BESIDE])]
     if not any(_read_topology(r) is not None for r in _list_rows(outcome)):
         return []
 
@@ -116,6 +120,14 @@ def _make_component_columns(outcome: Outcome, q: TargetMetric) -> list[Column]:
         return "-" if value is None else f"{round(value, digits) + 0.0:+.{digits}f}"  # no -0.000
 
     return [Column("of it\ntopology", cell, spare=True)]
+
+
+def _make_beside_column(metric: Metric) -> Column:
+    def cell(r: Result) -> str:
+        parts = {} if r.evaluation is None else r.evaluation.components
+        return metric.show(parts.get(metric.name))
+
+    return Column(f"{metric.heading}\n{metric.provenance}", cell)
 
 
 def _read_topology(r: Result) -> float | None:

@@ -1,8 +1,8 @@
 """Whether a search keeps to the region of published designs, and where a network lies in it.
 
 An estimate that rests on published networks says little of shapes that nobody trained, so a search
-that trusts it keeps to theirs. What trains its candidates finds out by itself, and a user's own
-function is the user's to trust.
+that trusts it keeps to theirs. What trains its candidates, alone or in a supernet, finds out by
+itself, and a user's own function is the user's to trust.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from typing import Literal
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError
 from smt_nas.evaluators import Evaluator, TrainingEvaluator
-from smt_nas.evaluators.evidence import FunctionEvidence, TableEvidence, UnknownEvidence
+from smt_nas.evaluators.evidence import (
+    FunctionEvidence,
+    SupernetEvidence,
+    TableEvidence,
+    UnknownEvidence,
+)
 from smt_nas.evaluators.predictors.reference import is_small
 from smt_nas.evaluators.topology import design_region
 from smt_nas.evaluators.topology.design_region import DesignRegion
@@ -21,7 +26,7 @@ from smt_nas.evaluators.topology.shapes import Shapes
 from smt_nas.space import SearchSpace
 
 Region = Literal["published", "none"]
-_OWN = (FunctionEvidence, TableEvidence, UnknownEvidence)
+_OWN = (SupernetEvidence, FunctionEvidence, TableEvidence, UnknownEvidence)
 
 
 @dataclass(frozen=True)

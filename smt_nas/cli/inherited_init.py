@@ -1,0 +1,50 @@
+"""`train --init supernet:RUN`: a training that starts from what its network inherits."""
+
+from __future__ import annotations
+
+import os
+
+from smt_nas.cli import console
+from smt_nas.errors import ConfigError, format_count
+from smt_nas.files import shell_word
+
+_PREFIX = "supernet:"
+
+
+def inherits(init: str | None) -> bool:
+    """Whether weights to start from are those of a supernet."""
+    return init is not None and init.startswith(_PREFIX)
+
+
+def write_inherited(arch: str, init: str, device: str | None) -> str:
+    """Write the weights of a network beside its supernet, and say what was taken.
+
+    Returns: the file, for a training to start from.
+
+    Raises:
+        ConfigError: the supernet does not hold the network, or several processes would write.
+        StoreError: no finished supernet is there, or its folder cannot be written.
+    """
+    from smt_nas.arch import load_arch
+    from smt_nas.evaluators.supernet.inherited_weights import write_inherited_weights
+
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ConfigError(
+            f"--init {init}: is for one process (got {os.environ['WORLD_SIZE']}). Take the weights "
+            f"out first: smt-nas export {shell_word(arch)} --weights {shell_word(init)} --format "
+            "python --out net.py; then --init net.safetensors."
+        )
+    taken = write_inherited_weights(load_arch(arch), init, device)
+    card = taken.card
+    top1 = "" if card.validation is None else f", top-1 {100 * card.validation['top1']:.2f} %"
+    console.say(
+        f"{taken.file}: {format_count(taken.tensors, 'tensor')} of {card.arch.key}, inherited from "
+        f"a supernet of {card.data}{top1} on its held-out images."
+    )
+    if card.split is not None:
+        console.say(
+            f"It was trained on all images but those held out by --set validation="
+            f"{card.split.fraction:.6g} --set split_seed={card.split.seed}: on another validation "
+            "split the figures of this training are too good."
+        )
+    return str(taken.file)

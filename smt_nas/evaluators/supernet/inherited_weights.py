@@ -1,0 +1,74 @@
+"""Weights that a network inherits from a supernet: as a network, and as a file that others read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from smt_nas.arch import Architecture
+from smt_nas.errors import ConfigError
+from smt_nas.evaluators.supernet.supernet_evaluator import open_supernet
+from smt_nas.evaluators.supernet.trained_supernet import Supernet
+from smt_nas.files import make_folder
+from smt_nas.models import SMT
+from smt_nas.train.weights.card import Card
+from smt_nas.train.weights.checkpoint import save_weights
+
+PREFIX = "supernet:"
+"""Before the folder of a supernet, where weights are named."""
+FOLDER = "inherited"  # of a supernet: files of networks that were taken out
+
+
+def take_network(supernet: Supernet, arch: Architecture) -> tuple[SMT, Card]:
+    """A network as the supernet rates it, with the supernet's head, on the CPU, and its card.
+
+    Raises:
+        ConfigError: the supernet does not hold it, or hardly trained one of its choices.
+    """
+    supernet.check(arch)
+    (score,) = supernet.evaluate([arch])
+    return supernet.extract(arch).cpu(), supernet.make_card(arch, score)
+
+
+@dataclass(frozen=True)
+class InheritedFile:
+    """Weights of a network that were written.
+
+    Attributes:
+        file: where they are.
+        card: what they say of themselves.
+        tensors: how many.
+    """
+
+    file: Path
+    card: Card
+    tensors: int
+
+
+def write_inherited_weights(
+    arch: Architecture, spec: str, device: str | None = None
+) -> InheritedFile:
+    """Write the weights of a network beside its supernet: RUN/inherited/KEY-DIGEST.safetensors.
+
+    Args:
+        arch: the network.
+        spec: `supernet:RUN`.
+        device: where batch norms are calibrated.
+
+    Returns: what was written; the same network of the same supernet has the same file.
+
+    Raises:
+        ConfigError: as `take_network`, or no folder is named.
+        StoreError: there is no finished supernet, or its folder cannot be written.
+    """
+    run = spec.removeprefix(PREFIX)
+    if not run:
+        raise ConfigError(f"{spec}: must name its folder (got none). E.g. {PREFIX}runs/supernet.")
+    supernet = open_supernet(run, device)
+    network, card = take_network(supernet, arch)
+    folder = supernet.folder / FOLDER
+    make_folder(folder, "Let its owner take the network out, with smt-nas export --weights.")
+    file = folder / f"{card.arch.key}-{supernet.digest}.safetensors"
+    state = network.state_dict()
+    save_weights(file, card, state)
+    return InheritedFile(file, card, len(state))

@@ -1,0 +1,170 @@
+"""The `supernet` evaluator: how well networks do with the weights of a trained supernet.
+
+Networks are ordered by mean cross entropy on the images that the supernet's training held out: of
+two networks that are about equally good, accuracies of some thousand images differ by chance.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+from functools import cached_property, partial
+from pathlib import Path
+
+from smt_nas.arch import Architecture
+from smt_nas.errors import ConfigError, SmtNasError, StoreError
+from smt_nas.evaluators.base import Evaluation, call_guarded
+from smt_nas.evaluators.configs import TrainedSupernet
+from smt_nas.evaluators.evaluator_fingerprint import fingerprint_of_values
+from smt_nas.evaluators.evidence import SupernetEvidence
+from smt_nas.evaluators.supernet.supernet_directory import (
+    SPACE,
+    read_space,
+    read_supernet_file,
+)
+from smt_nas.evaluators.supernet.trained_supernet import InheritedScore, Supernet, load_supernet
+from smt_nas.metrics import METRICS
+from smt_nas.models.supernet import SupernetSpec
+from smt_nas.space import SearchSpace
+
+TOP1 = "inherited_top1"
+"""The component that holds the accuracy, in 0..1."""
+_ENDS = (f"{TOP1}_low", f"{TOP1}_high")
+_NAME = "supernet"
+
+
+class SupernetEvaluator:
+    """Evaluates networks by their loss with inherited weights. Each process loads them once.
+
+    Args:
+        config: which supernet.
+
+    Raises:
+        SmtNasError: none is there, its training has not ended, its file is damaged, or its data
+            are gone or others.
+    """
+
+    objective = METRICS["inherited_loss"]
+    judged_components = (TOP1,)
+
+    def __init__(self, config: TrainedSupernet) -> None:
+        self.name = f"{_NAME}:{config.run}"
+        self.supernet = open_supernet(config.run, config.device)
+        self.supernet.open_calibration_images(1)  # or every network would fail for want of data
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the supernet's weights and data: one that was trained anew is another evaluator."""
+        return fingerprint_of_values(_NAME, {"digest": self.supernet.digest})
+
+    @property
+    def evidence(self) -> SupernetEvidence:
+        """The supernet, its data, and what of its space it was hardly trained for."""
+        supernet = self.supernet
+        return SupernetEvidence(
+            evaluator=self.name,
+            data=supernet.card.data,
+            space=supernet.space.name,
+            steps=supernet.card.step,
+            digest=supernet.digest,
+            rare=tuple(supernet.coverage.find_rare_in(supernet.space)),
+        )
+
+    def check_space(self, space: SearchSpace) -> None:
+        """Refuse a space whose networks the supernet does not hold. Raises ConfigError."""
+        spec, own = self.supernet.spec, self.supernet.space.name
+        if space.digest != spec.space and not holds_space(spec, space):
+            raise ConfigError(
+                f"evaluator {self.name}: was trained on space {own} (got space {space.name}, which "
+                f"has other networks). Search with --space {self.supernet.folder / SPACE}, or "
+                "train a supernet of this space."
+            )
+
+    def holds(self, arch: Architecture) -> bool:
+        """Whether the supernet can rate a network."""
+        try:
+            self.supernet.check(arch)
+        except ConfigError:
+            return False
+        return True
+
+    def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
+        """Rate each network; one that the supernet does not hold, or hardly trained, says why."""
+        return [call_guarded(partial(self._rate, arch), "inherited") for arch in archs]
+
+    def _rate(self, arch: Architecture) -> Evaluation:
+        self.supernet.check(arch)
+        (score,) = self.supernet.evaluate([arch])
+        return _to_evaluation(score)
+
+
+def _to_evaluation(score: InheritedScore) -> Evaluation:
+    if not math.isfinite(score.loss):
+        raise ValueError(f"inherited_loss must be a finite number (got {score.loss})")
+    ends = dict(zip(_ENDS, (score.top1_low, score.top1_high), strict=True))
+    return Evaluation(score.loss, "inherited", components={TOP1: score.top1, **ends})
+
+
+def find_space(run: str) -> str:
+    """The space of a supernet: by the name it was trained with, where that is the same still.
+
+    Raises:
+        StoreError: no supernet is there.
+    """
+    folder = Path(run)
+    _check_folder(folder)
+    named, own = read_supernet_file(folder).settings.space, read_space(folder)
+    with contextlib.suppress(SmtNasError):
+        if SearchSpace.load(named).digest == own.digest:
+            return named
+    return str(folder / SPACE)
+
+
+def open_supernet(run: str, device: str | None = None, partial: bool = False) -> Supernet:
+    """The supernet of a folder.
+
+    Args:
+        run: the folder.
+        device: as `load_supernet` takes it.
+        partial: take one whose training has not ended.
+
+    Raises:
+        StoreError: the folder is not there, or holds no finished supernet.
+    """
+    folder = Path(run)
+    _check_folder(folder)
+    return load_supernet(folder, device, partial=partial)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise StoreError(
+            f"supernet {folder}: must be the folder of a supernet (got no such folder). If it was "
+            "moved, move it back or name where it is now."
+        )
+
+
+def holds_space(spec: SupernetSpec, space: SearchSpace) -> bool:
+    """Whether all networks of a space are in a store, as where options were dropped."""
+    try:
+        inner = SupernetSpec.for_space(space, spec.num_classes, force=True)
+    except ConfigError:
+        return False
+    same = ("image_size", "in_channels", "stem_stride", "layer_scale")
+    if any(getattr(inner, name) != getattr(spec, name) for name in same):
+        return False
+    if not set(inner.stem_kernels) <= set(spec.stem_kernels):
+        return False
+    for own, held in zip(inner.stages, spec.stages, strict=True):
+        sets = ("dims", "kernels", "ffn_kernels")
+        if not all(set(getattr(own, name)) <= set(getattr(held, name)) for name in sets):
+            return False
+        if own.depth > held.depth or own.hidden > held.hidden:
+            return False
+        if own.kernels and own.expand_ratio > held.expand_ratio:
+            return False
+        pairs = zip(own.slots, held.slots, strict=False)
+        if not all(set(kinds) <= set(known) for kinds, known in pairs):
+            return False
+    return True
