@@ -20,3 +20,14 @@ def first_lines_only_on_terminals(monkeypatch):
 def memory_that_this_process_owns(monkeypatch):
     """Commands that train in this process leave its allocator as it is."""
     monkeypatch.setattr("smt_nas.cli.training.training_process.keep_freed_memory", lambda: True)
+
+
+@pytest.fixture(scope="session")
+def supernet_folder(tmp_path_factory):
+    """A supernet of the small space, trained on digits for some steps; nobody may change it."""
+    from smt_nas.train.data.sources import load_source
+    from tests.fakes.supernets import train
+
+    folder = tmp_path_factory.mktemp("shared") / "supernet"
+    train(folder, source=load_source("digits"), steps=24)
+    return folder

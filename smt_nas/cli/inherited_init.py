@@ -43,8 +43,8 @@ def write_inherited(arch: str, init: str, device: str | None) -> str:
     )
     if card.split is not None:
         console.say(
-            f"It was trained on all images but those held out by --set validation="
-            f"{card.split.fraction:.6g} --set split_seed={card.split.seed}: on another validation "
-            "split the figures of this training are too good."
+            f"It was trained on all images but those that --set validation={card.split.fraction!r} "
+            f"--set split_seed={card.split.seed} hold out: on another validation split the figures "
+            "of this training are too good."
         )
     return str(taken.file)

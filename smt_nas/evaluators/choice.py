@@ -119,6 +119,11 @@ class EvaluatorChoice(BaseModel):
         return str(getattr(self.config, _TARGET, self.name))
 
     @property
+    def kind(self) -> str:
+        """What the trials of a study depend on beside the fingerprint: no folder that may move."""
+        return self.name if _find_argument(self.name) else self.word
+
+    @property
     def options(self) -> tuple[str, ...]:
         """Options that say something to it, e.g. `--data`."""
         fields = set() if self.config is None else self.config.model_fields_set
@@ -191,16 +196,21 @@ def flag(field: str) -> str:
 
 
 def list_evaluators(names: Iterable[str]) -> str:
-    """`joint, predictor, or your own function, mypkg.mymod:fn`: as users write them."""
-    rows = [(name, EVALUATORS[name].written) for name in names]
-    plain = [name for name, written in rows if not written]
-    others = [written for _, written in rows if written]
+    """`joint, supernet:RUN, or your own function, mypkg.mymod:fn`: as users write them."""
+    entries = [(name, EVALUATORS[name]) for name in names]
+    plain = [entry.written or name for name, entry in entries if _is_plain(entry)]
+    others = [entry.written for _, entry in entries if not _is_plain(entry)]
     return ", ".join([*plain, *(f"or {written}" for written in others)])
 
 
+def _is_plain(entry: EvaluatorEntry) -> bool:
+    """Whether users write its name, with an argument or not."""
+    return not entry.written or bool(entry.argument)
+
+
 def _unknown(name: str) -> UnknownName:
-    plain = [n for n, entry in EVALUATORS.items() if not entry.written]
-    others = [entry.written for entry in EVALUATORS.values() if entry.written]
+    plain = [entry.written or n for n, entry in EVALUATORS.items() if _is_plain(entry)]
+    others = [entry.written for entry in EVALUATORS.values() if not _is_plain(entry)]
     return UnknownName("evaluator", name, plain, f"Or {', '.join(others)}.")
 
 

@@ -35,7 +35,7 @@ class TrainedSupernet(EvaluatorConfig):
         device: `cpu`, `cuda`, `cuda:N`; None for this machine's GPU where there is one.
     """
 
-    run: Annotated[str, Field(min_length=1, examples=["runs/supernet-smt_micro_supernet-digits"])]
+    run: Annotated[str, Field(min_length=1, examples=["runs/supernet"])]
     device: str | None = None
 
 

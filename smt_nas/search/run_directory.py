@@ -292,7 +292,7 @@ def _evaluator_identity(choice: EvaluatorChoice | None) -> dict[str, Any]:
     if choice is None:
         return {"evaluator": None}
     training = {"training": choice.training} if choice.training else {}
-    return {"evaluator": choice.word} | training
+    return {"evaluator": choice.kind} | training
 
 
 def _make_folder(settings: Settings, path: Path | None) -> Path:

@@ -27,6 +27,7 @@ from smt_nas.evaluators.short_train import evaluator as short
 from smt_nas.metrics import METRICS
 from smt_nas.report.evidence import describe_evidence
 from smt_nas.space import SearchSpace
+from tests.fakes.supernets import draw_archs, make_small_space
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +206,31 @@ class TestShortTrain(EntryContract):
 
         monkeypatch.setattr(short, "train_job", trained)
         return self.make(archs)
+
+
+class TestSupernet(EntryContract):
+    """Of a supernet of a few steps, for networks of its space."""
+
+    entry = "supernet"
+    provenance = "inherited"
+
+    @pytest.fixture(autouse=True)
+    def trained(self, supernet_folder):
+        self.word = f"supernet:{supernet_folder}"
+
+    @pytest.fixture(scope="class")
+    def archs(self):
+        return draw_archs(make_small_space(), 3)
+
+    def break_it(self, archs, monkeypatch):
+        evaluator = self.make(archs)
+        true = evaluator.supernet.evaluate
+
+        def evaluate(rated):
+            return true(rated) if rated != [archs[1]] else 1 / 0
+
+        monkeypatch.setattr(evaluator.supernet, "evaluate", evaluate)
+        return evaluator
 
 
 class TestNamedFunction(EntryContract):

@@ -79,10 +79,10 @@ def test_a_row_is_all_that_a_new_evaluator_needs(tmp_path):
 
 @pytest.mark.slow
 def test_help_and_validate_know_it_too():
-    assert "short-train, toy, or your own function" in " ".join(
+    assert "supernet:RUN, toy, or your own function" in " ".join(
         toy("search", "--help").stdout.split()
     )
-    assert "zero-cost, toy, or your own function" in " ".join(
+    assert "supernet:RUN, toy, or your own function" in " ".join(
         toy("validate", "--help").stdout.split()
     )
     document = json.loads(toy("validate", "toy", "--json", "--workers", 1).stdout)

@@ -12,6 +12,7 @@ from smt_nas.profilers import count
 SIZES = {
     "smt": 74_535_907_076_628_480,
     "smt_micro": 16_413_081_600,
+    "smt_micro_supernet": 9_847_848_960,
     "smt_small": 96_953_189_639_454_720,
 }
 

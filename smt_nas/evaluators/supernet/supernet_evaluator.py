@@ -141,7 +141,7 @@ def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise StoreError(
             f"supernet {folder}: must be the folder of a supernet (got no such folder). If it was "
-            "moved, move it back or name where it is now."
+            "moved, move it back; a search looks for it where its run.yaml says."
         )
 
 

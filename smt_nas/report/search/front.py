@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smt_nas.errors import format_count
-from smt_nas.evaluators.evidence import FamilyEvidence
+from smt_nas.evaluators.evidence import FamilyEvidence, SupernetEvidence
 from smt_nas.files import shell_word
 from smt_nas.report.evidence import describe_doubt, describe_evidence
 from smt_nas.report.search.columns import Column, is_relative, make_columns
@@ -92,7 +92,7 @@ def collect_notes(outcome: Outcome) -> list[Note]:
         *_failure_notes(outcome),
         *_evidence_notes(outcome),
         *design_notes(outcome.front),
-        *([] if _rests_on_designs(outcome) else outside_notes(outcome.front)),
+        *([] if _needs_no_bench(outcome) else outside_notes(outcome.front)),
         *latency_notes(outcome),
         *edge_notes(outcome.problem.space, outcome.front),
         *_tau_notes(outcome),
@@ -101,9 +101,9 @@ def collect_notes(outcome: Outcome) -> list[Note]:
     ]
 
 
-def _rests_on_designs(outcome: Outcome) -> bool:
-    """Whether the figures rest on published designs, and not on a bench that was left."""
-    return isinstance(outcome.evidence, FamilyEvidence)
+def _needs_no_bench(outcome: Outcome) -> bool:
+    """Whether the figures rest on published designs or a supernet, not on a bench that was left."""
+    return isinstance(outcome.evidence, FamilyEvidence | SupernetEvidence)
 
 
 def _failure_notes(outcome: Outcome) -> list[Note]:
@@ -137,7 +137,7 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
     problem = outcome.problem
     targets = {q.name: q.target for q in (*problem.timed_metrics, *problem.metrics) if q.target}
     records = {str(r.target): r for r in problem.target_records}
-    outside = _no_outside if _rests_on_designs(outcome) else outside_document
+    outside = _no_outside if _needs_no_bench(outcome) else outside_document
     return {
         "schema": 2,
         "run": str(outcome.path),
