@@ -76,12 +76,14 @@ def validate(
     what = f"{', '.join(evaluators)} on {on}"
     say_first(context, f"Validating {what}: loading libraries and the bench first.")
     from smt_nas.evaluators import choose_evaluator, make_evaluator
+    from smt_nas.evaluators.base import NetworkBound
     from smt_nas.evaluators.validation.family_validation import find_published
     from smt_nas.evaluators.validation.validate import validate as validate_evaluators
     from smt_nas.nasbench.table import load_bench
     from smt_nas.report.plot_files import check_drawable
     from smt_nas.report.scatter import draw_scatter
     from smt_nas.report.validation import (
+        data_notes,
         validation_document,
         validation_notes,
         validation_table,
@@ -104,7 +106,8 @@ def validate(
         console.show_json(validation_document(validation))
     else:
         console.show(validation_table(validation))
-        console.show_notes(validation_notes(validation))
+        bound = [e.evidence for e in built if isinstance(e, NetworkBound)]
+        console.show_notes([*validation_notes(validation), *data_notes(bound, bench)])
     if plot is not None:
         draw_scatter(validation, plot)
         console.say(f"Wrote {plot}")

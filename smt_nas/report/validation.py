@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,10 +11,12 @@ from rich.console import Group
 from rich.table import Table
 
 from smt_nas.errors import format_count
+from smt_nas.evaluators.evidence import AnyEvidence, SupernetEvidence
 from smt_nas.evaluators.predictors.training_set import FOLDS
 from smt_nas.evaluators.validation.agreement import BAND, TOP, Taus
 from smt_nas.evaluators.validation.bootstrap import BootstrapEstimate
 from smt_nas.evaluators.validation.validate import BASELINES, REFERENCE, EvaluatorScore, Validation
+from smt_nas.nasbench.table import Bench
 from smt_nas.report.bench import other_budgets, other_space
 from smt_nas.report.shares import DASH
 
@@ -138,6 +140,18 @@ def validation_notes(validation: Validation) -> list[str]:
             f"one training is off by {training_set.noise:.2f} points; simulated, ± by its chance."
         )
     return [*lines, *other_budgets(validation.bench), *other_space(validation.bench)]
+
+
+def data_notes(evidence: Iterable[AnyEvidence], bench: Bench) -> list[str]:
+    """What a reader must know where figures rest on other images than the bench."""
+    from smt_nas.train.data.sources import shorten_spec  # torch comes with it
+
+    return [
+        f"{e.evaluator} rates by images of {shorten_spec(e.data)}, the bench was trained on "
+        f"{bench.card.data}: this tells how one orders networks for the other."
+        for e in evidence
+        if isinstance(e, SupernetEvidence) and shorten_spec(e.data) != bench.card.data
+    ]
 
 
 def _word_verdict(row: EvaluatorScore) -> str:

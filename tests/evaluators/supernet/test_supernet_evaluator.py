@@ -24,7 +24,7 @@ from smt_nas.export import load_export_source
 from smt_nas.nasbench.rows import BenchRow
 from smt_nas.nasbench.table import Bench
 from smt_nas.report.search.front import front_table
-from smt_nas.report.validation import validation_notes
+from smt_nas.report.validation import data_notes, validation_notes
 from smt_nas.search import Settings, create_search, resume_search
 from smt_nas.space import SearchSpace
 from smt_nas.space.space_config import SpaceConfig
@@ -207,5 +207,9 @@ def test_validation_takes_a_small_loss_for_better_and_judges_all_by_the_same(sup
     assert np.allclose(-row.figures, [rated[a.key] for a in validation.training_set.archs])
     assert (validation.left_out, row.agreement.failed) == (4, 0)
     assert any("cannot rate them: 4 networks" in line for line in validation_notes(validation))
+    assert data_notes([evaluator.evidence], validation.bench) == []
+    card = CARD.model_copy(update={"data": "fashion-mnist"})
+    (line,) = data_notes([evaluator.evidence], Bench("other", card, ()))
+    assert "by images of digits, the bench was trained on fashion-mnist" in line
     with pytest.raises(ConfigError, match=r"must hold 3 networks that supernet:.*got 0 of 4"):
         validate([evaluator], Bench("made up", CARD, tuple(rows[-4:])), resamples=50)
