@@ -10,6 +10,7 @@ import typer
 from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
 from smt_nas.cli.talk import say_first
+from smt_nas.cli.training_process import prepare_to_train
 from smt_nas.cli.training_talk import training
 from smt_nas.errors import ConfigError
 
@@ -25,11 +26,18 @@ app.add_typer(supernet, name="supernet")
 Space = Annotated[
     str,
     typer.Option(
-        help="A name of `smt-nas spaces`, or a YAML. Its largest network may have 16 times the "
-        "MACs of its smallest."
+        help="A name of `smt-nas spaces`, or a YAML. The largest network may have 16 times the "
+        "MACs of the smallest."
     ),
 ]
 Data = Annotated[str, typer.Option(help="As of `smt-nas train`, e.g. digits, fashion-mnist:DIR.")]
+Macs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FROM..TO",
+        help="Train and rate networks of these MACs only, e.g. 2..20MMACs. Default: all.",
+    ),
+]
 Minutes = Annotated[
     float | None,
     typer.Option(help="Of work, over all its starts. Default: the recipe's epochs."),
@@ -71,6 +79,7 @@ def train(
     context: typer.Context,
     data: Data,
     space: Space = "smt_micro_supernet",
+    macs: Macs = None,
     minutes: Minutes = None,
     epochs: Epochs = None,
     steps: Steps = None,
@@ -97,6 +106,7 @@ def train(
 
     folder = out or _default_folder(space, data)
     options, run = _read_options(context.params), _read_run_options(context.params)
+    prepare_to_train(run.device)
     with training() as listener:
         result = train_supernet(options, folder, listener, run)
     if as_json:
@@ -131,6 +141,7 @@ def info(
 def _read_options(given: dict[str, Any]) -> SupernetOptions:
     """What decides the weights, by the names of the options."""
     from smt_nas.evaluators.supernet import SupernetOptions
+    from smt_nas.nasbench.build import parse_macs
     from smt_nas.yaml import validated
 
     lengths = [name for name in ("minutes", "epochs", "steps") if given[name] is not None]
@@ -141,7 +152,8 @@ def _read_options(given: dict[str, Any]) -> SupernetOptions:
     if given["epochs"] is not None:
         changes = (*changes, f"epochs={given['epochs']}")
     names = ("space", "data", "recipe", "seed", "steps", "minutes", "force")
-    values = {name: given[name] for name in names} | {"changes": changes}
+    macs = None if given["macs"] is None else parse_macs(given["macs"])
+    values = {name: given[name] for name in names} | {"changes": changes, "macs": macs}
     return validated(SupernetOptions, values, "supernet")
 
 

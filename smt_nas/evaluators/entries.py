@@ -41,8 +41,8 @@ class EvaluatorEntry:
         chosen_by: field of its config whose option means this evaluator where none is named.
         written: how users write it, where that is not its name.
         argument: field of its config that users write after its name and a colon.
-        find_space: from its config to the only space that it is for, as a user writes it; None for
-            one that is for many.
+        find_scope: from its config to the only space that it is for and the budgets within which
+            it rates, as a user writes them; None for one that is for many.
         learns_from: networks of a bench that it takes to validate it, some being held out; 0 for
             one that learns from none.
         help: what a figure is, in a few words.
@@ -56,7 +56,7 @@ class EvaluatorEntry:
     chosen_by: str | None = None
     written: str = ""
     argument: str = ""
-    find_space: Callable[[Any], str] | None = None
+    find_scope: Callable[[Any], tuple[str, tuple[str, ...]]] | None = None
     learns_from: int = 0
     help: str = ""
 
@@ -108,10 +108,10 @@ def _make_supernet(config: TrainedSupernet) -> Evaluator:
     return SupernetEvaluator(config)
 
 
-def _find_space_of_supernet(config: TrainedSupernet) -> str:
-    from smt_nas.evaluators.supernet.supernet_evaluator import find_space
+def _find_scope_of_supernet(config: TrainedSupernet) -> tuple[str, tuple[str, ...]]:
+    from smt_nas.evaluators.supernet.supernet_evaluator import find_scope
 
-    return find_space(config.run)
+    return find_scope(config.run)
 
 
 def _make_function(config: FunctionTarget) -> Evaluator:
@@ -159,7 +159,7 @@ EVALUATORS: dict[str, EvaluatorEntry] = {  # the first is the default
         in_worker=True,
         written="supernet:RUN",
         argument="run",
-        find_space=_find_space_of_supernet,
+        find_scope=_find_scope_of_supernet,
         help="loss on your data with the weights of a trained supernet",
     ),
     "function": EvaluatorEntry(

@@ -59,11 +59,12 @@ def test_ctrl_c_says_the_command_that_goes_on(monkeypatch):
     ("words", "told"),
     [
         (("--minutes", "1", "--steps", "2"), "--minutes and --steps: say the same"),
-        (("--space", "smt_micro", "--steps", "2"), "as smt_micro_supernet does of smt_micro"),
+        (("--space", "smt_micro", "--steps", "2"), "Train it for a part of them with --macs"),
         (("--set", "precision=amp-fp16"), "--set precision=amp-bf16"),
         (("--set", "optimizer.name=adamv"), "Did you mean"),
         (("--recipe", "nowhere.yaml"), "nowhere.yaml"),
         (("--minutes", "0"), "minutes"),
+        (("--macs", "20MMACs"), "must be a range of MACs"),
     ],
 )
 def test_bad_words_are_one_line_and_leave_nothing(home, words, told):

@@ -218,7 +218,7 @@ class TestSupernet(EntryContract):
     def trained(self, supernet_folder):
         self.word = f"supernet:{supernet_folder}"
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def archs(self):
         return draw_archs(make_small_space(), 3)
 

@@ -98,10 +98,11 @@ def _settings(given: dict[str, Any]) -> Settings:
     wish = read_wish(given["train_top"], given["data"], given["recipe"])
     options = _options_of_evaluator(given)
     choice = choose_evaluator(given["evaluator"], options, given["seed"])
+    space, budgets = _choose_scope(choice)
     names = ("device", "region", "strategy", "batch", "timeout", "seed", "storage")
     fields = {name: given[name] for name in names} | {
-        "space": given["space"] or _choose_space(choice),
-        "budgets": given["budget"] or [],
+        "space": given["space"] or space,
+        "budgets": given["budget"] or budgets,
         "objectives": given["objective"] or [],
         "evaluator": choice,
         "verify": _verify(given["verify"], given["prove"]),
@@ -114,10 +115,10 @@ def _settings(given: dict[str, Any]) -> Settings:
     return validated(Settings, fields, "search")
 
 
-def _choose_space(choice: EvaluatorChoice) -> str:
-    """The space where none is named: the evaluator's, where it is for one alone."""
-    find_space = choice.entry.find_space
-    return _SPACE if find_space is None else find_space(choice.config)
+def _choose_scope(choice: EvaluatorChoice) -> tuple[str, tuple[str, ...]]:
+    """Space and budgets where none are named: the evaluator's, where it is for one space alone."""
+    find_scope = choice.entry.find_scope
+    return (_SPACE, ()) if find_scope is None else find_scope(choice.config)
 
 
 def _options_of_evaluator(given: dict[str, Any]) -> dict[str, Any]:

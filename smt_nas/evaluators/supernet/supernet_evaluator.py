@@ -106,19 +106,25 @@ def _to_evaluation(score: InheritedScore) -> Evaluation:
     return Evaluation(score.loss, "inherited", components={TOP1: score.top1, **ends})
 
 
-def find_space(run: str) -> str:
-    """The space of a supernet: by the name it was trained with, where that is the same still.
+def find_scope(run: str) -> tuple[str, tuple[str, ...]]:
+    """The space of a supernet, and the budget that is its range of MACs, where it has one.
+
+    The space is by the name that it was trained with, where that is the same still.
 
     Raises:
         StoreError: no supernet is there.
     """
     folder = Path(run)
     _check_folder(folder)
-    named, own = read_supernet_file(folder).settings.space, read_space(folder)
+    settings, own = read_supernet_file(folder).settings, read_space(folder)
+    budgets: tuple[str, ...] = ()
+    if settings.macs is not None:
+        low, high = (value / 1e6 for value in settings.macs)
+        budgets = (f"{low:g}..{high:g}MMACs",)
     with contextlib.suppress(SmtNasError):
-        if SearchSpace.load(named).digest == own.digest:
-            return named
-    return str(folder / SPACE)
+        if SearchSpace.load(settings.space).digest == own.digest:
+            return settings.space, budgets
+    return str(folder / SPACE), budgets
 
 
 def open_supernet(run: str, device: str | None = None, partial: bool = False) -> Supernet:

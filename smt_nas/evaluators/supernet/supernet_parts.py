@@ -27,6 +27,7 @@ from smt_nas.runtime.progress import TrainingListener
 from smt_nas.space import SearchSpace
 from smt_nas.train.data.batches.loader import ReaderOptions
 from smt_nas.train.data.examples import Source
+from smt_nas.train.learner import check_recipe
 from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.processes.randomness import UPDATE, WEIGHTS, make_generator, seed_all
 from smt_nas.train.recipe import Recipe
@@ -101,9 +102,10 @@ def prepare_parts(
 
     Raises:
         ConfigError: the space, the recipe, an option.
-        TrainingError: the data.
+        TrainingError: the data, or a precision that the device does not have.
     """
     recipe, space = options.load_recipe(), SearchSpace.load(options.space)
+    check_recipe(recipe, options.recipe, group)
     spec = SupernetSpec.for_space(
         space,
         len(source.classes),

@@ -16,7 +16,7 @@ from smt_nas.evaluators.supernet import load_supernet
 from smt_nas.evaluators.supernet.inherited_weights import take_network, write_inherited_weights
 from smt_nas.evaluators.supernet.supernet_evaluator import (
     SupernetEvaluator,
-    find_space,
+    find_scope,
     holds_space,
 )
 from smt_nas.evaluators.validation.validate import validate
@@ -175,7 +175,8 @@ def test_it_is_for_its_space_and_for_what_is_left_of_it(evaluator, supernet_fold
     for other in (wider, SearchSpace.load("smt_micro")):
         with pytest.raises(ConfigError, match=r"was trained on space small .*Search with --space"):
             evaluator.check_space(other)
-    assert SearchSpace.load(find_space(str(supernet_folder))).digest == SPACE.digest
+    space, budgets = find_scope(str(supernet_folder))
+    assert SearchSpace.load(space).digest == SPACE.digest and budgets == ()
 
 
 def test_it_is_written_with_its_folder():
