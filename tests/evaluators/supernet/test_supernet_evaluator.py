@@ -179,6 +179,14 @@ def test_it_is_for_its_space_and_for_what_is_left_of_it(evaluator, supernet_fold
     assert SearchSpace.load(space).digest == SPACE.digest and budgets == ()
 
 
+def test_one_of_a_part_of_a_space_is_searched_within_its_range(tmp_path):
+    train(tmp_path / "part", steps=1, macs=(1.5e5, 2.5e5))
+    space, budgets = find_scope(str(tmp_path / "part"))
+    assert (space, budgets) == (str(tmp_path / "small.yaml"), ("0.15..0.25MMACs",))
+    (tmp_path / "small.yaml").unlink()
+    assert find_scope(str(tmp_path / "part"))[0] == str(tmp_path / "part" / "space.yaml")
+
+
 def test_it_is_written_with_its_folder():
     choice = choose_evaluator("supernet:runs/sn")
     assert (choice.name, choice.word, choice.kind) == ("supernet", "supernet:runs/sn", "supernet")
