@@ -11,8 +11,8 @@ import typer
 
 from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
-from smt_nas.cli.inherited_init import inherits, write_inherited
 from smt_nas.cli.talk import say_first
+from smt_nas.cli.training.inherited_init import inherits, write_inherited
 from smt_nas.cli.training.training_process import prepare_to_train
 from smt_nas.cli.training.training_talk import training
 from smt_nas.errors import ConfigError
