@@ -10,9 +10,9 @@ from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.evaluators.configs import TrainedSupernet
 from smt_nas.files import shell_word
-from smt_nas.search.run_file import RUN_FILE, RunFile, read_run_file
 
 if TYPE_CHECKING:
+    from smt_nas.search.run_file import RunFile
     from smt_nas.train.weights.card import Card
     from smt_nas.train.weights.weights import LoadedWeights
 
@@ -94,6 +94,8 @@ def describe_inherited(card: Card) -> str:
 
 def _read_run(config: Path) -> RunFile:
     """run.yaml of the search whose front a config is of. Raises ConfigError."""
+    from smt_nas.search.run_file import RUN_FILE, read_run_file
+
     run = config.parent.parent
     if config.parent.name != "front" or not (run / RUN_FILE).is_file():
         raise ConfigError(
