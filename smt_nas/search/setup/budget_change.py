@@ -68,22 +68,47 @@ def change_budgets(
     """
     old = opened.study
     _check_idle(directory, old)
-    with directory.lock():
+    with directory.lock(), old.database.wait_for_lock("budgets"):
         _check_unchanged(directory)
-        trials = old.trials()
         earlier = EarlierBudgets(
-            budgets=directory.settings.budgets, study=old.name, trials=len(trials)
+            budgets=directory.settings.budgets, study=old.name, trials=len(old.trials())
         )
         changed = directory.within(budgets, problem.target_records, earlier)
-        notes = old.read_notes()
-        study = Study.create_again(
-            problem, directory.storage, changed.study_name, notes.identity | changed.identity
-        )
-        for genes, evaluation in _list_evaluated(old):
-            study.add(genes, evaluation)
-        notes.copy_results(study.read_notes())
+        study = _find_changed(problem, changed, old) or _judge_again(problem, changed, old)
         directory.adopt(changed)
     return replace(opened, study=study)
+
+
+def _find_changed(problem: Problem, changed: RunDirectory, old: Study) -> Study | None:
+    """The study of these budgets that a process with a folder of its own has made already.
+
+    None where there is none, or one that was left half made.
+
+    Raises:
+        StoreError: on a server, one of other budgets: another process may work on it.
+    """
+    storage, name = changed.storage, changed.study_name
+    if not Study.is_created(storage, name):
+        return None
+    notes = Study.load(problem, storage, name, {}).read_notes()
+    identity = old.read_notes().identity | changed.identity
+    is_same = notes.identity == identity
+    if not notes.is_judged_again or not (is_same or old.database.is_shared):
+        return None
+    return Study.load(problem, storage, name, identity)
+
+
+def _judge_again(problem: Problem, changed: RunDirectory, old: Study) -> Study:
+    """A new study with all that was evaluated in the old one."""
+    notes = old.read_notes()
+    study = Study.create_again(
+        problem, changed.storage, changed.study_name, notes.identity | changed.identity
+    )
+    for genes, evaluation in _list_evaluated(old):
+        study.add(genes, evaluation)
+    notes.copy_results(study.read_notes())
+    study.read_notes().write_judged_again()
+    return study
 
 
 def _list_evaluated(study: Study) -> list[tuple[Genes, Evaluation]]:

@@ -19,6 +19,7 @@ from smt_nas.search.strategies import read_earlier_settings
 
 _IDENTITY = "search"
 _EXHAUSTED = "exhausted"
+_JUDGED_AGAIN = "judged again"
 _BASELINE = "baseline:"
 _COUNTS = "proof:"
 _TIMING = "latency:"
@@ -162,6 +163,15 @@ class StudyNotes:
         """Note that no networks are left."""
         self._write(_EXHAUSTED, True)
 
+    @property
+    def is_judged_again(self) -> bool:
+        """Whether it holds all trials of the study before its budgets were changed."""
+        return bool(self._attributes.get(_JUDGED_AGAIN, False))
+
+    def write_judged_again(self) -> None:
+        """Note that all trials of before are there."""
+        self._write(_JUDGED_AGAIN, True)
+
     def read_baseline(self, name: str) -> Evaluation | None:
         """What the evaluator said of a preset; None where it was not asked."""
         record = self._attributes.get(f"{_BASELINE}{name}")
@@ -279,7 +289,8 @@ class StudyNotes:
     def copy_results(self, other: StudyNotes) -> None:
         """Keep all in the notes of another study too but what is of this one alone."""
         for name, value in self._attributes.items():
-            if name not in (_IDENTITY, _EXHAUSTED, _OPEN_ROUND):
+            of_one = (_IDENTITY, _EXHAUSTED, _OPEN_ROUND, _JUDGED_AGAIN)
+            if name not in of_one and not name.startswith(_WORKER):
                 other._write(name, value)
 
     def _write(self, name: str, value: Any) -> None:

@@ -1,5 +1,7 @@
 """A run within other budgets: judged again, never evaluated again; killed on the way, unchanged."""
 
+import shutil
+
 import numpy as np
 import optuna
 import pytest
@@ -141,3 +143,16 @@ def test_budgets_that_another_process_changed_meanwhile_are_not_lost(run, counti
     ):
         change_budgets(stale, problem, opened, ["5MMACs"])
     assert len(changed.study.trials()) == 40
+
+
+def test_who_follows_with_a_folder_of_its_own_goes_on_in_the_same_study(run, counting, tmp_path):
+    settings = resume_search(run, read_only=True).directory.settings
+    shared = sqlite_url(run / "study.db")
+    own = shutil.copytree(run, tmp_path / "own")
+    text = (own / "run.yaml").read_text()
+    assert settings.storage is None and "storage: null" in text
+    (own / "run.yaml").write_text(text.replace("storage: null", f"storage: {shared}"))
+    go_on(run, counting, "8MMACs", n=42).run()
+    evaluated = len(counting.keys)
+    assert len(go_on(own, counting, "8MMACs", n=42).run().trials) == 42
+    assert len(counting.keys) == evaluated
