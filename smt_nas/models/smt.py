@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from smt_nas.arch import Architecture, load_arch
-from smt_nas.costs.parts import decompose
+from smt_nas.costs.parts import Part, decompose
 from smt_nas.errors import ConfigError
 from smt_nas.models.blocks import EMBEDS, Block, LayerScale, SMTStage
 from smt_nas.models.feature_maps import FeatureInfo
@@ -34,6 +35,7 @@ class SMT(StagedNetwork):
     Args:
         arch: which network.
         features_only: return the four stage maps instead of logits; there is no head then.
+        stages: those of `build_stages(arch)`; None builds them.
 
     Attributes:
         arch: the architecture it was built from.
@@ -43,11 +45,16 @@ class SMT(StagedNetwork):
         feature_info: what the stage maps are, as timm tells it.
     """
 
-    def __init__(self, arch: Architecture, features_only: bool = False) -> None:
+    def __init__(
+        self,
+        arch: Architecture,
+        features_only: bool = False,
+        stages: Sequence[SMTStage] | None = None,
+    ) -> None:
         super().__init__()
         self.arch = arch
         self.features_only = features_only
-        self.stages = nn.ModuleList(_build_stages(arch))
+        self.stages = nn.ModuleList(build_stages(arch) if stages is None else stages)
         self.num_features = self.pooled_features = arch.stages[-1].dim
         self.num_classes = 0 if features_only else arch.num_classes
         self.head: nn.Module = _build_head(self.pooled_features, self.num_classes)
@@ -143,15 +150,37 @@ def build(
     return model if device is None else model.to(device)
 
 
-def _build_stages(arch: Architecture) -> list[SMTStage]:
-    """The four stages, with drop path growing linearly over all blocks."""
+def _build_embed(stage: int, part: Part) -> nn.Module:
+    return EMBEDS[part.kind](part)
+
+
+def _build_block(
+    place: tuple[int, int], mixer: Part, ffn: Part, layer_scale: float | None, drop_path: float
+) -> Block:
+    return Block(mixer, ffn, layer_scale, drop_path)
+
+
+def build_stages(
+    arch: Architecture,
+    build_embed: Callable[[int, Part], nn.Module] = _build_embed,
+    build_block: Callable[[tuple[int, int], Part, Part, float | None, float], Block] = _build_block,
+) -> list[SMTStage]:
+    """The four stages, with drop path growing linearly over all blocks.
+
+    Args:
+        arch: of the network.
+        build_embed: makes what begins a stage, of its number and part.
+        build_block: makes a block, of the numbers of its stage and its own, and of what it is.
+    """
     last = max(1, sum(s.depth for s in arch.stages) - 1)
     rates = iter([arch.drop_path * i / last for i in range(last + 1)])
     stages = []
-    for parts in decompose(arch).stages:
-        embed = EMBEDS[parts.embed.kind](parts.embed)
-        blocks = [Block(mixer, ffn, arch.layer_scale, next(rates)) for mixer, ffn in parts.blocks]
-        stages.append(SMTStage(embed, blocks, parts.norm.dim))
+    for i, parts in enumerate(decompose(arch).stages):
+        blocks = [
+            build_block((i, j), mixer, ffn, arch.layer_scale, next(rates))
+            for j, (mixer, ffn) in enumerate(parts.blocks)
+        ]
+        stages.append(SMTStage(build_embed(i, parts.embed), blocks, parts.norm.dim))
     return stages
 
 

@@ -17,14 +17,17 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from smt_nas.arch import Architecture, Stage, Stem
+from smt_nas.costs.parts import Part
 from smt_nas.errors import ConfigError
-from smt_nas.models.smt import SMT, build
+from smt_nas.models.blocks import EMBEDS, Block
+from smt_nas.models.smt import SMT, build, build_stages
 from smt_nas.models.supernet.supernet_spec import StageMaxima, SupernetSpec
 from smt_nas.models.supernet.views import list_windows, scatter, views
 
 METADATA = "smt_nas.supernet"
 """Key of what a store's file says of itself: JSON with the spec under `spec`."""
-_META_NETWORKS = 64  # kept; one of smt_micro takes 14 ms to build
+_META_NETWORKS = 64  # kept; to build one of smt_micro from nothing takes 14 ms
+_META_PARTS = 4096
 
 
 class WeightStore(nn.Module):
@@ -184,9 +187,25 @@ class WeightStore(nn.Module):
 
 @lru_cache(_META_NETWORKS)
 def _build_meta_network(arch: Architecture) -> SMT:
-    """A network without memory, which is only ever called with tensors in the place of its own."""
+    """A network without memory, which is only ever called with tensors in the place of its own.
+
+    Networks share blocks of the same place, so no two of them may run at the same time.
+    """
     with torch.device("meta"):
-        return SMT(arch)
+        return SMT(arch, stages=build_stages(arch, _build_meta_embed, _build_meta_block))
+
+
+@lru_cache(_META_PARTS)
+def _build_meta_embed(stage: int, part: Part) -> nn.Module:
+    return EMBEDS[part.kind](part)
+
+
+@lru_cache(_META_PARTS)
+def _build_meta_block(
+    place: tuple[int, int], mixer: Part, ffn: Part, layer_scale: float | None, drop_path: float
+) -> Block:
+    """Of one place: in a network each block is another module."""
+    return Block(mixer, ffn, layer_scale, drop_path)
 
 
 def make_statistics(network: SMT, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:

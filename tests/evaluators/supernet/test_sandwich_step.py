@@ -72,8 +72,9 @@ def test_two_processes_make_the_step_that_one_makes_of_all_images(monkeypatch):
     alone = _step_in_eval_mode(_learner(), archs, images, labels)
     groups, learners = _Threads(2), {}
     monkeypatch.setattr(sandwich_step, "dist", groups)
-    build = weight_store._build_meta_network.__wrapped__  # threads may not share what is swapped
-    monkeypatch.setattr(weight_store, "_build_meta_network", build)
+    for name in ("network", "block", "embed"):  # threads may not share what is swapped
+        build = getattr(weight_store, f"_build_meta_{name}").__wrapped__
+        monkeypatch.setattr(weight_store, f"_build_meta_{name}", build)
 
     def run(rank):
         groups.local.rank = rank
@@ -102,7 +103,7 @@ class _Threads:
     """Sums tensors over threads, as torch.distributed does over processes."""
 
     def __init__(self, size):
-        self.barrier, self.local = threading.Barrier(size), threading.local()
+        self.barrier, self.local = threading.Barrier(size, timeout=60), threading.local()
         self.parts = [None] * size
 
     def all_reduce(self, tensor):
