@@ -179,6 +179,17 @@ class TestAx(StrategyContract):
     def problem(self):
         return problem_of(["12MMACs", "0.8Mparams"], ["score", "macs"])
 
+    def test_nothing_is_compiled_for_whose_lock_others_would_wait(self, problem, monkeypatch):
+        from botorch.acquisition.multi_objective import logei
+        from torch.utils import cpp_extension
+
+        compiled = []
+        monkeypatch.setattr(cpp_extension, "load", lambda **kernel: compiled.append(kernel))
+        monkeypatch.setattr(logei, "_load_attempted", False)
+        genes = self.propose(problem, empty(problem), n=24)
+        assert len(self.propose(problem, rated(problem, genes))) == self.n
+        assert not compiled
+
 
 @needs_nni
 class TestNNIRandom(StrategyContract):

@@ -6,6 +6,7 @@ and the Client is asked for the next ones: https://ax.dev/docs/tutorials/multiob
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,7 @@ class AxSearch:
             return RandomSearch(self.problem).propose(history, n, rng)
         seed = int(rng.integers(2**31))
         with quiet_libraries():
+            _forgo_compiling()
             client = self._tell(history, seed)
             arms = client.get_next_trials(max_trials=n).values()
         genes = np.zeros((len(arms), len(self.problem.space.genes)), dtype=np.int64)
@@ -76,6 +78,19 @@ class AxSearch:
 
     def _name(self, row: Genes) -> dict[str, Any]:
         return {f"g{column}": int(row[column]) for column in self._free}
+
+
+def _forgo_compiling() -> None:
+    """Let botorch compute in Python what it would compile a C++ kernel for.
+
+    A process that is killed while it compiles leaves a lock in the user's cache, for which each
+    later one waits without end (`FileBaton.wait` of torch). The kernel rounds otherwise, too.
+    """
+    try:
+        module = importlib.import_module("botorch.acquisition.multi_objective.logei")
+    except ImportError:  # of a botorch without it
+        return
+    module.__dict__["_load_attempted"] = True
 
 
 def _configure(gene: Gene, column: int) -> Any:
