@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from smt_nas.runtime.imports import quiet_libraries
 from smt_nas.search.problem.problem import Problem
 from smt_nas.search.proposal.strategy import History
 from smt_nas.search.strategies import STRATEGIES, make_strategy
@@ -179,9 +180,22 @@ class TestAx(StrategyContract):
     def problem(self):
         return problem_of(["12MMACs", "0.8Mparams"], ["score", "macs"])
 
+    def test_where_ax_finds_no_more_what_is_left_is_drawn(self, problem, monkeypatch):
+        with quiet_libraries():
+            from ax.api.client import Client
+            from ax.exceptions.core import SearchSpaceExhausted
+
+        def refuse(client, max_trials):
+            raise SearchSpaceExhausted("no new points left")
+
+        monkeypatch.setattr(Client, "get_next_trials", refuse)
+        genes = self.propose(problem, empty(problem), n=24)
+        assert len(self.propose(problem, rated(problem, genes), n=4)) == 4
+
     def test_nothing_is_compiled_for_whose_lock_others_would_wait(self, problem, monkeypatch):
-        from botorch.acquisition.multi_objective import logei
-        from torch.utils import cpp_extension
+        with quiet_libraries():
+            from botorch.acquisition.multi_objective import logei
+            from torch.utils import cpp_extension
 
         compiled = []
         monkeypatch.setattr(cpp_extension, "load", lambda **kernel: compiled.append(kernel))

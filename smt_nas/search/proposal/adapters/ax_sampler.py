@@ -40,14 +40,13 @@ class AxSearch:
             import_optional("ax.api.client", _WAY_OUT, "--strategy ax:qnehvi", "ax", ConfigError)
 
     def propose(self, history: History, n: int, rng: np.random.Generator) -> Genes:
-        """Ask Ax for n networks at once."""
+        """Ask Ax for n networks at once; where it has no new ones, what is left is drawn."""
         if len(history.complete[0]) < _FIRST:
             return RandomSearch(self.problem).propose(history, n, rng)
         seed = int(rng.integers(2**31))
         with quiet_libraries():
             _forgo_compiling()
-            client = self._tell(history, seed)
-            arms = client.get_next_trials(max_trials=n).values()
+            arms = _ask(self._tell(history, seed), n)
         genes = np.zeros((len(arms), len(self.problem.space.genes)), dtype=np.int64)
         for row, chosen in zip(genes, arms, strict=True):
             for column in self._free:
@@ -78,6 +77,15 @@ class AxSearch:
 
     def _name(self, row: Genes) -> dict[str, Any]:
         return {f"g{column}": int(row[column]) for column in self._free}
+
+
+def _ask(client: Any, n: int) -> list[dict[str, Any]]:
+    from ax.exceptions.core import OptimizationComplete
+
+    try:
+        return list(client.get_next_trials(max_trials=n).values())
+    except OptimizationComplete:  # of a small space: no n networks were new to it
+        return []
 
 
 def _forgo_compiling() -> None:
