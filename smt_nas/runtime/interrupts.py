@@ -2,7 +2,8 @@
 
 Python drops what is raised in a weakref callback or a destructor, Ctrl-C included, and SQLAlchemy
 has many of both beside every commit: of searches that were stopped right after a trial was stored,
-some went on. So the signal is remembered as well, and asked for between trials.
+some went on. So the signal is remembered as well, and asked for between trials. Amid a query
+SQLAlchemy would log what a Ctrl-C breaks, traceback and all, so there it is held back.
 """
 
 from __future__ import annotations
@@ -66,3 +67,30 @@ def watch_interrupts(watch: InterruptWatch) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def hold_interrupts() -> Iterator[None]:
+    """Hold a Ctrl-C back until a block has ended, and raise it then; the second raises at once.
+
+    For short blocks that must not be broken off. In other threads, which hear of no signal, and
+    where Ctrl-C is ignored, nothing changes.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    held: list[tuple[int, FrameType | None]] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        held.append((number, frame))
+        if len(held) > 1:
+            handler(number, frame)
+
+    signal.signal(signal.SIGINT, hold)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if len(held) == 1:
+            handler(*held[0])

@@ -9,9 +9,15 @@ import pytest
 from typer.testing import CliRunner
 
 from smt_nas.cli.app import app
+from smt_nas.search.storage import database
 
 ROOT = Path(__file__).resolve().parents[2]
 MICRO = ["--space", "smt_micro", "--no-verify", "--n", "4", "--objective", "macs"]
+
+
+@pytest.fixture(autouse=True)
+def servers_are_not_waited_for(monkeypatch):
+    monkeypatch.setattr(database, "WAITS_S", ())
 
 
 @pytest.fixture

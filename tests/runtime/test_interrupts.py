@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from smt_nas.runtime.interrupts import InterruptWatch, watch_interrupts
+from smt_nas.runtime.interrupts import InterruptWatch, hold_interrupts, watch_interrupts
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +48,31 @@ def test_a_caller_that_handles_it_is_left_alone():
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     assert heard == [signal.SIGINT]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_one_that_is_held_back_is_raised_after_the_block(fails):
+    done, watch = [], InterruptWatch()
+    with watch_interrupts(watch), pytest.raises(KeyboardInterrupt), hold_interrupts():
+        signal.raise_signal(signal.SIGINT)
+        done.append(watch.is_pending)
+        if fails:
+            raise ValueError("it failed by itself")
+    assert done == [False] and watch.is_pending
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_second_is_not_held_back():
+    done = []
+    with pytest.raises(KeyboardInterrupt), hold_interrupts():
+        signal.raise_signal(signal.SIGINT)
+        done.append("the first")
+        signal.raise_signal(signal.SIGINT)
+        done.append("the second")
+    assert done == ["the first"]
+
+
+def test_nothing_is_held_where_nothing_was_heard():
+    with hold_interrupts():
+        pass
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -190,9 +190,12 @@ class TestShortTraining:
             ),
             (
                 ("--evaluator", "capacity", "--timeout", 5),
-                "--timeout: is for zero-cost, or your own f",
+                "--timeout: is for zero-cost, supernet:RUN, or your own f",
             ),
-            (("--data", "digits", "--timeout", 5), "--timeout: is for zero-cost, or your own f"),
+            (
+                ("--data", "digits", "--timeout", 5),
+                "--timeout: is for zero-cost, supernet:RUN, or your own f",
+            ),
             (
                 ("--bench", "x", "--data", "digits"),
                 "--data: is for evaluator short-train (got predic",

@@ -22,6 +22,7 @@ import sqlalchemy.exc
 from optuna.storages import RDBStorage
 
 from smt_nas.errors import ConfigError, StoreError
+from smt_nas.runtime.interrupts import hold_interrupts
 
 _Answer = TypeVar("_Answer")
 HIDDEN = "***"  # stands for a password
@@ -107,14 +108,16 @@ class Database:
     def _try(self, function: Callable[[], _Answer], waits_s: tuple[float, ...]) -> _Answer:
         for number, wait_s in enumerate(waits_s):
             try:
-                return function()
+                with hold_interrupts():
+                    return function()
             except Exception as error:
                 if not is_connection_lost(error):
                     raise
                 if number == 0:
                     self.report(f"{self.where}: does not answer. Trying again for a minute.")
                 time.sleep(wait_s)
-        return function()
+        with hold_interrupts():
+            return function()
 
     @contextmanager
     def locked(self, name: str) -> Iterator[bool]:
