@@ -12,7 +12,7 @@ import typer
 from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
 from smt_nas.cli.talk import say_first
-from smt_nas.cli.training.inherited_init import inherits, write_inherited
+from smt_nas.cli.training.inherited_init import InheritedInit, inherits
 from smt_nas.cli.training.training_process import prepare_to_train
 from smt_nas.cli.training.training_talk import training
 from smt_nas.errors import ConfigError
@@ -20,6 +20,7 @@ from smt_nas.files import write_atomic
 
 if TYPE_CHECKING:
     from smt_nas.train.dry_run import DryRun as Plan
+    from smt_nas.train.front_training import Inherit
     from smt_nas.train.train_config import RunOptions, TrainRequest
     from smt_nas.train.training_state import TrainResult
 
@@ -171,11 +172,6 @@ class _Arguments:
     def _check(self) -> None:
         """Refuse options that would be passed over."""
         top, typed = self._given["top"], self._typed
-        if top is not None and inherits(self._given["init"]):
-            raise ConfigError(
-                f"--init {self._given['init']}: is of one network (got --top {top}). Name one, "
-                "e.g. RUN/front/0.yaml."
-            )
         if top is None and "seeds" in typed:
             raise ConfigError("--seeds: is for --top (got no --top). Use --seed for one training.")
         if top is not None and self._given["dry_run"]:
@@ -201,6 +197,14 @@ class _Arguments:
             )
         return given["data"] is None
 
+    def take_supernet(self) -> Inherit | None:
+        """What gives each member of a front its weights of a supernet; None without one."""
+        init = self._given["init"]
+        if not inherits(init):
+            return None
+        self._given["init"] = None
+        return InheritedInit(init, self._given["device"]).write
+
     def to_request(self) -> TrainRequest:
         """What to train."""
         from smt_nas.train.train_config import TrainRequest
@@ -213,7 +217,8 @@ class _Arguments:
                 "digits; with --out RUN --resume auto alone, a training goes on."
             )
         if inherits(self._given["init"]) and not self._given["dry_run"]:
-            self._given["init"] = write_inherited(arch, self._given["init"], self._given["device"])
+            taken = InheritedInit(self._given["init"], self._given["device"])
+            self._given["init"] = taken.write(arch)
         same = {f.name for f in fields(TrainRequest)} & self._given.keys()
         values = {name: self._given[name] for name in same}
         return TrainRequest(
@@ -283,10 +288,11 @@ def _train_front(
     from smt_nas.train.front_training import train_front
     from smt_nas.train.processes.process_group import join_process_group
 
-    options = arguments.to_options()
+    options, inherit = arguments.to_options(), arguments.take_supernet()
     prepare_to_train(options.device)
     with join_process_group(options.device) as group, training(group.is_main) as listener:
-        comparison = train_front(arguments.to_request(), top, seeds, options, out, group, listener)
+        request = arguments.to_request()
+        comparison = train_front(request, top, seeds, options, out, group, listener, inherit)
     if not group.is_main:
         return
     document, file = comparison_document(comparison), comparison.folder / "comparison.json"

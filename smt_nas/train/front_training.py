@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from smt_nas.train.training_directory import read_config
 from smt_nas.train.training_state import TrainResult
 
 _BASELINE = "smt_t"
+Inherit = Callable[[str], str]
+"""From the path of a network's config to a file of weights that it starts from."""
 FOLDER = "trained"
 
 
@@ -81,6 +83,7 @@ class FrontMember:
         arch: the network.
         folder: of its trainings, but for their seed; None for its name.
         baseline: it is there to compare with.
+        init: weights that it starts from; None for those of the request.
     """
 
     name: str
@@ -88,6 +91,7 @@ class FrontMember:
     arch: Architecture
     folder: str | None = None
     baseline: bool = False
+    init: str | None = None
 
 
 class _OnceListener:
@@ -122,6 +126,7 @@ def train_front(
     out: Path | None,
     group: ProcessGroup,
     listener: TrainingListener,
+    inherit: Inherit | None = None,
 ) -> TrainingComparison:
     """Train the first members of a front and SMT-T, each with the same seeds.
 
@@ -136,12 +141,17 @@ def train_front(
         out: folder of the trainings; None for `trained` in the run directory.
         group: the processes.
         listener: hears the first process.
+        inherit: gives each member of the front weights to start from; SMT-T has fresh ones.
 
     Raises:
         TrainingError: the run has no front, or one of fewer members.
     """
     run = Path(request.name)
     members = group.run_on_all(lambda: _list_members(run, top))
+    if inherit is not None:
+        members = [m if m.baseline else replace(m, init=inherit(m.path)) for m in members]
+        request = replace(request, beside_fresh=True)
+        listener.say(f"{_BASELINE} is not in the supernet: it starts from fresh weights.")
     return train_members(members, request, seeds, options, out or run / FOLDER, group, listener)
 
 
@@ -174,7 +184,7 @@ def train_members(
     results: dict[str, list[TrainResult]] = {m.name: [] for m in members}
     listener = _OnceListener(listener)
     for seed, member in itertools.product(all_seeds, members):
-        own = replace(request, name=member.path, seed=seed)
+        own = replace(request, name=member.path, seed=seed, init=member.init or request.init)
         listener.say(f"Training {member.name}, seed {seed}.")
         place = folder / f"{member.folder or member.name}-seed{seed}"
         result = start_training(own, options, place, True, group, listener, member.arch)

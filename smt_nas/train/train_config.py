@@ -147,6 +147,8 @@ class TrainRequest:
         init_shared: take what they share with the network, where they differ.
         teacher: whose soft targets are learnt too.
         new_head: give a model config the data's number of classes.
+        beside_fresh: it is compared with trainings from fresh weights; a recipe that is not named
+            is chosen as theirs.
     """
 
     name: str
@@ -160,6 +162,7 @@ class TrainRequest:
     init_shared: bool = False
     teacher: str | None = None
     new_head: bool = False
+    beside_fresh: bool = False
 
     def to_config(self, arch: Architecture, source: Source, processes: int) -> TrainConfig:
         """Everything that decides the weights.
@@ -195,7 +198,8 @@ class TrainRequest:
             return self.recipe, load_changed_recipe(self.recipe, self.changes, self.epochs)
         images = 0 if source.train is None else len(source.train)
         size = find_size(arch, self.changes)
-        name = choose_recipe(size, images, from_weights=self.init is not None)
+        from_weights = self.init is not None and not self.beside_fresh
+        name = choose_recipe(size, images, from_weights)
         recipe = load_changed_recipe(name, self.changes, self.epochs)
         seed = self.seed if recipe.split_seed is None else recipe.split_seed
         splits = make_splits(source, recipe.validation, seed, recipe.images)

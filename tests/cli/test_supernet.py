@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +10,10 @@ from smt_nas.errors import ConfigError
 from smt_nas.evaluators.supernet import supernet_training
 from smt_nas.models.supernet import SupernetSpec
 from smt_nas.space import SearchSpace
-from tests.fakes.supernets import draw_archs, make_small_space, write_space
+from smt_nas.train.weights.weights import read_card
+from tests.fakes.supernets import draw_archs, load_few_digits, make_small_space, write_space
 from tests.fakes.terminal import invoke
+from tests.fakes.trainings import result
 
 QUICK = ("--set", "batch_size=16", "--device", "cpu")
 
@@ -59,7 +62,10 @@ def test_ctrl_c_says_the_command_that_goes_on(monkeypatch):
     ("words", "told"),
     [
         (("--minutes", "1", "--steps", "2"), "--minutes and --steps: say the same"),
-        (("--space", "smt_micro", "--steps", "2"), "Train it for a part of them with --macs"),
+        (
+            ("--space", "smt_micro", "--steps", "2"),
+            "Use --space smt_micro_supernet, or train a part of it, as with --macs 2.5..39.83MMACs",
+        ),
         (("--set", "precision=amp-fp16"), "--set precision=amp-bf16"),
         (("--set", "optimizer.name=adamv"), "Did you mean"),
         (("--recipe", "nowhere.yaml"), "nowhere.yaml"),
@@ -109,5 +115,30 @@ def test_a_training_starts_from_what_its_network_inherits(supernet_folder, home,
     (file,) = (home / "sn" / "inherited").iterdir()
     assert inits == [f"sn/inherited/{file.name}"] and "tensors of" in said
     assert "--set split_seed=0 hold out" in " ".join(said.split())
-    said = invoke(*words, "--init", "supernet:sn", "--top", "2", code=1).stderr
-    assert "is of one network (got --top 2)" in said
+
+
+def test_the_best_of_a_front_start_from_what_they_inherit(supernet_folder, home, monkeypatch):
+    """The preset beside them starts from fresh weights, by the same recipe."""
+    shutil.copytree(supernet_folder, home / "sn")
+    (home / "run" / "front").mkdir(parents=True)
+    archs = draw_archs(make_small_space(), 2)
+    for i, arch in enumerate(archs):
+        arch.save(home / "run" / "front" / f"{i}.yaml")
+    begun = []
+
+    def begin(request, options, out, resume, group, listener, arch):
+        config = request.to_config(arch, load_few_digits(), 1)
+        begun.append((out.name, config.init, config.recipe_name))
+        if out.name.startswith("smt_t"):
+            raise ConfigError("train: stop here.")
+        return result(run=out, arch=arch)
+
+    monkeypatch.setattr("smt_nas.train.front_training.start_training", begin)
+    words = ("train", "run", "--top", "2", "--data", "digits", "--device", "cpu")
+    said = invoke(*words, "--init", "supernet:sn", code=1).stderr
+    *taken, last = begun
+    assert last == ("smt_t-seed0", None, "small")
+    for (out, init, recipe), arch in zip(taken, archs, strict=True):
+        assert out in ("0-seed0", "1-seed0") and recipe == "small"
+        assert read_card(Path(init)).arch.stages == arch.stages
+    assert said.count("hold out") == 1 and "smt_t is not in the supernet" in said

@@ -16,35 +16,57 @@ def inherits(init: str | None) -> bool:
     return init is not None and init.startswith(_PREFIX)
 
 
-def write_inherited(arch: str, init: str, device: str | None) -> str:
-    """Write the weights of a network beside its supernet, and say what was taken.
+class InheritedInit:
+    """Takes networks out of one supernet, and says what was taken; what holds for all, once.
 
-    Returns: the file, for a training to start from.
-
-    Raises:
-        ConfigError: the supernet does not hold the network, or several processes would write.
-        StoreError: no finished supernet is there, or its folder cannot be written.
+    Args:
+        init: `supernet:RUN`.
+        device: where batch norms are calibrated.
     """
-    from smt_nas.arch import load_arch
-    from smt_nas.evaluators.supernet.inherited_weights import write_inherited_weights
 
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise ConfigError(
-            f"--init {init}: is for one process (got {os.environ['WORLD_SIZE']}). Take the weights "
-            f"out first: smt-nas export {shell_word(arch)} --weights {shell_word(init)} --format "
-            "python --out net.py; then --init net.safetensors."
+    def __init__(self, init: str, device: str | None) -> None:
+        self._init = init
+        self._device = device
+        self._said: set[str] = set()
+
+    def write(self, arch: str) -> str:
+        """Write the weights of a network beside its supernet.
+
+        Args:
+            arch: preset or path of a model config.
+
+        Returns: the file, for a training to start from.
+
+        Raises:
+            ConfigError: the supernet does not hold the network, or several processes would write.
+            StoreError: no finished supernet is there, or its folder cannot be written.
+        """
+        from smt_nas.arch import load_arch
+        from smt_nas.evaluators.supernet.inherited_weights import write_inherited_weights
+
+        if os.environ.get("WORLD_SIZE", "1") != "1":
+            raise ConfigError(
+                f"--init {self._init}: is for one process (got {os.environ['WORLD_SIZE']}). Take "
+                f"the weights out first: smt-nas export {shell_word(arch)} --weights "
+                f"{shell_word(self._init)} --format python --out net.py; then --init "
+                "net.safetensors."
+            )
+        taken = write_inherited_weights(load_arch(arch), self._init, self._device)
+        card = taken.card
+        top1 = "" if card.validation is None else f", top-1 {100 * card.validation['top1']:.2f} %"
+        self._say_once(
+            f"{taken.file}: {format_count(taken.tensors, 'tensor')} of {card.arch.key}, inherited "
+            f"from a supernet of {card.data}{top1} on its held-out images."
         )
-    taken = write_inherited_weights(load_arch(arch), init, device)
-    card = taken.card
-    top1 = "" if card.validation is None else f", top-1 {100 * card.validation['top1']:.2f} %"
-    console.say(
-        f"{taken.file}: {format_count(taken.tensors, 'tensor')} of {card.arch.key}, inherited from "
-        f"a supernet of {card.data}{top1} on its held-out images."
-    )
-    if card.split is not None:
-        console.say(
-            f"It was trained on all images but those that --set validation={card.split.fraction!r} "
-            f"--set split_seed={card.split.seed} hold out: on another validation split the figures "
-            "of this training are too good."
-        )
-    return str(taken.file)
+        if card.split is not None:
+            self._say_once(
+                "It was trained on all images but those that --set "
+                f"validation={card.split.fraction!r} --set split_seed={card.split.seed} hold out: "
+                "on another validation split the figures of this training are too good."
+            )
+        return str(taken.file)
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            console.say(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -9,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from smt_nas.arch import Architecture, Mixer
 from smt_nas.costs.bounds import bounds
 from smt_nas.errors import ConfigError
+from smt_nas.files import names
 from smt_nas.fingerprint import Value
 from smt_nas.space import SearchSpace
 from smt_nas.space.space_config import StageOptions
@@ -187,10 +189,22 @@ def _check_range(space: SearchSpace, macs: tuple[float, float] | None) -> None:
     if high / low > WIDEST_RANGE:
         raise ConfigError(
             f"supernet of space {space.name}: its largest network may have at most "
-            f"{WIDEST_RANGE:g} times the MACs of its smallest (got {high / low:.1f} times). Train "
-            "it for a part of them with --macs, drop the smallest or the largest options, or use "
-            "--force."
+            f"{WIDEST_RANGE:g} times the MACs of its smallest (got {high / low:.1f} times). "
+            f"{_suggest_part(space)} a part of it, as with --macs {_suggest_macs(high)}; --force "
+            "takes it as it is."
         )
+
+
+def _suggest_part(space: SearchSpace) -> str:
+    """First the shipped space of that name for supernets, where there is one."""
+    name = f"{space.name}_supernet"
+    return f"Use --space {name}, or train" if name in names("search_spaces") else "Train"
+
+
+def _suggest_macs(high: float) -> str:
+    """The range of the largest networks that a store serves."""
+    low = math.ceil(high / WIDEST_RANGE / 1e5) / 10
+    return f"{low:g}..{high / 1e6:.4g}MMACs"
 
 
 def _list_maxima(space: SearchSpace, stage: int, options: StageOptions) -> dict[str, Any]:
