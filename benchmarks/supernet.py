@@ -1,12 +1,14 @@
 """How far a supernet's ranking can be trusted, against networks that were really trained.
 
-python -m benchmarks.supernet --data fashion-mnist:DIR --out DIR [--minutes 20] [--seconds 150]
+python -m benchmarks.supernet --data fashion-mnist:DIR --out DIR [--minutes 20 | --steps N]
 
 Trains two supernets (seeds 0 and 1) for the networks of smt_micro with 2 to 20 MMACs, and a third
-on shuffled labels; rates the networks of SMT-Bench-mini in that range by each; rates some with
-batch norms calibrated on 64 to 8192 images; trains ten on from inherited weights and from scratch.
-Figures go to CSVs in --out as they come, and what is there is not made again: with --seconds it
-stops after so many and is called again. With everything there, it prints the tables.
+on shuffled labels a quarter as long; rates the networks of SMT-Bench-mini in that range by each;
+rates some with batch norms calibrated on 64 to 8192 images; trains ten on from inherited weights
+and from scratch. Figures go to CSVs in --out as they come, and what is there is not made again:
+with --seconds it stops after so many and is called again. With everything there, it prints the
+tables. Seconds are those that a core worked; --steps is for a machine that does other work
+meanwhile, and --supernet for one process each.
 """
 
 from __future__ import annotations
@@ -17,14 +19,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.supernet_tables import show_tables
+from benchmarks.supernet_tables import CURVE, LEARNING, RATINGS, TRAININGS, show_tables
 from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions
 from smt_nas.evaluators.predictors.training_set import TrainingSet
@@ -51,9 +53,10 @@ from smt_nas.train.weights.checkpoint import save_weights
 
 SPACE, RANGE = "smt_micro", (2e6, 20e6)
 SHUFFLED = "shuffled"
+SUPERNETS = {"0": (0, 1.0), "1": (1, 1.0), SHUFFLED: (0, 0.25)}
 CALIBRATION = (64, 125, 250, 500, 1000, 2000, 4000, 8192)
-RATINGS, CURVE, LEARNING = "ratings.csv", "calibration.csv", "learning.csv"
 COLUMNS = {
+    TRAININGS: "supernet,steps,seconds",
     RATINGS: "supernet,key,loss,top1,seconds,least_share",
     CURVE: "key,images,loss,top1,seconds",
     LEARNING: "key,start,top1,loss,seconds",
@@ -117,13 +120,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=20.0, help="of each supernet's training")
-    parser.add_argument("--control-minutes", type=float, help="a quarter of --minutes by default")
+    parser.add_argument("--steps", type=int, help="instead of --minutes")
     parser.add_argument("--seconds", type=float, help="stop after so many; call it again")
     parser.add_argument("--networks", type=int, help="rate only so many")
     parser.add_argument("--learners", type=int, default=10, help="networks that are trained on")
     parser.add_argument("--epochs", type=int, default=1, help="that they are trained on for")
     parser.add_argument("--curve", type=int, default=6, help="networks of the calibration curve")
     parser.add_argument("--set", action="append", default=[], help="of the supernets' recipe")
+    parser.add_argument("--supernet", choices=SUPERNETS, help="train and rate by this one alone")
     parser.add_argument("--part", choices=["train", "rate", "curve", "learn", "show"])
     return parser.parse_args()
 
@@ -152,12 +156,9 @@ def add_row(file: Path, *cells: object) -> None:
         append_synced(stream, (",".join(map(str, cells)) + "\n").encode())
 
 
-def name_supernets(args: argparse.Namespace) -> Iterator[tuple[str, int, float]]:
-    """Name, seed and minutes of each."""
-    yield "0", 0, args.minutes
-    yield "1", 1, args.minutes
-    control = args.control_minutes
-    yield SHUFFLED, 0, args.minutes / 4 if control is None else control
+def choose_supernets(only: str | None) -> dict[str, tuple[int, float]]:
+    """Seed of each, and how long it is trained in shares of the others."""
+    return {name: value for name, value in SUPERNETS.items() if only in (None, name)}
 
 
 def load_data(name: str, args: argparse.Namespace) -> Source:
@@ -168,7 +169,7 @@ def load_data(name: str, args: argparse.Namespace) -> Source:
 
 def train_all(args: argparse.Namespace, clock: Clock) -> bool:
     """Train the supernets, as far as there is time. Returns whether all have ended."""
-    for name, seed, minutes in name_supernets(args):
+    for name, (seed, share) in choose_supernets(args.supernet).items():
         folder = args.out / f"supernet-{name}"
         if (folder / "supernet.safetensors").is_file():
             continue
@@ -178,13 +179,18 @@ def train_all(args: argparse.Namespace, clock: Clock) -> bool:
             space=SPACE,
             data=args.data,
             seed=seed,
-            minutes=minutes,
+            minutes=None if args.steps else share * args.minutes,
+            steps=round(share * args.steps) if args.steps else None,
             macs=RANGE,
             changes=tuple(args.set),
         )
-        run = SupernetRunOptions(device="cpu")
-        result = train_supernet(options, folder, clock, run, load_data(name, args))
+        run, source = SupernetRunOptions(device="cpu"), load_data(name, args)
+        before = time.process_time()
+        with apply_torch_settings(Conditions(threads=1), torch.device("cpu")):
+            result = train_supernet(options, folder, clock, run, source)
+        worked = time.process_time() - before
         clock.say(f"supernet {name}: step {result.step} of {result.steps}, {result.last}")
+        add_row(args.out / TRAININGS, name, result.step, round(worked, 1))
         if result.interrupted:
             return False
     return True
@@ -194,7 +200,7 @@ def rate_all(args: argparse.Namespace, archs: list[Architecture], clock: Clock) 
     """Rate the networks by each supernet. Returns whether all are rated."""
     file = args.out / RATINGS
     known = {(row["supernet"], row["key"]) for row in list_rows(file)}
-    for name, _, _ in name_supernets(args):
+    for name in choose_supernets(args.supernet):
         missing = [arch for arch in archs if (name, arch.key) not in known]
         if not missing:
             continue
@@ -202,8 +208,10 @@ def rate_all(args: argparse.Namespace, archs: list[Architecture], clock: Clock) 
         for arch in missing:
             if clock.is_over:
                 return False
+            before = time.process_time()
             (score,) = supernet.evaluate([arch])
-            figures = (score.loss, score.top1, round(score.seconds, 3), round(score.least_share, 4))
+            worked = time.process_time() - before
+            figures = (score.loss, score.top1, round(worked, 3), round(score.least_share, 4))
             add_row(file, name, arch.key, *figures)
     return True
 
@@ -219,10 +227,10 @@ def draw_curve(args: argparse.Namespace, archs: list[Architecture], clock: Clock
                 continue
             if clock.is_over:
                 return False
-            start = time.monotonic()
+            start = time.process_time()
             chosen = supernet.open_calibration_images(images)
             network = supernet.extract_calibrated(arch, chosen)
-            seconds = time.monotonic() - start
+            seconds = time.process_time() - start
             score = supernet.score(network)
             add_row(file, arch.key, images, score.loss, score.top1, round(seconds, 3))
     return True
@@ -267,14 +275,14 @@ def train_one(
     request = TrainRequest(
         "network", args.data, "bench", changes, epochs=args.epochs, seed=0, init=init
     )
-    start = time.monotonic()
+    start = time.process_time()
     one_thread = apply_torch_settings(Conditions(threads=1), torch.device("cpu"))
     with one_thread, join_process_group("cpu") as group:
         result = start_training(
             request, RunOptions(device="cpu"), folder, True, group, NullProgress(), arch
         )
     last = result.history[-1]
-    return last.val_top1, last.val_loss, round(time.monotonic() - start, 1)
+    return last.val_top1, last.val_loss, round(time.process_time() - start, 1)
 
 
 def main() -> None:
@@ -295,7 +303,7 @@ def main() -> None:
             sys.exit(3)
     if args.part in (None, "show"):
         rows = {name: list_rows(args.out / name) for name in COLUMNS}
-        show_tables(bench, archs, rows[RATINGS], rows[CURVE], rows[LEARNING])
+        show_tables(bench, archs, rows)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,19 @@ from smt_nas.nasbench.table import Bench
 
 Floats = NDArray[np.float64]
 Rows = Sequence[Mapping[str, str]]
+TRAININGS, RATINGS = "trainings.csv", "ratings.csv"
+CURVE, LEARNING = "calibration.csv", "learning.csv"
 
 
-def show_tables(
-    bench: Bench, archs: Sequence[Architecture], ratings: Rows, curve: Rows, learning: Rows
-) -> None:
-    """Print all of it."""
+def show_tables(bench: Bench, archs: Sequence[Architecture], rows: Mapping[str, Rows]) -> None:
+    """Print all of it.
+
+    Args:
+        bench: the truth.
+        archs: its networks that are rated.
+        rows: of each CSV.
+    """
+    ratings = rows[RATINGS]
     data = TrainingSet.of(bench)
     place = {arch.key: i for i, arch in enumerate(data.archs)}
     chosen = np.array([place[arch.key] for arch in archs])
@@ -67,9 +74,9 @@ def show_tables(
         )
     two = measure(-losses["0"], -losses["1"])
     console.show_text(f"Two supernets: tau {_write(two.kendall)}, in band {_write(two.in_band)}.")
-    _show_costs(bench, archs, ratings)
-    _show_curve(curve)
-    _show_learning(learning)
+    _show_costs(bench, archs, rows[TRAININGS], ratings)
+    _show_curve(rows[CURVE])
+    _show_learning(rows[LEARNING])
 
 
 def _collect(ratings: Rows, name: str, archs: Sequence[Architecture]) -> Floats:
@@ -78,13 +85,19 @@ def _collect(ratings: Rows, name: str, archs: Sequence[Architecture]) -> Floats:
     return np.array([known.get(arch.key, np.nan) for arch in archs])
 
 
-def _show_costs(bench: Bench, archs: Sequence[Architecture], ratings: Rows) -> None:
-    """What a rating takes beside a training."""
+def _show_costs(
+    bench: Bench, archs: Sequence[Architecture], trainings: Rows, ratings: Rows
+) -> None:
+    """What a supernet and a rating take beside a training."""
+    for name in ("0", "1", "shuffled"):
+        starts = [row for row in trainings if row["supernet"] == name]
+        steps, seconds = starts[-1]["steps"], sum(float(row["seconds"]) for row in starts)
+        console.show_text(f"Supernet {name}: {steps} steps, {seconds / 60:.1f} min of one core.")
     rated = [float(row["seconds"]) for row in ratings if row["supernet"] == "0"]
     trained = [row.figures["seconds"] for arch in archs for row in bench.networks[arch.key]]
     console.show_text(
-        f"A rating takes {np.mean(rated):.1f} s a network on one thread; a training of the bench "
-        f"took {np.mean(trained):.0f} s."
+        f"A rating takes {np.mean(rated):.1f} s a network on one core; a training of the bench "
+        f"took {np.mean(trained):.0f} s (on the machine that built it)."
     )
 
 
