@@ -10,6 +10,20 @@ settings.register_profile("ci", deadline=None, max_examples=100, derandomize=Tru
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """A Ctrl-C that escapes from a test fails it; else it would end the worker, and tell no line.
+
+    One that is pressed is for who started the workers; without workers it stops pytest.
+    """
+    try:
+        return (yield)
+    except KeyboardInterrupt as error:
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            raise
+        raise AssertionError("a Ctrl-C escaped from this test") from error
+
+
 @pytest.fixture(autouse=True)
 def first_lines_only_on_terminals(monkeypatch):
     """Commands in this process say their first line in time or never, however slow the machine."""

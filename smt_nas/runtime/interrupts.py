@@ -84,6 +84,8 @@ def hold_interrupts() -> Iterator[None]:
 
     def hold(number: int, frame: FrameType | None) -> None:
         held.append((number, frame))
+        if len(held) == 2:
+            handler(*held[0])  # else who is told of a Ctrl-C would take the second for the first
         if len(held) > 1:
             handler(number, frame)
 

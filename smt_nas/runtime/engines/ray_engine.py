@@ -11,10 +11,13 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -67,16 +70,21 @@ class RayEngine(Engine):
         self._workers = workers
         self._options = options
         self._ray: Any = None
+        self._left = ExitStack()
         self._running: dict[Any, int] = {}  # with which argument
         self._had_room = math.inf  # when a node was last seen that a task fits
 
     def __enter__(self) -> RayEngine:
-        self._ray = _connect(self._options)
+        with ExitStack() as stack:
+            stack.enter_context(_keep_sigterm())
+            self._ray = _connect(self._options)
+            stack.callback(self._ray.shutdown)
+            stack.callback(self._cancel)
+            self._left = stack.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._cancel()
-        self._ray.shutdown()
+        self._left.close()
 
     def map_unordered(
         self,
@@ -210,6 +218,19 @@ def _run_call(place: _Place, pickled: bytes) -> Any:
 def _keep_pool(gpus: str | None) -> ProcessPool:
     """The child of this Ray worker; another one where Ray gave the worker other GPUs."""
     return ProcessPool(1)
+
+
+@contextmanager
+def _keep_sigterm() -> Iterator[None]:
+    """Put back what this process does on SIGTERM: Ray sets a handler of its own, and leaves it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _connect(options: RayOptions) -> Any:

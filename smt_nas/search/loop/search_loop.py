@@ -24,7 +24,7 @@ from smt_nas.runtime.engines.engine_choice import (
 )
 from smt_nas.runtime.engines.gpu_assignment import list_assignable_gpus
 from smt_nas.runtime.engines.process_pool import default_workers
-from smt_nas.runtime.interrupts import InterruptWatch, watch_interrupts
+from smt_nas.runtime.interrupts import InterruptWatch, hold_interrupts, watch_interrupts
 from smt_nas.search.loop.listener import NullSearchProgress, SearchListener
 from smt_nas.search.loop.loop_control import LoopControl, ReadTrials
 from smt_nas.search.loop.queue_loop import QueueLoop
@@ -98,12 +98,17 @@ class Search:
             except KeyboardInterrupt:
                 interrupted = True
                 self.listener.interrupted()
-            self._time.keep(at_once=True)
-            outcome = replace(self.outcome(), interrupted=interrupted)
-            with self.study.database.wait_for_lock("files"):
-                write_front(self.directory.path, outcome.front, outcome.baselines)
-                self._history.write(outcome.trials)
-            return outcome
+            with hold_interrupts():
+                return self._finish(interrupted)
+
+    def _finish(self, interrupted: bool) -> Outcome:
+        """Write what is there, which takes a moment: a Ctrl-C waits for it."""
+        self._time.keep(at_once=True)
+        outcome = replace(self.outcome(), interrupted=interrupted)
+        with self.study.database.wait_for_lock("files"):
+            write_front(self.directory.path, outcome.front, outcome.baselines)
+            self._history.write(outcome.trials)
+        return outcome
 
     def _search_and_verify(self) -> None:
         engine, settings = choose_engine(self.workers), self.directory.settings

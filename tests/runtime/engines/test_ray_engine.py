@@ -13,6 +13,7 @@ import pytest
 from smt_nas.errors import ConfigError
 from smt_nas.runtime.engines import ray_engine
 from smt_nas.runtime.engines.ray_engine import RayEngine, RayOptions
+from tests.fakes.ray_cluster import open_cluster
 
 # of Ray, whose log files and sockets stay open until its processes end
 pytestmark = pytest.mark.filterwarnings(
@@ -31,12 +32,8 @@ SOON = {  # a node that is gone is noticed in 2 s instead of 12
 @pytest.fixture(scope="module")
 def cluster():
     pytest.importorskip("ray", reason="ray is not installed")
-    from ray.cluster_utils import Cluster
-
-    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": SOON}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    yield cluster
-    cluster.shutdown()
+    with open_cluster(num_cpus=1, _system_config=SOON) as cluster:
+        yield cluster
 
 
 def note_node(seconds, folder):
@@ -84,12 +81,14 @@ def test_a_node_that_dies_costs_no_answer(cluster, tmp_path):
 
 
 def test_a_worker_that_is_killed_once_is_tried_again_and_twice_is_lost(cluster, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
     with RayEngine(None, RayOptions(cluster.address)) as engine:
         call = partial(die_once, folder=str(tmp_path))
         assert list(engine.map(call, range(2), lost=str)) == [0, 1]
         answers = list(engine.map(grow, range(3), lost=lambda reason: reason))
     assert [answers[0], answers[2]] == [0, 2]
     assert "SIGKILL" in answers[1] and "memory" in answers[1]
+    assert signal.getsignal(signal.SIGTERM) is before  # Ray leaves one of its own
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "here", "host:port", "10.0.0.1:99999999"])

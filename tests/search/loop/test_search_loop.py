@@ -10,11 +10,12 @@ from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.metrics import METRICS
 from smt_nas.profilers import count_check
 from smt_nas.search import Settings, create_search, resume_search
-from smt_nas.search.loop import verify
+from smt_nas.search.loop import search_loop, verify
 from smt_nas.search.loop.listener import NullSearchProgress
-from smt_nas.search.results.results import make_frame
+from smt_nas.search.results.results import make_frame, write_front
 from smt_nas.search.storage.study_notes import Timing
 from tests.fakes import devices as fakes
+from tests.fakes.interrupts import raised_interrupts
 from tests.fakes.screening import short_screening  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("short_screening")
@@ -95,13 +96,32 @@ class Swallower:
 
 def test_a_dropped_interrupt_stops_the_search_after_the_trial(tmp_path):
     events = Events()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        outcome = begin(tmp_path / "r", Swallower(), events).run()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    search = begin(tmp_path / "r", Swallower(), events)
+    with raised_interrupts():
+        outcome = search.run()
     assert outcome.interrupted and not outcome.finished
     assert len(outcome.trials) == 1 and ("interrupted",) in events.heard
+
+
+@pytest.mark.parametrize(("times", "raised"), [(1, True), (2, False)])
+def test_ctrl_c_while_the_front_is_written_waits_for_it_and_twice_does_not(
+    tmp_path, monkeypatch, times, raised
+):
+    search, reached = begin(tmp_path / "r", n=2), []
+
+    def write_after_ctrl_c(*arguments):
+        for _ in range(times):
+            signal.raise_signal(signal.SIGINT)
+        reached.append(True)
+        write_front(*arguments)
+
+    monkeypatch.setattr(search_loop, "write_front", write_after_ctrl_c)
+    with raised_interrupts(), pytest.raises(KeyboardInterrupt):
+        search.run()
+    assert bool(reached) == (tmp_path / "r/front.csv").is_file() == raised
+    monkeypatch.undo()
+    again = resume_search(tmp_path / "r", evaluator=EVALUATOR).run()
+    assert again.finished and (tmp_path / "r/front.csv").is_file()
 
 
 def test_the_score_is_compared_with_costs_from_three_trials_on(tmp_path):

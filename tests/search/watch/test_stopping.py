@@ -9,6 +9,7 @@ from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.search import Settings, create_search, resume_search
 from smt_nas.search.loop.listener import NullSearchProgress
 from smt_nas.search.stop_rule import StopRule, read_stop_rule
+from tests.fakes.interrupts import raised_interrupts
 from tests.fakes.terminal import Clock
 
 FREE = {"space": "smt_micro", "strategy": "random", "verify": False, "n": 100, "batch": 32}
@@ -85,11 +86,8 @@ def test_ctrl_c_finishes_what_runs_and_twice_it_does_not(tmp_path, times, kept):
     search = create_search(
         settings, tmp_path / "r", evaluator=rate_and_interrupt(3, times), listener=Heard()
     )
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with raised_interrupts():
         outcome = search.run()
-    finally:
-        signal.signal(signal.SIGINT, before)
     assert outcome.interrupted and not outcome.finished
     assert len(outcome.trials) == kept and (tmp_path / "r/front.csv").is_file()
 
