@@ -38,10 +38,10 @@ def memory_that_this_process_owns(monkeypatch):
 
 @pytest.fixture(scope="session")
 def supernet_folder(tmp_path_factory):
-    """A supernet of the small space, trained on digits for some steps; nobody may change it."""
+    """A supernet of the small space that learnt some of digits; nobody may change it."""
     from smt_nas.train.data.sources import load_source
-    from tests.fakes.supernets import train
+    from tests.fakes.supernets import LEARNING, train
 
     folder = tmp_path_factory.mktemp("shared") / "supernet"
-    train(folder, source=load_source("digits"), steps=24)
+    train(folder, source=load_source("digits"), **LEARNING)
     return folder

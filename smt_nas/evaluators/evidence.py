@@ -13,6 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from smt_nas.evaluators.published_agreement import BenchAgreement, RankAgreement
 from smt_nas.evaluators.topology.fits import FamilyAgreement
 
+COVERAGE = "coverage"
+"""Component: share of a supernet's steps that trained the rarest choice of a network."""
+INTERVAL_FACTOR = "interval_factor"
+"""Component: by which a network's intervals are wider for that; 1 where they are not."""
+
 
 class _Evidence(BaseModel):
     """Common to all.
@@ -137,6 +142,7 @@ class SupernetEvidence(_Evidence):
         steps: of its training.
         digest: of its weights and data.
         rare: choices of the space that it was hardly trained for; their networks are not rated.
+        thin: choices that it was thinly trained for; the intervals of their networks are wider.
     """
 
     basis: Literal["supernet"] = "supernet"
@@ -145,6 +151,7 @@ class SupernetEvidence(_Evidence):
     steps: int
     digest: str
     rare: tuple[str, ...] = ()
+    thin: tuple[str, ...] = ()
 
 
 class FunctionEvidence(_Evidence):

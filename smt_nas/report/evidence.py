@@ -165,6 +165,8 @@ def _supernet(e: SupernetEvidence) -> str:
     rare = ""
     if e.rare:
         rare = f"; networks with {list_names(e.rare)} are not rated, as these were hardly trained"
+    if e.thin:
+        rare += f"; those with {list_names(e.thin)} have wider intervals, as few steps trained it"
     return (
         f"{_name_inherited(e)}; {e.digest}, {format_count(e.steps, 'step')} of training on space "
         f"{e.space}; it orders networks, and is no accuracy that one trained alone would have"

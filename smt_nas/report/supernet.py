@@ -127,6 +127,12 @@ def info_notes(supernet: Supernet) -> list[str]:
             f"Less than 1 % of the steps trained {list_names(list(rare), _SHOWN)}: networks with "
             "them are not rated. Train longer, or drop them from the space."
         )
+    thin = supernet.coverage.find_thin_in(supernet.space)
+    if thin:
+        lines.append(
+            f"Less than 5 % of the steps trained {list_names(list(thin), _SHOWN)}: the intervals "
+            "of networks with them are wider, by the square root of 5 % over that share."
+        )
     run = shell_word(supernet.folder)
     if card.step < card.steps:
         lines.append("Its training has not ended. The command that began it goes on.")
@@ -151,6 +157,7 @@ def info_document(supernet: Supernet) -> dict[str, Any]:
         "card": card.model_dump(mode="json", exclude={"coverage", "spec"}),
         "coverage": dict(_find_shares(supernet)),
         "rare": supernet.coverage.find_rare_in(supernet.space),
+        "thin": supernet.coverage.find_thin_in(supernet.space),
         "losses": [asdict(row) for row in supernet.losses],
     }
 

@@ -44,6 +44,7 @@ class Counts:
         loss: sum of the cross entropies, natural logarithm, of the images with finite outputs.
         nonfinite: images with an output that is no finite number.
         confusion: images of class i (row) that were taken for class j, (C, C); None: not counted.
+        squared_loss: sum of the squares of the cross entropies that `loss` sums.
     """
 
     images: Floats
@@ -52,6 +53,7 @@ class Counts:
     loss: float
     nonfinite: int
     confusion: Floats | None = None
+    squared_loss: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class Score:
         per_class: one for each class, in their order.
         nonfinite: images with an output that is no finite number; they count as wrong.
         unreadable: images left out, as they could not be read; None where that was not asked.
+        loss_error: standard error of `loss`, from how it differs from image to image; None as that,
+            and with one image.
     """
 
     n: int
@@ -101,6 +105,7 @@ class Score:
     per_class: tuple[ClassScore, ...]
     nonfinite: int = 0
     unreadable: int | None = None
+    loss_error: float | None = None
 
     def warnings(self) -> tuple[EvalWarning, ...]:
         """What a reader must know of the figures."""
@@ -229,7 +234,7 @@ class _Tally:
     def __init__(self, classes: int, device: torch.device, confusions: bool) -> None:
         self._classes = classes
         self._counts = _zeros(device, classes, 3)  # images, first, among five
-        self._rest = _zeros(device, 2)  # loss, nonfinite
+        self._rest = _zeros(device, 3)  # loss, its squares, nonfinite
         self._confusion = _zeros(device, classes**2 if confusions else 0)
 
     def add(self, scores: Tensor, labels: Tensor) -> None:
@@ -245,8 +250,9 @@ class _Tally:
         place = better.sum(dim=1).where(finite, self._classes + _FIVE)  # 0: put first
         hits = torch.stack([torch.ones_like(place), place < 1, place < _FIVE], dim=1)
         self._counts.index_add_(0, labels, hits.double())
-        loss = -own[:, 0].where(finite, 0.0).sum()
-        self._rest += torch.stack([loss, (~finite).sum().double()])
+        losses = -own[:, 0].where(finite, 0.0)
+        sums = [losses.sum(), losses.square().sum(), (~finite).sum().double()]
+        self._rest += torch.stack(sums)
         if len(self._confusion):
             pair = labels * self._classes + scores.argmax(dim=1)
             self._confusion.index_add_(0, pair, finite.double())
@@ -257,9 +263,9 @@ class _Tally:
         sums = np.array(group.all_reduce(*flat.tolist()))
         c = self._classes
         images, first, among5 = sums[: 3 * c].reshape(c, 3).T
-        loss, nonfinite = sums[3 * c : 3 * c + 2]
-        pairs = sums[3 * c + 2 :].reshape(c, c) if len(self._confusion) else None
-        return Counts(images, first, among5, float(loss), int(nonfinite), pairs)
+        loss, squared, nonfinite = sums[3 * c : 3 * c + 3].tolist()
+        pairs = sums[3 * c + 3 :].reshape(c, c) if len(self._confusion) else None
+        return Counts(images, first, among5, loss, int(nonfinite), pairs, squared)
 
 
 def score_from_counts(counts: Counts, classes: Sequence[str], of: int | None = None) -> Score:
@@ -283,7 +289,16 @@ def score_from_counts(counts: Counts, classes: Sequence[str], of: int | None = N
         per_class=tuple(_score_class(counts, i, classes) for i in range(len(classes))),
         nonfinite=counts.nonfinite,
         unreadable=None if of is None else of - n,
+        loss_error=_find_loss_error(counts, finite),
     )
+
+
+def _find_loss_error(counts: Counts, finite: int) -> float | None:
+    """Standard error of the mean loss over so many images (n - 1)."""
+    if finite < 2:
+        return None
+    spread = counts.squared_loss - counts.loss**2 / finite
+    return math.sqrt(max(spread, 0.0) / (finite - 1) / finite)
 
 
 def _score_class(counts: Counts, i: int, classes: Sequence[str]) -> ClassScore:

@@ -39,11 +39,11 @@ def test_it_trains_shows_and_goes_on():
 def test_info_shows_range_losses_and_coverage(supernet_folder):
     words = " ".join(invoke("supernet", "info", str(supernet_folder)).stdout.split())
     assert "small: 1.79e+04 networks, 129.4 kMACs to 300.9 kMACs (2.3x)" in words
-    assert "24 of 24" in words and "roll-backs: 0" in words and "of the steps" in words
+    assert "40 of 40" in words and "roll-backs: 0" in words and "of the steps" in words
     told = json.loads(invoke("supernet", "info", str(supernet_folder), "--json").stdout)
     assert told["macs"] == {"low": 129416.0, "high": 300928.0}
     assert told["coverage"]["stage1 block 1 sam"] == 1.0 and told["rare"] == {}
-    assert told["losses"][-1]["step"] == 24
+    assert told["losses"][-1]["step"] == 40
 
 
 def test_ctrl_c_says_the_command_that_goes_on(monkeypatch):

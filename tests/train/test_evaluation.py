@@ -61,8 +61,9 @@ def test_against_numpy():
     assert (found.n, found.unreadable) == (50, 2)
     assert found.top1 == (order[:, 0] == labels).mean()
     assert found.top5 == (order[:, :5] == labels[:, None]).any(axis=1).mean()
-    expected = -np.log(softmax(logits)[np.arange(50), labels]).mean()
-    assert found.loss == pytest.approx(expected, rel=1e-12)
+    losses = -np.log(softmax(logits)[np.arange(50), labels])
+    assert found.loss == pytest.approx(losses.mean(), rel=1e-12)
+    assert found.loss_error == pytest.approx(losses.std(ddof=1) / np.sqrt(50), rel=1e-9)
     for c, score in enumerate(found.per_class):
         mine = order[labels == c, 0]
         assert (score.n, score.top1) == (len(mine), (mine == c).mean())

@@ -6,6 +6,7 @@ which kernels and how many heads a stage has, choose tensors that rest while oth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ from smt_nas.space import SearchSpace
 
 LEAST_SHARE = 0.01
 """Of the steps, in which a choice must have been trained for its networks to be rated."""
+THIN_SHARE = 0.05
+"""Of the steps; where a choice of a network was trained in fewer, its intervals are wider."""
 
 
 @dataclass
@@ -47,10 +50,25 @@ class Coverage:
         """Share of the steps that trained the rarest choice of a network."""
         return min(map(self.find_share, list_choices(arch)))
 
+    def find_widening(self, arch: Architecture) -> float:
+        """Factor by which the intervals of a network's figures are wider than their images say.
+
+        1 where each choice was trained in `THIN_SHARE` of the steps; else sqrt(THIN_SHARE / share)
+        of the rarest: what chance leaves in weights falls as the square root of the steps that
+        trained them. At `LEAST_SHARE` it is 2.2.
+        """
+        share = self.find_least_share(arch)
+        return 1.0 if share >= THIN_SHARE else math.sqrt(THIN_SHARE / max(share, LEAST_SHARE))
+
     def find_rare_in(self, space: SearchSpace, least: float = LEAST_SHARE) -> dict[str, float]:
         """Choices of a space that were trained in a smaller share of the steps, each with it."""
         shares = {choice: self.find_share(choice) for choice in list_space_choices(space)}
         return {choice: share for choice, share in shares.items() if share < least}
+
+    def find_thin_in(self, space: SearchSpace) -> dict[str, float]:
+        """Choices of a space whose networks are rated with wider intervals, each with its share."""
+        rare = self.find_rare_in(space, THIN_SHARE)
+        return {choice: share for choice, share in rare.items() if share >= LEAST_SHARE}
 
     def to_dict(self) -> dict[str, object]:
         """Plain values."""

@@ -44,6 +44,8 @@ JUMP = 10.0
 REMEMBERED = 101
 """Norms that the running median is of."""
 _FEWEST = 20  # norms from which there is a median to compare with
+# torch's fused SGD fails where a tensor has its first gradient later than others
+_FUSED = tuple(name for name in FUSED if name not in ("sgd", "momentum"))
 
 
 class StepReport(NamedTuple):
@@ -217,7 +219,7 @@ def build_sandwich_learner(
     images = recipe.batch_size * recipe.accumulation * group.size
     store.to(group.device)
     optimizer = create_optimizer(store, recipe, recipe.optimizer.scale_rates(images).lr)
-    fused = recipe.optimizer.name in FUSED
+    fused = recipe.optimizer.name in _FUSED
     if fused:
         fuse_optimizer(optimizer)
     warmup = steps * recipe.warmup_epochs / recipe.epochs

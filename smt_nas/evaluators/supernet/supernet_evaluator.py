@@ -17,7 +17,7 @@ from smt_nas.errors import ConfigError, SmtNasError, StoreError
 from smt_nas.evaluators.base import Evaluation, call_guarded
 from smt_nas.evaluators.configs import TrainedSupernet
 from smt_nas.evaluators.evaluator_fingerprint import fingerprint_of_values
-from smt_nas.evaluators.evidence import SupernetEvidence
+from smt_nas.evaluators.evidence import COVERAGE, INTERVAL_FACTOR, SupernetEvidence
 from smt_nas.evaluators.supernet.supernet_directory import (
     SPACE,
     read_space,
@@ -60,7 +60,7 @@ class SupernetEvaluator:
 
     @property
     def evidence(self) -> SupernetEvidence:
-        """The supernet, its data, and what of its space it was hardly trained for."""
+        """The supernet, its data, and what of its space it was hardly, or thinly, trained for."""
         supernet = self.supernet
         return SupernetEvidence(
             evaluator=self.name,
@@ -69,6 +69,7 @@ class SupernetEvaluator:
             steps=supernet.card.step,
             digest=supernet.digest,
             rare=tuple(supernet.coverage.find_rare_in(supernet.space)),
+            thin=tuple(supernet.coverage.find_thin_in(supernet.space)),
         )
 
     def check_space(self, space: SearchSpace) -> None:
@@ -103,7 +104,13 @@ def _to_evaluation(score: InheritedScore) -> Evaluation:
     if not math.isfinite(score.loss):
         raise ValueError(f"inherited_loss must be a finite number (got {score.loss})")
     ends = dict(zip(_ENDS, (score.top1_low, score.top1_high), strict=True))
-    return Evaluation(score.loss, "inherited", components={TOP1: score.top1, **ends})
+    trained = {COVERAGE: score.least_share, INTERVAL_FACTOR: score.widening}
+    return Evaluation(
+        score.loss,
+        "inherited",
+        interval=(score.loss_low, score.loss_high),
+        components={TOP1: score.top1, **ends, **trained},
+    )
 
 
 def find_scope(run: str) -> tuple[str, tuple[str, ...]]:

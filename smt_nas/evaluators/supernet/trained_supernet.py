@@ -6,6 +6,7 @@ is no accuracy that the network would have when trained alone.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from smt_nas import costs
 from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions
 from smt_nas.errors import ConfigError, StoreError
+from smt_nas.evaluators.base import NORMAL_95
 from smt_nas.evaluators.supernet.batch_norm_calibration import IMAGES, calibrate_batch_norms
 from smt_nas.evaluators.supernet.coverage import LEAST_SHARE, Coverage
 from smt_nas.evaluators.supernet.supernet_card import SupernetCard, parse_supernet_card
@@ -59,20 +61,25 @@ class InheritedScore:
     Attributes:
         key: of the network, as it was handed over.
         loss: mean cross entropy on the search split.
+        loss_low, loss_high: 95 % interval of that.
         top1: share of its images whose class the network put first.
-        top1_low, top1_high: 95 % interval of that, from the number of images alone.
+        top1_low, top1_high: 95 % interval of that.
         n: images.
         least_share: of the steps that trained the rarest choice of the network.
+        widening: of the intervals: what the images alone say, times this; see `Coverage`.
         seconds: that calibrating and rating took.
     """
 
     key: str
     loss: float
+    loss_low: float
+    loss_high: float
     top1: float
     top1_low: float
     top1_high: float
     n: int
     least_share: float
+    widening: float
     seconds: float
 
 
@@ -210,15 +217,20 @@ class Supernet:
 
     def _rate(self, arch: Architecture) -> InheritedScore:
         start = time.monotonic()
-        score = self.score(self.extract(arch))
+        score, wider = self.score(self.extract(arch)), self.coverage.find_widening(arch)
+        loss = math.inf if score.loss is None else score.loss
+        half = NORMAL_95 * (score.loss_error or 0.0) * wider
         return InheritedScore(
             key=arch.key,
-            loss=float("inf") if score.loss is None else score.loss,
+            loss=loss,
+            loss_low=max(loss - half, 0.0),
+            loss_high=loss + half,
             top1=score.top1,
-            top1_low=score.top1_low,
-            top1_high=score.top1_high,
+            top1_low=max(score.top1 - wider * (score.top1 - score.top1_low), 0.0),
+            top1_high=min(score.top1 + wider * (score.top1_high - score.top1), 1.0),
             n=score.n,
             least_share=self.coverage.find_least_share(arch),
+            widening=wider,
             seconds=time.monotonic() - start,
         )
 

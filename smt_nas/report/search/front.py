@@ -12,7 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from smt_nas.errors import format_count
-from smt_nas.evaluators.evidence import FamilyEvidence, SupernetEvidence
+from smt_nas.evaluators.evidence import (
+    COVERAGE,
+    INTERVAL_FACTOR,
+    FamilyEvidence,
+    SupernetEvidence,
+)
 from smt_nas.files import shell_word
 from smt_nas.report.evidence import describe_doubt, describe_evidence
 from smt_nas.report.search.columns import Column, is_relative, make_columns
@@ -91,6 +96,7 @@ def collect_notes(outcome: Outcome) -> list[Note]:
     return [
         *_failure_notes(outcome),
         *_evidence_notes(outcome),
+        *_coverage_notes(outcome.front),
         *design_notes(outcome.front),
         *([] if _needs_no_bench(outcome) else outside_notes(outcome.front)),
         *latency_notes(outcome),
@@ -204,6 +210,28 @@ def _evidence_notes(outcome: Outcome) -> list[Note]:
     if evidence is None:
         return []
     return [Note(f"{describe_evidence(evidence).rstrip('.')}.", describe_doubt(evidence))]
+
+
+def _coverage_notes(front: Sequence[Result]) -> list[Note]:
+    """Members of which a supernet trained something in few steps."""
+    thin = [
+        (r.name, r.evaluation.components)
+        for r in front
+        if r.evaluation is not None and r.evaluation.components.get(INTERVAL_FACTOR, 1.0) > 1.0
+    ]
+    if not thin:
+        return []
+    names = ", ".join(name for name, _ in thin)
+    widest = max(parts[INTERVAL_FACTOR] for _, parts in thin)
+    least = min(parts[COVERAGE] for _, parts in thin)
+    line = f"Thinly trained in the supernet: {names}: intervals up to {widest:.1f} times as wide"
+    return [
+        Note(
+            f"{line} as their images say, as a choice of theirs was in {least:.1%} of the steps "
+            "(evaluator_coverage and evaluator_interval_factor in front.csv).",
+            f"{line}.",
+        )
+    ]
 
 
 def _tau_notes(outcome: Outcome) -> list[Note]:

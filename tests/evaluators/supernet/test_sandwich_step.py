@@ -1,16 +1,13 @@
 """One step: which tensors move, and that processes share it as one would make it."""
 
 import math
-import threading
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from smt_nas.evaluators.supernet import sandwich_step
 from smt_nas.evaluators.supernet.sandwich_step import build_sandwich_learner
-from smt_nas.models.supernet import list_windows, weight_store
-from smt_nas.train.processes.process_group import ProcessGroup
+from smt_nas.models.supernet import list_windows
 from smt_nas.train.recipe import load_recipe
 from tests.fakes.supernets import draw_archs, draw_images, make_small_space, make_store
 from tests.fakes.trainings import ALONE
@@ -63,61 +60,3 @@ def test_a_step_that_is_left_out_changes_nothing():
     report = learner.train_step(0, archs, [(images * math.nan, labels)])
     assert not report.is_updated
     assert all(torch.equal(t, before[n]) for n, t in learner.store.named_tensors().items())
-
-
-def test_two_processes_make_the_step_that_one_makes_of_all_images(monkeypatch):
-    """Batch norms, which take the statistics of a process's own images, are held fixed."""
-    archs = draw_archs(SPACE, 4)
-    images, labels = _batch(16)
-    alone = _step_in_eval_mode(_learner(), archs, images, labels)
-    groups, learners = _Threads(2), {}
-    monkeypatch.setattr(sandwich_step, "dist", groups)
-    for name in ("network", "block", "embed"):  # threads may not share what is swapped
-        build = getattr(weight_store, f"_build_meta_{name}").__wrapped__
-        monkeypatch.setattr(weight_store, f"_build_meta_{name}", build)
-
-    def run(rank):
-        groups.local.rank = rank
-        learner = _learner(_Group(rank, 2, torch.device("cpu")))
-        half = slice(8 * rank, 8 * rank + 8)
-        learners[rank] = _step_in_eval_mode(learner, archs, images[half], labels[half])
-
-    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for name, tensor in alone.items():
-        assert torch.equal(learners[0][name], learners[1][name])
-        torch.testing.assert_close(learners[0][name], tensor, rtol=1e-4, atol=1e-5)
-
-
-class _Group(ProcessGroup):
-    """Losses stay each one's own: they are only told."""
-
-    def all_reduce(self, *values):
-        return tuple(2 * value for value in values)
-
-
-class _Threads:
-    """Sums tensors over threads, as torch.distributed does over processes."""
-
-    def __init__(self, size):
-        self.barrier, self.local = threading.Barrier(size, timeout=60), threading.local()
-        self.parts = [None] * size
-
-    def all_reduce(self, tensor):
-        self.parts[self.local.rank] = tensor.clone()
-        self.barrier.wait()
-        tensor.copy_(torch.stack(self.parts).sum(0))
-        self.barrier.wait()
-
-
-def _step_in_eval_mode(learner, archs, images, labels):
-    """The gradients of a step with fixed batch norms."""
-    learner.store.train = lambda mode=True: torch.nn.Module.train(learner.store, False)
-    learner.optimizer.step = lambda: None
-    learner.optimizer.zero_grad = lambda set_to_none: None
-    learner.train_step(0, archs, [(images, labels)])
-    tensors = learner.store.named_tensors().items()
-    return {name: tensor.grad for name, tensor in tensors if tensor.grad is not None}

@@ -23,7 +23,9 @@ from smt_nas.evaluators.validation.validate import validate
 from smt_nas.export import load_export_source
 from smt_nas.nasbench.rows import BenchRow
 from smt_nas.nasbench.table import Bench
-from smt_nas.report.search.front import front_table
+from smt_nas.report.evidence import describe_evidence
+from smt_nas.report.search.front import collect_notes, front_table
+from smt_nas.report.supernet import info_notes
 from smt_nas.report.validation import data_notes, validation_notes
 from smt_nas.search import Settings, create_search, resume_search
 from smt_nas.space import SearchSpace
@@ -153,6 +155,30 @@ def test_what_was_hardly_trained_is_not_rated(supernet_folder):
     assert rated.failure is None
     assert evaluator.evidence.rare == ("stage4 block 1 msa",)
     assert not evaluator.holds(rare) and evaluator.holds(other)
+
+
+def test_what_was_thinly_trained_is_rated_with_a_wider_interval(supernet_folder, searched):
+    evaluator, outcome = _make(supernet_folder), searched[2]
+    arch = next(a for a in draw_archs(SPACE, 12) if a.stages[3].mixers[0] == "msa")
+    (usual,) = evaluator.evaluate([arch])
+    low, high = usual.interval
+    assert usual.components["interval_factor"] == 1.0 and low < usual.value < high
+    counts = evaluator.supernet.coverage.counts
+    evaluator.supernet.coverage.steps = 400
+    counts.update(dict.fromkeys(counts, 400) | {"stage4 block 1 msa": 5})
+    (thin,) = evaluator.evaluate([arch])
+    assert (thin.components["coverage"], thin.components["interval_factor"]) == (0.0125, 2.0)
+    assert thin.interval == pytest.approx((2 * low - usual.value, 2 * high - usual.value))
+    assert "those with stage4 block 1 msa have wider intervals" in describe_evidence(
+        evaluator.evidence
+    )
+    assert any("less than 5 %" in line.lower() for line in info_notes(evaluator.supernet))
+    first = dataclasses.replace(outcome.front[0], evaluation=thin)
+    notes = collect_notes(dataclasses.replace(outcome, front=[first, *outcome.front[1:]]))
+    told = [note.text for note in notes if "Thinly trained" in note.text]
+    assert len(told) == 1 and "0: intervals up to 2.0 times as wide" in told[0]
+    columns = {"inherited_loss_low", "evaluator_coverage", "evaluator_interval_factor"}
+    assert columns <= set(outcome.frame().columns)
 
 
 def test_numbers_that_are_none_are_a_failure(evaluator, monkeypatch):

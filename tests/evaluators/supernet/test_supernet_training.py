@@ -18,7 +18,6 @@ from smt_nas.evaluators.supernet import (
 from smt_nas.evaluators.supernet.sandwich_step import SandwichLearner
 from smt_nas.evaluators.supernet.supernet_state import read_losses
 from smt_nas.files import locked
-from smt_nas.train.data.sources import make_splits
 from tests.fakes.supernets import draw_archs, load_few_digits, make_space, train, write_space
 from tests.fakes.trainings import KillAt, Killed, StopAt
 
@@ -46,17 +45,6 @@ def test_it_trains_to_its_end(whole):
     (row,) = read_losses(folder / "losses.csv")
     assert row.step == 4 and 1 < row.loss_big < 4 and row.kl >= 0
     assert result.coverage.steps == 4 and result.coverage.find_share("stage1 block 1 sam") == 1
-
-
-def test_a_killed_one_goes_on_to_the_same_bits(whole, tmp_path):
-    folder = tmp_path / "killed"
-    with pytest.raises(Killed):
-        train(folder, KillAt(3), run={"save_steps": 2})
-    with pytest.raises(StoreError, match=r"must have ended \(got 2 of 4 steps\)"):
-        load_supernet(folder)
-    assert load_supernet(folder, partial=True).card.step == 2
-    assert train(folder).step == 4
-    _assert_same_weights(whole[0], folder)
 
 
 def test_a_stopped_one_goes_on_to_the_same_bits(whole, tmp_path):
@@ -159,15 +147,6 @@ def test_losses_that_explode_again_and_again_end_it(tmp_path, monkeypatch):
     monkeypatch.setattr(SandwichLearner, "_average_losses", _spoil(range(10_000)))
     with pytest.raises(TrainingError, match=r"step 1: losses must stay near .* Lower the rate"):
         train(tmp_path / "run")
-
-
-def test_no_search_image_is_trained_on():
-    splits = make_splits(load_few_digits(), 1 / 6, 0)
-    pictures = [
-        {split.image(i).tobytes() for i in range(len(split))}
-        for split in (splits.train, splits.validation)
-    ]
-    assert not pictures[0] & pictures[1]
 
 
 class _Sealed:
