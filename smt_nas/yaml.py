@@ -11,7 +11,7 @@ import re
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -53,7 +53,13 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-class _Dumper(yaml.SafeDumper):
+if TYPE_CHECKING:
+    from yaml import SafeDumper
+else:  # libyaml writes the same in a fifth of the time; PyYAML may be built without it
+    SafeDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Dumper(SafeDumper):
     """PyYAML's safe dumper, which quotes texts that `_Loader` would read as numbers."""
 
     yaml_implicit_resolvers = _add_exponents(yaml.SafeDumper.yaml_implicit_resolvers)

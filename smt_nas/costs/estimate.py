@@ -98,6 +98,16 @@ def stage_macs(space: SearchSpace, genes: NDArray[Any]) -> Ints:
     return np.column_stack([table.body(rows, stage).of("macs") for stage in range(4)])
 
 
+def add_up_stages(parts: Iterable[PartCosts]) -> list[int]:
+    """MACs of each stage's blocks, of the parts of one network."""
+    macs = [0, 0, 0, 0]
+    for part in parts:
+        place = part.name.split(".")  # stages.2.blocks.1
+        if place[2:3] == ["blocks"]:
+            macs[int(place[1])] += part.macs
+    return macs
+
+
 def of(arch: Architecture, image_size: ImageSize | None = None) -> PartCosts:
     """Costs of one architecture; `image_size` overrides its own."""
     return _name_costs(
@@ -123,9 +133,12 @@ def _list_parts(
         alive = image + (input_elements(stage.embed) if i else 0)
         kind = "downsample" if i else "stem"
         yield f"stages.{i}.embed", kind, _add_alive(complexity(stage.embed), alive)
-        for j, (mixer, ffn) in enumerate(stage.blocks):
-            block = _add_up((complexity(mixer), complexity(ffn)))
-            yield f"stages.{i}.blocks.{j}", mixer.kind, _add_alive(block, alive)
+        block = {  # of one kind, all blocks of a stage are alike
+            mixer.kind: _add_alive(_add_up((complexity(mixer), complexity(ffn))), alive)
+            for mixer, ffn in {mixer.kind: (mixer, ffn) for mixer, ffn in stage.blocks}.values()
+        }
+        for j, (mixer, _) in enumerate(stage.blocks):
+            yield f"stages.{i}.blocks.{j}", mixer.kind, block[mixer.kind]
         yield f"stages.{i}.norm", "norm", _add_alive(complexity(stage.norm), alive)
     yield "head", "head", _add_alive(complexity(parts.head), image)
 

@@ -163,6 +163,14 @@ class BatchEvaluator(Protocol):
 
 
 @runtime_checkable
+class GeneEvaluator(Protocol):
+    """An evaluator that rates many networks of a space at once, to the last bit as one by one."""
+
+    def evaluate_genes(self, space: SearchSpace, genes: Genes) -> list[Evaluation]:
+        """What `evaluate` says of the networks of (n, G) genes."""
+
+
+@runtime_checkable
 class Fittable(Protocol):
     """An evaluator that learns from networks that were trained."""
 
@@ -257,6 +265,14 @@ def call_guarded(evaluate: Callable[[], Evaluation], provenance: Provenance) -> 
         seconds = time.perf_counter() - start
         return Evaluation(None, provenance, seconds=seconds, failure=failure)
     return replace(evaluation, seconds=time.perf_counter() - start)
+
+
+def share_seconds(evaluate: Callable[[], list[Evaluation]]) -> list[Evaluation]:
+    """Call what evaluates many at once, and time it; each took an equal part."""
+    start = time.perf_counter()
+    evaluations = evaluate()
+    seconds = (time.perf_counter() - start) / max(len(evaluations), 1)
+    return [replace(evaluation, seconds=seconds) for evaluation in evaluations]
 
 
 def keep_finite(evaluation: Evaluation, objective: Metric) -> Evaluation:

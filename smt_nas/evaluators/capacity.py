@@ -31,7 +31,14 @@ from numpy.typing import ArrayLike
 
 from smt_nas import costs
 from smt_nas.arch import PRESETS, Architecture
-from smt_nas.evaluators.base import NORMAL_80, Estimate, Evaluation, Evaluator, call_guarded
+from smt_nas.evaluators.base import (
+    NORMAL_80,
+    Estimate,
+    Evaluation,
+    Evaluator,
+    call_guarded,
+    share_seconds,
+)
 from smt_nas.evaluators.evaluator_fingerprint import fingerprint_by_probes
 from smt_nas.evaluators.evidence import PublishedEvidence
 from smt_nas.evaluators.predictors import reference
@@ -198,6 +205,10 @@ class CapacityEvaluator:
         """Predict each network, with its interval."""
         return [call_guarded(partial(_evaluate, arch), "predicted") for arch in archs]
 
+    def evaluate_genes(self, space: SearchSpace, genes: Genes) -> list[Evaluation]:
+        """The same of (n, G) genes."""
+        return share_seconds(lambda: _list_evaluations(of_genes(space, genes)))
+
 
 @cache
 def _fingerprint() -> str:
@@ -205,13 +216,15 @@ def _fingerprint() -> str:
 
 
 def _evaluate(arch: Architecture) -> Evaluation:
-    level = of_arch(arch)
-    return Evaluation(
-        value=float(level.top1_pct[0]),
-        provenance="predicted",
-        interval=(float(level.low[0]), float(level.high[0])),
-        relative=level.relative,
-    )
+    return _list_evaluations(of_arch(arch))[0]
+
+
+def _list_evaluations(level: Capacity) -> list[Evaluation]:
+    rows = zip(level.top1_pct.tolist(), level.low.tolist(), level.high.tolist(), strict=True)
+    return [
+        Evaluation(top1, "predicted", interval=(low, high), relative=level.relative)
+        for top1, low, high in rows
+    ]
 
 
 @dataclass(frozen=True)

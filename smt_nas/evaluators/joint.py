@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 
 from smt_nas.arch import Architecture
 from smt_nas.evaluators import capacity
-from smt_nas.evaluators.base import NORMAL_80, Estimate, Evaluation, Evaluator, call_guarded
+from smt_nas.evaluators.base import (
+    NORMAL_80,
+    Estimate,
+    Evaluation,
+    Evaluator,
+    call_guarded,
+    share_seconds,
+)
 from smt_nas.evaluators.evaluator_fingerprint import fingerprint_by_probes
 from smt_nas.evaluators.evidence import CombinedEvidence, FamilyEvidence
 from smt_nas.evaluators.predictors import features, reference
@@ -73,6 +80,15 @@ class JointEvaluator:
         """Predict each network, with both parts, the interval and the distance from the data."""
         return [call_guarded(partial(self._evaluate, arch), "predicted") for arch in archs]
 
+    def evaluate_genes(self, space: SearchSpace, genes: Genes) -> list[Evaluation]:
+        """The same of (n, G) genes: what costs and shapes are is found for all at once.
+
+        What follows from these is not, as sums over many networks end in other bits.
+        """
+        if self._small or reference.is_small(space.config):
+            return self.evaluate(space.decode(genes))
+        return share_seconds(lambda: _evaluate_full_genes(space, genes))
+
     def for_space(self, space: SearchSpace) -> Evaluator:
         """The one for such images: top-1 for ImageNet's, a score for others."""
         own = JointEvaluator(self._predictor, reference.is_small(space.config))
@@ -120,12 +136,32 @@ class JointEvaluator:
 
 
 def _evaluate_full(arch: Architecture) -> Evaluation:
-    shapes, region = Shapes.of_archs([arch]), load_region()
-    gain = estimate_gain(capacity.costs_of_arch(arch)[None], shapes, features.of_archs([arch]))
+    table, shapes = capacity.costs_of_arch(arch)[None], Shapes.of_archs([arch])
+    is_published = bool(capacity.published_figures(arch))
+    is_relative = not reference.is_imagenet(arch)
+    return _evaluate_row(table, shapes, features.of_archs([arch]), is_published, is_relative)
+
+
+def _evaluate_full_genes(space: SearchSpace, genes: Genes) -> list[Evaluation]:
+    table, shapes = capacity.costs_of_genes(space, genes), Shapes.of_genes(space, genes)
+    rows, is_relative = features.of_genes(space, genes), not reference.is_imagenet(space.config)
+    published = [bool(capacity.published_figures(arch)) for arch in space.decode(genes)]
+    each = (np.array([i]) for i in range(len(genes)))
+    return [
+        _evaluate_row(table[i], shapes.select(i), rows[i], is_published, is_relative)
+        for i, is_published in zip(each, published, strict=True)
+    ]
+
+
+def _evaluate_row(
+    table: Floats, shapes: Shapes, row: Floats, is_published: bool, is_relative: bool
+) -> Evaluation:
+    """Evaluate one network from its costs (1, 3), shape and features (1, F)."""
+    gain, region = estimate_gain(table, shapes, row), load_region()
     topology = float(gain.gain[0] - gain.by_capacity[0])
     distance = float(region.measure(shapes)[0])
     gains = {name: float(getattr(gain, name)[0]) for name in ("gain", "gain_low", "gain_high")}
-    if capacity.published_figures(arch):  # over itself
+    if is_published:  # over itself
         gains, topology = dict.fromkeys(gains, 0.0), 0.0
     return Evaluation(
         value=float(gain.top1_pct[0]),
@@ -137,7 +173,7 @@ def _evaluate_full(arch: Architecture) -> Evaluation:
             "topology": topology,
         },
         extrapolation=max(distance - region.limit, 0.0),
-        relative=not reference.is_imagenet(arch),
+        relative=is_relative,
         by_lower_bound=True,
     )
 

@@ -14,13 +14,20 @@ from functools import cached_property
 from typing import Protocol
 
 from smt_nas.arch import Architecture
-from smt_nas.evaluators.base import GAIN, BatchEvaluator, Estimate, Evaluation, Evaluator
+from smt_nas.evaluators.base import (
+    GAIN,
+    BatchEvaluator,
+    Estimate,
+    Evaluation,
+    Evaluator,
+    GeneEvaluator,
+)
 from smt_nas.evaluators.evidence import CombinedEvidence, FamilyEvidence, PublishedEvidence
 from smt_nas.metrics import METRICS
 from smt_nas.space import Genes, SearchSpace
 
 
-class Top1Evaluator(BatchEvaluator, Evaluator, Protocol):
+class Top1Evaluator(BatchEvaluator, GeneEvaluator, Evaluator, Protocol):
     """An evaluator of ImageNet's top-1, in points.
 
     Attributes:
@@ -74,6 +81,10 @@ class RelativeScore:
     def evaluate(self, archs: Sequence[Architecture]) -> list[Evaluation]:
         """The score of each network, with its interval and parts."""
         return [self._make_score(evaluation) for evaluation in self.top1.evaluate(archs)]
+
+    def evaluate_genes(self, space: SearchSpace, genes: Genes) -> list[Evaluation]:
+        """The same of (n, G) genes."""
+        return [self._make_score(e) for e in self.top1.evaluate_genes(space, genes)]
 
     def predict(self, space: SearchSpace, genes: Genes) -> Estimate:
         """The scores of (n, G) genes."""

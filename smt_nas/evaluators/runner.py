@@ -18,10 +18,11 @@ from smt_nas.evaluators import (
     EvaluatorChoice,
     TrainingEvaluator,
 )
-from smt_nas.evaluators.base import keep_finite
+from smt_nas.evaluators.base import GeneEvaluator, keep_finite
 from smt_nas.evaluators.choice import worker_evaluator
 from smt_nas.metrics import Provenance
 from smt_nas.runtime.engines.engine import Engine
+from smt_nas.space import Genes, SearchSpace
 
 Proceed = Callable[[], bool]
 """Whether to begin one more."""
@@ -78,6 +79,21 @@ class EvaluationRunner:
         objective = evaluator.objective
         proceed = proceed or (lambda: True)
         return (keep_finite(e, objective) for e in self._evaluate(evaluator, archs, proceed))
+
+    def evaluate_genes(
+        self, space: SearchSpace, genes: Genes, proceed: Proceed | None = None
+    ) -> Iterator[Evaluation]:
+        """Evaluate the networks of (n, G) genes, in order; where it can be, from the genes alone.
+
+        Args and errors are those of `evaluate`.
+        """
+        evaluator = self._evaluator
+        if evaluator is None:
+            return (Evaluation(None, "exact") for _ in genes)
+        if self.in_workers or not (self.at_once and isinstance(evaluator, GeneEvaluator)):
+            return self.evaluate(space.decode(genes), proceed)
+        objective = evaluator.objective
+        return (keep_finite(e, objective) for e in evaluator.evaluate_genes(space, genes))
 
     @property
     def in_workers(self) -> bool:

@@ -270,7 +270,7 @@ def test_a_writer_that_fails(run, monkeypatch):
     def add(*args, **kwargs):
         raise OperationalError("insert", {}, sqlite3.OperationalError("database or disk is full"))
 
-    monkeypatch.setattr(search.study.optuna._storage, "create_new_trial", add)
+    monkeypatch.setattr(search.study._inserter, "_insert", add)
     with pytest.raises(StoreError, match=r"database or disk is full.*start the same again"):
         search.run()
     assert len(resume_search(run, n=9, evaluator=RATER).run().trials) == 9

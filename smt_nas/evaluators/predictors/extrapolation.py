@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,18 +39,25 @@ class ExtrapolatedFeature:
         return f"{self.words} {self.value:.3g} (bench {self.low:.3g} to {self.high:.3g})"
 
 
-def find_extrapolated(arch: Architecture) -> tuple[ExtrapolatedFeature, ...]:
-    """Features of a network that lie outside the shipped bench, the farthest first."""
+def find_extrapolated(archs: Sequence[Architecture]) -> list[tuple[ExtrapolatedFeature, ...]]:
+    """Features of each network that lie outside the shipped bench, the farthest first."""
     ranges = published_agreement.feature_ranges()
     if ranges:  # evidence of before a feature was added is of networks that all had it at 0
         ranges = dict.fromkeys(features.NEUTRAL, (0.0, 0.0)) | ranges
     low, high = np.array([ranges.get(name, (np.nan, np.nan)) for name in features.NAMES]).T
-    row = features.of_archs([arch])
-    widths = features.extrapolation(row, low, high)[0]
+    rows = features.of_archs(archs)
+    widths = features.extrapolation(rows, low, high)
+    return [_list_outside(*pair, low, high) for pair in zip(rows, widths, strict=True)]
+
+
+def _list_outside(
+    row: features.Floats, widths: features.Floats, low: features.Floats, high: features.Floats
+) -> tuple[ExtrapolatedFeature, ...]:
+    """Those of one network, of its features (F,)."""
     features_outside = []
     for i in np.flatnonzero(widths > _LEAST):  # NaN, where nothing is known, is not
         name = features.NAMES[i]
-        value, least, most = (_choose_unit(name)(float(v)) for v in (row[0, i], low[i], high[i]))
+        value, least, most = (_choose_unit(name)(float(v)) for v in (row[i], low[i], high[i]))
         features_outside.append(
             ExtrapolatedFeature(name, features.WORDS[name], value, least, most, float(widths[i]))
         )

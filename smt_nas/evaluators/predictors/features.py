@@ -274,22 +274,35 @@ def of_genes(space: SearchSpace, genes: Genes) -> Floats:
 
 def of_archs(archs: Sequence[Architecture]) -> Floats:
     """Features of n architectures; (n, F)."""
-    rows = [_measure_arch(arch) for arch in archs]
-    return np.concatenate(rows) if rows else np.empty((0, len(NAMES)))
+    rows = np.empty((len(archs), len(NAMES)))
+    references = [reference.at(arch) for arch in archs]
+    for pattern in dict.fromkeys(references):
+        at = [i for i, r in enumerate(references) if r == pattern]
+        rows[at] = _measure_archs([archs[i] for i in at], _measure_reference(pattern))
+    return rows
 
 
-def _measure_arch(arch: Architecture) -> Floats:
-    stages, parts = arch.stages, costs.by_part(arch)
-    whole = costs.of(arch)
-    blocks = [[p.macs for p in parts if p.name.startswith(f"stages.{i}.blocks.")] for i in range(4)]
+def _measure_archs(archs: Sequence[Architecture], pattern: Reference) -> Floats:
+    """Those of architectures of one input, whose published pattern is given."""
+    parts = [costs.by_part(arch) for arch in archs]
+
+    def option(field: str, read: Callable[[Any], float]) -> NDArray[Any]:
+        return np.array([[read(getattr(stage, field)) for stage in a.stages] for a in archs])
+
+    def count(mixer: Mixer) -> NDArray[np.int64]:
+        return np.array([[stage.mixers.count(mixer) for stage in a.stages] for a in archs])
+
+    def add_up(cost: str) -> NDArray[np.int64]:
+        return np.array([sum(getattr(part, cost) for part in every) for every in parts])
+
     networks = Networks(
-        option=lambda field, read: np.array([[read(getattr(stage, field)) for stage in stages]]),
-        sam=np.array([[stage.mixers.count("sam") for stage in stages]]),
-        msa=np.array([[stage.mixers.count("msa") for stage in stages]]),
-        place=np.array([[_place_attention(stage.mixers) for stage in stages]]),
-        stage_macs=np.array([[sum(macs) for macs in blocks]]),
-        levels=tuple(np.array([v]) for v in (whole.macs, whole.params, whole.activations)),
-        reference=_measure_reference(reference.at(arch)),
+        option=option,
+        sam=count("sam"),
+        msa=count("msa"),
+        place=np.array([[_place_attention(stage.mixers) for stage in a.stages] for a in archs]),
+        stage_macs=np.array([costs.add_up_stages(every) for every in parts]),
+        levels=(add_up("macs"), add_up("params"), add_up("activations")),
+        reference=pattern,
     )
     return _compute_features(networks)
 

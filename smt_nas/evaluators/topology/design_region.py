@@ -21,6 +21,7 @@ from smt_nas.evaluators.topology.shapes import (
     Shapes,
     measure_features,
     square_distances,
+    square_distances_by_row,
 )
 from smt_nas.space import Genes, SearchSpace
 
@@ -61,7 +62,7 @@ class DesignRegion:
 
     def measure(self, shapes: Shapes) -> Floats:
         """Distance of networks, (n,); inside where it is at most `limit`."""
-        distances = np.sqrt(square_distances(self._standardise(shapes), self._points))
+        distances = np.sqrt(square_distances_by_row(self._standardise(shapes), self._points))
         return np.asarray(np.partition(distances, NEIGHBOUR - 1, axis=1)[:, NEIGHBOUR - 1])
 
     def measure_genes(self, space: SearchSpace, genes: Genes) -> Floats:
@@ -70,7 +71,7 @@ class DesignRegion:
 
     def find_nearest(self, shapes: Shapes) -> list[tuple[str, ...]]:
         """Names of the `NEIGHBOUR` architectures nearest to each network, the nearest first."""
-        distances = np.sqrt(square_distances(self._standardise(shapes), self._points))
+        distances = np.sqrt(square_distances_by_row(self._standardise(shapes), self._points))
         order = np.argsort(distances, axis=1, kind="stable")[:, :NEIGHBOUR]
         return [tuple(str(n).partition(".")[0] for n in self.table.name[row]) for row in order]
 

@@ -175,8 +175,8 @@ class Posterior:
 
 def _are_same(a: Families, b: Families) -> NDArray[np.bool_]:
     """Which of a (n,) are of the family of which of b (m,), (n, m)."""
-    codes = np.unique(np.concatenate([a, b]), return_inverse=True)[1]
-    return np.asarray(codes[: len(a), None] == codes[None, len(a) :])
+    names, codes = np.unique(a, return_inverse=True)  # of a search all are of one
+    return np.asarray((names[:, None] == b[None, :])[codes])
 
 
 def _pair(a: Floats, b: Floats, weights: Floats) -> tuple[Floats, Floats]:

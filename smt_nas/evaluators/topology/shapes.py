@@ -57,7 +57,9 @@ class Shapes:
         """Of n architectures."""
         rows = [[(s.depth, s.dim, int(s.dim * s.mlp_ratio)) for s in a.stages] for a in archs]
         depth, width, hidden = np.moveaxis(np.array(rows, dtype=np.float64), -1, 0)
-        macs = np.array([_list_stage_macs(arch) for arch in archs], dtype=np.float64)
+        macs = np.array(
+            [costs.add_up_stages(costs.by_part(arch)) for arch in archs], dtype=np.float64
+        )
         return cls(depth, width, hidden / width, macs)
 
     def select(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Shapes:
@@ -100,8 +102,8 @@ def square_distances(a: Floats, b: Floats) -> Floats:
     return np.asarray(np.maximum(squares, 0.0))
 
 
-def _list_stage_macs(arch: Architecture) -> list[int]:
-    parts = costs.by_part(arch)
-    return [
-        sum(p.macs for p in parts if p.name.startswith(f"stages.{i}.blocks.")) for i in range(4)
-    ]
+def square_distances_by_row(a: Floats, b: Floats) -> Floats:
+    """The same, of each row to the last bit what it is alone; (n, m)."""
+    products = ((2 * a)[:, None, :] @ b.T)[:, 0, :]
+    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - products
+    return np.asarray(np.maximum(squares, 0.0))

@@ -7,6 +7,8 @@ ratio not at all. So leaving the pattern adds nothing to what is expected, and w
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from smt_nas.arch import PRESETS
@@ -31,7 +33,7 @@ def measure_doubt(rows: Floats) -> Floats:
 
     A stage counts by its share of the blocks.
     """
-    pattern, squares = features.of_archs([PRESETS["smt_t"]]), np.zeros(len(rows))
+    pattern, squares = _measure_pattern(), np.zeros(len(rows))
     for name, points in POINTS.items():
         away = np.zeros(len(rows))  # one unknown effect, the same in all stages
         for stage in range(1, 5):
@@ -39,6 +41,12 @@ def measure_doubt(rows: Floats) -> Floats:
             away += share * np.abs(_measure_distance(rows, pattern, name, stage))
         squares += (points * away) ** 2
     return np.asarray(np.sqrt(squares))
+
+
+@cache
+def _measure_pattern() -> Floats:
+    """Features of the published pattern, (1, F)."""
+    return features.of_archs([PRESETS["smt_t"]])
 
 
 def _measure_distance(rows: Floats, pattern: Floats, name: str, stage: int) -> Floats:

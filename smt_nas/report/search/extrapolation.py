@@ -27,8 +27,8 @@ def outside_notes(members: Sequence[Result]) -> list[Note]:
     """A note a feature with the members that leave the bench in it; none where all lie inside."""
     by_feature: dict[str, list[tuple[str, ExtrapolatedFeature]]] = {}
     leaving = set()
-    for r in members:
-        for exceeded in find_extrapolated(r.arch):
+    for r, outside in zip(members, find_extrapolated([r.arch for r in members]), strict=True):
+        for exceeded in outside:
             by_feature.setdefault(exceeded.feature, []).append((r.name, exceeded))
             leaving.add(r.name)
     if not by_feature:
@@ -95,4 +95,4 @@ def edge_notes(space: SearchSpace, members: Sequence[Result]) -> list[Note]:
 
 def outside_document(r: Result) -> dict[str, Any]:
     """All features of a network that lie outside, the farthest first."""
-    return {"outside": [asdict(exceeded) for exceeded in find_extrapolated(r.arch)]}
+    return {"outside": [asdict(exceeded) for exceeded in find_extrapolated([r.arch])[0]]}

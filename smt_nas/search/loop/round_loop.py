@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from smt_nas.arch import Architecture
 from smt_nas.errors import format_count
 from smt_nas.evaluators import Evaluation, Evaluator, RoundEvaluator
 from smt_nas.evaluators.runner import EvaluationRunner
@@ -81,7 +80,7 @@ class RoundLoop:
         After Ctrl-C, or once there is no more time, those that run are finished, and no others.
         """
         listener, interrupts = self.control.listener, self.control.interrupts
-        archs = self.study.problem.space.decode(todo)
+        space = self.study.problem.space
         listener.step("evaluate", len(trials), total)
 
         def proceed() -> bool:
@@ -89,23 +88,32 @@ class RoundLoop:
 
         try:
             with interrupts.finish_running(listener.finishing):
-                evaluations = self.runner.evaluate(archs, proceed)
-                for genes, evaluation in zip(todo, evaluations, strict=False):  # of those begun
-                    trials.append(self.study.add(genes, evaluation))
+                done = 0
+                for evaluations in self._group(self.runner.evaluate_genes(space, todo, proceed)):
+                    genes = todo[done : done + len(evaluations)]
+                    trials.extend(self.study.add_all(genes, evaluations))
+                    done += len(evaluations)
                     self.control.keep_up(lambda: trials)
                     listener.step("evaluate", len(trials), total)
             interrupts.check()
         except KeyboardInterrupt:
-            self._keep_finished(todo, archs)
+            self._keep_finished(todo)
             raise
 
-    def _keep_finished(self, todo: Genes, archs: Sequence[Architecture]) -> None:
+    def _group(self, evaluations: Iterator[Evaluation]) -> Iterator[list[Evaluation]]:
+        """Those that are there at once are stored at once; a costly one as soon as it is there."""
+        if self.runner.at_once and not self.runner.in_workers:
+            return iter([list(evaluations)])
+        return ([evaluation] for evaluation in evaluations)
+
+    def _keep_finished(self, todo: Genes) -> None:
         """Note which networks of a round are evaluated, though the round as a whole is not.
 
         They are no trials yet: a round goes on as if it had not been stopped.
         """
         if not isinstance(self.evaluator, RoundEvaluator):
             return
+        archs = self.study.problem.space.decode(todo)
         finished = self.evaluator.read_finished(archs)
         networks = [
             FinishedNetwork(

@@ -23,7 +23,7 @@ from smt_nas.evaluators.predictors.reference import is_small
 from smt_nas.evaluators.topology import design_region
 from smt_nas.evaluators.topology.design_region import DesignRegion
 from smt_nas.evaluators.topology.shapes import Shapes
-from smt_nas.space import SearchSpace
+from smt_nas.space import Genes, SearchSpace
 
 Region = Literal["published", "none"]
 _OWN = (SupernetEvidence, FunctionEvidence, TableEvidence, UnknownEvidence)
@@ -81,8 +81,17 @@ def load_region(region: Region | None) -> DesignRegion | None:
 
 def place_design(arch: Architecture) -> Design | None:
     """Where a network lies; None of one for small images."""
-    if is_small(arch):
-        return None
-    region, shapes = design_region.load_region(), Shapes.of_archs([arch])
-    distance, nearest = region.measure(shapes), region.find_nearest(shapes)
-    return Design(float(distance[0]), region.limit, nearest[0])
+    return None if is_small(arch) else _place(Shapes.of_archs([arch]))[0]
+
+
+def place_designs(space: SearchSpace, genes: Genes) -> list[Design] | list[None]:
+    """The same of the networks of (n, G) genes."""
+    if is_small(space.config):
+        return [None] * len(genes)
+    return _place(Shapes.of_genes(space, genes))
+
+
+def _place(shapes: Shapes) -> list[Design]:
+    region = design_region.load_region()
+    rows = zip(region.measure(shapes).tolist(), region.find_nearest(shapes), strict=True)
+    return [Design(distance, region.limit, nearest) for distance, nearest in rows]

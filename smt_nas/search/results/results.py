@@ -18,7 +18,7 @@ from smt_nas.evaluators import Evaluation
 from smt_nas.files import write_atomic
 from smt_nas.metrics import METRICS
 from smt_nas.search.problem.problem import Problem, Values
-from smt_nas.search.problem.region import Design, place_design
+from smt_nas.search.problem.region import Design, place_design, place_designs
 from smt_nas.search.storage.study_notes import Verification
 from smt_nas.search.storage.trial import Trial
 from smt_nas.space import Genes
@@ -142,11 +142,42 @@ def make_result(
     """A network with its costs, its predictions, and what the evaluator said, if it did."""
     values: dict[str, float] = dict(costs.of(arch).as_dict())
     values |= problem.scale_memory(values)
+    return _join(problem, name, arch, values, place_design(arch), evaluation, predictions)
+
+
+def make_results(problem: Problem, names: Sequence[str], trials: Sequence[Trial]) -> list[Result]:
+    """The same of trials, to the last bit."""
+    if not trials:
+        return []
+    genes = np.array([t.genes for t in trials])
+    table: dict[str, Any] = dict(problem.costs(genes))
+    table |= problem.scale_memory(table)
+    columns = {name: column.tolist() for name, column in table.items()}
+    rows = [{name: column[i] for name, column in columns.items()} for i in range(len(trials))]
+    archs, designs = problem.space.decode(genes), place_designs(problem.space, genes)
+    return [
+        _join(problem, name, arch, values, design, trial.evaluation, trial.predictions)
+        for name, arch, values, design, trial in zip(
+            names, archs, rows, designs, trials, strict=True
+        )
+    ]
+
+
+def _join(
+    problem: Problem,
+    name: str,
+    arch: Architecture,
+    values: dict[str, float],
+    design: Design | None,
+    evaluation: Evaluation | None,
+    predictions: Mapping[str, tuple[float, float, float]],
+) -> Result:
+    """A result of a network's costs and what else is known."""
     provenance: dict[str, str] = dict.fromkeys(values, "exact")
     values |= {name: interval[0] for name, interval in predictions.items()}
     provenance |= dict.fromkeys(predictions, "predicted")
     intervals = {name: (low, high) for name, (_, low, high) in predictions.items()}
-    metric, design = problem.evaluated_metric, place_design(arch)
+    metric = problem.evaluated_metric
     if metric is None or evaluation is None or evaluation.value is None:
         return Result(name, arch, values, provenance, intervals, design=design)
     values[metric.name] = evaluation.value
@@ -189,11 +220,7 @@ def select_front(problem: Problem, trials: Sequence[Trial]) -> list[Result]:
     points = np.where(feasible[:, None], points, np.inf)
     keep = feasible & moocore.is_nondominated(points)
     chosen = sorted(np.flatnonzero(keep), key=lambda i: (*points[i], good[i].key))
-    members = []
-    for place, i in enumerate(chosen):
-        arch, trial = problem.space.decode(genes[i : i + 1])[0], good[i]
-        members.append(make_result(problem, str(place), arch, trial.evaluation, trial.predictions))
-    return members
+    return make_results(problem, [str(i) for i in range(len(chosen))], [good[i] for i in chosen])
 
 
 def _evaluate_in_chunks(problem: Problem, genes: Genes) -> Values:

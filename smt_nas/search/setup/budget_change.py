@@ -28,6 +28,8 @@ from smt_nas.search.storage.trial import OpenTrial, Trial
 from smt_nas.search.survey import describe
 from smt_nas.space import Genes
 
+_CHUNK = 1_000  # trials that are stored together
+
 
 def read_new_problem(
     directory: RunDirectory, budgets: Sequence[str], listener: SearchListener
@@ -104,8 +106,10 @@ def _judge_again(problem: Problem, changed: RunDirectory, old: Study) -> Study:
     study = Study.create_again(
         problem, changed.storage, changed.study_name, notes.identity | changed.identity
     )
-    for genes, evaluation in _list_evaluated(old):
-        study.add(genes, evaluation)
+    evaluated = _list_evaluated(old)
+    for start in range(0, len(evaluated), _CHUNK):
+        genes, evaluations = zip(*evaluated[start : start + _CHUNK], strict=True)
+        study.add_all(np.array(genes), evaluations)
     notes.copy_results(study.read_notes())
     study.read_notes().write_judged_again()
     return study

@@ -9,14 +9,14 @@ whole when it is finished (`add`); one that workers evaluate is stored when it i
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from smt_nas.evaluators import Evaluation
 from smt_nas.files import check_same, sqlite_url
@@ -24,15 +24,17 @@ from smt_nas.search.problem.problem import Problem
 from smt_nas.search.storage.database import Database, guard, open_database
 from smt_nas.search.storage.study_notes import Heartbeat, StudyNotes
 from smt_nas.search.storage.trial import OpenTrial, Trial
+from smt_nas.search.storage.trial_insert import TrialInserter
 from smt_nas.search.storage.trial_record import (
     WORKER,
     choose_state,
     describe_trial,
+    describe_trials,
     read_claim,
     read_open_trial,
     read_trial,
 )
-from smt_nas.search.storage.trial_table import EVALUATION, KEY, TrialTable
+from smt_nas.search.storage.trial_table import EVALUATION, KEY, PREDICTIONS, TrialTable
 from smt_nas.space import Genes
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line a trial on stderr otherwise
@@ -56,6 +58,7 @@ class Study:
         self._metric_names: list[str] | None = None  # as far as this process has set them
         self._finished: dict[int, Trial] = {}  # by number, as far as this process has read them
         self._table = TrialTable(database.storage, optuna_study._study_id)
+        self._inserter = TrialInserter(optuna_study, database.storage)
 
     @classmethod
     def create(cls, problem: Problem, storage: str, name: str, identity: Identity) -> Study:
@@ -160,16 +163,28 @@ class Study:
 
     def add(self, genes: Genes, evaluation: Evaluation) -> Trial:
         """Store one finished trial; `genes` is (G,). Raises StoreError."""
-        trial = describe_trial(self.problem, genes, evaluation)
+        return self.add_all(genes[None], [evaluation])[0]
+
+    def add_all(self, genes: Genes, evaluations: Sequence[Evaluation]) -> list[Trial]:
+        """Store finished trials, all or none; `genes` is (n, G). Raises StoreError."""
+        described = describe_trials(self.problem, genes, evaluations)
         with guard(self.database.where):
-            number = self._add_trial(trial)
-            self._name_figures(evaluation)
-        attributes = trial.user_attrs
-        return Trial(number, genes, attributes["key"], evaluation, attributes["predictions"])
+            numbers = self._inserter.add(described)
+            for evaluation in evaluations:
+                self._name_figures(evaluation)
+        return [
+            Trial(number, row, trial.user_attrs[KEY], evaluation, trial.user_attrs[PREDICTIONS])
+            for number, row, trial, evaluation in zip(
+                numbers, genes, described, evaluations, strict=True
+            )
+        ]
 
     def enqueue(self, genes: Genes) -> None:
-        """Store one trial that is to be evaluated; `genes` is (G,). Raises StoreError."""
-        self.database.call(lambda: self.optuna.add_trial(describe_trial(self.problem, genes)))
+        """Store trials that are to be evaluated, all or none; (n, G). Raises StoreError."""
+        if not len(genes):
+            return
+        waiting = describe_trials(self.problem, genes)
+        self.database.call(lambda: self._inserter.add(waiting))
 
     def take(self, trial: OpenTrial, worker: str) -> bool:
         """Evaluate a trial that waits from now on; False where another took it. Raises StoreError.
@@ -261,12 +276,6 @@ class Study:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self.optuna.set_metric_names(names)
         self._metric_names = names
-
-    def _add_trial(self, trial: FrozenTrial) -> int:
-        """Its number. `optuna.Study.add_trial` does not tell it; to count is to read all others."""
-        storage = self.optuna._storage
-        added = storage.create_new_trial(self.optuna._study_id, template_trial=trial)
-        return storage.get_trial_number_from_id(added)
 
     def trials(self) -> list[Trial]:
         """All finished trials, in order. Raises StoreError."""

@@ -71,7 +71,13 @@ def make_history(problem: Problem, trials: Sequence[Trial | OpenTrial]) -> Histo
 
 def predict_network(problem: Problem, genes: Genes) -> dict[str, tuple[float, float, float]]:
     """Value, low and high of each predicted metric of one network, from its genes (G,)."""
-    return {
-        name: (float(value[0]), float(low[0]), float(high[0]))
-        for name, (value, low, high) in problem.predict(genes[None]).items()
+    return predict_networks(problem, genes[None])[0]
+
+
+def predict_networks(problem: Problem, genes: Genes) -> list[dict[str, tuple[float, float, float]]]:
+    """The same of networks, from their genes (n, G)."""
+    columns = {
+        name: list(zip(*(end.tolist() for end in interval), strict=True))
+        for name, interval in problem.predict(genes).items()
     }
+    return [{name: column[i] for name, column in columns.items()} for i in range(len(genes))]

@@ -80,8 +80,7 @@ class TrialQueue:
             if trials is None:
                 return []
             if not any(_is_free(t) for t in trials):
-                for genes in propose(trials):
-                    self._study.enqueue(genes)
+                self._study.enqueue(propose(trials))
                 trials = self._study.read_open()
             lost = [t for t in trials if self._is_lost_here(t)]
             waiting = [t for t in trials if _is_free(t)]

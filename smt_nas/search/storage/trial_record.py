@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 from optuna.distributions import CategoricalDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
+from smt_nas.arch import Architecture
 from smt_nas.costs import COSTS
 from smt_nas.evaluators import Evaluation
 from smt_nas.search.problem.problem import Problem
-from smt_nas.search.storage.trial import OpenTrial, Trial, predict_network
+from smt_nas.search.storage.trial import OpenTrial, Trial, predict_networks
 from smt_nas.search.storage.trial_table import EVALUATION, GENES, KEY, PREDICTIONS, StoredTrial
 from smt_nas.space import Gene, Genes, SearchSpace
 
@@ -25,12 +28,44 @@ def describe_trial(
     problem: Problem, genes: Genes, evaluation: Evaluation | None = None
 ) -> FrozenTrial:
     """A trial as Optuna stores it; without an evaluation it waits for one. `genes` is (G,)."""
-    row = genes[None]
-    arch = problem.space.decode(row)[0]
-    free = [(g, i) for g, i in zip(problem.space.genes, genes, strict=True) if len(g.options) > 1]
-    values = {k: v[0].item() for k, v in problem.evaluate_formulas(row).items()}
-    predictions = predict_network(problem, genes)
-    values |= {name: interval[0] for name, interval in predictions.items()}
+    return describe_trials(problem, genes[None], None if evaluation is None else [evaluation])[0]
+
+
+def describe_trials(
+    problem: Problem, genes: Genes, evaluations: Sequence[Evaluation] | None = None
+) -> list[FrozenTrial]:
+    """Trials of (n, G) genes as Optuna stores them; without evaluations they wait for them."""
+    every: Sequence[Evaluation | None] = evaluations or [None] * len(genes)
+    values = {k: v.tolist() for k, v in problem.evaluate_formulas(genes).items()}
+    predictions = predict_networks(problem, genes)
+    distributions = {g.name: _make_distribution(g) for g in problem.space.genes}
+    return [
+        _describe(problem, row, arch, evaluation, figures, predicted, distributions)
+        for row, arch, evaluation, figures, predicted in zip(
+            genes,
+            problem.space.decode(genes),
+            every,
+            _list_rows(values, len(genes)),
+            predictions,
+            strict=True,
+        )
+    ]
+
+
+def _list_rows(columns: Mapping[str, Sequence[Any]], n: int) -> list[dict[str, Any]]:
+    return [{name: column[i] for name, column in columns.items()} for i in range(n)]
+
+
+def _describe(
+    problem: Problem,
+    genes: Genes,
+    arch: Architecture,
+    evaluation: Evaluation | None,
+    figures: Mapping[str, Any],
+    predictions: Mapping[str, tuple[float, float, float]],
+    distributions: Mapping[str, CategoricalDistribution],
+) -> FrozenTrial:
+    values = {**figures, **{name: interval[0] for name, interval in predictions.items()}}
     violations = {name: float(by) for name, by in problem.violations(values).items()}
     costs = {name: values[name] for name in COSTS}
     metric, objectives = problem.evaluated_metric, None
@@ -38,22 +73,34 @@ def describe_trial(
         values |= {} if metric is None else {metric.name: evaluation.compared}
         objectives = [values[q.name] for q in problem.objectives]
     evaluated = {} if evaluation is None else {EVALUATION: evaluation.to_record()}
-    return create_trial(
-        state=TrialState.WAITING if evaluation is None else choose_state(evaluation),
+    free = [(g, i) for g, i in zip(problem.space.genes, genes, strict=True) if len(g.options) > 1]
+    attributes = {
+        KEY: arch.key,
+        GENES: genes.tolist(),
+        "architecture": arch.model_dump(mode="json"),
+        "costs": costs,
+        PREDICTIONS: dict(predictions),
+        **evaluated,
+    }
+    state = TrialState.WAITING if evaluation is None else choose_state(evaluation)
+    begun = None if evaluation is None else datetime.now()
+    trial = FrozenTrial(  # `create_trial` copies each distribution, which takes milliseconds
+        number=-1,
+        trial_id=-1,
+        state=state,
+        value=None,
         values=objectives,
+        datetime_start=begun,
+        datetime_complete=begun,
         params={g.name: _make_label(g, int(i)) for g, i in free},
-        distributions={g.name: _make_distribution(g) for g, _ in free},
-        constraints=violations,
+        distributions={g.name: distributions[g.name] for g, _ in free},
+        user_attrs=attributes,
         system_attrs={_CONSTRAINTS: list(violations.values())},
-        user_attrs={
-            KEY: arch.key,
-            GENES: genes.tolist(),
-            "architecture": arch.model_dump(mode="json"),
-            "costs": costs,
-            PREDICTIONS: predictions,
-            **evaluated,
-        },
+        intermediate_values={},
     )
+    for name, by in violations.items():
+        trial.set_constraint(name, by)
+    return trial
 
 
 def read_trial(space: SearchSpace, stored: StoredTrial) -> Trial:

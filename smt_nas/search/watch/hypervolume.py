@@ -18,6 +18,8 @@ from smt_nas.search.problem.problem import Problem
 from smt_nas.search.storage.trial import Trial
 
 _REFERENCE = 1.1  # in each objective; its best is 0 and its worst 1
+_EACH = 2_000  # points up to which each has a figure of its own
+_TIMES = 200  # that it is computed for more
 
 
 def measure_points(problem: Problem, trials: Sequence[Trial]) -> Floats:
@@ -45,21 +47,42 @@ def measure_points(problem: Problem, trials: Sequence[Trial]) -> Floats:
 def trace_hypervolume(points: Floats) -> Floats:
     """Hypervolume of the first 1, 2, ... n of points (n, M), as a share of the whole box; (n,).
 
-    It never falls. 0 before the first point that is finite.
+    It never falls. 0 before the first point that is finite. Of more than 2,000 points it is
+    computed 200 times, and between two of these it is that of the former.
     """
     good = _find_good(points)
     curve = np.zeros(len(points))
     if not good.any():
         return curve
-    scaled = _scale(points, points[good])
-    size = points.shape[1]
+    scaled, size = _scale(points, points[good]), points.shape[1]
+    trace = _trace_each if len(points) <= _EACH else _trace_some
+    return np.asarray(trace(scaled, good) / _REFERENCE**size)
+
+
+def _trace_each(scaled: Floats, good: NDArray[np.bool_]) -> Floats:
+    curve, size = np.zeros(len(scaled)), scaled.shape[1]
     front, volume = np.empty((0, size)), 0.0
     for i, point in enumerate(scaled):
         if good[i] and not (front <= point).all(axis=1).any():
             front = np.vstack([front[~(point <= front).all(axis=1)], point])
-            volume = float(moocore.hypervolume(front, ref=np.full(size, _REFERENCE)))
-        curve[i] = volume / _REFERENCE**size
+            volume = _measure_volume(front)
+        curve[i] = volume
     return curve
+
+
+def _trace_some(scaled: Floats, good: NDArray[np.bool_]) -> Floats:
+    curve, front, before = np.zeros(len(scaled)), np.empty((0, scaled.shape[1])), 0
+    for end in np.linspace(0, len(scaled), _TIMES + 1).round().astype(int)[1:]:
+        new = scaled[before:end][good[before:end]]
+        front = np.vstack([front, new])
+        front = front[moocore.is_nondominated(front)]
+        curve[end - 1 :] = _measure_volume(front) if len(front) else 0.0
+        before = end
+    return curve
+
+
+def _measure_volume(front: Floats) -> float:
+    return float(moocore.hypervolume(front, ref=np.full(front.shape[1], _REFERENCE)))
 
 
 def measure_growth(points: Floats, before: int) -> float:
@@ -71,10 +94,8 @@ def measure_growth(points: Floats, before: int) -> float:
     if not good[:before].any():
         return float("inf")
     scaled = _scale(points, points[good])
-    reference = np.full(points.shape[1], _REFERENCE)
     old, new = (
-        float(moocore.hypervolume(p[g], ref=reference))
-        for p, g in ((scaled[:before], good[:before]), (scaled, good))
+        _measure_volume(p[g]) for p, g in ((scaled[:before], good[:before]), (scaled, good))
     )
     return new / old - 1
 

@@ -121,7 +121,7 @@ def test_a_run_that_another_process_works_on_keeps_its_budgets(run, counting):
 
 def test_what_was_evaluated_and_not_ended_when_its_process_died_stays(run, counting, monkeypatch):
     study = resume_search(run, read_only=True).study
-    genes = study.problem.space.sample(np.random.default_rng(9), 1)[0]
+    genes = study.problem.space.sample(np.random.default_rng(9), 1)
     study.enqueue(genes)
     [trial] = TrialQueue(study).take(lambda _: [])
     storage = study.database.storage

@@ -68,6 +68,8 @@ def test_all_trials_are_read_by_a_few_queries_and_none_twice(study, queries):
 
 
 def test_adding_a_trial_takes_as_many_queries_as_in_a_small_study(study, queries, tmp_path):
+    study.add(sample(5)[3], RATED)  # the first one reads what parameters the study has
+    queries.clear()
     study.add(sample(5)[4], RATED)
     large = len(queries)
     small = Study.create_file(make_problem(), tmp_path / "small.db", "s", {})

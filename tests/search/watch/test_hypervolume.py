@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from smt_nas.evaluators import Evaluation
+from smt_nas.search.watch import hypervolume
 from smt_nas.search.watch.hypervolume import measure_growth, measure_points, trace_hypervolume
 from tests.fakes.searches import make_problem, make_trials, sample
 
@@ -46,3 +47,16 @@ def test_what_failed_or_breaks_the_budget_counts_for_nothing():
     for i, point in enumerate(points):
         counts = bool(fits[i]) and i % 4 != 0
         assert np.isfinite(point).all() == counts
+
+
+def test_of_many_points_it_is_computed_now_and_then(monkeypatch):
+    points = np.random.default_rng(0).random((95, 3))
+    points[::7] = INF
+    each = trace_hypervolume(points)
+    monkeypatch.setattr(hypervolume, "_EACH", 50)
+    monkeypatch.setattr(hypervolume, "_TIMES", 10)
+    some = trace_hypervolume(points)
+    assert len(set(some.tolist())) <= 11 and (np.diff(some) >= 0).all()
+    computed = [i for i in range(1, 95) if some[i] > some[i - 1]]
+    assert some[computed] == pytest.approx(each[computed]) and some[-1] == pytest.approx(each[-1])
+    assert (some <= each + 1e-12).all() and len(computed) >= 5
