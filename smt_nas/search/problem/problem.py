@@ -40,6 +40,7 @@ COST_OBJECTIVES = ("latency_ms", "macs", "params")
 """What is wanted beside the evaluator's figure, where nothing else was said."""
 Values = dict[str, NDArray[Any]]
 """Values (n,) by the name of the metric."""
+_CHUNK = 5_000  # networks whose distances to all published ones are there at a time
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,25 @@ class Problem:
             return self
         constraint = make_region_constraint(region.limit)
         return replace(self, region=region, constraints=(*self.constraints, constraint))
+
+    @cached_property
+    def without_region(self) -> Problem:
+        """The same, of networks wherever they lie."""
+        if self.region is None:
+            return self
+        others = (x for x in self.constraints if x.target_metric.name != REGION_DISTANCE)
+        return replace(self, region=None, constraints=tuple(others))
+
+    def lie_in_region(self, genes: Genes) -> NDArray[np.bool_]:
+        """Which of (n, G) genes lie in the region, (n,); all where there is none."""
+        if self.region is None:
+            return np.ones(len(genes), dtype=bool)
+        own = tuple(x for x in self.constraints if x.target_metric.name == REGION_DISTANCE)
+        judged, distance = replace(self, constraints=own), np.empty(len(genes))
+        for i in range(0, len(genes), _CHUNK):
+            chunk = slice(i, i + _CHUNK)
+            distance[chunk] = self.region.measure_genes(self.space, genes[chunk])
+        return np.asarray(judged.total_violation({REGION_DISTANCE: distance}) == 0)
 
     @property
     def evaluated_metric(self) -> TargetMetric | None:
@@ -234,9 +254,11 @@ class Problem:
 
     def feasible(self, genes: Genes) -> NDArray[np.bool_]:
         """Which of (n, G) genes meet all constraints, (n,)."""
-        exact = tuple(x for x in self.constraints if not x.target_metric.is_predicted)
-        by_formula = replace(self, constraints=exact)
-        holds = by_formula.total_violation(self.evaluate_formulas(genes)) == 0
+        others = self.without_region
+        exact = tuple(x for x in others.constraints if not x.target_metric.is_predicted)
+        by_formula = replace(others, constraints=exact)
+        holds = by_formula.total_violation(others.evaluate_formulas(genes)) == 0
+        holds[holds] = self.lie_in_region(genes[holds])  # costs are the cheapest to tell
         uncertain = tuple(x for x in self.constraints if x.target_metric.is_predicted)
         if uncertain and holds.any():  # formulas are cheap: the predictor sees what they leave
             intervals = self._predict(genes[holds], [x.target_metric for x in uncertain])

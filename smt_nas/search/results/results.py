@@ -209,14 +209,16 @@ def select_front(problem: Problem, trials: Sequence[Trial]) -> list[Result]:
     if not good:
         return []
     genes = np.array([t.genes for t in good])
-    values = _evaluate_in_chunks(problem, genes)
+    judge = problem.without_region
+    values = _evaluate_in_chunks(judge, genes)
     for q in problem.predicted_metrics:  # as stored: a search is read where no device is at hand
         values[q.name] = np.array([t.predictions[q.name][0] for t in good])
     metric = problem.evaluated_metric
     if metric is not None:
         values[metric.name] = np.array([t.evaluation.compared for t in good])
     points = problem.objective_matrix(values)
-    feasible = (problem.total_violation(values) == 0) & np.isfinite(points).all(axis=1)
+    feasible = (judge.total_violation(values) == 0) & np.isfinite(points).all(axis=1)
+    feasible[feasible] = problem.lie_in_region(genes[feasible])
     points = np.where(feasible[:, None], points, np.inf)
     keep = feasible & moocore.is_nondominated(points)
     chosen = sorted(np.flatnonzero(keep), key=lambda i: (*points[i], good[i].key))

@@ -34,7 +34,7 @@ from smt_nas.search.storage.trial_record import (
     read_open_trial,
     read_trial,
 )
-from smt_nas.search.storage.trial_table import EVALUATION, KEY, PREDICTIONS, TrialTable
+from smt_nas.search.storage.trial_table import EVALUATION, KEY, PREDICTIONS, StoredTrial, TrialTable
 from smt_nas.space import Genes
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # one line a trial on stderr otherwise
@@ -279,12 +279,12 @@ class Study:
 
     def trials(self) -> list[Trial]:
         """All finished trials, in order. Raises StoreError."""
-        new = self.database.call(self._table.read_new)
-        with guard(self.database.where):
-            for stored in new:
-                if KEY in stored.attributes:
-                    self._finished[stored.number] = read_trial(self.problem.space, stored)
-            return [self._finished[number] for number in sorted(self._finished)]
+        self.database.call(lambda: self._table.read_new(self._keep))
+        return [self._finished[number] for number in sorted(self._finished)]
+
+    def _keep(self, stored: StoredTrial) -> None:
+        if KEY in stored.attributes:
+            self._finished[stored.number] = read_trial(self.problem.space, stored)
 
     def read_notes(self) -> StudyNotes:
         """What is kept beside the trials, as it is now. Raises StoreError, also when written to."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 
 KEY, GENES, EVALUATION, PREDICTIONS = "key", "genes", "evaluation", "predictions"
 """Names of what is read of a trial; studies of before have no genes beside their parameters."""
+_CHUNK = 10_000  # trials that are held at a time
 _FEW = 500  # trials that are asked for by their ids; more, by the range these span
 _FINISHED = frozenset(s.name for s in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
 _TRIALS = "SELECT trial_id, number, state FROM trials WHERE study_id = :study AND trial_id {which}"
@@ -58,8 +59,10 @@ class TrialTable:
         self._last = -1
         self._open: frozenset[int] = frozenset()
 
-    def read_new(self) -> list[StoredTrial]:
-        """Trials that are finished and were not at the last call, in the order of their ids.
+    def read_new(self, keep: Callable[[StoredTrial], None]) -> None:
+        """Hand over trials that are finished and were not at the last call, by ascending ids.
+
+        Some thousands are held at a time: what is stored of a hundred thousand takes gigabytes.
 
         Raises:
             SQLAlchemyError: the database cannot be read; the next call reads the same.
@@ -69,16 +72,22 @@ class TrialTable:
             if self._open:
                 rows += _select_ids(connection, _TRIALS, sorted(self._open), study=self._study)
             finished = {i: number for i, number, state in rows if state in _FINISHED}
-            stored = _select_ids(connection, _ATTRIBUTES, sorted(finished))
-            attributes = _gather(_parse(stored), finished)
-            bare = sorted(i for i in finished if GENES not in attributes[i])
-            parameters = _gather(_select_ids(connection, _PARAMETERS, bare), bare)
+            ids = sorted(finished)
+            for start in range(0, len(ids), _CHUNK):
+                for i, stored in _read_trials(connection, ids[start : start + _CHUNK]):
+                    keep(StoredTrial(finished[i], *stored))
             self._open = frozenset(i for i, _, _ in rows) - finished.keys()
             self._last = max((self._last, *(i for i, _, _ in rows)))
-            return [
-                StoredTrial(number, attributes[i], parameters.get(i, {}))
-                for i, number in sorted(finished.items())
-            ]
+
+
+def _read_trials(
+    connection: sqlalchemy.Connection, ids: Sequence[int]
+) -> Iterator[tuple[int, tuple[dict[str, Any], dict[str, float]]]]:
+    """Ids of trials, with their attributes and parameters."""
+    attributes = _gather(_parse(_select_ids(connection, _ATTRIBUTES, ids)), ids)
+    bare = [i for i in ids if GENES not in attributes[i]]
+    parameters = _gather(_select_ids(connection, _PARAMETERS, bare), bare)
+    return ((i, (attributes[i], parameters.get(i, {}))) for i in ids)
 
 
 @contextmanager
@@ -105,7 +114,9 @@ def _select(
     statement = sqlalchemy.text(query.format(which=which))
     if "ids" in values:
         statement = statement.bindparams(sqlalchemy.bindparam("ids", expanding=True))
-    return [tuple(row) for row in connection.execute(statement, values)]
+    result = connection.execute(statement, values)
+    assert result.cursor is not None
+    return list(result.cursor.fetchall())  # of the driver: a row of SQLAlchemy's costs more
 
 
 def _select_ids(

@@ -30,7 +30,8 @@ def measure_points(problem: Problem, trials: Sequence[Trial]) -> Floats:
     if not trials:
         return np.empty((0, len(problem.objectives)))
     genes = np.array([t.genes for t in trials])
-    values = problem.evaluate_formulas(genes)
+    judge = problem.without_region
+    values = judge.evaluate_formulas(genes)
     nan = float("nan")
     for q in problem.predicted_metrics:
         values[q.name] = np.array([t.predictions.get(q.name, (nan,))[0] for t in trials])
@@ -39,8 +40,9 @@ def measure_points(problem: Problem, trials: Sequence[Trial]) -> Floats:
         figures = [t.evaluation.compared for t in trials]
         values[metric.name] = np.array([nan if f is None else f for f in figures])
     points = problem.objective_matrix(values)
-    good = _find_good(points) & (problem.total_violation(values) == 0)
+    good = _find_good(points) & (judge.total_violation(values) == 0)
     good &= [t.evaluation.failure is None for t in trials]
+    good[good] = problem.lie_in_region(genes[good])
     return np.where(good[:, None], points, np.inf)
 
 
