@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -135,6 +135,7 @@ class Stage(Value):
         return self.dim // self.head_dim
 
 
+@lru_cache(maxsize=65_536)
 def arrange_mixers(depth: int, attention_ratio: float, stacking: Stacking) -> tuple[Mixer, ...]:
     """Spell out the blocks of a stage.
 

@@ -348,10 +348,13 @@ def _place_attention(order: Sequence[Mixer]) -> float:
 def _place_attention_of_genes(space: SearchSpace, genes: Genes, stage: int) -> Floats:
     """`_place_attention` of a stage of (n, G) genes, (n,)."""
     options = space.config.stages[stage]
-    chosen = [getattr(options, field) for field in ORDER]
-    table = np.array(
-        [_place_attention(arrange_mixers(*order)) for order in itertools.product(*chosen)]
-    )
-    shape = [len(values) for values in chosen]
+    table = _tabulate_places(tuple(getattr(options, field) for field in ORDER))
     at = tuple(genes[:, space.column(stage, field)] for field in ORDER)
-    return np.asarray(table.reshape(shape)[at])
+    return np.asarray(table[at])
+
+
+@cache
+def _tabulate_places(chosen: tuple[tuple[Any, ...], ...]) -> Floats:
+    """`_place_attention` of every combination of the options of the fields of ORDER."""
+    places = [_place_attention(arrange_mixers(*order)) for order in itertools.product(*chosen)]
+    return np.array(places).reshape([len(values) for values in chosen])

@@ -234,13 +234,13 @@ def _evaluate_in_chunks(problem: Problem, genes: Genes) -> Values:
 
 def write_front(folder: Path, members: Sequence[Result], baselines: Sequence[Result]) -> None:
     """Write front.csv and front/*.yaml. Raises StoreError; what was there before is then kept."""
-    configs = folder / "front"
+    configs, names = folder / "front", {m.name for m in members}
     try:
         configs.mkdir(exist_ok=True)
         for member in members:
             member.arch.save(configs / f"{member.name}.yaml")
         for path in configs.glob("*.yaml"):
-            if path.stem not in {m.name for m in members}:
+            if path.stem not in names:
                 path.unlink()  # of an earlier, larger front
     except OSError as error:
         raise StoreError(f"{configs}: cannot be written ({error.strerror}).") from error

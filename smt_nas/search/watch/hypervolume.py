@@ -19,7 +19,7 @@ from smt_nas.search.storage.trial import Trial
 
 _REFERENCE = 1.1  # in each objective; its best is 0 and its worst 1
 _EACH = 2_000  # points up to which each has a figure of its own
-_TIMES = 200  # that it is computed for more
+_TIMES = 100  # that it is computed for more
 
 
 def measure_points(problem: Problem, trials: Sequence[Trial]) -> Floats:
@@ -50,7 +50,7 @@ def trace_hypervolume(points: Floats) -> Floats:
     """Hypervolume of the first 1, 2, ... n of points (n, M), as a share of the whole box; (n,).
 
     It never falls. 0 before the first point that is finite. Of more than 2,000 points it is
-    computed 200 times, and between two of these it is that of the former.
+    computed 100 times, and between two of these it is that of the former.
     """
     good = _find_good(points)
     curve = np.zeros(len(points))
