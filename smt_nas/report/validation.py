@@ -21,6 +21,7 @@ from smt_nas.report.bench import other_budgets, other_space
 from smt_nas.report.shares import DASH
 
 _BAND = f"±{BAND:.0%}"
+_NAME, _HEAD = 24, 9  # characters of a name in a table, and those before what is left out
 
 
 def validation_table(validation: Validation) -> Group:
@@ -51,8 +52,17 @@ def _make_table(
     for row in validation.rows:
         if row.name == REFERENCE:
             table.add_section()
-        table.add_row(row.name, *cells(row), style="dim" if row.name in BASELINES else None)
+        table.add_row(
+            shorten_name(row.name), *cells(row), style="dim" if row.name in BASELINES else None
+        )
     return table
+
+
+def shorten_name(name: str) -> str:
+    """A name of at most so many characters as a table of 80 holds; the notes tell it in full."""
+    if len(name) <= _NAME:
+        return name
+    return f"{name[:_HEAD]}…{name[_HEAD + 1 - _NAME :]}"
 
 
 def _order_cells(row: EvaluatorScore) -> tuple[str, ...]:

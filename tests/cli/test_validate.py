@@ -1,6 +1,7 @@
 """`smt-nas validate`: the table, the verdicts, the JSON, the plot; and refusals in one line."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -32,6 +33,15 @@ def table(tmp_path_factory):
 def found():
     oracle = FunctionEvaluator(by_size_and_kernels, name="oracle")
     return validate([oracle, PredictorEvaluator()], bench(100, seeds=3))
+
+
+def test_a_long_name_is_cut_in_the_table_and_whole_below(found):
+    name = "supernet:runs/supernet-smt_micro_supernet-digits"
+    long = replace(found, rows=(replace(found.rows[0], name=name), *found.rows[1:]))
+    table = printed(validation_table(long))
+    assert "supernet:…upernet-digits" in table and name not in table
+    assert max(map(len, table.splitlines())) <= 80
+    assert any(name in line for line in validation_notes(long))
 
 
 def test_the_table_fits_and_says_who_is_better(found):

@@ -19,7 +19,7 @@ import torch
 from smt_nas import costs
 from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions
-from smt_nas.errors import ConfigError, StoreError
+from smt_nas.errors import ConfigError, SmtNasError, StoreError
 from smt_nas.evaluators.base import NORMAL_95
 from smt_nas.evaluators.supernet.batch_norm_calibration import IMAGES, calibrate_batch_norms
 from smt_nas.evaluators.supernet.coverage import LEAST_SHARE, Coverage
@@ -242,7 +242,7 @@ class Supernet:
 
     @cached_property
     def _data(self) -> Source:
-        source = self._source or load_source(self.card.data)
+        source = self._source or self._load_source()
         source = match_classes(str(self.folder), self.card.classes, source).source
         digest = labels_digest(source)
         if digest != self.card.data_digest:
@@ -252,6 +252,15 @@ class Supernet:
                 "or train another."
             )
         return source
+
+    def _load_source(self) -> Source:
+        try:
+            return load_source(self.card.data)
+        except SmtNasError as error:
+            raise StoreError(
+                f"supernet {self.folder}: {self.card.data}, the images that it was trained on, "
+                f"must be there (got: {error})"
+            ) from error
 
     @cached_property
     def _splits(self) -> Splits:

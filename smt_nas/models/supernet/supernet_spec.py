@@ -222,9 +222,10 @@ def _list_maxima(space: SearchSpace, stage: int, options: StageOptions) -> dict[
 
 def _require(what: str, value: Any, held: tuple[Any, ...]) -> None:
     if value not in held:
-        options = ", ".join(map(str, held))
+        options = ", ".join(map(str, held)) or "none"
+        among = "one of " if len(held) > 1 else ""
         raise ConfigError(
-            f"supernet: {what} must be one of {options} (got {value}). Use a network of the space "
+            f"supernet: {what} must be {among}{options} (got {value}). Use a network of the space "
             "that it was trained for."
         )
 

@@ -75,6 +75,13 @@ def test_other_data_are_refused(folder):
         supernet.evaluate(draw_archs(SPACE, 1))
 
 
+def test_data_that_are_gone_are_one_line(supernet):
+    supernet.card = supernet.card.model_copy(update={"data": "gone"})
+    supernet._source = None
+    with pytest.raises(StoreError, match=r"gone, the images that .* must be there \(got: No data"):
+        supernet.evaluate(draw_archs(SPACE, 1))
+
+
 def test_the_digest_is_of_weights_and_data(folder, supernet, tmp_path):
     assert load_supernet(folder, "cpu").digest == supernet.digest
     train(tmp_path / "other", seed=1, steps=1)
