@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from smt_nas.evaluators.base import BatchEvaluator
 from smt_nas.fingerprint import fingerprint
@@ -35,7 +36,8 @@ def fingerprint_by_probes(evaluator: BatchEvaluator) -> str:
     """Of the mean and the standard deviation that an evaluator predicts of the probe networks."""
     columns = []
     for space, genes in probe_networks():
-        estimate = evaluator.predict(space, genes)
+        with threadpool_limits(1):  # figures whose digits cancel out depend on how many there are
+            estimate = evaluator.predict(space, genes)
         columns += [estimate.mean] if estimate.std is None else [estimate.mean, estimate.std]
     return fingerprint(" ".join(_rounded(column) for column in columns))
 

@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from smt_nas import costs
 from smt_nas.arch import PRESETS, SMALL_PRESETS
 from smt_nas.evaluators import capacity
 from smt_nas.evaluators.base import NORMAL_80
+from smt_nas.evaluators.evaluator_fingerprint import fingerprint_by_probes
 from smt_nas.evaluators.evidence import CombinedEvidence, FamilyEvidence
 from smt_nas.evaluators.joint import JointEvaluator
 from smt_nas.evaluators.predictors.predictor import fit_predictor
 from smt_nas.evaluators.predictors.training_set import TrainingSet
+from smt_nas.evaluators.topology import gain
 from smt_nas.evaluators.topology.design_region import load_region
 from smt_nas.evaluators.topology.shapes import Shapes
 from smt_nas.space import SearchSpace
@@ -109,3 +112,13 @@ def test_a_published_network_gains_nothing_over_itself():
     for rated in JointEvaluator().evaluate(list(PRESETS.values())):
         parts = rated.components
         assert (parts["gain"], parts["gain_low"], parts["gain_high"]) == (0, 0, 0)
+
+
+def test_its_fingerprint_is_that_of_any_number_of_threads():
+    fingerprints = set()
+    for threads in (1, 2, 3):
+        for cached in (gain._condition_on_smt, gain._measure_residuals):
+            cached.cache_clear()
+        with threadpool_limits(threads):
+            fingerprints.add(fingerprint_by_probes(JointEvaluator()))
+    assert len(fingerprints) == 1

@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
+from threadpoolctl import threadpool_limits
 
 from smt_nas.evaluators.topology.fits import Hyperparameters
 from smt_nas.evaluators.topology.shapes import square_distances
@@ -165,12 +166,15 @@ class Posterior:
         n = len(self.logits)
         covariance = compute_kernel(self.hyperparameters, self.known, self.known)
         noise = np.exp(self.hyperparameters.noise) + JITTER
-        factor = cho_factor(covariance + noise * np.eye(n), lower=True)
-        return np.asarray(cho_solve(factor, np.eye(n)))
+        with threadpool_limits(1):  # several threads end in other bits, and variances in their 8th
+            factor = cho_factor(covariance + noise * np.eye(n), lower=True)
+            return np.asarray(cho_solve(factor, np.eye(n)))
 
     @cached_property
     def _coefficients(self) -> Floats:
-        return np.asarray(self._inverse @ (self.logits - self._mean))
+        inverse = self._inverse
+        with threadpool_limits(1):
+            return np.asarray(inverse @ (self.logits - self._mean))
 
 
 def _are_same(a: Families, b: Families) -> NDArray[np.bool_]:
