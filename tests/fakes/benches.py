@@ -60,10 +60,10 @@ def bench(n=120, **how):
     return Bench("made-up", CARD, tuple(rows(n, **how)))
 
 
-def written(folder, made):
+def written(folder, made, card=CARD):
     """A bench's files, as `bench build` leaves them."""
     folder.mkdir(exist_ok=True)
     table = folder / TABLE
-    prepare_table(table, CARD)
+    prepare_table(table, card)
     table.write_text(format_csv(made), encoding="utf-8")
     return table

@@ -10,7 +10,7 @@ import torch
 
 from smt_nas.arch import load_arch
 from smt_nas.errors import ConfigError, StoreError
-from smt_nas.evaluators import EvaluatorChoice, choose_evaluator, make_evaluator
+from smt_nas.evaluators import Evaluation, EvaluatorChoice, choose_evaluator, make_evaluator
 from smt_nas.evaluators.configs import TrainedSupernet
 from smt_nas.evaluators.supernet import load_supernet
 from smt_nas.evaluators.supernet.inherited_weights import take_network, write_inherited_weights
@@ -21,8 +21,9 @@ from smt_nas.evaluators.supernet.supernet_evaluator import (
 )
 from smt_nas.evaluators.validation.validate import validate
 from smt_nas.export import load_export_source
+from smt_nas.nasbench.encoding import Input
 from smt_nas.nasbench.rows import BenchRow
-from smt_nas.nasbench.table import Bench
+from smt_nas.nasbench.table import Bench, load_bench
 from smt_nas.report.evidence import describe_evidence
 from smt_nas.report.search.front import collect_notes, front_table
 from smt_nas.report.supernet import info_notes
@@ -33,7 +34,7 @@ from smt_nas.space.space_config import SpaceConfig
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.weights.weights import read_weights
 from smt_nas.yaml import read_yaml, to_yaml
-from tests.fakes.benches import CARD
+from tests.fakes.benches import CARD, by_size_and_kernels, written
 from tests.fakes.supernets import draw_archs, draw_images, make_small_space, train
 
 SPACE = make_small_space()
@@ -225,6 +226,32 @@ def test_it_is_written_with_its_folder():
         choose_evaluator("supernet:runs/sn", {"data": "digits"})
     with pytest.raises(StoreError, match="must be the folder of a supernet"):
         make_evaluator("supernet:nowhere")
+
+
+def test_it_is_judged_beside_the_predictor_on_a_bench_of_one_s_own(evaluator, tmp_path):
+    """Its ratings are made up here, as they take time."""
+    archs = list({arch.key: arch for arch in draw_archs(SPACE, 60)}.values())[:44]
+    top1 = [by_size_and_kernels(arch) for arch in archs]
+    own = Input(image_size=32, num_classes=10, in_channels=3, stem_stride=4)
+    card = CARD.model_copy(update={"space": "small", "space_digest": SPACE.digest, "input": own})
+    rows = []
+    for arch, t in zip(archs, top1, strict=True):
+        figures = {"val_top1": t, "val_loss": 1 - t, "test_top1": t, "seconds": 1.0}
+        rows.append(BenchRow(arch, "band:0", 0, figures, "a CPU", "smt-nas 0"))
+    bench = load_bench(str(written(tmp_path / "mine", rows, card)))
+    known = {arch.key: t for arch, t in zip(archs, top1, strict=True)}
+
+    def rate(_, networks):
+        shares = [known[arch.key] for arch in networks]
+        return [Evaluation(1 - t, "inherited", components={"inherited_top1": t}) for t in shares]
+
+    predictor = make_evaluator(choose_evaluator("predictor"))
+    validation = validate([evaluator, predictor], bench, rate, resamples=20)
+    assert validation.left_out == 0
+    names = [row.name for row in validation.rows]
+    assert [names[0], names[-3:]] == [evaluator.name, ["#params", "#MACs", "random"]]
+    assert validation.row(evaluator.name).agreement.kendall.value == pytest.approx(1.0)
+    assert validation.row("predictor").held_out
 
 
 def test_validation_takes_a_small_loss_for_better_and_judges_all_by_the_same(supernet_folder):
