@@ -1,7 +1,7 @@
 """A search as an experiment that NNI's manager runs: `smt-nas export-experiment RUN --format nni`.
 
 DIR/
-  config.yml         what `nnictl create --config` takes: tuner, number of trials, where they run
+  config.yml         what `nnictl create --config` takes: tuner, how long it goes on, where they run
   search_space.json  the genes and their options, as NNI's tuners know choices
   trial.py           what NNI starts for a network: rates it, and reports
   experiment.yaml    the search: space, budgets, objectives, evaluator
@@ -14,6 +14,7 @@ it lies beyond all figures, the further the more it breaks.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import sys
@@ -32,6 +33,7 @@ from smt_nas.search.problem.problem import Problem
 from smt_nas.search.problem.region import Region, load_region
 from smt_nas.search.run_directory import RunDirectory
 from smt_nas.search.settings import Settings
+from smt_nas.search.stop_rule import count_wanted
 from smt_nas.space import SearchSpace, SpaceConfig
 from smt_nas.space.sample import Sample, list_options, read_samples
 from smt_nas.yaml import read_yaml, to_yaml, validated
@@ -193,6 +195,16 @@ def _write_texts(space: SearchSpace, settings: Settings, out: Path) -> dict[str,
     }
 
 
+def _limit(settings: Settings) -> dict[str, Any]:
+    """How long NNI is to go on: by trials, by time, or, of what stops by a stall, until stopped."""
+    limits: dict[str, Any] = {}
+    if (wanted := count_wanted(settings.n)) is not None:
+        limits["maxTrialNumber"] = wanted
+    if settings.stop.minutes is not None:
+        limits["maxExperimentDuration"] = f"{math.ceil(60 * settings.stop.minutes)}s"
+    return limits
+
+
 def _configure(experiment: Experiment, settings: Settings, out: Path) -> dict[str, Any]:
     """NNI's config: https://nni.readthedocs.io/en/stable/reference/experiment_config.html."""
     mode = "minimize" if experiment.is_minimised else "maximize"
@@ -202,7 +214,7 @@ def _configure(experiment: Experiment, settings: Settings, out: Path) -> dict[st
         "trialCommand": f"{shlex.quote(sys.executable)} trial.py",
         "trialCodeDirectory": ".",
         "trialConcurrency": 1,
-        "maxTrialNumber": settings.n,
+        **_limit(settings),
         "experimentWorkingDirectory": "nni-experiments",
         "tuner": {"name": "TPE", "classArgs": {"optimize_mode": mode, "seed": settings.seed}},
         "trainingService": {"platform": "local"},

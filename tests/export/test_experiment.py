@@ -13,6 +13,7 @@ from smt_nas.errors import ConfigError, SpaceError, StoreError
 from smt_nas.evaluators import FunctionEvaluator, make_evaluator
 from smt_nas.export.experiment import load_experiment, write_experiment
 from smt_nas.search import Settings, create_search
+from smt_nas.search.stop_rule import ANY_NUMBER, StopRule
 from smt_nas.space import SearchSpace
 from smt_nas.space.sample import list_options, make_samples
 from smt_nas.yaml import read_yaml, to_yaml
@@ -59,6 +60,21 @@ def test_the_config_says_how_many_networks_are_tried_by_which_figure(folder):
     assert config["trainingService"] == {"platform": "local"}
     assert shlex.split(config["trialCommand"]) == [sys.executable, "trial.py"]
     assert (folder / "trial.py").is_file()
+
+
+@pytest.mark.parametrize(
+    ("asked", "limits"),
+    [
+        ({"n": ANY_NUMBER, "stop": StopRule(minutes=0.5)}, {"maxExperimentDuration": "30s"}),
+        ({"n": 7, "stop": StopRule(minutes=90)}, {"n": 7, "maxExperimentDuration": "5400s"}),
+        ({"n": ANY_NUMBER, "stop": StopRule(hv_stall=2)}, {}),
+    ],
+)
+def test_a_search_that_ends_by_time_is_an_experiment_that_does(tmp_path, asked, limits):
+    write_experiment(make_run(tmp_path / "run", **asked), tmp_path / "nni")
+    config = read_yaml(tmp_path / "nni" / "config.yml")
+    assert config.get("maxTrialNumber") == limits.get("n")
+    assert config.get("maxExperimentDuration") == limits.get("maxExperimentDuration")
 
 
 def test_a_run_whose_trials_are_on_a_server_needs_no_password(run, tmp_path):

@@ -5,6 +5,7 @@ import os
 import random
 import sqlite3
 import subprocess
+import sys
 import threading
 
 import optuna
@@ -13,9 +14,12 @@ import pytest
 from smt_nas.errors import ConfigError, SmtNasError, StoreError
 from smt_nas.evaluators import FunctionEvaluator
 from smt_nas.files import sqlite_url
+from smt_nas.runtime.engines.engine_choice import EngineChoice
 from smt_nas.search import Settings, create_search, resume_search
 from smt_nas.search.run_directory import RunDirectory
+from smt_nas.search.setup import create
 from smt_nas.search.storage.database import hide_password
+from smt_nas.search.storage.study_notes import StudyNotes
 from smt_nas.space import SearchSpace
 from tests.fakes.screening import short_screening  # noqa: F401
 
@@ -187,6 +191,45 @@ def test_storage_elsewhere(tmp_path):
     with pytest.raises(StoreError, match="exists already"):
         begin(tmp_path / "b" / "a", storage=url)
     assert not (tmp_path / "b" / "a").exists()  # else `resume` would go on with another's study
+
+
+def test_a_file_that_is_named_from_here_is_found_from_anywhere(tmp_path, monkeypatch):
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    begin(tmp_path / "run", storage="sqlite:///x.db?timeout=5").run()
+    monkeypatch.chdir(tmp_path / "there")
+    assert len(resume_search(tmp_path / "run", n=8, evaluator=RATER).run().trials) == 8
+    assert not list((tmp_path / "there").iterdir())
+    monkeypatch.chdir(tmp_path / "here")
+    again = create_search(
+        settings(storage="sqlite:///x.db?timeout=5"), tmp_path / "run", evaluator=RATER, go_on=True
+    )
+    assert len(again.run().trials) == 8
+
+
+@pytest.mark.parametrize("how", ["killed before", "killed amid"])
+def test_a_run_that_was_killed_before_its_study_elsewhere_was_made_is_begun(
+    tmp_path, monkeypatch, how
+):
+    url = URL.format(tmp_path)
+    with monkeypatch.context() as patch:
+        if how == "killed before":
+            patch.setattr(create, "_first_study", None)
+        else:
+            patch.setattr(StudyNotes, "write_identity", None)
+        with pytest.raises(TypeError):
+            begin(tmp_path / "run", storage=url)
+    assert (tmp_path / "run" / "run.yaml").is_file()
+    assert len(resume_search(tmp_path / "run", evaluator=RATER).run().trials) == 6
+
+
+def test_an_engine_that_is_not_installed_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    asked = Settings(space="smt_micro", evaluator="zero-cost", n=2, verify=False)
+    with pytest.raises(ConfigError, match="--engine ray: ray must be installed"):
+        create_search(asked, tmp_path / "run", workers=EngineChoice("ray"))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

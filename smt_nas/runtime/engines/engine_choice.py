@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from smt_nas.errors import UnknownName
 from smt_nas.runtime.engines.engine import Engine
 from smt_nas.runtime.engines.process_pool import ProcessPool, default_workers
-from smt_nas.runtime.engines.ray_engine import RayEngine, RayOptions
+from smt_nas.runtime.engines.ray_engine import RayEngine, RayOptions, import_ray
 
 DEFAULT = "local"
 
@@ -54,3 +54,9 @@ def open_engine(choice: EngineChoice) -> Engine:
     if choice.name not in ENGINES:
         raise UnknownName("engine", choice.name, ENGINES)
     return ENGINES[choice.name](choice)
+
+
+def check_installed(choice: EngineChoice) -> None:
+    """Raise ConfigError where an engine needs a library that is not installed."""
+    if choice.name == "ray":
+        import_ray()

@@ -233,12 +233,17 @@ def _keep_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def import_ray() -> Any:
+    """The library. Raises ConfigError: it is not installed."""
+    return import_optional(
+        "ray", 'Install it: pip install "smt-nas[ray]".', "--engine ray", error=ConfigError
+    )
+
+
 def _connect(options: RayOptions) -> Any:
     """Ray, connected. Raises ConfigError with the reason, at the latest after a time limit."""
     where = f"--ray-address {options.address}"
-    ray = import_optional(
-        "ray", 'Install it: pip install "smt-nas[ray]".', "--engine ray", error=ConfigError
-    )
+    ray = import_ray()
     _check_answer(options.address, where)
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
     if options.address != LOCAL:

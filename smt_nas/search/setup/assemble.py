@@ -7,7 +7,12 @@ from smt_nas.evaluators import Evaluator, EvaluatorChoice, TrainingEvaluator
 from smt_nas.evaluators.base import InputBound
 from smt_nas.evaluators.relative_score import RelativeScore
 from smt_nas.metrics import METRICS
-from smt_nas.runtime.engines.engine_choice import DEFAULT, Workers, choose_engine
+from smt_nas.runtime.engines.engine_choice import (
+    DEFAULT,
+    Workers,
+    check_installed,
+    choose_engine,
+)
 from smt_nas.runtime.engines.process_pool import default_workers
 from smt_nas.search.loop.listener import SearchListener
 from smt_nas.search.loop.search_loop import Search
@@ -53,11 +58,12 @@ def make_search(
 def check_engine(
     workers: Workers, evaluator: Evaluator | None, choice: EvaluatorChoice | None
 ) -> None:
-    """Raise ConfigError where other machines would have nothing to do."""
+    """Raise ConfigError where other machines would have nothing to do, or cannot be asked."""
     engine = choose_engine(workers).name
     named = choice is not None and not choice.handed_in
     in_workers = choice is not None and named and choice.entry.in_worker
     if engine == DEFAULT or in_workers or (named and isinstance(evaluator, TrainingEvaluator)):
+        check_installed(choose_engine(workers))
         return
     name = "no evaluator" if evaluator is None else evaluator.name
     raise ConfigError(
@@ -89,12 +95,13 @@ def check_objective(problem: Problem, evaluator: Evaluator) -> None:
         )
 
 
-def create_study(problem: Problem, directory: RunDirectory) -> Study:
-    """Create the study of a run directory. Raises StoreError."""
+def create_study(problem: Problem, directory: RunDirectory, again: bool = False) -> Study:
+    """Create the study of a run directory; `again`: what was left half made. Raises StoreError."""
     name, identity = directory.study_name, directory.identity
     if is_shared_url(directory.settings.storage):
         return Study.create_or_join(problem, directory.storage, name, identity)
     if directory.settings.storage is not None:
-        return Study.create(problem, directory.storage, name, identity)
+        create = Study.create_again if again else Study.create
+        return create(problem, directory.storage, name, identity)
     with directory.lock():
         return Study.create_file(problem, directory.database, name, identity)

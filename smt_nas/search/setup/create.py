@@ -32,7 +32,12 @@ from smt_nas.search.setup.assemble import (
 from smt_nas.search.setup.evaluator_change import OpenedStudy
 from smt_nas.search.setup.resume import resume_search
 from smt_nas.search.stop_rule import count_wanted
-from smt_nas.search.storage.database import check_url, is_shared_url, wait_for_server
+from smt_nas.search.storage.database import (
+    check_url,
+    is_shared_url,
+    make_absolute,
+    wait_for_server,
+)
 from smt_nas.search.storage.study import Study
 from smt_nas.search.strategies import choose_batch, make_strategy
 from smt_nas.search.survey import describe
@@ -66,6 +71,7 @@ def create_search(
     """
     if settings.storage is not None:
         check_url(settings.storage)
+        settings = settings.model_copy(update={"storage": make_absolute(settings.storage)})
     space = SearchSpace.load(settings.space)
     choice = _choose(settings, evaluator)
     problem, evaluator = _resolve(settings, space, choice, evaluator)

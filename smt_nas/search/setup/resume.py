@@ -31,7 +31,7 @@ from smt_nas.search.setup.budget_change import (
 from smt_nas.search.setup.evaluator_change import check_evaluator, open_study
 from smt_nas.search.setup.wishes import Wishes
 from smt_nas.search.stop_rule import count_wanted
-from smt_nas.search.storage.database import is_shared_url, wait_for_server
+from smt_nas.search.storage.database import wait_for_server
 from smt_nas.search.storage.study import Study
 
 
@@ -97,7 +97,7 @@ def resume_search(
 
 
 def _check_study(directory: RunDirectory, problem: Problem, read_only: bool) -> None:
-    """Create the study of a run that was killed between run.yaml and it.
+    """Create the study of a run that was killed between run.yaml and it, wherever it is to be.
 
     On a server that may be the moment, too, in which another process creates it. A run that has
     worked is left alone: its study is elsewhere, or lost.
@@ -108,9 +108,9 @@ def _check_study(directory: RunDirectory, problem: Problem, read_only: bool) -> 
             f"{shell_word(directory.path)}`."
         )
     settings, name = directory.settings, directory.study_name
-    is_new = is_shared_url(settings.storage) and not directory.has_worked and not read_only
+    is_new = settings.storage is not None and not directory.has_worked and not read_only
     if not directory.holds_study or (is_new and not Study.is_created(directory.storage, name)):
-        create_study(problem, directory)
+        create_study(problem, directory, again=True)
 
 
 def _tell_differences(

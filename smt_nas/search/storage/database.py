@@ -15,6 +15,7 @@ import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
@@ -22,6 +23,7 @@ import sqlalchemy.exc
 from optuna.storages import RDBStorage
 
 from smt_nas.errors import ConfigError, StoreError
+from smt_nas.files import sqlite_url
 from smt_nas.runtime.interrupts import hold_interrupts
 
 _Answer = TypeVar("_Answer")
@@ -235,6 +237,16 @@ def is_shared_url(storage: str | None) -> bool:
     if storage is None:
         return False
     return sqlalchemy.make_url(storage).get_backend_name() in _LOCKS
+
+
+def make_absolute(storage: str) -> str:
+    """The URL by which a SQLite file is found from any folder; others as they are."""
+    url = sqlalchemy.make_url(storage)
+    name = url.database or ""
+    if url.get_backend_name() != "sqlite" or name.startswith("file:") or Path(name).is_absolute():
+        return storage
+    absolute = sqlalchemy.make_url(sqlite_url(Path(name)))
+    return url.set(database=absolute.database).render_as_string(hide_password=False)
 
 
 def describe_study(url: str, name: str) -> str:

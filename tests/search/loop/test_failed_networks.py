@@ -10,7 +10,7 @@ from smt_nas.search import Settings, create_search, resume_search
 from tests.fakes.screening import short_screening  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("short_screening")
-N = 34  # more than a round
+N = 10  # more than a round
 
 
 def settings(**more):

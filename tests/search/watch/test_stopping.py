@@ -12,7 +12,7 @@ from smt_nas.search.stop_rule import StopRule, read_stop_rule
 from tests.fakes.interrupts import raised_interrupts
 from tests.fakes.terminal import Clock
 
-FREE = {"space": "smt_micro", "strategy": "random", "verify": False, "n": 100, "batch": 32}
+FREE = {"space": "smt_micro", "strategy": "random", "verify": False, "n": 100, "batch": 8}
 
 
 class Heard(NullSearchProgress):
@@ -62,9 +62,9 @@ def test_a_hypervolume_that_stalls_ends_the_search_whenever_it_is_asked(tmp_path
     settings = Settings(**FREE, objectives=("score",), stop=StopRule(hv_stall=2))
     evaluator = FunctionEvaluator(lambda arch: 1.0)
     outcome = create_search(settings, tmp_path / "r", evaluator=evaluator, listener=heard).run()
-    assert len(outcome.trials) == 96 and heard.events == [("hv-stall", 96)]
+    assert len(outcome.trials) == 24 and heard.events == [("hv-stall", 24)]
     assert outcome.finished and outcome.stopped_by == "hv-stall"
-    assert len(resume_search(tmp_path / "r", evaluator=evaluator).run().trials) == 96
+    assert len(resume_search(tmp_path / "r", evaluator=evaluator).run().trials) == 24
 
 
 def rate_and_interrupt(at, times=1):
