@@ -28,6 +28,7 @@ from smt_nas.space import Genes, SearchSpace
 FEATURES = ("depth", "blocks", "macs", "widths")
 NEIGHBOUR = 3
 SHARE = 0.95
+_CHUNK = 5_000  # networks whose distances to all published ones are there at a time
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,12 @@ class DesignRegion:
 
     def measure(self, shapes: Shapes) -> Floats:
         """Distance of networks, (n,); inside where it is at most `limit`."""
-        distances = np.sqrt(square_distances_by_row(self._standardise(shapes), self._points))
+        rows = self._standardise(shapes)
+        chunks = (rows[i : i + _CHUNK] for i in range(0, len(rows), _CHUNK))
+        return np.concatenate([np.empty(0), *map(self._measure_rows, chunks)])
+
+    def _measure_rows(self, rows: Floats) -> Floats:
+        distances = np.sqrt(square_distances_by_row(rows, self._points))
         return np.asarray(np.partition(distances, NEIGHBOUR - 1, axis=1)[:, NEIGHBOUR - 1])
 
     def measure_genes(self, space: SearchSpace, genes: Genes) -> Floats:

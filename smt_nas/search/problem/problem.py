@@ -40,7 +40,6 @@ COST_OBJECTIVES = ("latency_ms", "macs", "params")
 """What is wanted beside the evaluator's figure, where nothing else was said."""
 Values = dict[str, NDArray[Any]]
 """Values (n,) by the name of the metric."""
-_CHUNK = 5_000  # networks whose distances to all published ones are there at a time
 
 
 @dataclass(frozen=True)
@@ -134,10 +133,8 @@ class Problem:
         if self.region is None:
             return np.ones(len(genes), dtype=bool)
         own = tuple(x for x in self.constraints if x.target_metric.name == REGION_DISTANCE)
-        judged, distance = replace(self, constraints=own), np.empty(len(genes))
-        for i in range(0, len(genes), _CHUNK):
-            chunk = slice(i, i + _CHUNK)
-            distance[chunk] = self.region.measure_genes(self.space, genes[chunk])
+        judged = replace(self, constraints=own)
+        distance = self.region.measure_genes(self.space, genes)
         return np.asarray(judged.total_violation({REGION_DISTANCE: distance}) == 0)
 
     @property
