@@ -10,6 +10,7 @@ import threading
 
 import optuna
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from smt_nas.errors import ConfigError, SmtNasError, StoreError
 from smt_nas.evaluators import FunctionEvaluator
@@ -19,6 +20,7 @@ from smt_nas.search import Settings, create_search, resume_search
 from smt_nas.search.run_directory import RunDirectory
 from smt_nas.search.setup import create
 from smt_nas.search.storage.database import hide_password
+from smt_nas.search.storage.study import Study
 from smt_nas.search.storage.study_notes import StudyNotes
 from smt_nas.space import SearchSpace
 from tests.fakes.screening import short_screening  # noqa: F401
@@ -232,6 +234,25 @@ def test_an_engine_that_is_not_installed_is_told_before_anything_is_written(tmp_
     assert not (tmp_path / "run").exists()
 
 
+def test_a_shared_run_that_others_may_have_joined_stays_where_its_study_cannot_be_made(
+    tmp_path, monkeypatch
+):
+    def lose(*arguments):
+        lost = OperationalError("select", {}, Exception("server closed the connection"))
+        raise StoreError("study: cannot be used (the connection was lost).") from lost
+
+    monkeypatch.setattr(create, "wait_for_server", lambda url, report: None)
+    monkeypatch.setattr(Study, "exists", lambda url, name: False)
+    monkeypatch.setattr(create, "create_study", lose)
+    with pytest.raises(StoreError, match="was lost"):
+        begin(tmp_path / "run", storage="postgresql://host/x")
+    assert (tmp_path / "run" / "run.yaml").is_file()
+    monkeypatch.setattr(Study, "exists", lose)
+    with pytest.raises(StoreError, match="was lost"):
+        begin(tmp_path / "new", storage="postgresql://host/x")
+    assert not (tmp_path / "new").exists()  # told before anything is written
+
+
 @pytest.mark.parametrize(
     ("url", "told"),
     [
@@ -307,8 +328,6 @@ def test_a_full_disk_loses_nothing(tmp_path):
 def test_a_writer_that_fails(run, monkeypatch):
     """The same without a mount: SQLite says `full` at the next trial."""
     search = resume_search(run, n=9, evaluator=RATER)
-
-    from sqlalchemy.exc import OperationalError
 
     def add(*args, **kwargs):
         raise OperationalError("insert", {}, sqlite3.OperationalError("database or disk is full"))

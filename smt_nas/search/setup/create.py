@@ -34,6 +34,7 @@ from smt_nas.search.setup.resume import resume_search
 from smt_nas.search.stop_rule import count_wanted
 from smt_nas.search.storage.database import (
     check_url,
+    is_connection_lost,
     is_shared_url,
     make_absolute,
     wait_for_server,
@@ -84,6 +85,7 @@ def create_search(
     own = evaluator if choice.handed_in else None
     if out is not None and RunDirectory.is_same(out, settings, go_on):
         return _go_on(out, settings, own, listener, workers)
+    _check_server(settings, out)
     listener.surveyed(describe(problem, settings.verify))
     try:
         directory = _create_directory(out, settings, space, problem, evaluator)
@@ -217,10 +219,21 @@ def _resolve(
     return problem.within(load_region(region)), evaluator
 
 
+def _check_server(settings: Settings, out: Path | None) -> None:
+    """Raise StoreError where a server cannot be used, before anything is written."""
+    if settings.storage is not None and is_shared_url(settings.storage):
+        Study.exists(settings.storage, (out or Path(settings.space)).resolve().name)
+
+
 def _first_study(problem: Problem, directory: RunDirectory) -> Study:
-    """Create the study of a new run; where that fails, the run directory goes again."""
+    """Create the study of a new run; where that fails, the run directory goes again.
+
+    One whose server is lost at that moment stays: others may have joined it, and `smt-nas resume`
+    begins it.
+    """
     try:
         return create_study(problem, directory)
-    except StoreError:
-        directory.discard()
+    except StoreError as error:
+        if not (is_shared_url(directory.settings.storage) and is_connection_lost(error)):
+            directory.discard()
         raise
