@@ -60,6 +60,8 @@ class WeightSource:
         """In a few words, e.g. `best.safetensors (a moving average)`; no path of this machine."""
         if self.supernet is not None:
             return f"inherited from supernet {self.supernet.resolve().name}"
+        if self.card is not None and self.card.inherited is not None and self.file is not None:
+            return f"{self.file.name} (inherited from supernet {self.card.inherited})"
         if self.file is None:
             return f"fresh, untrained (seed {_SEED})"
         kind = " (a moving average)" if self.averaged else ""
@@ -162,7 +164,7 @@ def _read_inherited(spec: str, config: str | None, wanted: InheritedWish) -> Exp
     taken = take_inherited(Path(config), arch, wanted)
     assert taken.card is not None
     source = _to_source(_name_of(config), taken.card.arch, taken)
-    notes = (describe_inherited(taken.card), *_list_changes(arch, source.arch))
+    notes = (*source.weights.notes, *_list_changes(arch, source.arch))
     own = replace(source.weights, supernet=taken.source, notes=notes)
     return replace(source, weights=own)
 
@@ -248,6 +250,8 @@ def _list_changes(stated: Architecture, built: Architecture) -> Iterator[str]:
 def _to_source(name: str, arch: Architecture, loaded: LoadedWeights) -> ExportSource:
     card = loaded.card
     notes = list(loaded.notes)
+    if card is not None and card.inherited is not None:
+        notes.append(describe_inherited(card))
     if loaded.unknown:
         notes.append(f"{len(loaded.unknown)} tensors of no SMT are left out.")
     return ExportSource(

@@ -14,7 +14,6 @@ from smt_nas.files import shell_word
 from smt_nas.metrics import METRICS
 from smt_nas.report.shares import DASH, format_digits, percent
 from smt_nas.report.sparkline import sparkline
-from smt_nas.space import SearchSpace
 
 if TYPE_CHECKING:
     from smt_nas.evaluators.supernet import Supernet, SupernetResult  # they need torch
@@ -74,7 +73,7 @@ def _list_facts(supernet: Supernet) -> Iterator[tuple[str, str]]:
     card, rows = supernet.card, supernet.losses
     shared = sum(tensor.numel() for tensor in supernet.store.named_tensors().values())
     classes = format_count(len(card.classes), "class")
-    yield "space", f"{card.space_name}: {_describe_range(supernet.space)}"
+    yield "space", f"{card.space_name}: {_describe_range(supernet)}"
     yield "weights", f"{shared / 1e6:.2f} M shared, digest {supernet.digest}"
     yield "data", f"{card.data}, {classes}{_describe_split(card)}"
     yield "recipe", f"{card.recipe}, seed {card.seed}"
@@ -91,13 +90,19 @@ def _list_facts(supernet: Supernet) -> Iterator[tuple[str, str]]:
     yield "rarest choices", _describe_rarest(supernet)
 
 
-def _describe_range(space: SearchSpace) -> str:
-    macs = bounds(space)["macs"]
-    describe = METRICS["macs"].describe
-    return (
-        f"{space.size:.3g} networks, {describe(macs.low)} to {describe(macs.high)} "
-        f"({macs.high / macs.low:.1f}x)"
-    )
+def _find_range(supernet: Supernet) -> tuple[float, float]:
+    """Least and most MACs of the networks that were trained."""
+    macs, trained = bounds(supernet.space)["macs"], supernet.card.macs
+    if trained is None:
+        return macs.low, macs.high
+    return max(macs.low, trained[0]), min(macs.high, trained[1])
+
+
+def _describe_range(supernet: Supernet) -> str:
+    (low, high), describe = _find_range(supernet), METRICS["macs"].describe
+    of = "" if supernet.card.macs is None else "; those that were trained have "
+    size = f"{supernet.space.size:.3g} networks{of or ', '}"
+    return f"{size}{describe(low)} to {describe(high)} ({high / low:.1f}x)"
 
 
 def _describe_split(card: Any) -> str:
@@ -146,14 +151,14 @@ def info_notes(supernet: Supernet) -> list[str]:
 
 def info_document(supernet: Supernet) -> dict[str, Any]:
     """The JSON of `supernet info`."""
-    card, macs = supernet.card, bounds(supernet.space)["macs"]
+    card, (low, high) = supernet.card, _find_range(supernet)
     return {
         "schema": 1,
         "run": str(supernet.folder),
         "digest": supernet.digest,
         "space": card.space_name,
         "space_digest": supernet.space.digest,
-        "macs": {"low": macs.low, "high": macs.high},
+        "macs": {"low": low, "high": high},
         "card": card.model_dump(mode="json", exclude={"coverage", "spec"}),
         "coverage": dict(_find_shares(supernet)),
         "rare": supernet.coverage.find_rare_in(supernet.space),

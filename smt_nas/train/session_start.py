@@ -11,7 +11,7 @@ import torch
 from smt_nas.errors import StoreError, TrainingError, format_count
 from smt_nas.runtime.progress import TrainingListener
 from smt_nas.train.data.batches.loader import UnreadableImages
-from smt_nas.train.data.memory.holding import hold_in_all
+from smt_nas.train.data.memory.holding import HoldingOptions, hold_in_all
 from smt_nas.train.learner import build_learner
 from smt_nas.train.session import Training, TrainingInputs, TrainingSession
 from smt_nas.train.training_state import TrainingState
@@ -62,7 +62,7 @@ def open_session(training: Training, inputs: TrainingInputs) -> TrainingSession:
     )
     loaded, before = group.run_on_all(lambda: _load_checkpoint(run, session, listener))
     first, history = group.broadcast(loaded.state.update), loaded.state.history
-    group.run_on_all(lambda: _check_shared(run, first, loaded.state.update))
+    group.run_on_all(lambda: check_shared(run, first, loaded.state.update))
     fast = options.fast
     if fast is None:  # then it goes on as it began
         fast = before is None or before.fast
@@ -85,18 +85,25 @@ def _hold_images(
         before: how updates were made until the last checkpoint; None without one.
         listener: hears the first process.
     """
-    held = None
+    held, group, config = None, session.group, session.config
     if session.fast:
         held = hold_in_all(
-            session.group,
+            group,
             session.splits,
             session.source,
-            session.config,
-            session.workers,
+            config.recipe,
+            config.seed,
+            HoldingOptions(
+                group.device,
+                config.arch.image_size,
+                config.arch.in_channels,
+                group.size,
+                session.workers,
+            ),
             listener.say,
         )
     if before is not None and before.held != (held is not None):
-        listener.say(_describe_other_draws(before.held))
+        listener.say(describe_other_draws(before.held))
     return replace(session, held=held)
 
 
@@ -127,13 +134,14 @@ def _load_checkpoint(
     listener.say(f"Going on from update {state.update} of {session.updates}.")
     goes_on = state.update < session.updates and session.group.device.type == "cpu"
     if goes_on and stored.get("threads") not in (None, torch.get_num_threads()):
-        listener.say(_describe_threads(stored["threads"], torch.get_num_threads()))
+        listener.say(describe_threads(stored["threads"], torch.get_num_threads()))
     return replace(session, state=state), _Way(stored.get("fast", False), stored.get("held", False))
 
 
-def _describe_other_draws(held_before: bool) -> str:
+def describe_other_draws(held_before: bool, way_out: str = " (--no-fast repeats them)") -> str:
+    """That random draws are others than before a stop, as images are held now, or no longer."""
     ways = ("read one by one", "held in memory")
-    repeat = "" if held_before else " (--no-fast repeats them)"
+    repeat = "" if held_before else way_out
     return (
         f"Images were {ways[held_before]} until there, and now are {ways[not held_before]}: crops, "
         "flips and erasing are drawn otherwise, so the weights will differ from those of one go"
@@ -141,7 +149,8 @@ def _describe_other_draws(held_before: bool) -> str:
     )
 
 
-def _describe_threads(before: int, now: int) -> str:
+def describe_threads(before: int, now: int) -> str:
+    """That sums are made in another order than before a stop."""
     return (
         f"The CPU computed with {format_count(before, 'thread')} until there, and now does with "
         f"{format_count(now, 'thread')}: gradients are summed in another order, so the weights "
@@ -167,7 +176,7 @@ def _check_own(checkpoint: Checkpoint, stored: dict[str, Any], session: Training
         )
 
 
-def _check_shared(run: Path, first: int, own: int) -> None:
+def check_shared(run: Path, first: int, own: int) -> None:
     """All processes must find the same checkpoint, on whatever machine they are."""
     if own != first:
         raise StoreError(

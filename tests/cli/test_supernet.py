@@ -93,6 +93,8 @@ def test_a_network_leaves_with_what_it_inherits(supernet_folder, home):
     words = ("export", "net.yaml", "--weights", "supernet:sn", "--format", "python")
     said = invoke(*words, "--out", "net.py").stderr
     assert "inherited from a supernet of digits" in said and (home / "net.safetensors").is_file()
+    said = invoke("export", "net.safetensors", "--format", "python", "--out", "again.py").stderr
+    assert "inherited from a supernet of digits" in said  # the file alone says so too
     said = invoke("export", "net.yaml", "--weights", "inherited", code=1).stderr
     assert "is for a network of a search's front" in said and "--weights supernet:RUN" in said
     said = invoke("export", "net.yaml", "--weights", "net.py", "--supernet", "sn", code=1).stderr

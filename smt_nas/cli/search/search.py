@@ -102,7 +102,7 @@ def _settings(given: dict[str, Any]) -> Settings:
     names = ("device", "region", "strategy", "batch", "timeout", "seed", "storage")
     fields = {name: given[name] for name in names} | {
         "space": given["space"] or space,
-        "budgets": given["budget"] or budgets,
+        "budgets": [*(given["budget"] or []), *budgets],
         "objectives": given["objective"] or [],
         "evaluator": choice,
         "verify": _verify(given["verify"], given["prove"]),

@@ -20,24 +20,28 @@ IMAGES = 1000
 
 
 def calibrate_batch_norms(network: SMT, batches: Iterable[Batch]) -> None:
-    """Replace the statistics of a network's batch norms by means over these batches.
+    """Replace the statistics of a network's batch norms by means over these images.
 
     All else runs as in an evaluation: no drop path, nothing is drawn.
 
     Args:
         network: is left in eval mode.
-        batches: images (B, channels, H, W), on the network's device; labels are not used.
+        batches: images (B, channels, H, W); labels are not used.
     """
     network.eval()
+    device = next(network.parameters()).device
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
     usual = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # the mean over all batches
         norm.train()
+    seen = 0
     with torch.no_grad():
         for images, _ in batches:
-            network(images)
+            seen += len(images)
+            for norm in norms:
+                norm.momentum = len(images) / seen  # the mean over all images
+            network(images.to(device, non_blocking=True))
     for norm, momentum in zip(norms, usual, strict=True):
         norm.momentum = momentum
         norm.eval()

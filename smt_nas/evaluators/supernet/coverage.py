@@ -1,7 +1,8 @@
 """How often each choice that has weights of its own was trained.
 
-A width or a ratio is a prefix of what is trained in every step. But which mixer stands in a block,
-which kernels and how many heads a stage has, choose tensors that rest while others are trained.
+Which mixer stands in a block, its kernels and how many heads it has choose tensors that rest while
+others are trained. A width is a prefix of the wider ones: it is trained where one as wide is, which
+within a range of MACs may be seldom.
 """
 
 from __future__ import annotations
@@ -34,12 +35,29 @@ class Coverage:
     def add(self, archs: Iterable[Architecture]) -> None:
         """Count a step that trained these networks."""
         self.steps += 1
-        for choice in sorted({choice for arch in archs for choice in list_choices(arch)}):
+        networks = list(archs)
+        widest = [
+            max(dims) for dims in zip(*((s.dim for s in a.stages) for a in networks), strict=True)
+        ]
+        trained = {choice for arch in networks for choice in list_choices(arch)}
+        trained = {choice for choice in trained if _split_width(choice) is None}
+        trained |= {f"stage{i} width {dim}" for i, dim in enumerate(widest, 1)}
+        for choice in sorted(trained):
             self.counts[choice] = self.counts.get(choice, 0) + 1
 
     def find_share(self, choice: str) -> float:
-        """Share of the steps that trained a choice; 0 before the first."""
-        return self.counts.get(choice, 0) / self.steps if self.steps else 0.0
+        """Share of the steps that trained a choice; 0 before the first.
+
+        The first channels of a wider stage are those of a narrower one, so they count for it.
+        """
+        if not self.steps:
+            return 0.0
+        width = _split_width(choice)
+        if width is None:
+            return self.counts.get(choice, 0) / self.steps
+        as_wide = (_split_width(other) for other in self.counts)
+        wide = [w for w in as_wide if w is not None and w[0] == width[0] and w[1] >= width[1]]
+        return sum(self.counts[f"{stage} width {number}"] for stage, number in wide) / self.steps
 
     def find_rare(self, arch: Architecture, least: float = LEAST_SHARE) -> dict[str, float]:
         """Choices of a network that were trained in a smaller share of the steps, each with it."""
@@ -83,14 +101,12 @@ class Coverage:
 
 
 def list_choices(arch: Architecture) -> list[str]:
-    """The choices of a network that have weights of their own."""
+    """The choices of a network that have weights of their own, and the widths of its stages."""
     choices = [f"stem kernel {arch.stem.kernel}"]
     for i, stage in enumerate(arch.stages, 1):
-        choices += [f"stage{i} block {j} {mixer}" for j, mixer in enumerate(stage.mixers, 1)]
-        if "sam" in stage.mixers:
-            choices += [f"stage{i} kernel {k}" for k in stage.kernels]
-            choices.append(f"stage{i} heads {len(stage.kernels)}")
-        choices.append(f"stage{i} ffn kernel {stage.ffn_kernel}")
+        choices.append(f"stage{i} width {stage.dim}")
+        for j, mixer in enumerate(stage.mixers, 1):
+            choices += _list_block(i, j, mixer, [stage.kernels], [stage.ffn_kernel])
     return choices
 
 
@@ -100,15 +116,30 @@ def list_space_choices(space: SearchSpace) -> list[str]:
     for i, (options, patterns) in enumerate(
         zip(space.config.stages, space.patterns, strict=True), 1
     ):
+        choices += [f"stage{i} width {dim}" for dim in sorted(options.dim)]
         orders = [order for by_depth in patterns.first for order in by_depth]
-        choices += sorted({f"stage{i} block {j} {m}" for o in orders for j, m in enumerate(o, 1)})
-        if any("sam" in order for order in orders):
-            choices += _list_kernels(i, options.kernels)
-        choices += [f"stage{i} ffn kernel {k}" for k in sorted(options.ffn_kernel)]
+        for j, mixer in sorted({(j, m) for order in orders for j, m in enumerate(order, 1)}):
+            choices += _list_block(i, j, mixer, options.kernels, options.ffn_kernel)
     return choices
 
 
-def _list_kernels(stage: int, sets: Iterable[tuple[int, ...]]) -> Iterator[str]:
-    sets = list(sets)
-    yield from (f"stage{stage} kernel {k}" for k in sorted({k for s in sets for k in s}))
-    yield from (f"stage{stage} heads {h}" for h in sorted({len(s) for s in sets}))
+def _list_block(
+    stage: int,
+    block: int,
+    mixer: str,
+    kernels: Iterable[tuple[int, ...]],
+    ffn_kernels: Iterable[int],
+) -> Iterator[str]:
+    """What a block chooses; a choice of its mixer is named where the mixer has some."""
+    name, sets = f"stage{stage} block {block}", list(kernels)
+    yield f"{name} {mixer}"
+    if mixer == "sam":
+        yield from (f"{name} kernel {k}" for k in sorted({k for s in sets for k in s}))
+        yield from (f"{name} heads {h}" for h in sorted({len(s) for s in sets}))
+    yield from (f"{name} ffn kernel {k}" for k in sorted(ffn_kernels))
+
+
+def _split_width(choice: str) -> tuple[str, int] | None:
+    """`stage1 width 32` as its stage and number; None of another choice."""
+    stage, is_width, width = choice.partition(" width ")
+    return (stage, int(width)) if is_width else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError
 from smt_nas.evaluators.supernet.supernet_evaluator import open_supernet
@@ -13,6 +15,7 @@ from smt_nas.files import make_folder
 from smt_nas.models import SMT
 from smt_nas.train.weights.card import Card
 from smt_nas.train.weights.checkpoint import save_weights
+from smt_nas.train.weights.weights import read_weights
 
 PREFIX = "supernet:"
 """Before the folder of a supernet, where weights are named."""
@@ -65,10 +68,14 @@ def write_inherited_weights(
     if not run:
         raise ConfigError(f"{spec}: must name its folder (got none). E.g. {PREFIX}runs/supernet.")
     supernet = open_supernet(run, device)
-    network, card = take_network(supernet, arch)
+    supernet.check(arch)
     folder = supernet.folder / FOLDER
     make_folder(folder, "Let its owner take the network out, with smt-nas export --weights.")
-    file = folder / f"{card.arch.key}-{supernet.digest}.safetensors"
-    state = network.state_dict()
-    save_weights(file, card, state)
-    return InheritedFile(file, card, len(state))
+    file = folder / f"{supernet.spec.adapt(arch).key}-{supernet.digest}.safetensors"
+    with FileLock(folder.with_suffix(".lock")):  # trainings of one front may begin at once
+        if not file.is_file():
+            network, card = take_network(supernet, arch)
+            save_weights(file, card, network.state_dict())
+    written = read_weights(file)
+    assert written.card is not None  # `take_network` gave it one
+    return InheritedFile(file, written.card, len(written.state))

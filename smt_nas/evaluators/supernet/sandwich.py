@@ -33,7 +33,7 @@ BANDS = 6
 _SHARES = 3  # of attention: up to a third of the blocks, two thirds, all
 _CANDIDATES = 64  # of which one is chosen
 _NEAR = 0.85  # of the MACs of the largest: who is about as large
-_ATTEMPTS = 16  # to draw networks within the range
+_ATTEMPTS = 12  # to draw networks within the range, each of twice as many
 BIG, SMALL = 0, 3
 """Slots of the anchors; the others are in between."""
 SLOTS = 4
@@ -94,10 +94,10 @@ class Sandwich:
     def _choose_near_end(self, rng: np.random.Generator, is_big: bool) -> Genes:
         """One of those of the range that are about as large, or as small, as any drawn."""
 
-        def draw() -> Genes:
-            genes = self.space.sample(rng, _CANDIDATES)
+        def draw(n: int) -> Genes:
+            genes = self.space.sample(rng, n)
             ends = self._move_to_end(genes, is_big)
-            share = np.linspace(0, 1, _CANDIDATES)[:, None]
+            share = np.linspace(0, 1, n)[:, None]
             return self.space.canonical(np.where(rng.random(genes.shape) < share, ends, genes))
 
         genes = self._draw_in_range(draw)
@@ -108,26 +108,27 @@ class Sandwich:
 
     def _choose_evenly(self, rng: np.random.Generator) -> Genes:
         """One of those drawn; each band of MACs that occurs is as likely, then each share."""
-        genes = self._draw_in_range(lambda: self.space.sample(rng, _CANDIDATES))
+        genes = self._draw_in_range(lambda n: self.space.sample(rng, n))
         for find in (self._find_bands, self._find_shares):
             strata = find(genes)
             genes = genes[strata == rng.choice(np.unique(strata))]
         return genes[[rng.integers(len(genes))]]
 
-    def _draw_in_range(self, draw: Callable[[], Genes]) -> Genes:
+    def _draw_in_range(self, draw: Callable[[int], Genes]) -> Genes:
         """Those of the range among networks that are drawn; again where there is none."""
         if self.macs is None:
-            return draw()
+            return draw(_CANDIDATES)
         low, high = self.macs
-        for _ in range(_ATTEMPTS):
-            genes = draw()
+        for attempt in range(_ATTEMPTS):
+            genes = draw(_CANDIDATES << attempt)
             macs = estimate(self.space, genes).macs
             genes = genes[(macs >= low) & (macs <= high)]
             if len(genes):
                 return genes
+        drawn = _CANDIDATES * ((1 << _ATTEMPTS) - 1)
         raise ConfigError(
             f"space {self.space.name}: networks of {low / 1e6:g} to {high / 1e6:g} MMACs must not "
-            f"be so rare (got none of {_ATTEMPTS * _CANDIDATES} drawn). Widen the range."
+            f"be so rare (got none of {drawn:,} drawn). Widen the range."
         )
 
     def _find_bands(self, genes: Genes) -> NDArray[np.int64]:

@@ -32,7 +32,8 @@ class SupernetCard(Value):
         evaluation: how images are prepared where nothing is random.
         recipe: its name.
         data: the data set, as the user wrote it.
-        data_digest: of its classes and training labels.
+        images: of the training, where the recipe took fewer than there are; else None.
+        data_digest: of its classes, labels and some images.
         seed: of the training.
         step: steps behind these weights.
         steps: of the whole training.
@@ -56,6 +57,7 @@ class SupernetCard(Value):
     evaluation: EvalTransform
     recipe: Text
     data: Text
+    images: int | None = None
     data_digest: str
     seed: int
     step: int
@@ -76,11 +78,14 @@ class SupernetCard(Value):
         """As the metadata of a safetensors file; one entry, as `Card`'s is."""
         return {METADATA: self.model_dump_json()}
 
-    def for_network(self, arch: Architecture, validation: dict[str, float] | None = None) -> Card:
+    def for_network(
+        self, arch: Architecture, digest: str, validation: dict[str, float] | None = None
+    ) -> Card:
         """The card of a network that was taken out of the store.
 
         Args:
             arch: the network, as the store holds it.
+            digest: of the supernet.
             validation: figures on the search split; None where it was not rated.
         """
         return Card(
@@ -99,6 +104,7 @@ class SupernetCard(Value):
             validation=validation,
             split=self.split,
             versions=self.versions,
+            inherited=digest,
         )
 
 

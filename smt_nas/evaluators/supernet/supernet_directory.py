@@ -23,6 +23,7 @@ from smt_nas.files import check_same, write_atomic
 from smt_nas.runtime.environment import read_environment
 from smt_nas.space import SearchSpace
 from smt_nas.space.space_config import SpaceConfig
+from smt_nas.train.recipe import Recipe
 from smt_nas.yaml import read_yaml, to_yaml, validated
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -47,6 +48,7 @@ class SupernetFile(BaseModel):
     settings: SupernetOptions
     space_name: str
     data_digest: str
+    recipe: Recipe | None = None
     processes: int = 1
     environment: dict[str, Any] = {}
 
@@ -142,7 +144,9 @@ def _check_same_supernet(folder: Path, content: SupernetFile, space: SearchSpace
 
 def _describe_settings(file: SupernetFile) -> dict[str, Any]:
     settings = file.settings.model_dump(mode="json", exclude={"force"})
-    return settings | {"data digest": file.data_digest, "processes": file.processes}
+    values = {} if file.recipe is None else file.recipe.model_dump(mode="json")
+    recipe = {f"recipe {name}": value for name, value in values.items()}
+    return settings | recipe | {"data digest": file.data_digest, "processes": file.processes}
 
 
 def _read(model: type[_Model], file: Path) -> _Model:

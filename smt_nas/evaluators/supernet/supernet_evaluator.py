@@ -171,6 +171,8 @@ def holds_space(spec: SupernetSpec, space: SearchSpace) -> bool:
         return False
     for own, held in zip(inner.stages, spec.stages, strict=True):
         sets = ("dims", "kernels", "ffn_kernels")
+        if held.heads and not set(own.heads) <= set(held.heads):
+            return False
         if not all(set(getattr(own, name)) <= set(getattr(held, name)) for name in sets):
             return False
         if own.depth > held.depth or own.hidden > held.hidden:

@@ -6,11 +6,12 @@ it is never trained on, and the test split is not read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from smt_nas.fingerprint import fingerprint
 from smt_nas.models.supernet import SupernetSpec
 from smt_nas.train.data.batches.loader import (
     ReaderOptions,
@@ -25,12 +26,11 @@ from smt_nas.train.data.batches.transforms import (
     create_training_transform,
 )
 from smt_nas.train.data.examples import Examples, Source, Subset
-from smt_nas.train.data.memory.decoded_images import CannotHold, DecodedImages
+from smt_nas.train.data.memory.decoded_images import DecodedImages
 from smt_nas.train.data.memory.holding import (
     HoldingOptions,
-    describe_obstacle,
     hold_evaluation_images,
-    hold_images,
+    hold_in_all,
 )
 from smt_nas.train.data.memory.memory_batches import HeldImages, iterate_evaluation_batches
 from smt_nas.train.data.sources import Splits, make_splits
@@ -41,11 +41,13 @@ from smt_nas.train.steps.update_parts import Batch
 
 _BATCH = 250  # images of an evaluation at a time; batch norms take their statistics over as many
 _LIMIT = 100  # images of an evaluation that may be unreadable
+_COMPARED = 64  # images of a split that tell data sets of equal labels apart
 
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """Images to train on; made by `open_training_images`.
+    """Images to train on; made by `open_training_images`; `hold_training_images`
+    puts them in memory.
 
     Attributes:
         splits: what is trained on, and the search split.
@@ -92,28 +94,29 @@ def open_training_images(
     seed: int,
     group: ProcessGroup,
     reading: ReaderOptions,
-) -> tuple[TrainingImages, str | None]:
-    """Find the images of a training, in memory where they can be held.
-
-    Returns: them, and a line for the user where they are not held.
+) -> TrainingImages:
+    """Find the images of a training.
 
     Raises:
-        TrainingError: there are too few, or they cannot be read.
+        TrainingError: there are too few.
     """
     split_seed = seed if recipe.split_seed is None else recipe.split_seed
     splits = make_splits(source, recipe.validation, split_seed, recipe.images)
     sampler = BatchSampler(
         len(splits.train), recipe.batch_size, group.size, recipe.accumulation, seed
     )
-    place = HoldingOptions(group.device, spec.image_size, spec.in_channels, group.size)
-    held, line = None, None
-    try:
-        held = hold_images(splits, source, recipe, seed, place)
-    except CannotHold as reason:
-        line = describe_obstacle(str(reason))
     unreadable = UnreadableImages(reading.limit_unreadable)
-    images = TrainingImages(splits, sampler, source, recipe, spec, reading, held, unreadable)
-    return images, line
+    return TrainingImages(splits, sampler, source, recipe, spec, reading, None, unreadable)
+
+
+def hold_training_images(
+    images: TrainingImages, group: ProcessGroup, seed: int, say: Callable[[str], None]
+) -> TrainingImages:
+    """With the images in memory, where every process can hold them; else `say` gets a line."""
+    spec = images.spec
+    place = HoldingOptions(group.device, spec.image_size, spec.in_channels, group.size)
+    splits, recipe = images.splits, images.recipe
+    return replace(images, held=hold_in_all(group, splits, images.source, recipe, seed, place, say))
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,25 @@ def open_rating_images(
         examples, evaluation, HoldingOptions(group.device, spec.image_size, channels)
     )
     return RatingImages(examples, evaluation, spec, norm, group, held)
+
+
+def digest_data(source: Source) -> str:
+    """Of the classes, the labels of what is trained on and rated by, and some images of each."""
+    parts = ["\n".join(source.classes).encode()]
+    for examples in (source.train, source.validation):
+        if examples is None:
+            continue
+        parts.append(np.asarray(examples.labels, "<i8").tobytes())
+        chosen = np.unique(np.linspace(0, len(examples) - 1, _COMPARED).astype(int))
+        parts += [_read_bytes(examples, int(i)) for i in chosen]
+    return fingerprint(b"".join(parts))
+
+
+def _read_bytes(examples: Examples, i: int) -> bytes:
+    try:
+        return examples.image(i).tobytes()
+    except (OSError, ValueError):  # counted and named where it is trained on
+        return examples.name(i).encode()
 
 
 def choose_calibration_images(train: Examples, n: int) -> Examples:

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from smt_nas.errors import ConfigError
 from smt_nas.fingerprint import Value
-from smt_nas.train.recipe import Recipe, load_recipe
+from smt_nas.train.recipe import Distill, Recipe, load_recipe
 
 RECIPE = "supernet"
 
@@ -75,6 +75,12 @@ class SupernetOptions(Value):
             raise ConfigError(
                 "supernet: layer_decay has no meaning for networks of different depths (got "
                 f"{recipe.optimizer.layer_decay:g}). Leave it out of the recipe."
+            )
+        if recipe.sync_bn or recipe.distill != Distill():
+            unused = "sync_bn" if recipe.sync_bn else "distill"
+            raise ConfigError(
+                f"supernet: {unused} has no meaning (got it in recipe {self.recipe}): networks "
+                "learn from the largest, and batch norms are calibrated for each. Leave it out."
             )
         for field in ("image_size", "layer_scale"):
             if getattr(recipe, field) is not None:

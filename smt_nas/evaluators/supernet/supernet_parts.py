@@ -19,10 +19,13 @@ from smt_nas.evaluators.supernet.sandwich_step import (
 )
 from smt_nas.evaluators.supernet.supernet_card import SupernetCard
 from smt_nas.evaluators.supernet.supernet_directory import SupernetFile, open_directory
-from smt_nas.evaluators.supernet.supernet_images import TrainingImages, open_training_images
+from smt_nas.evaluators.supernet.supernet_images import (
+    TrainingImages,
+    digest_data,
+    open_training_images,
+)
 from smt_nas.evaluators.supernet.supernet_options import SupernetOptions, SupernetRunOptions
 from smt_nas.models.supernet import SupernetSpec, WeightStore
-from smt_nas.nasbench.build import labels_digest
 from smt_nas.runtime.progress import TrainingListener
 from smt_nas.space import SearchSpace
 from smt_nas.train.data.batches.loader import ReaderOptions
@@ -85,6 +88,7 @@ class SupernetParts:
             settings=self.options,
             space_name=self.card.space_name,
             data_digest=self.card.data_digest,
+            recipe=self.recipe,
             processes=self.group.size,
         )
         return open_directory(self.folder, content, self.sandwich.space, str(self.group.device))
@@ -116,9 +120,7 @@ def prepare_parts(
     sandwich = Sandwich(space, spec, options.seed, recipe.drop_path, options.macs)
     sandwich.draw(0)  # refuses a range without networks
     reading = ReaderOptions(run.workers, group.device.type == "cuda", run.max_unreadable)
-    images, line = open_training_images(source, recipe, spec, options.seed, group, reading)
-    if line is not None:
-        listener.say(line)
+    images = open_training_images(source, recipe, spec, options.seed, group, reading)
     card = _make_card(options, recipe, space, spec, source)
     return SupernetParts(folder, options, run, group, recipe, images, sandwich, card, listener)
 
@@ -141,7 +143,8 @@ def _make_card(
         evaluation=recipe.evaluation,
         recipe=options.recipe,
         data=options.data,
-        data_digest=labels_digest(source),
+        images=recipe.images,
+        data_digest=digest_data(source),
         seed=options.seed,
         step=0,
         steps=1,

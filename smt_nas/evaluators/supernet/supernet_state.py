@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -17,6 +18,9 @@ from smt_nas.files import write_atomic
 EXPLODED = 3.0
 """A loss above so many times the usual one is of weights that went wrong; published supernets fell
 to chance within ten steps (AttentiveNAS issue 5, AlphaNet issue 9)."""
+AT_CHANCE, LEARNT = 0.95, 0.8
+"""Shares of ln(classes): a loss above the first is of chance; once the usual one was below the
+second, it means that what was learnt is lost."""
 PATIENCE = 50
 """Steps in a row with such a loss, or left out, after which the training goes back."""
 _USUAL = 200  # losses that the usual one is the median of
@@ -52,6 +56,7 @@ class SupernetState:
     """What has been done; checkpoints keep these fields by name.
 
     Attributes:
+        chance: loss of a network that knows nothing, ln(classes).
         step: steps so far, those left out included.
         seconds: of work, over all starts.
         skipped: steps left out.
@@ -63,6 +68,7 @@ class SupernetState:
         coverage: what was trained.
     """
 
+    chance: float = math.inf
     step: int = 0
     seconds: float = 0.0
     skipped: int = 0
@@ -112,7 +118,11 @@ class SupernetState:
         self.open_row.clear()
 
     def _is_exploded(self, loss: float) -> bool:
-        return len(self.losses) >= _FEWEST and loss > EXPLODED * statistics.median(self.losses)
+        if len(self.losses) < _FEWEST:
+            return False
+        usual = statistics.median(self.losses)
+        is_lost = usual < LEARNT * self.chance and loss > AT_CHANCE * self.chance
+        return is_lost or loss > EXPLODED * usual
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""

@@ -7,19 +7,20 @@ of an unbroken one.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from smt_nas.conditions import Conditions
 from smt_nas.errors import StoreError, TrainingError, format_count
 from smt_nas.evaluators.supernet.coverage import Coverage
-from smt_nas.evaluators.supernet.sandwich_step import (
-    StepReport,
-)
+from smt_nas.evaluators.supernet.sandwich_step import StepReport
 from smt_nas.evaluators.supernet.supernet_card import SupernetCard
 from smt_nas.evaluators.supernet.supernet_directory import (
     LOSSES,
@@ -28,6 +29,7 @@ from smt_nas.evaluators.supernet.supernet_directory import (
     read_plan,
     write_plan,
 )
+from smt_nas.evaluators.supernet.supernet_images import hold_training_images
 from smt_nas.evaluators.supernet.supernet_options import SupernetOptions, SupernetRunOptions
 from smt_nas.evaluators.supernet.supernet_parts import SLOWER, SupernetParts, prepare_parts
 from smt_nas.evaluators.supernet.supernet_state import (
@@ -38,25 +40,31 @@ from smt_nas.evaluators.supernet.supernet_state import (
     write_losses,
 )
 from smt_nas.runtime.progress import NullProgress, TrainingListener, TrainingStatus
+from smt_nas.runtime.torch_settings import apply_torch_settings
 from smt_nas.train.data.examples import Source
 from smt_nas.train.data.sources import load_source
 from smt_nas.train.processes.process_group import join_process_group
-from smt_nas.train.processes.randomness import (
-    preserve_generators,
-)
+from smt_nas.train.processes.randomness import preserve_generators
 from smt_nas.train.processes.training_context import (
     Interrupts,
     catch_interrupts,
     explain_out_of_memory,
 )
+from smt_nas.train.session_start import check_shared, describe_other_draws, describe_threads
 from smt_nas.train.steps.update_parts import Batch
 from smt_nas.train.training_directory import lock_directory
 from smt_nas.train.weights.checkpoint import FOLDER as CHECKPOINTS
-from smt_nas.train.weights.checkpoint import find_latest, save_checkpoint, save_weights
+from smt_nas.train.weights.checkpoint import (
+    Checkpoint,
+    find_latest,
+    save_checkpoint,
+    save_weights,
+)
 
 _MOST_ROLLBACKS = 3
 _TRIAL_STEPS = 6  # at least, and
 _TRIAL_SHARE = 0.03  # of the minutes, to measure how long a step takes
+_MOST_TRIAL_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -125,25 +133,31 @@ def train_supernet(
             lambda: stack.enter_context(lock_directory(folder)) if group.is_main else None
         )
         parts = group.run_on_all(lambda: prepare_parts(options, folder, heard, run, group, data))
+        held = hold_training_images(parts.images, group, options.seed, heard.say)
+        parts = replace(parts, images=held)
         exists = group.broadcast(group.run_on_all(lambda: group.is_main and parts.open_directory()))
         heard.say(f"{folder} holds this supernet." if exists else f"Run directory: {folder}")
+        if group.device.type == "cuda":
+            conditions = Conditions(precision=parts.recipe.precision)
+            stack.enter_context(apply_torch_settings(conditions, group.device))
         interrupts = stack.enter_context(catch_interrupts())
         stack.enter_context(explain_out_of_memory(group.device, parts.recipe.batch_size))
-        return _Training(parts).run_steps(interrupts)
+        return _Training(parts, interrupts).run_steps()
 
 
 class _Training:
     """One start of a training; `state` and the learner change."""
 
-    def __init__(self, parts: SupernetParts) -> None:
+    def __init__(self, parts: SupernetParts, interrupts: Interrupts) -> None:
         self._parts = parts
+        self._interrupts = interrupts
         self._began = time.monotonic()
         self._plan = parts.group.broadcast(self._make_plan())
         self._learner = parts.build_learner(self._plan.steps)
-        self._state = SupernetState()
-        self._load_checkpoint()
+        self._state = SupernetState(chance=math.log(len(parts.card.classes)))
+        self._take_up(find_latest(parts.folder, parts.listener.say))
 
-    def run_steps(self, interrupts: Interrupts) -> SupernetResult:
+    def run_steps(self) -> SupernetResult:
         """Go on to the end of this start, or to where it is interrupted."""
         parts, state, plan = self._parts, self._state, self._plan
         last = min(plan.steps, parts.run.until_step or plan.steps)
@@ -158,7 +172,7 @@ class _Training:
                 self._roll_back()
                 batches = parts.images.load_batches(self._state.step, last, parts.group.rank)
                 continue
-            stop = parts.group.any(interrupts.stop_requested)
+            stop = parts.group.any(self._interrupts.stop_requested)
             if self._state.step == last or self._is_save_due(stop, time.monotonic() - saved_at):
                 self._save()
                 saved_at = time.monotonic()
@@ -190,12 +204,13 @@ class _Training:
         learner = parts.build_learner(_TRIAL_STEPS)
         batches = parts.images.load_batches(0, 1_000_000, parts.group.rank)
         parts.make_step(learner, batches, 0, 0)  # the first pays for what later ones find ready
+        trial = min(_TRIAL_SHARE * seconds, _MOST_TRIAL_S)
         start, number = time.monotonic(), 0
-        while parts.group.any(
-            number < _TRIAL_STEPS or time.monotonic() - start < _TRIAL_SHARE * seconds
-        ):
+        while parts.group.any(number < _TRIAL_STEPS or time.monotonic() - start < trial):
             number += 1
             parts.make_step(learner, batches, number, 0)
+            if parts.group.any(self._interrupts.stop_requested):
+                raise KeyboardInterrupt
         each = (time.monotonic() - start) / number
         left = seconds - (time.monotonic() - self._began)
         return SupernetPlan(steps=max(1, int(left / each)), step_seconds=each)
@@ -212,17 +227,32 @@ class _Training:
             f"{len(parts.images.splits.validation):,} are held out to rate networks by."
         )
 
-    def _load_checkpoint(self) -> None:
-        """Take up the last checkpoint, where there is one."""
+    def _take_up(self, checkpoint: Checkpoint | None) -> None:
+        """Go on from a checkpoint; from the first step where there is none."""
+        parts, group = self._parts, self._parts.group
+        stored = group.run_on_all(lambda: self._load(checkpoint))
+        found = -1 if checkpoint is None else checkpoint.update
+        first = group.broadcast(found)
+        group.run_on_all(lambda: check_shared(parts.folder, first, found))
+        if stored is None or self._state.step >= self._plan.steps:
+            return
+        parts.listener.say(f"Going on from step {self._state.step} of {self._plan.steps}.")
+        if stored["held"] != (parts.images.held is not None):
+            parts.listener.say(describe_other_draws(stored["held"], way_out=""))
+        threads = torch.get_num_threads()
+        if group.device.type == "cpu" and stored["threads"] != threads:
+            parts.listener.say(describe_threads(stored["threads"], threads))
+
+    def _load(self, checkpoint: Checkpoint | None) -> dict[str, Any] | None:
+        """Read a checkpoint into store, learner and state. Returns what else it holds."""
         parts, learner = self._parts, self._learner
-        checkpoint = find_latest(parts.folder, parts.listener.say)
         if checkpoint is None:
             if any((parts.folder / CHECKPOINTS).glob("update-*")):
                 raise StoreError(
                     f"{parts.folder / CHECKPOINTS}: one checkpoint must be whole (got none). "
                     "Restore one, or train with another --out."
                 )
-            return
+            return None
         stored = checkpoint.load_state()
         learner.store.load_tensors(checkpoint.load_weights())
         averaged = checkpoint.load_ema()
@@ -231,15 +261,7 @@ class _Training:
         learner.load_state_dict(stored["learner"])
         self._state = SupernetState.from_dict(stored["progress"])
         parts.images.unreadable.names.update(stored["unreadable"])
-        if self._state.step < self._plan.steps:
-            parts.listener.say(f"Going on from step {self._state.step} of {self._plan.steps}.")
-            threads = stored["threads"]
-            if parts.group.device.type == "cpu" and threads != torch.get_num_threads():
-                parts.listener.say(
-                    f"It computed with {format_count(threads, 'thread')} until there, and now does "
-                    f"with {torch.get_num_threads()}: the weights will differ a little from those "
-                    f"of one go (OMP_NUM_THREADS={threads} repeats them)."
-                )
+        return stored
 
     def _run_step(self, batches: Iterator[Batch]) -> None:
         parts, state = self._parts, self._state
@@ -265,10 +287,11 @@ class _Training:
         )
 
     def _is_save_due(self, stop: bool, seconds: float) -> bool:
-        """Not while losses are bad: what it would go back to must be from before."""
+        """At a stop always; else not while losses are bad, to keep what it would go back to."""
         run, state = self._parts.run, self._state
         by_count = run.save_steps is not None and state.step % run.save_steps == 0
-        return not state.bad_in_a_row and (stop or by_count or seconds > 60 * run.save_minutes)
+        is_time = by_count or seconds > 60 * run.save_minutes
+        return stop or (is_time and not state.bad_in_a_row)
 
     def _roll_back(self) -> None:
         """Go back to the last checkpoint, and on from there with other networks and slower."""
@@ -280,8 +303,10 @@ class _Training:
                 f"{format_count(rollbacks - 1, 'return')} to a checkpoint). Lower the rate with "
                 "--set optimizer.lr=…, in another --out."
             )
-        self._load_checkpoint()
-        self._state.rollbacks = rollbacks
+        skipped = self._state.skipped
+        self._take_up(find_latest(parts.folder, parts.listener.say, _was_sound))
+        parts.group.all_gather(None)  # the first replaces what the others read
+        self._state.rollbacks, self._state.skipped = rollbacks, skipped
         self._save()
         parts.listener.say(
             f"Losses exploded at step {at}: back to step {self._state.step}, at "
@@ -305,6 +330,7 @@ class _Training:
                 "progress": state.to_dict(),
                 "unreadable": parts.images.unreadable.names,
                 "threads": torch.get_num_threads(),
+                "held": parts.images.held is not None,
             },
             parts.run.keep,
         )
@@ -345,3 +371,8 @@ class _Training:
             last=state.rows[-1] if state.rows else None,
             coverage=state.coverage,
         )
+
+
+def _was_sound(checkpoint: Checkpoint) -> bool:
+    """Whether losses were as usual at a checkpoint; one of a stop may be amid bad ones."""
+    return not checkpoint.load_state()["progress"]["bad_in_a_row"]

@@ -34,13 +34,13 @@ from smt_nas.evaluators.supernet.supernet_directory import (
 from smt_nas.evaluators.supernet.supernet_images import (
     RatingImages,
     choose_calibration_images,
+    digest_data,
     open_rating_images,
 )
 from smt_nas.evaluators.supernet.supernet_state import LossRow, read_losses
 from smt_nas.fingerprint import fingerprint
 from smt_nas.models import SMT
 from smt_nas.models.supernet import SupernetSpec, WeightStore
-from smt_nas.nasbench.build import labels_digest
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.runtime.torch_settings import apply_torch_settings
 from smt_nas.space import SearchSpace
@@ -213,12 +213,12 @@ class Supernet:
     def make_card(self, arch: Architecture, score: InheritedScore | None = None) -> Card:
         """The card of a network that was taken out, for a file of its weights."""
         figures = None if score is None else {"top1": score.top1, "loss": score.loss}
-        return self.card.for_network(self.spec.adapt(arch), figures)
+        return self.card.for_network(self.spec.adapt(arch), self.digest, figures)
 
     def _rate(self, arch: Architecture) -> InheritedScore:
         start = time.monotonic()
         score, wider = self.score(self.extract(arch)), self.coverage.find_widening(arch)
-        loss = math.inf if score.loss is None else score.loss
+        loss = math.inf if score.loss is None or score.nonfinite else score.loss
         half = NORMAL_95 * (score.loss_error or 0.0) * wider
         return InheritedScore(
             key=arch.key,
@@ -244,11 +244,11 @@ class Supernet:
     def _data(self) -> Source:
         source = self._source or self._load_source()
         source = match_classes(str(self.folder), self.card.classes, source).source
-        digest = labels_digest(source)
+        digest = digest_data(source)
         if digest != self.card.data_digest:
             raise StoreError(
                 f"supernet {self.folder}: {self.card.data} must hold the images that it was "
-                f"trained on (got labels {digest}, then {self.card.data_digest}). Put them back, "
+                f"trained on (got {digest}, then {self.card.data_digest}). Put them back, "
                 "or train another."
             )
         return source
@@ -266,7 +266,7 @@ class Supernet:
     def _splits(self) -> Splits:
         split = self.card.split
         fraction, seed = (0.5, 0) if split is None else (split.fraction, split.seed)
-        return make_splits(self._data, fraction, seed)
+        return make_splits(self._data, fraction, seed, self.card.images)
 
     @cached_property
     def _search(self) -> RatingImages:

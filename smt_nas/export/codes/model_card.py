@@ -64,8 +64,9 @@ def _describe_weights(source: ExportSource) -> Iterator[str]:
     if source.state is None:
         yield "Fresh, drawn by seed 0: **not trained**. Good for timing, and to train on."
     elif weights.card is not None:
-        shared = "" if weights.supernet is None else ", shared with other networks"
-        yield f"`{weights.describe()}`, trained by smt-nas{shared}:"
+        alone = weights.card.inherited is None
+        how = "trained by smt-nas" if alone else "trained by smt-nas together with other networks"
+        yield f"`{weights.describe()}`, {how}:"
         yield ""
         yield from _describe_training(weights.card)
     elif weights.official:

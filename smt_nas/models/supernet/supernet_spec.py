@@ -43,6 +43,7 @@ class StageMaxima(Value):
         expand_ratio: greatest of SAM.
         kernels: SAM's kernel sets; none where no block is SAM.
         ffn_kernels: of the FFN's depthwise convolution.
+        heads: of attention; none where no block is MSA, or in files of before.
     """
 
     dims: _Sizes
@@ -51,6 +52,7 @@ class StageMaxima(Value):
     expand_ratio: _Size
     kernels: _KernelSets
     ffn_kernels: _Sizes
+    heads: Annotated[tuple[_Size, ...], BeforeValidator(_to_tuples)] = ()
 
     @property
     def dim(self) -> int:
@@ -171,6 +173,8 @@ class SupernetSpec(Value):
             _at_most(f"stage{i} hidden width", stage.hidden, most.hidden)
             for j, (mixer, slot) in enumerate(zip(stage.mixers, most.slots, strict=False), 1):
                 _require(f"stage{i} block {j}", mixer, slot)
+            if "msa" in stage.mixers and most.heads:
+                _require(f"stage{i}.heads", stage.heads, most.heads)
             if "sam" in stage.mixers:
                 _require(f"stage{i}.kernels", stage.kernels, most.kernels)
                 _at_most(f"stage{i}.expand_ratio", stage.expand_ratio, most.expand_ratio)
@@ -217,6 +221,7 @@ def _list_maxima(space: SearchSpace, stage: int, options: StageOptions) -> dict[
         "expand_ratio": max(options.expand_ratio),
         "kernels": options.kernels if any("sam" in slot for slot in slots) else (),
         "ffn_kernels": tuple(sorted(options.ffn_kernel)),
+        "heads": tuple(sorted(options.heads)) if any("msa" in slot for slot in slots) else (),
     }
 
 

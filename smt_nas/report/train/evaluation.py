@@ -87,6 +87,7 @@ def score_document(result: EvalResult) -> dict[str, Any]:
         "weights": {
             "path": str(result.source),
             "kind": "published" if card is None else card.weights,
+            "inherited": None if card is None else card.inherited,
             "averaged": result.averaged,
             "epoch": None if card is None else card.epoch,
             "update": None if card is None else card.update,
@@ -156,6 +157,8 @@ def _describe_weights(result: EvalResult) -> str:
     if card is None:
         return f"without a card; taken for {result.request.arch} ({key})."
     kind = "moving average" if card.weights == "ema" else "as trained"
+    if card.inherited is not None:
+        kind = f"inherited from supernet {card.inherited}, {kind}"
     return (
         f"{kind}, epoch {card.epoch}, update {card.update}; network {key}, recipe {card.recipe} "
         f"on {card.data}."

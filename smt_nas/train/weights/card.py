@@ -61,6 +61,8 @@ class Card(_CardValue):
             they were not evaluated.
         split: how the validation split was made; None where the data set came with one.
         versions: of libraries.
+        inherited: digest of the supernet that the weights were taken out of, where they were
+            trained together with all other networks of a space; None of a network trained alone.
     """
 
     schema_version: Literal[1] = 1
@@ -79,6 +81,7 @@ class Card(_CardValue):
     validation: dict[str, float] | None = None
     split: HeldOutSplit | None = None
     versions: dict[str, str] = {}
+    inherited: str | None = None
 
     @model_validator(mode="after")
     def _check_agreement(self) -> Card:
@@ -105,7 +108,8 @@ class Card(_CardValue):
         One entry alone: safetensors writes several in any order, and equal trainings are to give
         equal files.
         """
-        return {KEY: self.model_dump_json()}
+        unsaid = {"inherited"} if self.inherited is None else None  # as files of before
+        return {KEY: self.model_dump_json(exclude=unsaid)}
 
 
 def parse_card(metadata: Mapping[str, str], where: Path) -> Card | None:

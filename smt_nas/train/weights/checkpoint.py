@@ -152,12 +152,17 @@ def save_checkpoint(
     return saved
 
 
-def find_latest(run: Path, say: Callable[[str], None]) -> Checkpoint | None:
+def find_latest(
+    run: Path,
+    say: Callable[[str], None],
+    accept: Callable[[Checkpoint], bool] = lambda checkpoint: True,
+) -> Checkpoint | None:
     """The newest checkpoint of a training that is whole; None where there is none.
 
     Args:
         run: the folder of the training.
         say: is told of each damaged one that is passed over, in a line.
+        accept: which of the whole ones.
     """
     for checkpoint in reversed(_list_checkpoints(run / FOLDER)):
         try:
@@ -165,7 +170,8 @@ def find_latest(run: Path, say: Callable[[str], None]) -> Checkpoint | None:
         except StoreError as error:
             say(f"{checkpoint.path} is passed over. {error}")
             continue
-        return checkpoint
+        if accept(checkpoint):
+            return checkpoint
     return None
 
 

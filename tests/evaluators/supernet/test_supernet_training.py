@@ -2,9 +2,12 @@
 
 import math
 from dataclasses import replace
+from importlib.resources import files
 
+import numpy as np
 import pytest
 import torch
+from PIL import ImageOps
 from safetensors.torch import load_file
 
 from smt_nas.errors import ConfigError, StoreError, TrainingError
@@ -15,10 +18,18 @@ from smt_nas.evaluators.supernet import (
     sandwich_step,
     supernet_training,
 )
-from smt_nas.evaluators.supernet.sandwich_step import SandwichLearner
-from smt_nas.evaluators.supernet.supernet_state import read_losses
+from smt_nas.evaluators.supernet.sandwich_step import SandwichLearner, StepReport
+from smt_nas.evaluators.supernet.supernet_state import PATIENCE, SupernetState, read_losses
 from smt_nas.files import locked
-from tests.fakes.supernets import draw_archs, load_few_digits, make_space, train, write_space
+from smt_nas.train.data.examples import Subset
+from tests.fakes.supernets import (
+    Relabelled,
+    draw_archs,
+    load_few_digits,
+    make_space,
+    train,
+    write_space,
+)
 from tests.fakes.trainings import KillAt, Killed, StopAt
 
 
@@ -138,7 +149,7 @@ def test_exploded_losses_go_back_to_a_checkpoint_and_on_more_slowly(tmp_path, mo
     monkeypatch.setattr("smt_nas.evaluators.supernet.supernet_state.PATIENCE", 2)
     monkeypatch.setattr(SandwichLearner, "_average_losses", _spoil({2, 3}))
     result = train(tmp_path / "run", run={"save_steps": 2})
-    assert (result.step, result.rollbacks, result.skipped) == (4, 1, 0)
+    assert (result.step, result.rollbacks, result.skipped) == (4, 1, 2)
     assert load_supernet(tmp_path / "run").card.rollbacks == 1
 
 
@@ -161,3 +172,57 @@ def test_the_test_split_stays_shut(tmp_path):
     train(tmp_path / "run", source=source, steps=1)
     supernet = load_supernet(tmp_path / "run", "cpu", source)
     assert len(supernet.evaluate(draw_archs(supernet.space, 1))) == 1
+
+
+def test_a_recipe_of_another_content_is_refused(tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(files("smt_nas").joinpath("data/recipes/supernet.yaml").read_text())
+    train(tmp_path / "run", recipe=str(recipe), run={"until_step": 1})
+    recipe.write_text(recipe.read_text().replace("split_seed: 0", "split_seed: 7"))
+    with pytest.raises(StoreError, match=r"recipe split_seed 0 \(got 7\)"):
+        train(tmp_path / "run", recipe=str(recipe))
+
+
+@pytest.mark.parametrize("what", ["images", "validation"])
+def test_other_data_of_the_same_training_labels_are_refused(whole, what):
+    source = load_few_digits()
+    own = source.train
+    others = {"images": {"train": Inverted(own, own.labels)}}
+    others["validation"] = {"validation": Subset(own, np.arange(20))}
+    supernet = load_supernet(whole[0], "cpu", replace(source, **others[what]))
+    with pytest.raises(StoreError, match="must hold the images that it was trained on"):
+        supernet.evaluate(draw_archs(supernet.space, 1))
+
+
+class Inverted(Relabelled):
+    """Images whose colours are turned round."""
+
+    def image(self, i):
+        return ImageOps.invert(super().image(i))
+
+
+def _report(loss, is_updated=True):
+    return StepReport(loss, 0.1, 1.0, is_updated, 1e-3)
+
+
+def test_a_loss_back_at_chance_counts_as_bad_once_something_was_learnt():
+    state = SupernetState(chance=math.log(10))
+    for loss in [2.3] * 40:
+        state.add(_report(loss), 0.1)
+    assert state.bad_in_a_row == 0  # at the start all are at chance
+    for loss in [1.0] * 200:
+        state.add(_report(loss), 0.1)
+    for loss in [2.29] * PATIENCE:
+        state.add(_report(loss), 0.1)
+    assert state.has_exploded
+
+
+def test_a_stop_amid_bad_losses_is_saved_but_not_gone_back_to(tmp_path, monkeypatch):
+    monkeypatch.setattr("smt_nas.evaluators.supernet.supernet_state.PATIENCE", 2)
+    monkeypatch.setattr(SandwichLearner, "_average_losses", _spoil({2}))
+    stopped = train(tmp_path / "run", StopAt(3), run={"save_steps": 2})
+    assert (stopped.step, stopped.skipped) == (3, 1)
+    assert (tmp_path / "run" / "checkpoints" / "update-0000003").is_dir()
+    monkeypatch.setattr(SandwichLearner, "_average_losses", _spoil({0}))
+    result = train(tmp_path / "run", run={"save_steps": 2})
+    assert (result.step, result.rollbacks, result.skipped) == (4, 1, 2)

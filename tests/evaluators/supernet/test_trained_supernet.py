@@ -36,6 +36,7 @@ def test_an_extracted_network_is_the_one_that_was_rated(supernet, tmp_path):
     plain = SMT(stored.card.arch).eval()
     plain.load_state_dict(stored.state)
     assert supernet.score(plain).loss == rated.loss
+    assert stored.card.inherited == supernet.digest  # it was not trained alone, and says so
     assert stored.card.validation == {"top1": rated.top1, "loss": rated.loss}
 
 

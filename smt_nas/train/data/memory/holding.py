@@ -30,7 +30,6 @@ from smt_nas.train.data.memory.memory_batches import HeldImages
 from smt_nas.train.data.sources import Splits
 from smt_nas.train.processes.process_group import ProcessGroup
 from smt_nas.train.recipe import Augment, EvalTransform, Recipe
-from smt_nas.train.train_config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,9 @@ def hold_in_all(
     group: ProcessGroup,
     splits: Splits,
     source: Source,
-    config: TrainConfig,
-    threads: int,
+    recipe: Recipe,
+    seed: int,
+    options: HoldingOptions,
     say: Callable[[str], None],
 ) -> HeldImages | None:
     """The images of a training, held in every process; None where one of them cannot.
@@ -66,19 +66,18 @@ def hold_in_all(
         group: the processes; each calls this.
         splits: the images.
         source: the data set they are of.
-        config: what is trained.
-        threads: that decode.
+        recipe: of the training.
+        seed: of the training.
+        options: where they are held.
         say: gets a line where they are not held.
 
     Raises:
         TrainingError: their files cannot be read at all.
     """
-    arch = config.arch
-    options = HoldingOptions(group.device, arch.image_size, arch.in_channels, group.size, threads)
 
     def hold() -> HeldImages | str:
         try:
-            return hold_images(splits, source, config.recipe, config.seed, options)
+            return hold_images(splits, source, recipe, seed, options)
         except CannotHold as reason:
             return str(reason)
 

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from smt_nas.runtime.progress import NullProgress
 from smt_nas.train import loop
-from smt_nas.train.data.memory.holding import hold_in_all
+from smt_nas.train.data.memory.holding import HoldingOptions, hold_in_all
 from smt_nas.train.data.sources import load_source, make_splits
 from tests.fakes.images import few_digits
 from tests.fakes.trainings import (
@@ -145,7 +146,9 @@ def test_all_processes_of_a_training_hold_images_or_none_does(tmp_path):
 
     config = replace(SHORT, data="digits").to_config(TINY, source, 1)
     heard = []
-    assert hold_in_all(ALONE, splits, source, config, 1, heard.append) is not None
+    place = HoldingOptions(torch.device("cpu"), TINY.image_size, TINY.in_channels)
+    what = (splits, source, config.recipe, config.seed, place, heard.append)
+    assert hold_in_all(ALONE, *what) is not None
     assert not heard
-    assert hold_in_all(Two(), splits, source, config, 1, heard.append) is None
+    assert hold_in_all(Two(), *what) is None
     assert heard == ["Images are read anew every epoch, not held in memory: its memory is full."]
