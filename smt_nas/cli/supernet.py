@@ -12,7 +12,6 @@ from smt_nas.cli.app import INTERRUPTED, app
 from smt_nas.cli.talk import say_first
 from smt_nas.cli.training.training_process import prepare_to_train
 from smt_nas.cli.training.training_talk import training
-from smt_nas.errors import ConfigError
 
 if TYPE_CHECKING:
     from smt_nas.evaluators.supernet import SupernetOptions, SupernetRunOptions
@@ -144,14 +143,8 @@ def _read_options(given: dict[str, Any]) -> SupernetOptions:
     from smt_nas.nasbench.build import parse_macs
     from smt_nas.yaml import validated
 
-    lengths = [name for name in ("minutes", "epochs", "steps") if given[name] is not None]
-    if len(lengths) > 1:
-        flags = " and ".join(f"--{name}" for name in lengths)
-        raise ConfigError(f"{flags}: say the same (got {len(lengths)} of them). Give one of them.")
     changes = tuple(given["change"] or ())
-    if given["epochs"] is not None:
-        changes = (*changes, f"epochs={given['epochs']}")
-    names = ("space", "data", "recipe", "seed", "steps", "minutes", "force")
+    names = ("space", "data", "recipe", "seed", "steps", "minutes", "epochs", "force")
     macs = None if given["macs"] is None else parse_macs(given["macs"])
     values = {name: given[name] for name in names} | {"changes": changes, "macs": macs}
     return validated(SupernetOptions, values, "supernet")

@@ -61,7 +61,7 @@ def test_ctrl_c_says_the_command_that_goes_on(monkeypatch):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--minutes", "1", "--steps", "2"), "--minutes and --steps: say the same"),
+        (("--minutes", "1", "--steps", "2"), "minutes and steps say the same twice (got 1 and 2)"),
         (
             ("--space", "smt_micro", "--steps", "2"),
             "Use --space smt_micro_supernet, or train a part of it, as with --macs 2.5..39.83MMACs",

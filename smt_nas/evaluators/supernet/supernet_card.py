@@ -13,10 +13,12 @@ from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.fingerprint import Value
 from smt_nas.models.supernet import SupernetSpec
-from smt_nas.models.supernet.weight_store import METADATA
 from smt_nas.train.recipe import EvalTransform
 from smt_nas.train.weights.card import Card, Finite, HeldOutSplit, Scale, Text
 from smt_nas.yaml import validated
+
+METADATA = "smt_nas.supernet"
+"""Entry of a file's metadata that holds the card."""
 
 
 class SupernetCard(Value):

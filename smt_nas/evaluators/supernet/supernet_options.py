@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from smt_nas.errors import ConfigError
 from smt_nas.fingerprint import Value
 from smt_nas.train.recipe import Distill, Recipe, load_recipe
+from smt_nas.yaml import validated
 
 RECIPE = "supernet"
 
@@ -32,7 +33,9 @@ class SupernetOptions(Value):
         seed: the same seed gives the same supernet.
         steps: of the training.
         minutes: of its own work, over all its starts: the first start measures how many steps they
-            hold and writes that down. With neither, the epochs of the recipe count.
+            hold and writes that down.
+        epochs: instead of the recipe's, which count where none of the three is given. The warm-up
+            keeps its share, as with the others.
         macs: least and most of the networks that it is trained for; None for all of the space.
         share_ffn: SAM and MSA of a block have one FFN; else each its own.
         force: take a space whose range of MACs is wider than a store serves well.
@@ -45,16 +48,19 @@ class SupernetOptions(Value):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     steps: _Count | None = None
     minutes: _Finite | None = None
+    epochs: _Count | None = None
     macs: Annotated[tuple[_Finite, _Finite], BeforeValidator(_to_tuple)] | None = None
     share_ffn: bool = True
     force: bool = False
 
     @model_validator(mode="after")
     def _check_one_length(self) -> SupernetOptions:
-        if self.steps is not None and self.minutes is not None:
+        lengths = {name: getattr(self, name) for name in ("minutes", "epochs", "steps")}
+        lengths = {name: length for name, length in lengths.items() if length is not None}
+        if len(lengths) > 1:
+            got = " and ".join(f"{length:g}" for length in lengths.values())
             raise ValueError(
-                f"steps and minutes say the same twice (got {self.steps} and {self.minutes:g}). "
-                "Give one of them."
+                f"{' and '.join(lengths)} say the same twice (got {got}). Give one of them."
             )
         return self
 
@@ -66,6 +72,10 @@ class SupernetOptions(Value):
             ConfigError: a value breaks a rule, or is not for a supernet.
         """
         recipe = load_recipe(self.recipe, self.changes)
+        if self.epochs is not None:
+            warmup = recipe.warmup_epochs * self.epochs / recipe.epochs
+            longer = {"epochs": self.epochs, "warmup_epochs": warmup}
+            recipe = validated(Recipe, recipe.model_dump() | longer, f"--epochs {self.epochs}")
         if recipe.precision == "amp-fp16":
             raise ConfigError(
                 "supernet: precision must be fp32, tf32 or amp-bf16 (got amp-fp16, whose losses "

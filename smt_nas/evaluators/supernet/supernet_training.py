@@ -318,12 +318,12 @@ class _Training:
         parts, learner, state = self._parts, self._learner, self._state
         if not parts.group.is_main:
             return
-        ema = None if learner.ema is None else learner.ema.module.to_file()[0]
+        ema = None if learner.ema is None else learner.ema.module.detach_tensors()
         save_checkpoint(
             parts.folder,
             state.step,
             self._make_card(),
-            learner.store.to_file()[0],
+            learner.store.detach_tensors(),
             ema,
             {
                 "learner": learner.state_dict(),
@@ -343,7 +343,7 @@ class _Training:
         if not parts.group.is_main or file.is_file():
             return
         write_losses(parts.folder / LOSSES, self._state.rows)
-        save_weights(file, self._make_card(), self._learner.eval_store.to_file()[0])
+        save_weights(file, self._make_card(), self._learner.eval_store.detach_tensors())
 
     def _make_card(self) -> SupernetCard:
         state, sampler = self._state, self._parts.images.sampler

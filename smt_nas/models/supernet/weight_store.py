@@ -6,7 +6,6 @@ so what is searched, trained and handed over is computed by one and the same cod
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -24,7 +23,6 @@ from smt_nas.models.smt import SMT, build, build_stages
 from smt_nas.models.supernet.supernet_spec import StageMaxima, SupernetSpec
 from smt_nas.models.supernet.views import list_windows, scatter, views
 
-METADATA = "smt_nas.supernet"
 """Key of what a store's file says of itself: JSON with the spec under `spec`."""
 _META_NETWORKS = 64  # kept; to build one of smt_micro from nothing takes 14 ms
 _META_PARTS = 4096
@@ -140,29 +138,9 @@ class WeightStore(nn.Module):
                 )
         scatter(self.named_tensors(), arch, state, self.spec.share_ffn)
 
-    def to_file(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """Tensors and metadata of a safetensors file."""
-        tensors = {name: tensor.detach() for name, tensor in self.named_tensors().items()}
-        return tensors, {METADATA: json.dumps({"spec": self.spec.model_dump(mode="json")})}
-
-    @classmethod
-    def from_file(cls, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> WeightStore:
-        """The store of such a file.
-
-        Raises:
-            ConfigError: it is of something else, or lacks a tensor.
-        """
-        text = metadata.get(METADATA)
-        if text is None:
-            raise ConfigError("supernet: must be a file of a supernet (got another's). Train one.")
-        try:
-            spec = SupernetSpec.model_validate(json.loads(text)["spec"])
-        except (ValueError, KeyError, TypeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ConfigError(f"supernet: must say what it holds (got {reason}).") from error
-        store = cls(spec, device="meta")
-        store.load_tensors(tensors)
-        return store
+    def detach_tensors(self) -> dict[str, Tensor]:
+        """Its tensors by name, without gradients, for a file; `load_tensors` takes them."""
+        return {name: tensor.detach() for name, tensor in self.named_tensors().items()}
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take these tensors, by name. Raises ConfigError: one is missing or of another shape."""

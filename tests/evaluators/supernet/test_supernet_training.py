@@ -226,3 +226,12 @@ def test_a_stop_amid_bad_losses_is_saved_but_not_gone_back_to(tmp_path, monkeypa
     monkeypatch.setattr(SandwichLearner, "_average_losses", _spoil({0}))
     result = train(tmp_path / "run", run={"save_steps": 2})
     assert (result.step, result.rollbacks, result.skipped) == (4, 1, 2)
+
+
+def test_epochs_keep_the_share_of_the_warm_up():
+    whole, one = (
+        SupernetOptions(space="smt_micro", data="digits", epochs=epochs).load_recipe()
+        for epochs in (None, 1)
+    )
+    assert one.epochs == 1
+    assert one.warmup_epochs / one.epochs == whole.warmup_epochs / whole.epochs > 0
