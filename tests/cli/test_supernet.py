@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from smt_nas.errors import ConfigError
-from smt_nas.evaluators.supernet import supernet_training
+from smt_nas.evaluators.supernet.training import supernet_training
 from smt_nas.models.supernet import SupernetSpec
 from smt_nas.space import SearchSpace
 from smt_nas.train.weights.weights import read_card

@@ -5,8 +5,8 @@ from smt_nas.evaluators.supernet.coverage import LEAST_SHARE, Coverage
 from smt_nas.evaluators.supernet.supernet_card import SupernetCard
 from smt_nas.evaluators.supernet.supernet_directory import is_supernet, read_plan, read_space
 from smt_nas.evaluators.supernet.supernet_options import SupernetOptions, SupernetRunOptions
-from smt_nas.evaluators.supernet.supernet_training import SupernetResult, train_supernet
 from smt_nas.evaluators.supernet.trained_supernet import InheritedScore, Supernet, load_supernet
+from smt_nas.evaluators.supernet.training.supernet_training import SupernetResult, train_supernet
 
 __all__ = [
     "LEAST_SHARE",

@@ -37,7 +37,7 @@ from smt_nas.evaluators.supernet.supernet_images import (
     digest_data,
     open_rating_images,
 )
-from smt_nas.evaluators.supernet.supernet_state import LossRow, read_losses
+from smt_nas.evaluators.supernet.training.supernet_state import LossRow, read_losses
 from smt_nas.fingerprint import fingerprint
 from smt_nas.models import SMT
 from smt_nas.models.supernet import SupernetSpec, WeightStore

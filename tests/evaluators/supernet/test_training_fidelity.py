@@ -24,8 +24,8 @@ from smt_nas.errors import StoreError
 from smt_nas.evaluators.configs import TrainedSupernet
 from smt_nas.evaluators.supernet import load_supernet
 from smt_nas.evaluators.supernet.coverage import LEAST_SHARE, THIN_SHARE, Coverage
-from smt_nas.evaluators.supernet.sandwich import Sandwich
 from smt_nas.evaluators.supernet.supernet_evaluator import SupernetEvaluator
+from smt_nas.evaluators.supernet.training.sandwich import Sandwich
 from smt_nas.evaluators.validation.validate import validate
 from smt_nas.models import build
 from smt_nas.models.supernet import WeightStore
@@ -51,7 +51,7 @@ import json, os, sys
 from pathlib import Path
 from torch import nn
 from smt_nas.evaluators.supernet import SupernetOptions, SupernetRunOptions, train_supernet
-from smt_nas.evaluators.supernet.sandwich_step import SandwichLearner
+from smt_nas.evaluators.supernet.training.sandwich_step import SandwichLearner
 from smt_nas.fingerprint import fingerprint
 from smt_nas.models.supernet import WeightStore
 from tests.fakes.supernets import load_few_digits

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from smt_nas.evaluators.supernet.sandwich_step import build_sandwich_learner
+from smt_nas.evaluators.supernet.training.sandwich_step import build_sandwich_learner
 from smt_nas.models.supernet import list_windows
 from smt_nas.train.recipe import load_recipe
 from tests.fakes.supernets import draw_archs, draw_images, make_small_space, make_store

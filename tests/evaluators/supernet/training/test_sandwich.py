@@ -6,7 +6,7 @@ import pytest
 from smt_nas import costs
 from smt_nas.errors import ConfigError
 from smt_nas.evaluators.supernet.coverage import LEAST_SHARE, Coverage, list_space_choices
-from smt_nas.evaluators.supernet.sandwich import SLOTS, Sandwich
+from smt_nas.evaluators.supernet.training.sandwich import SLOTS, Sandwich
 from smt_nas.models.supernet import SupernetSpec
 from smt_nas.space import SearchSpace
 from tests.fakes.supernets import draw_archs, make_space

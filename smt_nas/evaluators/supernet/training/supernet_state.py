@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from smt_nas.evaluators.supernet.coverage import Coverage
-from smt_nas.evaluators.supernet.sandwich_step import StepReport
+from smt_nas.evaluators.supernet.training.sandwich_step import StepReport
 from smt_nas.files import write_atomic
 
 EXPLODED = 3.0

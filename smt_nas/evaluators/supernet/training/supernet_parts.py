@@ -11,12 +11,6 @@ import torch
 from smt_nas import __version__
 from smt_nas.arch import Architecture
 from smt_nas.evaluators.supernet.coverage import Coverage
-from smt_nas.evaluators.supernet.sandwich import Sandwich
-from smt_nas.evaluators.supernet.sandwich_step import (
-    SandwichLearner,
-    StepReport,
-    build_sandwich_learner,
-)
 from smt_nas.evaluators.supernet.supernet_card import SupernetCard
 from smt_nas.evaluators.supernet.supernet_directory import SupernetFile, open_directory
 from smt_nas.evaluators.supernet.supernet_images import (
@@ -25,6 +19,12 @@ from smt_nas.evaluators.supernet.supernet_images import (
     open_training_images,
 )
 from smt_nas.evaluators.supernet.supernet_options import SupernetOptions, SupernetRunOptions
+from smt_nas.evaluators.supernet.training.sandwich import Sandwich
+from smt_nas.evaluators.supernet.training.sandwich_step import (
+    SandwichLearner,
+    StepReport,
+    build_sandwich_learner,
+)
 from smt_nas.models.supernet import SupernetSpec, WeightStore
 from smt_nas.runtime.progress import TrainingListener
 from smt_nas.space import SearchSpace

@@ -20,7 +20,6 @@ import torch
 from smt_nas.conditions import Conditions
 from smt_nas.errors import StoreError, TrainingError, format_count
 from smt_nas.evaluators.supernet.coverage import Coverage
-from smt_nas.evaluators.supernet.sandwich_step import StepReport
 from smt_nas.evaluators.supernet.supernet_card import SupernetCard
 from smt_nas.evaluators.supernet.supernet_directory import (
     LOSSES,
@@ -31,8 +30,9 @@ from smt_nas.evaluators.supernet.supernet_directory import (
 )
 from smt_nas.evaluators.supernet.supernet_images import hold_training_images
 from smt_nas.evaluators.supernet.supernet_options import SupernetOptions, SupernetRunOptions
-from smt_nas.evaluators.supernet.supernet_parts import SLOWER, SupernetParts, prepare_parts
-from smt_nas.evaluators.supernet.supernet_state import (
+from smt_nas.evaluators.supernet.training.sandwich_step import StepReport
+from smt_nas.evaluators.supernet.training.supernet_parts import SLOWER, SupernetParts, prepare_parts
+from smt_nas.evaluators.supernet.training.supernet_state import (
     EXPLODED,
     PATIENCE,
     LossRow,

@@ -15,11 +15,10 @@ from smt_nas.evaluators.supernet import (
     SupernetOptions,
     load_supernet,
     read_plan,
-    sandwich_step,
-    supernet_training,
 )
-from smt_nas.evaluators.supernet.sandwich_step import SandwichLearner, StepReport
-from smt_nas.evaluators.supernet.supernet_state import PATIENCE, SupernetState, read_losses
+from smt_nas.evaluators.supernet.training import sandwich_step, supernet_training
+from smt_nas.evaluators.supernet.training.sandwich_step import SandwichLearner, StepReport
+from smt_nas.evaluators.supernet.training.supernet_state import PATIENCE, SupernetState, read_losses
 from smt_nas.files import locked
 from smt_nas.train.data.examples import Subset
 from tests.fakes.supernets import (
@@ -146,7 +145,7 @@ def test_a_norm_far_above_those_before_is_left_out():
 
 
 def test_exploded_losses_go_back_to_a_checkpoint_and_on_more_slowly(tmp_path, monkeypatch):
-    monkeypatch.setattr("smt_nas.evaluators.supernet.supernet_state.PATIENCE", 2)
+    monkeypatch.setattr("smt_nas.evaluators.supernet.training.supernet_state.PATIENCE", 2)
     monkeypatch.setattr(SandwichLearner, "_average_losses", _spoil({2, 3}))
     result = train(tmp_path / "run", run={"save_steps": 2})
     assert (result.step, result.rollbacks, result.skipped) == (4, 1, 2)
@@ -154,7 +153,7 @@ def test_exploded_losses_go_back_to_a_checkpoint_and_on_more_slowly(tmp_path, mo
 
 
 def test_losses_that_explode_again_and_again_end_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("smt_nas.evaluators.supernet.supernet_state.PATIENCE", 1)
+    monkeypatch.setattr("smt_nas.evaluators.supernet.training.supernet_state.PATIENCE", 1)
     monkeypatch.setattr(SandwichLearner, "_average_losses", _spoil(range(10_000)))
     with pytest.raises(TrainingError, match=r"step 1: losses must stay near .* Lower the rate"):
         train(tmp_path / "run")
@@ -218,7 +217,7 @@ def test_a_loss_back_at_chance_counts_as_bad_once_something_was_learnt():
 
 
 def test_a_stop_amid_bad_losses_is_saved_but_not_gone_back_to(tmp_path, monkeypatch):
-    monkeypatch.setattr("smt_nas.evaluators.supernet.supernet_state.PATIENCE", 2)
+    monkeypatch.setattr("smt_nas.evaluators.supernet.training.supernet_state.PATIENCE", 2)
     monkeypatch.setattr(SandwichLearner, "_average_losses", _spoil({2}))
     stopped = train(tmp_path / "run", StopAt(3), run={"save_steps": 2})
     assert (stopped.step, stopped.skipped) == (3, 1)
