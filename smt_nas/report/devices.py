@@ -97,8 +97,9 @@ def devices_table(entries: Sequence[DeviceEntry]) -> Table:
     table.add_column("here", no_wrap=True)
     for entry in entries:
         sheet = entry.sheet
+        own = entry.here if sheet.probed else None  # its key is long, and `cpu` means the same
         table.add_row(
-            sheet.short,
+            own or sheet.short,
             sheet.name.removeprefix("NVIDIA ").removeprefix("GeForce "),
             _number(sheet.peak_tflops.get("fp32")),
             _number(sheet.peak_tflops.get("fp16")),

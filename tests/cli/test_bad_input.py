@@ -156,7 +156,7 @@ def test_a_full_disk_costs_nothing_that_was_stored(run, tmp_path, monkeypatch):
         raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
 
     with monkeypatch.context() as patch:
-        patch.setattr("smt_nas.search.storage.study.Study._add_trial", full)
+        patch.setattr("smt_nas.search.storage.trial_insert.TrialInserter.add", full)
         assert "disk is full" in the_line(run("resume", "r", "--n", "8", "--workers", "1"))
     result = run("resume", "r", "--n", "8", "--workers", "1", "--json")
     assert result.exit_code == 0 and '"trials": 8' in result.stdout

@@ -32,7 +32,7 @@ def copied(name, to):
     return to
 
 
-def differences(found, expected, rel=1e-6, at=""):
+def differences(found, expected, rel=1e-6, at="", abs_tol=1e-9):
     """Where a document is not what it was; new entries of mappings are none."""
     if isinstance(expected, dict) and isinstance(found, dict):
         expected = {
@@ -42,21 +42,21 @@ def differences(found, expected, rel=1e-6, at=""):
         }
         lacking = [f"{at}.{k}: is gone" for k in expected if k not in found]
         both = [k for k in expected if k in found]
-        inner = [differences(found[k], expected[k], rel, f"{at}.{k}") for k in both]
+        inner = [differences(found[k], expected[k], rel, f"{at}.{k}", abs_tol) for k in both]
         return lacking + [d for each in inner for d in each]
     if isinstance(expected, list) and isinstance(found, list):
         if len(found) != len(expected):
             return [f"{at}: {len(found)} entries, were {len(expected)}"]
         pairs = enumerate(zip(found, expected, strict=True))
-        return [d for i, (a, b) in pairs for d in differences(a, b, rel, f"{at}[{i}]")]
+        return [d for i, (a, b) in pairs for d in differences(a, b, rel, f"{at}[{i}]", abs_tol)]
     if isinstance(expected, float) and isinstance(found, int | float):
-        same = math.isclose(found, expected, rel_tol=rel, abs_tol=1e-9)
+        same = math.isclose(found, expected, rel_tol=rel, abs_tol=abs_tol)
     else:
         same = found == expected
     return [] if same else [f"{at}: {found!r}, was {expected!r}"]
 
 
-def assert_as(found, expected, rel=1e-6):
+def assert_as(found, expected, rel=1e-6, abs_tol=1e-9):
     """It is what it was; tells the first few differences."""
-    wrong = differences(found, expected, rel)
+    wrong = differences(found, expected, rel, abs_tol=abs_tol)
     assert not wrong, f"{len(wrong)} differ:\n" + "\n".join(wrong[:8])

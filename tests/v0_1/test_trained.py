@@ -35,10 +35,15 @@ def same_machine():
 
 
 def assert_trained(found, expected):
-    """The same bits; on another processor about the same sums."""
+    """The same bits; on another processor about the same sums, but for biases before a batch norm.
+
+    Their gradients are zero but for rounding, and so are they.
+    """
     if same_machine():
         assert found["sha256"] == expected["sha256"]
-    assert_as(found["sums"], expected["sums"], rel=1e-6 if same_machine() else 0.2)
+        assert_as(found["sums"], expected["sums"])
+    else:
+        assert_as(found["sums"], expected["sums"], rel=0.2, abs_tol=2e-5)
 
 
 @pytest.mark.parametrize("words", [["train"], TRAIN])

@@ -116,7 +116,11 @@ def _select(
         statement = statement.bindparams(sqlalchemy.bindparam("ids", expanding=True))
     result = connection.execute(statement, values)
     assert result.cursor is not None
-    return list(result.cursor.fetchall())  # of the driver: a row of SQLAlchemy's costs more
+    driver_error = connection.dialect.loaded_dbapi.Error
+    try:
+        return list(result.cursor.fetchall())  # of the driver: a row of SQLAlchemy's costs more
+    except driver_error as error:
+        raise sqlalchemy.exc.DBAPIError.instance(query, values, error, driver_error) from error
 
 
 def _select_ids(
