@@ -23,6 +23,7 @@ from smt_nas.errors import ConfigError, SmtNasError, StoreError
 from smt_nas.evaluators.base import NORMAL_95
 from smt_nas.evaluators.supernet.batch_norm_calibration import IMAGES, calibrate_batch_norms
 from smt_nas.evaluators.supernet.coverage import LEAST_SHARE, Coverage
+from smt_nas.evaluators.supernet.loss_log import LossRow, read_losses
 from smt_nas.evaluators.supernet.supernet_card import SupernetCard, parse_supernet_card
 from smt_nas.evaluators.supernet.supernet_directory import (
     LOSSES,
@@ -37,7 +38,6 @@ from smt_nas.evaluators.supernet.supernet_images import (
     digest_data,
     open_rating_images,
 )
-from smt_nas.evaluators.supernet.training.supernet_state import LossRow, read_losses
 from smt_nas.fingerprint import fingerprint
 from smt_nas.models import SMT
 from smt_nas.models.supernet import SupernetSpec, WeightStore

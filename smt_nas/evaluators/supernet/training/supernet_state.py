@@ -1,19 +1,16 @@
-"""How far the training of a supernet is, as its checkpoints keep it; its log; when to go back."""
+"""How far the training of a supernet is, as its checkpoints keep it, and when to go back."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 from smt_nas.evaluators.supernet.coverage import Coverage
+from smt_nas.evaluators.supernet.loss_log import LossRow
 from smt_nas.evaluators.supernet.training.sandwich_step import StepReport
-from smt_nas.files import write_atomic
 
 EXPLODED = 3.0
 """A loss above so many times the usual one is of weights that went wrong; published supernets fell
@@ -26,29 +23,6 @@ PATIENCE = 50
 _USUAL = 200  # losses that the usual one is the median of
 _FEWEST = 20
 _EVERY = 20  # steps a row of the log
-
-
-@dataclass(frozen=True)
-class LossRow:
-    """A row of losses.csv: means over the steps since the row before that were made.
-
-    Attributes:
-        step: steps so far.
-        loss_big: cross entropy of the big networks; None where all steps were left out.
-        kl: divergence of the others from it.
-        norm: of the gradients before clipping.
-        lr: of the last step.
-        skipped: steps left out since the row before.
-        seconds: of the whole training so far, in all its starts.
-    """
-
-    step: int
-    loss_big: float | None
-    kl: float | None
-    norm: float | None
-    lr: float
-    skipped: int
-    seconds: float
 
 
 @dataclass
@@ -141,27 +115,6 @@ class SupernetState:
         known["rows"] = [LossRow(**row) for row in values["rows"]]
         known["coverage"] = Coverage.from_dict(values["coverage"])
         return cls(**known)
-
-
-def write_losses(path: Path, rows: list[LossRow]) -> None:
-    """Replace losses.csv. Raises StoreError; the old file is kept."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(LossRow)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    write_atomic(path, text.getvalue())
-
-
-def read_losses(path: Path) -> list[LossRow]:
-    """Rows of a losses.csv; none where there is no file yet."""
-    if not path.is_file():
-        return []
-    rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
-    whole = {"step", "skipped"}
-    return [
-        LossRow(**{k: None if not v else int(v) if k in whole else float(v) for k, v in r.items()})  # type: ignore[arg-type]
-        for r in rows
-    ]
 
 
 def _mean(values: list[float]) -> float | None:

@@ -20,6 +20,7 @@ import torch
 from smt_nas.conditions import Conditions
 from smt_nas.errors import StoreError, TrainingError, format_count
 from smt_nas.evaluators.supernet.coverage import Coverage
+from smt_nas.evaluators.supernet.loss_log import LossRow, write_losses
 from smt_nas.evaluators.supernet.supernet_card import SupernetCard
 from smt_nas.evaluators.supernet.supernet_directory import (
     LOSSES,
@@ -32,13 +33,7 @@ from smt_nas.evaluators.supernet.supernet_images import hold_training_images
 from smt_nas.evaluators.supernet.supernet_options import SupernetOptions, SupernetRunOptions
 from smt_nas.evaluators.supernet.training.sandwich_step import StepReport
 from smt_nas.evaluators.supernet.training.supernet_parts import SLOWER, SupernetParts, prepare_parts
-from smt_nas.evaluators.supernet.training.supernet_state import (
-    EXPLODED,
-    PATIENCE,
-    LossRow,
-    SupernetState,
-    write_losses,
-)
+from smt_nas.evaluators.supernet.training.supernet_state import EXPLODED, PATIENCE, SupernetState
 from smt_nas.runtime.progress import NullProgress, TrainingListener, TrainingStatus
 from smt_nas.runtime.torch_settings import apply_torch_settings
 from smt_nas.train.data.examples import Source

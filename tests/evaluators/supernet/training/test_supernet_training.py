@@ -16,9 +16,10 @@ from smt_nas.evaluators.supernet import (
     load_supernet,
     read_plan,
 )
+from smt_nas.evaluators.supernet.loss_log import read_losses
 from smt_nas.evaluators.supernet.training import sandwich_step, supernet_training
 from smt_nas.evaluators.supernet.training.sandwich_step import SandwichLearner, StepReport
-from smt_nas.evaluators.supernet.training.supernet_state import PATIENCE, SupernetState, read_losses
+from smt_nas.evaluators.supernet.training.supernet_state import PATIENCE, SupernetState
 from smt_nas.files import locked
 from smt_nas.train.data.examples import Subset
 from tests.fakes.supernets import (
