@@ -128,8 +128,8 @@ def train_supernet(
             lambda: stack.enter_context(lock_directory(folder)) if group.is_main else None
         )
         parts = group.run_on_all(lambda: prepare_parts(options, folder, heard, run, group, data))
-        held = hold_training_images(parts.images, group, options.seed, heard.say)
-        parts = replace(parts, images=held)
+        images = hold_training_images(parts.images, group, options.seed, heard.say)
+        parts = replace(parts, images=images)
         exists = group.broadcast(group.run_on_all(lambda: group.is_main and parts.open_directory()))
         heard.say(f"{folder} holds this supernet." if exists else f"Run directory: {folder}")
         if group.device.type == "cuda":
@@ -226,9 +226,9 @@ class _Training:
         """Go on from a checkpoint; from the first step where there is none."""
         parts, group = self._parts, self._parts.group
         stored = group.run_on_all(lambda: self._load(checkpoint))
-        found = -1 if checkpoint is None else checkpoint.update
-        first = group.broadcast(found)
-        group.run_on_all(lambda: check_shared(parts.folder, first, found))
+        own = -1 if checkpoint is None else checkpoint.update
+        first = group.broadcast(own)
+        group.run_on_all(lambda: check_shared(parts.folder, first, own))
         if stored is None or self._state.step >= self._plan.steps:
             return
         parts.listener.say(f"Going on from step {self._state.step} of {self._plan.steps}.")
