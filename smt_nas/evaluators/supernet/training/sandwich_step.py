@@ -3,7 +3,8 @@
 The big network learns from the labels, the others from what the big one said, detached (Yu et al.
 2020, BigNAS, arXiv 2003.11142). The gradients of all are summed: each stands in the windows of its
 network. A tensor that none of them takes has no gradient at all, so that AdamW leaves it alone:
-with a gradient of zero it would move on by its momentum.
+with a gradient of zero it would move on by its momentum, as the channels do that only wider
+networks take, in steps without one of these.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ class StepReport(NamedTuple):
 
 @dataclass(frozen=True)
 class SandwichLearner:
-    """Holds the store and what moves it; `train_step` changes them. Made by `build_learner`.
+    """Holds the store and what moves it; `train_step` changes them.
+
+    Made by `build_sandwich_learner`.
 
     Attributes:
         store: the weights.
