@@ -88,7 +88,7 @@ def train(
     out: Out = None,
     device: Device = None,
     workers: WorkerCount = 0,
-    save_minutes: SaveMinutes = 2.0,
+    save_minutes: SaveMinutes = 1.0,
     keep: Keep = 3,
     force: Force = False,
     as_json: console.AsJson = False,

@@ -10,6 +10,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+SUPERNET_PREFIX = "supernet:"
+"""Before the folder of a supernet, where an evaluator or weights are named."""
+
 
 class EvaluatorConfig(BaseModel):
     """Common to all: frozen, and picklable, so that it travels to worker processes."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError, StoreError
-from smt_nas.evaluators.configs import TrainedSupernet
+from smt_nas.evaluators.configs import SUPERNET_PREFIX, TrainedSupernet
 from smt_nas.files import shell_word
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from smt_nas.train.weights.weights import LoadedWeights
 
 INHERITED = "inherited"
-_PREFIX = "supernet:"
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,9 @@ def read_wish(weights: str | None, supernet: str | None) -> InheritedWish | None
         raise ConfigError(
             f"--supernet {supernet}: is for --weights {INHERITED} (got {weights}). Leave one out."
         )
-    if not word.startswith(_PREFIX):
+    if not word.startswith(SUPERNET_PREFIX):
         return None
-    return InheritedWish(word, word.removeprefix(_PREFIX))
+    return InheritedWish(word, word.removeprefix(SUPERNET_PREFIX))
 
 
 def take_inherited(config: Path, arch: Architecture, wish: InheritedWish) -> LoadedWeights:

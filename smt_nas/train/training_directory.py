@@ -118,9 +118,12 @@ def create_directory(path: Path, config: TrainConfig, device: str) -> None:
 def lock_directory(path: Path) -> Iterator[None]:
     """Hold the folder for writing; it is made, and removed where nothing began in it.
 
+    So are the folders above that were made for it.
+
     Raises:
         StoreError: another process holds it, or it cannot be made or written.
     """
+    above = [folder for folder in path.parents if not folder.exists()]
     make_folder(path, _ANOTHER)
     with locked(path, _ANOTHER):
         try:
@@ -129,7 +132,8 @@ def lock_directory(path: Path) -> Iterator[None]:
             if [p.name for p in path.iterdir()] == [".lock"]:
                 with contextlib.suppress(OSError):
                     (path / ".lock").unlink()
-                    path.rmdir()
+                    for folder in (path, *above):
+                        folder.rmdir()
 
 
 def _check_same_training(

@@ -15,6 +15,7 @@ from smt_nas.cli.search.top_training import read_wish, run_top_training
 from smt_nas.cli.talk import list_phases, say_first, talk
 from smt_nas.cli.training.training_process import prepare_to_evaluate
 from smt_nas.evaluators import EVALUATORS
+from smt_nas.evaluators.configs import SUPERNET_PREFIX
 from smt_nas.search.strategies import DEFAULT_STRATEGY
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def search(
     phases = list_search_phases("survey", _verify(verify, prove), train_top is not None)
     within = f" within {', '.join(budget)}" if budget else ""
     named = f"space {space or _SPACE}"
-    if space is None and (evaluator or "").startswith("supernet:"):
+    if space is None and (evaluator or "").startswith(SUPERNET_PREFIX):
         named = f"the space of {evaluator}"
     say_first(context, f"Searching {named}{within}: {list_phases(phases)}.")
     with talk(phases) as listener:

@@ -6,14 +6,13 @@ import os
 
 from smt_nas.cli import console
 from smt_nas.errors import ConfigError, format_count
+from smt_nas.evaluators.configs import SUPERNET_PREFIX
 from smt_nas.files import shell_word
-
-_PREFIX = "supernet:"
 
 
 def inherits(init: str | None) -> bool:
     """Whether weights to start from are those of a supernet."""
-    return init is not None and init.startswith(_PREFIX)
+    return init is not None and init.startswith(SUPERNET_PREFIX)
 
 
 class InheritedInit:

@@ -9,6 +9,7 @@ from filelock import FileLock
 
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError
+from smt_nas.evaluators.configs import SUPERNET_PREFIX
 from smt_nas.evaluators.supernet.supernet_evaluator import open_supernet
 from smt_nas.evaluators.supernet.trained_supernet import Supernet
 from smt_nas.files import make_folder
@@ -17,8 +18,6 @@ from smt_nas.train.weights.card import Card
 from smt_nas.train.weights.checkpoint import save_weights
 from smt_nas.train.weights.weights import read_weights
 
-PREFIX = "supernet:"
-"""Before the folder of a supernet, where weights are named."""
 FOLDER = "inherited"  # of a supernet: files of networks that were taken out
 
 
@@ -64,9 +63,11 @@ def write_inherited_weights(
         ConfigError: as `take_network`, or no folder is named.
         StoreError: there is no finished supernet, or its folder cannot be written.
     """
-    run = spec.removeprefix(PREFIX)
+    run = spec.removeprefix(SUPERNET_PREFIX)
     if not run:
-        raise ConfigError(f"{spec}: must name its folder (got none). E.g. {PREFIX}runs/supernet.")
+        raise ConfigError(
+            f"{spec}: must name its folder (got none). E.g. {SUPERNET_PREFIX}runs/supernet."
+        )
     supernet = open_supernet(run, device)
     supernet.check(arch)
     folder = supernet.folder / FOLDER

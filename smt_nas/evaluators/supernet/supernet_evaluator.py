@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
-from smt_nas.arch import Architecture
+from smt_nas.arch import ONLY_IN, Architecture
 from smt_nas.errors import ConfigError, SmtNasError, StoreError
 from smt_nas.evaluators.base import Evaluation, call_guarded
 from smt_nas.evaluators.configs import TrainedSupernet
@@ -25,8 +25,9 @@ from smt_nas.evaluators.supernet.supernet_directory import (
 )
 from smt_nas.evaluators.supernet.trained_supernet import InheritedScore, Supernet, load_supernet
 from smt_nas.metrics import METRICS
-from smt_nas.models.supernet import SupernetSpec
 from smt_nas.space import SearchSpace
+from smt_nas.space.patterns import ORDER
+from smt_nas.space.space_config import StageOptions
 
 TOP1 = "inherited_top1"
 """The component that holds the accuracy, in 0..1."""
@@ -74,12 +75,12 @@ class SupernetEvaluator:
 
     def check_space(self, space: SearchSpace) -> None:
         """Refuse a space whose networks the supernet does not hold. Raises ConfigError."""
-        spec, own = self.supernet.spec, self.supernet.space.name
-        if space.digest != spec.space and not holds_space(spec, space):
+        own = self.supernet.space
+        if space.digest != own.digest and not holds_space(own, space):
             raise ConfigError(
-                f"evaluator {self.name}: was trained on space {own} (got space {space.name}, which "
-                f"has other networks). Search with --space {self.supernet.folder / SPACE}, or "
-                "train a supernet of this space."
+                f"evaluator {self.name}: was trained on space {own.name} (got space {space.name}, "
+                "which has other networks). Search with --space "
+                f"{self.supernet.folder / SPACE}, or train a supernet of this space."
             )
 
     def holds(self, arch: Architecture) -> bool:
@@ -158,28 +159,34 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def holds_space(spec: SupernetSpec, space: SearchSpace) -> bool:
-    """Whether all networks of a space are in a store, as where options were dropped."""
-    try:
-        inner = SupernetSpec.for_space(space, spec.num_classes, force=True)
-    except ConfigError:
+def holds_space(held: SearchSpace, space: SearchSpace) -> bool:
+    """Whether all networks of a space are of another, as where options were dropped of it."""
+    ours, theirs = held.config, space.config
+    same = ("image_size", "in_channels", "layer_scale")
+    if any(getattr(ours, name) != getattr(theirs, name) for name in same):
         return False
-    same = ("image_size", "in_channels", "stem_stride", "layer_scale")
-    if any(getattr(inner, name) != getattr(spec, name) for name in same):
+    if ours.stem.stride != theirs.stem.stride:
         return False
-    if not set(inner.stem_kernels) <= set(spec.stem_kernels):
+    kernels = set(theirs.stem.kernel) <= set(ours.stem.kernel)
+    return kernels and all(_holds_stage(held, space, stage) for stage in range(len(ours.stages)))
+
+
+def _holds_stage(held: SearchSpace, space: SearchSpace, stage: int) -> bool:
+    """Whether all stages of a space are of another; options that act in no block do not count."""
+    ours, theirs = held.config.stages[stage], space.config.stages[stage]
+    orders, own_orders = (
+        {order for by_depth in s.patterns[stage].first for order in by_depth} for s in (held, space)
+    )
+    if not own_orders <= orders:
         return False
-    for own, held in zip(inner.stages, spec.stages, strict=True):
-        sets = ("dims", "kernels", "ffn_kernels")
-        if held.heads and not set(own.heads) <= set(held.heads):
+    for dim in theirs.dim:
+        widths, own_widths = ({int(dim * r) for r in o.mlp_ratio} for o in (ours, theirs))
+        if not own_widths <= widths:
             return False
-        if not all(set(getattr(own, name)) <= set(getattr(held, name)) for name in sets):
-            return False
-        if own.depth > held.depth or own.hidden > held.hidden:
-            return False
-        if own.kernels and own.expand_ratio > held.expand_ratio:
-            return False
-        pairs = zip(own.slots, held.slots, strict=False)
-        if not all(set(kinds) <= set(known) for kinds, known in pairs):
-            return False
-    return True
+    mixers = {mixer for order in own_orders for mixer in order}
+    acting = [
+        field
+        for field in StageOptions.model_fields
+        if field not in (*ORDER, "mlp_ratio") and (field not in ONLY_IN or ONLY_IN[field] in mixers)
+    ]
+    return all(set(getattr(theirs, f)) <= set(getattr(ours, f)) for f in acting)

@@ -12,6 +12,11 @@ from smt_nas.train.recipe import Distill, Recipe, load_recipe
 from smt_nas.yaml import validated
 
 RECIPE = "supernet"
+_UNUSED = {
+    "eval_every": "nothing is evaluated while a supernet is trained",
+    "max_nonfinite": "a supernet leaves such steps out, and goes back after 50 in a row",
+}
+"""Fields of a recipe without an effect here, and why."""
 
 
 def _to_tuple(value: Any) -> Any:
@@ -72,6 +77,13 @@ class SupernetOptions(Value):
             ConfigError: a value breaks a rule, or is not for a supernet.
         """
         recipe = load_recipe(self.recipe, self.changes)
+        for change in self.changes:
+            field = change.partition("=")[0].strip()
+            if field in _UNUSED:
+                raise ConfigError(
+                    f"supernet: {field} has no meaning (got --set {change}): {_UNUSED[field]}. "
+                    "Leave it out."
+                )
         if self.epochs is not None:
             warmup = recipe.warmup_epochs * self.epochs / recipe.epochs
             longer = {"epochs": self.epochs, "warmup_epochs": warmup}
@@ -100,6 +112,15 @@ class SupernetOptions(Value):
                 )
         return recipe
 
+    def describe_unused(self, recipe: Recipe) -> list[str]:
+        """What of a recipe has no effect on a supernet, a line each."""
+        fields = Recipe.model_fields
+        return [
+            f"{field} of recipe {self.recipe} has no effect: {why}."
+            for field, why in _UNUSED.items()
+            if getattr(recipe, field) != fields[field].default
+        ]
+
 
 class SupernetRunOptions(Value):
     """What may change from one start of a supernet to the next.
@@ -116,7 +137,7 @@ class SupernetRunOptions(Value):
 
     device: str | None = None
     workers: Annotated[int, Field(ge=0, le=256)] = 0
-    save_minutes: _Finite = 2.0
+    save_minutes: _Finite = 1.0
     save_steps: _Count | None = None
     keep: Annotated[int, Field(ge=1, le=1000)] = 3
     until_step: _Count | None = None

@@ -19,7 +19,7 @@ import torch
 from smt_nas import costs
 from smt_nas.arch import Architecture
 from smt_nas.conditions import Conditions
-from smt_nas.errors import ConfigError, SmtNasError, StoreError
+from smt_nas.errors import ConfigError, SmtNasError, SpaceError, StoreError
 from smt_nas.evaluators.base import NORMAL_95
 from smt_nas.evaluators.supernet.batch_norm_calibration import IMAGES, calibrate_batch_norms
 from smt_nas.evaluators.supernet.coverage import LEAST_SHARE, Coverage
@@ -27,6 +27,7 @@ from smt_nas.evaluators.supernet.loss_log import LossRow, read_losses
 from smt_nas.evaluators.supernet.supernet_card import SupernetCard, parse_supernet_card
 from smt_nas.evaluators.supernet.supernet_directory import (
     LOSSES,
+    SPACE,
     WEIGHTS,
     read_plan,
     read_space,
@@ -147,10 +148,11 @@ class Supernet:
         """Refuse a network that it does not hold, or was hardly trained for.
 
         Raises:
-            ConfigError: it holds another space's, the network has more or fewer MACs than those
-                that were trained, or a choice that few steps trained; says which.
+            ConfigError: the network is of another space, has more or fewer MACs than those that
+                were trained, or a choice that few steps trained; says which.
         """
         self.spec.adapt(arch)
+        self._check_in_space(arch)
         if self.card.macs is not None:
             (low, high), macs = self.card.macs, costs.of(arch).macs
             if not low <= macs <= high:
@@ -166,6 +168,17 @@ class Supernet:
                 f"supernet {self.folder}: {name} must have been trained in {least:.0%} of the "
                 f"steps (got {share:.2%}). Train it longer, or drop that option from the space."
             )
+
+    def _check_in_space(self, arch: Architecture) -> None:
+        """A narrower FFN or fewer blocks than any that was trained would fit into the store."""
+        own = arch.model_copy(update={"num_classes": self.space.config.num_classes})
+        try:
+            self.space.encode(own)
+        except SpaceError as error:
+            raise ConfigError(
+                f"supernet {self.folder}: networks must be of the space that was trained (got "
+                f"{str(error).rstrip('.')}). Use one of them, or train a supernet of your space."
+            ) from error
 
     def evaluate(self, archs: Sequence[Architecture]) -> list[InheritedScore]:
         """Rate networks on the search split, each with batch norms calibrated for it.
@@ -306,7 +319,17 @@ def load_supernet(
         store = WeightStore(card.spec, device="meta")
         store.load_tensors(tensors)
         store.to(group.device)
-        return Supernet(folder, card, store, read_space(folder), group, source)
+        return Supernet(folder, card, store, _read_trained_space(folder, card), group, source)
+
+
+def _read_trained_space(folder: Path, card: SupernetCard) -> SearchSpace:
+    space = read_space(folder)
+    if space.digest != card.spec.space:
+        raise StoreError(
+            f"{folder / SPACE}: must be the space that was trained (got {space.digest}, its "
+            f"weights say {card.spec.space}). Restore that file, or train with another --out."
+        )
+    return space
 
 
 def _find_weights(folder: Path, partial: bool) -> Path:

@@ -88,7 +88,8 @@ class Validation:
         training_set: its networks.
         noise_ceiling: seed-to-seed tau; None where fewer than three networks have two seeds.
         at_best: what knowing the expected accuracy exactly would score; None as `noise_ceiling`.
-        rows: evaluators and their components, then the baselines.
+        rows: evaluators and their components, which say whose they are where two evaluators
+            have them; then the baselines.
         left_out: networks of the bench that an evaluator cannot rate; nothing is judged by them.
     """
 
@@ -144,7 +145,8 @@ def validate(
     listener, rows = listener or NullProgress(), list[EvaluatorScore]()
     for done, evaluator in enumerate(evaluators):
         listener.step("validate", done, len(evaluators) + 1)
-        rows += _score_evaluator(evaluator, scorer, evaluate or _evaluate_here)
+        scores = _score_evaluator(evaluator, scorer, evaluate or _evaluate_here)
+        rows += _name_owner(scores, evaluator) if _is_shared(evaluator, evaluators) else scores
     listener.step("validate", len(evaluators), len(evaluators) + 1)
     lot = np.random.default_rng([seed, 0]).permutation(len(data.top1)).astype(float)
     for name, figures in zip(BASELINES, (data.params, data.macs, lot), strict=True):
@@ -191,6 +193,22 @@ def _score_evaluator(
     ]
 
 
+def _list_components(evaluator: Evaluator) -> tuple[str, ...]:
+    return evaluator.judged_components if isinstance(evaluator, Composite) else ()
+
+
+def _is_shared(evaluator: Evaluator, evaluators: Sequence[Evaluator]) -> bool:
+    """Whether another has components of the same names, as two supernets have."""
+    others = (set(_list_components(e)) for e in evaluators if e is not evaluator)
+    return any(names & set(_list_components(evaluator)) for names in others)
+
+
+def _name_owner(rows: list[EvaluatorScore], evaluator: Evaluator) -> list[EvaluatorScore]:
+    """Rows of components, with whose they are."""
+    own = evaluator.name
+    return [r if r.name == own else replace(r, name=f"{r.name} of {own}") for r in rows]
+
+
 def _evaluate_here(evaluator: Evaluator, archs: Sequence[Architecture]) -> Sequence[Evaluation]:
     return evaluator.evaluate(archs)
 
@@ -201,7 +219,7 @@ def _tabulate(evaluator: Evaluator, evaluations: Sequence[Evaluation]) -> dict[s
     Higher is better: a loss comes with the other sign.
     """
     columns: dict[str, list[float | None]] = {evaluator.name: [e.value for e in evaluations]}
-    for name in evaluator.judged_components if isinstance(evaluator, Composite) else ():
+    for name in _list_components(evaluator):
         columns[name] = [e.components.get(name) for e in evaluations]
     columns[_SECONDS] = [e.seconds for e in evaluations]
     tables = {name: np.array(values, dtype=float) for name, values in columns.items()}

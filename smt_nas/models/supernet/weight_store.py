@@ -23,7 +23,6 @@ from smt_nas.models.smt import SMT, build, build_stages
 from smt_nas.models.supernet.supernet_spec import StageMaxima, SupernetSpec
 from smt_nas.models.supernet.views import list_windows, scatter, views
 
-"""Key of what a store's file says of itself: JSON with the spec under `spec`."""
 _META_NETWORKS = 64  # kept; to build one of smt_micro from nothing takes 14 ms
 _META_PARTS = 4096
 
@@ -105,11 +104,11 @@ class WeightStore(nn.Module):
         Raises:
             ConfigError: the store does not hold the network.
         """
-        meta = self._find_meta_network(arch)
+        self.spec.check(arch)
         with torch.device("meta"):
             network = SMT(arch)
         tensor = next(iter(self.tensors.values()))
-        given = statistics or make_statistics(meta, tensor.device, tensor.dtype)
+        given = statistics or make_statistics(network, tensor.device, tensor.dtype)
         parameters = views(self.named_tensors(), arch, self.spec.share_ffn)
         state = {name: value.detach().clone() for name, value in (parameters | dict(given)).items()}
         network.load_state_dict(state, assign=True)

@@ -1,5 +1,6 @@
 """A trained supernet as an evaluator: of searches and validations, in workers, moved, retrained."""
 
+import copy
 import dataclasses
 import math
 import shutil
@@ -198,10 +199,13 @@ def test_it_is_for_its_space_and_for_what_is_left_of_it(evaluator, supernet_fold
     evaluator.check_space(part)
     values["stages"][2]["dim"] = [8, 32]
     wider = SearchSpace(SpaceConfig.model_validate(values), "wider")
-    assert not holds_space(evaluator.supernet.spec, wider)
+    assert not holds_space(SPACE, wider)
     for other in (wider, SearchSpace.load("smt_micro")):
         with pytest.raises(ConfigError, match=r"was trained on space small .*Search with --space"):
             evaluator.check_space(other)
+    values = SPACE.config.model_dump(mode="json")
+    values["stages"][0]["mlp_ratio"] = [0.5]  # a part of each tensor, of which no network was made
+    assert not holds_space(SPACE, SearchSpace(SpaceConfig.model_validate(values), "narrow"))
     space, budgets = find_scope(str(supernet_folder))
     assert SearchSpace.load(space).digest == SPACE.digest and budgets == ()
 
@@ -252,6 +256,31 @@ def test_it_is_judged_beside_the_predictor_on_a_bench_of_one_s_own(evaluator, tm
     assert [names[0], names[-3:]] == [evaluator.name, ["#params", "#MACs", "random"]]
     assert validation.row(evaluator.name).agreement.kendall.value == pytest.approx(1.0)
     assert validation.row("predictor").held_out
+
+
+def test_components_of_two_supernets_are_two_rows(evaluator):
+    other = copy.copy(evaluator)
+    other.name = "supernet:other"
+    archs = draw_archs(SPACE, 12)
+    rows = [
+        BenchRow(arch, "band:0", 0, {"val_top1": i / 20, "seconds": 1.0}, "a CPU", "smt-nas 0")
+        for i, arch in enumerate(archs)
+    ]
+
+    def rate(rater, networks):
+        far = rater is other
+        return [
+            Evaluation(i + far, "inherited", components={"inherited_top1": 1.0 / (1 + i + far)})
+            for i, _ in enumerate(networks)
+        ]
+
+    bench = Bench("made up", CARD, tuple(rows))
+    validation = validate([evaluator, other], bench, rate, resamples=20)
+    names = [evaluator.name, f"inherited_top1 of {evaluator.name}"]
+    names += ["supernet:other", "inherited_top1 of supernet:other"]
+    assert [row.name for row in validation.rows[:4]] == names
+    alone = validate([other], bench, rate, resamples=20)
+    assert alone.rows[1].name == "inherited_top1"
 
 
 def test_validation_takes_a_small_loss_for_better_and_judges_all_by_the_same(supernet_folder):

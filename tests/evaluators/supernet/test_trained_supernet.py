@@ -1,5 +1,7 @@
 """A trained supernet rates networks: calibrated, the same in any order, and hands them out."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -9,7 +11,13 @@ from smt_nas.evaluators.supernet.coverage import Coverage
 from smt_nas.models import SMT
 from smt_nas.train.weights.checkpoint import save_weights
 from smt_nas.train.weights.weights import read_weights
-from tests.fakes.supernets import draw_archs, load_few_digits, make_small_space, train
+from tests.fakes.supernets import (
+    draw_archs,
+    load_few_digits,
+    make_small_space,
+    train,
+    write_space,
+)
 
 SPACE = make_small_space()
 
@@ -61,6 +69,29 @@ def test_networks_with_rare_choices_are_refused(supernet):
     supernet.coverage = Coverage(supernet.coverage.steps, counts)
     with pytest.raises(ConfigError, match=r"stem kernel . must have been trained in 1% of the st"):
         supernet.check(arch)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("mlp_ratio", 0.5, "stage1 hidden width must be one of 8"),
+        ("expand_ratio", 3, r"stage1\.expand_ratio must be at most 2"),
+    ],
+)
+def test_networks_of_another_space_are_refused(supernet, field, value, told):
+    """Also such as would fit into the store."""
+    (arch,) = draw_archs(SPACE, 1)
+    first = arch.stages[0].model_copy(update={field: value})
+    other = arch.model_copy(update={"stages": (first, *arch.stages[1:])})
+    with pytest.raises(ConfigError, match=told):
+        supernet.check(other)
+
+
+def test_a_space_that_was_changed_is_refused(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "run")
+    write_space(tmp_path / "run" / "space.yaml", make_small_space(num_classes=7))
+    with pytest.raises(StoreError, match=r"space\.yaml: must be the space that was trained"):
+        load_supernet(tmp_path / "run")
 
 
 def test_networks_outside_its_range_of_macs_are_refused(supernet):

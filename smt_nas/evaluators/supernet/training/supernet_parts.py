@@ -110,6 +110,8 @@ def prepare_parts(
     """
     recipe, space = options.load_recipe(), SearchSpace.load(options.space)
     check_recipe(recipe, options.recipe, group)
+    for line in options.describe_unused(recipe):
+        listener.say(line)
     spec = SupernetSpec.for_space(
         space,
         len(source.classes),

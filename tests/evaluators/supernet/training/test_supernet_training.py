@@ -15,6 +15,7 @@ from smt_nas.evaluators.supernet import (
     SupernetOptions,
     load_supernet,
     read_plan,
+    train_supernet,
 )
 from smt_nas.evaluators.supernet.loss_log import read_losses
 from smt_nas.evaluators.supernet.training import sandwich_step, supernet_training
@@ -117,6 +118,13 @@ def test_a_wide_space_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ConfigError, match="at most 16 times the MACs"):
         train(tmp_path / "run", space="smt_micro")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_refused_one_leaves_no_folder_that_was_made_for_it(tmp_path):
+    options = SupernetOptions(space="smt_micro", data="digits", steps=1)
+    with pytest.raises(ConfigError, match="at most 16 times the MACs"):
+        train_supernet(options, tmp_path / "runs" / "sn", source=load_few_digits())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_steps_with_losses_that_are_not_finite_are_left_out_and_counted(tmp_path, monkeypatch):
@@ -226,6 +234,18 @@ def test_a_stop_amid_bad_losses_is_saved_but_not_gone_back_to(tmp_path, monkeypa
     monkeypatch.setattr(SandwichLearner, "_average_losses", _spoil({0}))
     result = train(tmp_path / "run", run={"save_steps": 2})
     assert (result.step, result.rollbacks, result.skipped) == (4, 1, 2)
+
+
+@pytest.mark.parametrize("change", ["eval_every=2", "max_nonfinite=3"])
+def test_fields_without_an_effect_are_refused_or_said(change):
+    values = {"space": "smt_micro", "data": "digits"}
+    with pytest.raises(ConfigError, match=rf"{change}\): .* Leave it out"):
+        SupernetOptions(**values, changes=(change,)).load_recipe()
+    options = SupernetOptions(**values, recipe="bench")
+    (said,) = options.describe_unused(options.load_recipe())
+    assert said.startswith("eval_every of recipe bench has no effect: nothing is evaluated")
+    own = SupernetOptions(**values)
+    assert own.describe_unused(own.load_recipe()) == []
 
 
 def test_epochs_keep_the_share_of_the_warm_up():
