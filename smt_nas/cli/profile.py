@@ -16,6 +16,8 @@ import typer
 from smt_nas.cli import console
 from smt_nas.cli.app import INTERRUPTED, app
 from smt_nas.cli.talk import say_first, talk
+from smt_nas.cli.tasks.task_options import Head, Input, Task, read_head, read_input
+from smt_nas.cli.tasks.task_profile import show_task_costs
 
 if TYPE_CHECKING:
     from smt_nas.conditions import Conditions
@@ -102,13 +104,23 @@ def profile(
     by: ByOption = None,
     csv: Csv = None,
     html: Html = None,
+    task: Task = None,
+    head: Head = None,
+    input_size: Input = None,
     as_json: console.AsJson = False,
 ) -> None:
     """Show what networks cost and how fast they are: measured here, or predicted and so labelled.
 
+    With --task detect or segment: what they cost as backbones of a detector or segmenter.
+
     Example: smt-nas profile smt_b --gpu a100 --batch 1,64
     """
     from smt_nas.files import check_writable
+
+    chosen = read_head(task, head, input_size)
+    if chosen is not None:
+        show_task_costs(context, networks, chosen, read_input(input_size), as_json)
+        return
 
     check_writable(csv, "--csv")
     check_writable(html, "--html")

@@ -1,0 +1,1 @@
+"""Words of tasks beside classification: detection and segmentation."""
