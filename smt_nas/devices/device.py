@@ -27,6 +27,7 @@ from smt_nas.devices.roofline import (
 )
 from smt_nas.devices.sheet import Sheet
 from smt_nas.devices.tables.measured_table import find_device_table
+from smt_nas.devices.tables.part_traces import trace_parts
 from smt_nas.devices.tables.table_extension import extend_table, restrict_table
 from smt_nas.errors import MeasurementError
 from smt_nas.space import SearchSpace
@@ -89,8 +90,8 @@ class Device:
         """Latency of n networks of a space, from genes (n, G).
 
         From the table measured on this device, where there is one for the space, or an earlier
-        edition of it, under these conditions; else from the sheet. The first call for a space takes
-        seconds, to trace its parts; later ones a microsecond a network.
+        edition of it, under these conditions; else from the sheet. The first call for a space that
+        does not ship takes seconds, to trace its parts; later ones a microsecond a network.
 
         Raises:
             SpaceError: the genes do not belong to the space.
@@ -271,8 +272,6 @@ def _predictable(device: Device, conditions: Conditions) -> Conditions:
 
 def trace_block_table(device: Device, space: SearchSpace, conditions: Conditions) -> BlockTable:
     """The same from the sheet alone. Raises MeasurementError, as `find_block_table`."""
-    from smt_nas.models.part_traces import trace_parts
-
     hardware_of(device.sheet, conditions)  # what it cannot do is told before seconds of tracing
     index = PartIndex.of(space, conditions.image_size)
     batch, channels_last = conditions.batch, conditions.channels_last

@@ -16,8 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from smt_nas.costs.parts import KINDS, Part
+from smt_nas.devices.tables.part_traces import trace_parts
 from smt_nas.errors import MeasurementError
-from smt_nas.models.part_traces import trace_parts
 
 Floats = NDArray[np.float64]
 _LEAST = 8  # measured parts that a fit needs
