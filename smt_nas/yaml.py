@@ -7,6 +7,7 @@ PyYAML speaks YAML 1.1, in which `1e-4` is text, as it has no dot. Here it is a 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import typing
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from smt_nas.errors import ConfigError, did_you_mean, list_names
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 MAX_YAML_BYTES = 1_000_000  # a model or space config is a few kB; anything larger is a mistake
 
@@ -137,8 +141,19 @@ def _complaint(error: ValidationError, model: type[BaseModel]) -> str:
         text = f"{field}{': ' if field else ''}{first['msg'].removeprefix('Value error, ')}"
     else:
         rule = first["msg"].replace("Input should be", "must be")
-        text = f"{field} {rule} (got {_short(first['input'])})."
+        text = f"{field} {rule} (got {_short(first['input'])}).{_suggest_integers(first)}"
     return text + (f" {len(others)} more such." if others else "")
+
+
+def _suggest_integers(complaint: ErrorDetails) -> str:
+    """Those about a number that should be one."""
+    value = complaint["input"]
+    if not complaint["type"].startswith("int") or not isinstance(value, float):
+        return ""
+    if not math.isfinite(value):
+        return ""
+    near = dict.fromkeys((math.floor(value), math.ceil(value)))
+    return f" Use {' or '.join(map(str, near))}."
 
 
 def _short(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,9 @@ def _list_facts(supernet: Supernet) -> Iterator[tuple[str, str]]:
     big = [row.loss_big for row in rows if row.loss_big is not None]
     if big:
         curve = sparkline(big, _CURVE)
-        yield "loss, big networks", f"{big[0]:.3f} to {big[-1]:.3f}  {curve}"
+        chance = math.log(len(card.classes))
+        fall = f"{big[0]:.3f} to {big[-1]:.3f}  {curve}"
+        yield "loss, big networks", f"{fall}  (knowing nothing: {chance:.3f})"
     kl = [row.kl for row in rows if row.kl is not None]
     if kl:
         curve = sparkline(kl, _CURVE)
@@ -113,7 +116,7 @@ def _describe_split(card: Any) -> str:
 
 def _describe_rarest(supernet: Supernet) -> str:
     shares = list(_find_shares(supernet).items())[:_SHOWN]
-    words = [f"{name} {percent(share, ' %', 1)}" for name, share in shares]
+    words = [f"{name}: {percent(share, ' %', 1)}" for name, share in shares]
     return f"{', '.join(words) or DASH} of the steps"
 
 

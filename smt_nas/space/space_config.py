@@ -114,7 +114,7 @@ def _build_stage(**fields: Any) -> Stage:
         first = error.errors(include_url=False)[0]
         text = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
         where = ".".join(str(p) for p in first["loc"] if not isinstance(p, int))
-        got = "" if "(got" in text else f" (got {first['input']!r})"
+        got = "" if "(got" in text else f" (got {first['input']!r})."
         raise ValueError(f"{where} {text}{got}".strip()) from error
 
 

@@ -120,7 +120,7 @@ def _work_out(config: TrainConfig, chosen: bool, options: RunOptions, source: So
         macs=cost.macs,
         memory_mb=_estimate_memory(config, options, cost.params),
         remarks=source.remarks,
-        warnings=list_plan_warnings(recipe, updates, len(splits.validation)),
+        warnings=list_plan_warnings(recipe, updates, len(splits.validation), config.init is None),
     )
 
 

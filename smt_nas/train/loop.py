@@ -147,7 +147,8 @@ class _TrainingLoop:
             f"{recipe.optimizer.scale_rates(config.images_per_update).lr:.2g}."
         )
         held_out = len(session.splits.validation)
-        for warning in list_plan_warnings(recipe, session.updates, held_out):
+        fresh = config.init is None
+        for warning in list_plan_warnings(recipe, session.updates, held_out, fresh):
             self.listener.warn(warning)
 
     def _train_update(self, batches: Iterator[Batch]) -> None:
@@ -299,9 +300,8 @@ class _TrainingLoop:
             return ()
         labels = session.splits.validation.labels
         chance = float(np.bincount(labels).max() / len(labels))
-        return list_result_warnings(
-            state.history, state.best, len(labels), chance, self._first_loss
-        )
+        start, fresh = self._first_loss, session.config.init is None
+        return list_result_warnings(state.history, state.best, len(labels), chance, start, fresh)
 
     @property
     def _first_loss(self) -> float | None:

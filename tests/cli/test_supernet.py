@@ -10,8 +10,16 @@ from smt_nas.errors import ConfigError
 from smt_nas.evaluators.supernet.training import supernet_training
 from smt_nas.models.supernet import SupernetSpec
 from smt_nas.space import SearchSpace
+from smt_nas.train.data.sources import load_source
 from smt_nas.train.weights.weights import read_card
-from tests.fakes.supernets import draw_archs, load_few_digits, make_small_space, write_space
+from smt_nas.yaml import read_yaml
+from tests.fakes.supernets import (
+    draw_archs,
+    load_few_digits,
+    make_small_space,
+    train,
+    write_space,
+)
 from tests.fakes.terminal import invoke
 from tests.fakes.trainings import result
 
@@ -84,6 +92,15 @@ def test_the_shipped_space_is_one_that_a_supernet_serves():
     assert SupernetSpec.for_space(space).space == space.digest
     archs = draw_archs(space, 50)
     assert whole.contains(archs).all()
+
+
+def test_a_budget_stands_beside_the_range_that_was_trained(home):
+    train(home / "sn", steps=1, macs=(1.5e5, 2.5e5), source=load_source("digits"))
+    words = ("search", "--evaluator", "supernet:sn", "--budget", "0.2MMACs", "--n", "1")
+    options = ("--no-verify", "--device", "epyc_zen3_2cpu", "--strategy", "random", "--out", "run")
+    invoke(*words, *options)
+    settings = read_yaml(home / "run" / "run.yaml")["settings"]
+    assert settings["budgets"] == ["0.2MMACs", "0.15..0.25MMACs"]
 
 
 def test_a_network_leaves_with_what_it_inherits(supernet_folder, home):

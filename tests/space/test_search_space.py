@@ -138,6 +138,7 @@ def test_a_users_file_loads(tmp_path):
         (lambda d: d.update(image_sise=32), "Did you mean 'image_size'"),
         (lambda d: d["stages"][0].update(dims=3), "Did you mean 'dim'"),
         (lambda d: d["stages"][0].update(dim="16"), r"dim\[0\] must be a valid integer"),
+        (lambda d: d["stages"][0].update(expand_ratio=1.5), r"\(got 1\.5\)\. Use 1 or 2\."),
         (lambda d: d["stages"][0].update(dim=[]), "at least 1 item"),
         (lambda d: d["stages"][0].update(dim=[16, 16]), "must be distinct options"),
         (lambda d: d["stages"][0].update(dim=[16, 17]), "divisible by the number of kernels"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +26,16 @@ def take_network(supernet: Supernet, arch: Architecture) -> tuple[SMT, Card]:
     """A network as the supernet rates it, with the supernet's head, on the CPU, and its card.
 
     Raises:
-        ConfigError: the supernet does not hold it, or hardly trained one of its choices.
+        ConfigError: the supernet does not hold it, hardly trained one of its choices, or gives it
+            weights whose outputs are not finite.
     """
     supernet.check(arch)
     (score,) = supernet.evaluate([arch])
+    if not math.isfinite(score.loss):
+        raise ConfigError(
+            f"supernet {supernet.folder}: outputs must be finite numbers (got others of network "
+            f"{arch.key}). Restore its weights, or train it anew."
+        )
     return supernet.extract(arch).cpu(), supernet.make_card(arch, score)
 
 

@@ -182,12 +182,12 @@ class SupernetSpec(Value):
 
 def _check_range(space: SearchSpace, macs: tuple[float, float] | None) -> None:
     every = bounds(space)["macs"]
-    low, high = (every.low, every.high) if macs is None else macs
-    low, high = max(low, every.low), min(high, every.high)
+    first, last = (every.low, every.high) if macs is None else macs
+    low, high = max(first, every.low), min(last, every.high)
     if low > high:
         raise ConfigError(
             f"supernet of space {space.name}: the range of MACs must hold networks of it (got none "
-            f"from {low / 1e6:g} to {high / 1e6:g} MMACs). The space has {every.low / 1e6:g} to "
+            f"from {first / 1e6:g} to {last / 1e6:g} MMACs). The space has {every.low / 1e6:g} to "
             f"{every.high / 1e6:g}."
         )
     if high / low > WIDEST_RANGE:

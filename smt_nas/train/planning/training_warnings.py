@@ -17,7 +17,7 @@ _FIRST_WEIGHTS = 0.37  # share of an average, above which it still is mostly wha
 
 
 def list_plan_warnings(
-    recipe: Recipe, updates: int, validation_n: int
+    recipe: Recipe, updates: int, validation_n: int, fresh: bool = True
 ) -> tuple[TrainingWarning, ...]:
     """What is to be feared of a training before it begins.
 
@@ -25,12 +25,15 @@ def list_plan_warnings(
         recipe: of it.
         updates: of the whole training.
         validation_n: images held out.
+        fresh: it starts from nothing; trained weights need fewer updates.
     """
-    return tuple(_find_in_plan(recipe, updates, validation_n))
+    return tuple(_find_in_plan(recipe, updates, validation_n, fresh))
 
 
-def _find_in_plan(recipe: Recipe, updates: int, validation_n: int) -> Iterator[TrainingWarning]:
-    if updates < FEW_UPDATES:
+def _find_in_plan(
+    recipe: Recipe, updates: int, validation_n: int, fresh: bool
+) -> Iterator[TrainingWarning]:
+    if fresh and updates < FEW_UPDATES:
         yield TrainingWarning("few_updates", updates, FEW_UPDATES)
     ema = recipe.ema
     if ema is not None and not ema.warmup and ema.decay**updates > _FIRST_WEIGHTS:
@@ -45,6 +48,7 @@ def list_result_warnings(
     validation_n: int,
     chance: float,
     start: float | None = None,
+    fresh: bool = True,
 ) -> tuple[TrainingWarning, ...]:
     """What must be known of a training that has ended.
 
@@ -54,9 +58,10 @@ def list_result_warnings(
         validation_n: images held out.
         chance: share of the most frequent class among them.
         start: as in `find_rise`.
+        fresh: as in `list_plan_warnings`.
     """
     warnings = []
-    if history and (history[-1].update or 0) < FEW_UPDATES:
+    if fresh and history and (history[-1].update or 0) < FEW_UPDATES:
         warnings.append(TrainingWarning("few_updates", history[-1].update or 0, FEW_UPDATES))
     rise = find_rise(history, start)
     warnings += [] if rise is None else [rise]

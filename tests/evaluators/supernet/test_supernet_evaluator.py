@@ -1,19 +1,21 @@
 """A trained supernet as an evaluator: of searches and validations, in workers, moved, retrained."""
 
-import copy
 import dataclasses
 import math
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from smt_nas.arch import load_arch
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.evaluators import Evaluation, EvaluatorChoice, choose_evaluator, make_evaluator
 from smt_nas.evaluators.configs import TrainedSupernet
-from smt_nas.evaluators.supernet import load_supernet
+from smt_nas.evaluators.supernet import inherited_weights, load_supernet
 from smt_nas.evaluators.supernet.inherited_weights import take_network, write_inherited_weights
 from smt_nas.evaluators.supernet.supernet_evaluator import (
     SupernetEvaluator,
@@ -33,6 +35,7 @@ from smt_nas.search import Settings, create_search, resume_search
 from smt_nas.space import SearchSpace
 from smt_nas.space.space_config import SpaceConfig
 from smt_nas.train.data.sources import load_source
+from smt_nas.train.weights.tensors import read_tensors
 from smt_nas.train.weights.weights import read_weights
 from smt_nas.yaml import read_yaml, to_yaml
 from tests.fakes.benches import CARD, by_size_and_kernels, written
@@ -183,13 +186,41 @@ def test_what_was_thinly_trained_is_rated_with_a_wider_interval(supernet_folder,
     assert columns <= set(outcome.frame().columns)
 
 
-def test_numbers_that_are_none_are_a_failure(evaluator, monkeypatch):
+def test_outputs_that_are_no_numbers_are_a_failure_and_leave_no_file(supernet_folder, tmp_path):
+    folder = tmp_path / "spoilt"
+    shutil.copytree(supernet_folder, folder)
+    tensors, metadata = read_tensors(folder / "supernet.safetensors")
+    tensors["head.bias"][0] = math.nan
+    save_file(tensors, folder / "supernet.safetensors", metadata)
     (arch,) = draw_archs(SPACE, 1)
-    score = evaluator.supernet.evaluate([arch])[0]
-    broken = dataclasses.replace(score, loss=math.inf)
-    monkeypatch.setattr(evaluator.supernet, "evaluate", lambda archs: [broken])
-    (evaluation,) = evaluator.evaluate([arch])
+    (evaluation,) = _make(folder).evaluate([arch])
     assert evaluation.failure == "ValueError: inherited_loss must be a finite number (got inf)"
+    with pytest.raises(
+        ConfigError, match=r"outputs must be finite numbers \(got others of network"
+    ):
+        write_inherited_weights(arch, f"supernet:{folder}", "cpu")
+    assert list((folder / "inherited").iterdir()) == []
+
+
+def test_two_trainings_that_begin_at_once_take_their_network_out_once(
+    supernet_folder, tmp_path, monkeypatch
+):
+    shutil.copytree(supernet_folder, tmp_path / "sn")
+    (arch,) = draw_archs(SPACE, 1)
+    taken = []
+
+    def take(*words):
+        taken.append(words)
+        time.sleep(0.3)  # the other comes meanwhile
+        return take_network(*words)
+
+    monkeypatch.setattr(inherited_weights, "take_network", take)
+    with ThreadPoolExecutor(2) as pool:
+        files = pool.map(
+            lambda _: write_inherited_weights(arch, f"supernet:{tmp_path / 'sn'}"), "ab"
+        )
+        assert len({written.file for written in files}) == 1
+    assert len(taken) == 1
 
 
 def test_it_is_for_its_space_and_for_what_is_left_of_it(evaluator, supernet_folder):
@@ -256,31 +287,6 @@ def test_it_is_judged_beside_the_predictor_on_a_bench_of_one_s_own(evaluator, tm
     assert [names[0], names[-3:]] == [evaluator.name, ["#params", "#MACs", "random"]]
     assert validation.row(evaluator.name).agreement.kendall.value == pytest.approx(1.0)
     assert validation.row("predictor").held_out
-
-
-def test_components_of_two_supernets_are_two_rows(evaluator):
-    other = copy.copy(evaluator)
-    other.name = "supernet:other"
-    archs = draw_archs(SPACE, 12)
-    rows = [
-        BenchRow(arch, "band:0", 0, {"val_top1": i / 20, "seconds": 1.0}, "a CPU", "smt-nas 0")
-        for i, arch in enumerate(archs)
-    ]
-
-    def rate(rater, networks):
-        far = rater is other
-        return [
-            Evaluation(i + far, "inherited", components={"inherited_top1": 1.0 / (1 + i + far)})
-            for i, _ in enumerate(networks)
-        ]
-
-    bench = Bench("made up", CARD, tuple(rows))
-    validation = validate([evaluator, other], bench, rate, resamples=20)
-    names = [evaluator.name, f"inherited_top1 of {evaluator.name}"]
-    names += ["supernet:other", "inherited_top1 of supernet:other"]
-    assert [row.name for row in validation.rows[:4]] == names
-    alone = validate([other], bench, rate, resamples=20)
-    assert alone.rows[1].name == "inherited_top1"
 
 
 def test_validation_takes_a_small_loss_for_better_and_judges_all_by_the_same(supernet_folder):

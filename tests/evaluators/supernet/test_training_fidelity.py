@@ -305,7 +305,8 @@ def test_fidelity_11_the_order_is_judged_with_intervals_beside_sizes_and_another
     validation = compare()
     names = [row.name for row in validation.rows]
     own, other = (evaluator.name for evaluator in evaluators)
-    assert names == [own, "inherited_top1", other, "inherited_top1", "#params", "#MACs", "random"]
+    beside = [f"inherited_top1 of {name}" for name in (own, other)]
+    assert names == [own, beside[0], other, beside[1], "#params", "#MACs", "random"]
     top1 = validation.training_set.top1
     for row in validation.rows:
         tau = row.agreement.kendall

@@ -24,6 +24,7 @@ def test_a_plan_is_warned_of_few_updates_few_images_and_a_slow_average():
     recipe = load_recipe("small")
     assert kinds(list_plan_warnings(recipe, 4, 30)) == ["few_updates", "few_held_out"]
     assert list_plan_warnings(recipe, 200, 100) == ()
+    assert list_plan_warnings(recipe, 4, 100, fresh=False) == ()  # weights that were trained
     averaged = load_recipe("small", ["ema.decay=0.9999"])
     assert kinds(list_plan_warnings(averaged, 2000, 100)) == ["short_average"]
     warm = load_recipe("small", ["ema.decay=0.9999", "ema.warmup=true"])

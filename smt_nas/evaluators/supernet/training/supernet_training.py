@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ from smt_nas.train.processes.training_context import (
     catch_interrupts,
     explain_out_of_memory,
 )
+from smt_nas.train.recipe import Recipe
 from smt_nas.train.session_start import check_shared, describe_other_draws, describe_threads
 from smt_nas.train.steps.update_parts import Batch
 from smt_nas.train.training_directory import lock_directory
@@ -132,12 +133,17 @@ def train_supernet(
         parts = replace(parts, images=images)
         exists = group.broadcast(group.run_on_all(lambda: group.is_main and parts.open_directory()))
         heard.say(f"{folder} holds this supernet." if exists else f"Run directory: {folder}")
-        if group.device.type == "cuda":
-            conditions = Conditions(precision=parts.recipe.precision)
-            stack.enter_context(apply_torch_settings(conditions, group.device))
+        stack.enter_context(_use_precision(parts.recipe, group.device))
         interrupts = stack.enter_context(catch_interrupts())
         stack.enter_context(explain_out_of_memory(group.device, parts.recipe.batch_size))
         return _Training(parts, interrupts).run_steps()
+
+
+def _use_precision(recipe: Recipe, device: torch.device) -> AbstractContextManager[None]:
+    """What multiplies on a GPU; a CPU has one way alone, and keeps its threads."""
+    if device.type != "cuda":
+        return nullcontext()
+    return apply_torch_settings(Conditions(precision=recipe.precision), device)
 
 
 class _Training:

@@ -1,6 +1,7 @@
 """Supernets of a second's length: killed, resumed, refused, exploded."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib.resources import files
 
@@ -10,7 +11,7 @@ import torch
 from PIL import ImageOps
 from safetensors.torch import load_file
 
-from smt_nas.errors import ConfigError, StoreError, TrainingError
+from smt_nas.errors import ConfigError, SmtNasError, StoreError, TrainingError
 from smt_nas.evaluators.supernet import (
     SupernetOptions,
     load_supernet,
@@ -23,6 +24,8 @@ from smt_nas.evaluators.supernet.training.sandwich_step import SandwichLearner, 
 from smt_nas.evaluators.supernet.training.supernet_state import PATIENCE, SupernetState
 from smt_nas.files import locked
 from smt_nas.train.data.examples import Subset
+from smt_nas.train.processes.process_group import ProcessGroup
+from smt_nas.train.recipe import load_recipe
 from tests.fakes.supernets import (
     Relabelled,
     draw_archs,
@@ -173,6 +176,34 @@ class _Sealed:
 
     def __getattr__(self, name):
         raise AssertionError(f"the test split was opened: {name}")
+
+
+def test_the_precision_of_the_recipe_is_set_on_a_gpu_alone(monkeypatch):
+    """No GPU is needed: what would set it is looked at."""
+    monkeypatch.setattr(supernet_training, "apply_torch_settings", lambda *words: words)
+    recipe = load_recipe("supernet", ["precision=tf32"])
+    cuda = torch.device("cuda")
+    conditions, device = supernet_training._use_precision(recipe, cuda)
+    assert (conditions.precision, device) == ("tf32", cuda)
+    assert isinstance(supernet_training._use_precision(recipe, torch.device("cpu")), nullcontext)
+
+
+def test_a_precision_that_a_cpu_does_not_have_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(SmtNasError, match="tf32"):
+        train(tmp_path / "run", changes=("batch_size=8", "precision=tf32"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_processes_that_see_other_checkpoints_are_refused(tmp_path, monkeypatch):
+    """As where each machine has a folder of its own."""
+    train(tmp_path / "run", run={"until_step": 1})
+
+    def broadcast(self, value):
+        return 3 if type(value) is int else value
+
+    monkeypatch.setattr(ProcessGroup, "broadcast", broadcast)
+    with pytest.raises(StoreError, match=r"got one of update 1, process 0 one of update 3\)"):
+        train(tmp_path / "run")
 
 
 def test_the_test_split_stays_shut(tmp_path):
