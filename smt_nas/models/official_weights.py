@@ -24,6 +24,10 @@ from smt_nas.models.weight_sets import EMA, MODEL, find_weight_sets, match_weigh
 OFFICIAL_ANCHOR = "patch_embed1.conv.0.weight"
 """A tensor that every network of the published code has."""
 
+_DENSE_LOCAL = re.compile(r"(block[1-4]\.\d+\.attn)\.dw_conv\.")
+"""The MSA's convolution in the published code of detection and segmentation; `local_conv` in that
+of classification. Each loads the other's weights without it and does not say so."""
+
 _FFN_KERNEL = 3  # of the published code, which has no word for another
 _SHOWN = 4  # keys listed per kind of mismatch
 
@@ -150,9 +154,21 @@ def _find_official(state_dict: Mapping[str, Any], word: str | None) -> dict[str,
             f"{labels}). Hand over the state dict that is meant."
         )
     if matches:
-        return matches[0].tensors
+        return _rename_local(matches[0].tensors)
     wrapped = state_dict.get("model")
-    return dict(wrapped if isinstance(wrapped, Mapping) else state_dict)
+    return _rename_local(wrapped if isinstance(wrapped, Mapping) else state_dict)
+
+
+def _rename_local(state: Mapping[Any, Any]) -> dict[str, Any]:
+    """The state with the classification code's name of a convolution that others rename.
+
+    A key stays as it is, and so is not expected, where the other name is there too.
+    """
+    renamed = {}
+    for key, value in state.items():
+        name = _DENSE_LOCAL.sub(r"\1.local_conv.", str(key))
+        renamed[str(key) if name in state else name] = value
+    return renamed
 
 
 def _locate(key: str) -> tuple[str, int, int] | None:
