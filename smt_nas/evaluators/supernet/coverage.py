@@ -94,10 +94,13 @@ class Coverage:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> Coverage:
-        """From `to_dict`."""
-        counts = values["counts"]
-        assert isinstance(counts, Mapping)
-        return cls(int(str(values["steps"])), {str(k): int(v) for k, v in counts.items()})
+        """From `to_dict`. Raises ValueError: they are not from there."""
+        steps, counts = values.get("steps"), values.get("counts")
+        if not isinstance(counts, Mapping) or not all(
+            isinstance(number, int) and number >= 0 for number in (steps, *counts.values())
+        ):
+            raise ValueError("coverage must hold steps and counts, whole numbers from 0")
+        return cls(int(str(steps)), {str(name): int(count) for name, count in counts.items()})
 
 
 def list_choices(arch: Architecture) -> list[str]:

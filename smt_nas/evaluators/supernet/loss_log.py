@@ -7,6 +7,7 @@ import io
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from smt_nas.errors import StoreError, one_line
 from smt_nas.files import write_atomic
 
 
@@ -43,12 +44,20 @@ def write_losses(path: Path, rows: list[LossRow]) -> None:
 
 
 def read_losses(path: Path) -> list[LossRow]:
-    """Rows of a losses.csv; none where there is no file yet."""
+    """Rows of a losses.csv; none where there is no file yet. Raises StoreError: it is damaged."""
     if not path.is_file():
         return []
-    rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
     whole = {"step", "skipped"}
-    return [
-        LossRow(**{k: None if not v else int(v) if k in whole else float(v) for k, v in r.items()})  # type: ignore[arg-type]
-        for r in rows
-    ]
+    try:
+        rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+        return [
+            LossRow(
+                **{k: None if not v else int(v) if k in whole else float(v) for k, v in r.items()}  # type: ignore[arg-type]
+            )
+            for r in rows
+        ]
+    except (OSError, ValueError, TypeError) as error:
+        raise StoreError(
+            f"{path}: must hold the losses of a training (got {one_line(error)}). Restore it, or "
+            "remove it: only its curve is lost."
+        ) from error

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, field_validator
 
 from smt_nas.arch import Architecture
 from smt_nas.errors import ConfigError, StoreError
+from smt_nas.evaluators.supernet.coverage import Coverage
 from smt_nas.fingerprint import Value
 from smt_nas.models.supernet import SupernetSpec
 from smt_nas.train.recipe import EvalTransform
@@ -71,6 +72,12 @@ class SupernetCard(Value):
     coverage: dict[str, Any]
     split: HeldOutSplit | None = None
     versions: dict[str, str]
+
+    @field_validator("coverage")
+    @classmethod
+    def _is_coverage(cls, values: dict[str, Any]) -> dict[str, Any]:
+        Coverage.from_dict(values)
+        return values
 
     def for_weights(self, weights: Literal["model", "ema"]) -> SupernetCard:
         """The card of the other weights of the same moment."""

@@ -1,5 +1,6 @@
 """A trained supernet rates networks: calibrated, the same in any order, and hands them out."""
 
+import json
 import shutil
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from smt_nas.errors import ConfigError, StoreError
 from smt_nas.evaluators.supernet import load_supernet
 from smt_nas.evaluators.supernet.coverage import Coverage
+from smt_nas.evaluators.supernet.supernet_card import METADATA, parse_supernet_card
 from smt_nas.models import SMT
 from smt_nas.train.weights.checkpoint import save_weights
 from smt_nas.train.weights.weights import read_weights
@@ -127,9 +129,27 @@ def test_a_folder_without_a_supernet_is_refused(tmp_path):
         load_supernet(tmp_path)
 
 
-def test_a_damaged_file_is_refused(tmp_path):
+def test_a_damaged_file_is_refused_and_written_again_by_its_training(tmp_path):
     train(tmp_path / "run", steps=1)
+    digest = load_supernet(tmp_path / "run", "cpu").digest
     file = tmp_path / "run" / "supernet.safetensors"
     file.write_bytes(file.read_bytes()[:5000])
     with pytest.raises(StoreError, match="must be a whole safetensors file"):
         load_supernet(tmp_path / "run")
+    train(tmp_path / "run", steps=1)
+    assert load_supernet(tmp_path / "run", "cpu").digest == digest
+
+
+@pytest.mark.parametrize("content", [b"step,loss_big\nmany,1\n", b"step\n1\n", b"\xff\xfe"])
+def test_damaged_losses_are_one_line(supernet, tmp_path, content):
+    supernet.folder = tmp_path
+    (tmp_path / "losses.csv").write_bytes(content)
+    with pytest.raises(StoreError, match=r"losses\.csv: must hold the losses of a training"):
+        _ = supernet.losses
+
+
+@pytest.mark.parametrize("values", [{}, {"steps": "x", "counts": {}}, {"steps": 1, "counts": [2]}])
+def test_a_card_with_a_damaged_coverage_is_refused(supernet, values):
+    card = {METADATA: json.dumps(supernet.card.model_dump(mode="json") | {"coverage": values})}
+    with pytest.raises(StoreError, match=r"coverage.* must hold steps and counts"):
+        parse_supernet_card(card, supernet.folder)

@@ -21,7 +21,7 @@ from smt_nas.conditions import Conditions
 from smt_nas.errors import StoreError, TrainingError, format_count
 from smt_nas.evaluators.supernet.coverage import Coverage
 from smt_nas.evaluators.supernet.loss_log import LossRow, write_losses
-from smt_nas.evaluators.supernet.supernet_card import SupernetCard
+from smt_nas.evaluators.supernet.supernet_card import SupernetCard, parse_supernet_card
 from smt_nas.evaluators.supernet.supernet_directory import (
     LOSSES,
     WEIGHTS,
@@ -56,6 +56,7 @@ from smt_nas.train.weights.checkpoint import (
     save_checkpoint,
     save_weights,
 )
+from smt_nas.train.weights.tensors import read_tensors
 
 _MOST_ROLLBACKS = 3
 _TRIAL_STEPS = 6  # at least, and
@@ -338,10 +339,10 @@ class _Training:
         write_losses(parts.folder / LOSSES, state.rows)
 
     def _finish(self) -> None:
-        """Write the weights whose networks are rated."""
+        """Write the weights whose networks are rated, unless they are there."""
         parts, file = self._parts, self._parts.folder / WEIGHTS
         self._state.close_row()
-        if not parts.group.is_main or file.is_file():
+        if not parts.group.is_main or _is_whole(file):
             return
         write_losses(parts.folder / LOSSES, self._state.rows)
         save_weights(file, self._make_card(), self._learner.eval_store.detach_tensors())
@@ -372,6 +373,15 @@ class _Training:
             last=state.rows[-1] if state.rows else None,
             coverage=state.coverage,
         )
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether weights can be read; what was damaged since is written again."""
+    try:
+        parse_supernet_card(read_tensors(file)[1], file)
+    except StoreError:
+        return False
+    return True
 
 
 def _was_sound(checkpoint: Checkpoint) -> bool:
