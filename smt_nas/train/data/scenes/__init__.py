@@ -1,0 +1,1 @@
+"""Images with many objects: boxes, masks, a class for every pixel."""
