@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from smt_nas.evaluators.base import BatchEvaluator
+from smt_nas.evaluators.base import BatchEvaluator, Estimate
 from smt_nas.fingerprint import fingerprint
 from smt_nas.space import Genes, SearchSpace
 from smt_nas.space.editions import FIRST_SMT, find_edition
@@ -32,12 +32,21 @@ _PROBES = 100  # networks of each
 _DIGITS = 8
 
 
-def fingerprint_by_probes(evaluator: BatchEvaluator) -> str:
-    """Of the mean and the standard deviation that an evaluator predicts of the probe networks."""
+def fingerprint_by_probes(
+    evaluator: BatchEvaluator, recorded: Mapping[str, Estimate] | None = None
+) -> str:
+    """Of the mean and the standard deviation that an evaluator predicts of the probe networks.
+
+    Args:
+        evaluator: whose it is.
+        recorded: what it is known to predict, by name of the space; it is asked for the others.
+    """
     columns = []
     for space, genes in probe_networks():
-        with threadpool_limits(1):  # figures whose digits cancel out depend on how many there are
-            estimate = evaluator.predict(space, genes)
+        estimate = (recorded or {}).get(space.name)
+        if estimate is None:
+            with threadpool_limits(1):  # figures whose digits cancel out depend on their number
+                estimate = evaluator.predict(space, genes)
         columns += [estimate.mean] if estimate.std is None else [estimate.mean, estimate.std]
     return fingerprint(" ".join(_rounded(column) for column in columns))
 

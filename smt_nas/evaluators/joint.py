@@ -31,6 +31,7 @@ from smt_nas.evaluators.evidence import CombinedEvidence, FamilyEvidence
 from smt_nas.evaluators.predictors import features, reference
 from smt_nas.evaluators.predictors.bench_topology import SmallPrediction, add_topology
 from smt_nas.evaluators.predictors.predictor import Predictor, fit_predictor, shipped_predictor
+from smt_nas.evaluators.predictors.recorded_probes import SPACE, read_recorded
 from smt_nas.evaluators.predictors.training_set import TrainingSet
 from smt_nas.evaluators.published_agreement import bench_agreement
 from smt_nas.evaluators.topology.design_region import load_region
@@ -180,4 +181,5 @@ def _evaluate_row(
 
 @cache
 def _shipped_fingerprint() -> str:
-    return fingerprint_by_probes(JointEvaluator())
+    small = read_recorded()
+    return fingerprint_by_probes(JointEvaluator(), {} if small is None else {SPACE: small})

@@ -11,6 +11,7 @@ from smt_nas.evaluators.base import NORMAL_80
 from smt_nas.evaluators.evaluator_fingerprint import fingerprint_by_probes
 from smt_nas.evaluators.evidence import CombinedEvidence, FamilyEvidence
 from smt_nas.evaluators.joint import JointEvaluator
+from smt_nas.evaluators.predictors import recorded_probes
 from smt_nas.evaluators.predictors.predictor import fit_predictor
 from smt_nas.evaluators.predictors.training_set import TrainingSet
 from smt_nas.evaluators.topology import gain
@@ -122,3 +123,20 @@ def test_its_fingerprint_is_that_of_any_number_of_threads():
         with threadpool_limits(threads):
             fingerprints.add(fingerprint_by_probes(JointEvaluator()))
     assert len(fingerprints) == 1
+
+
+def test_the_recorded_figures_are_what_is_predicted_now():
+    """Else run `python -m tools.joint_probes`."""
+    small = recorded_probes.read_recorded()
+    assert small is not None, "the bench, the code or a library has changed"
+    assert JointEvaluator().fingerprint == fingerprint_by_probes(JointEvaluator())
+
+
+def test_figures_of_other_inputs_are_not_taken(monkeypatch):
+    for name in ("_LIBRARIES", "_CODE"):
+        with monkeypatch.context() as patch:
+            patch.setattr(recorded_probes, name, getattr(recorded_probes, name)[1:])
+            assert recorded_probes.read_recorded() is None
+    with monkeypatch.context() as patch:
+        patch.setattr(recorded_probes.capacity, "spread", lambda: 2.0)
+        assert recorded_probes.read_recorded() is None

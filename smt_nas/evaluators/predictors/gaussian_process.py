@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline  # half a second, where nothing may be fitted
 
 Floats = NDArray[np.float64]
 
@@ -54,6 +53,12 @@ def fit_gaussian_process(features: Floats, figures: Floats, noise: Floats) -> Ga
         figures: to predict, (n,).
         noise: standard deviation of each about its expected one, (n,).
     """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     width = float(np.sqrt(features.shape[1]))
     kernel = (
         ConstantKernel(0.1, (1e-4, 1e2)) * DotProduct(1.0, "fixed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import moocore
 import numpy as np
@@ -22,11 +22,13 @@ from smt_nas.search.proposal.screen import (
     screen,
 )
 from smt_nas.search.proposal.strategy import History, Prior, SurrogateAccuracy, compare_prediction
-from smt_nas.search.proposal.surrogate.expected_improvement import ImprovementJudge
 from smt_nas.search.proposal.surrogate.inner_search import evolve, evolve_front
-from smt_nas.search.proposal.surrogate.surrogate import Surrogate
 from smt_nas.space import Genes
 from smt_nas.space.baselines import baselines
+
+if TYPE_CHECKING:
+    from smt_nas.search.proposal.surrogate.expected_improvement import ImprovementJudge
+    from smt_nas.search.proposal.surrogate.surrogate import Surrogate
 
 SEVERAL_FRONTS = 200  # a round of more networks is not of one front alone
 _FIRST = 8  # networks evaluated before the surrogate is fit
@@ -80,6 +82,8 @@ class SurrogateNSGA2:
         """The surrogate of trials; the last one is kept, as a round asks for it twice."""
         at = hash((genes.tobytes(), figures.tobytes()))
         if at not in self._fitted:
+            from smt_nas.search.proposal.surrogate.surrogate import Surrogate  # scikit-learn
+
             guess = None if self.prior is None else self.prior.predict
             surrogate = Surrogate(self.problem, genes, figures, guess)
             self._fitted.clear()
@@ -92,6 +96,8 @@ class SurrogateNSGA2:
             return self._choose_round(history, n, rng)
 
     def _choose_round(self, history: History, n: int, rng: np.random.Generator) -> Genes:
+        from smt_nas.search.proposal.surrogate.expected_improvement import ImprovementJudge
+
         genes, figures = history.complete
         surrogate = self._fit(genes, figures)
         values = self.problem.values(genes)
