@@ -135,8 +135,8 @@ def _load_splits(
             f"{spec}: must hold the folders {images.name} and {masks.name} (got no {lacking}). "
             "Check the folder."
         )
-    found = [name for name in _SPLITS if (images / name).is_dir()]
-    places = {_SPLITS[name]: (images / name, masks / name) for name in reversed(found)}
+    names_on_disk = [name for name in _SPLITS if (images / name).is_dir()]
+    places = {_SPLITS[name]: (images / name, masks / name) for name in reversed(names_on_disk)}
     remarks: list[str] = []
     kept: dict[str, Pairs] = {}
     classes = len(names)
