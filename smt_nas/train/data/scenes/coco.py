@@ -86,6 +86,35 @@ class CocoScenes:
         """See `Scenes`."""
         return str(self._images[i].path)
 
+    def size(self, i: int) -> tuple[int, int]:
+        """Height and width of an image."""
+        return self._images[i].height, self._images[i].width
+
+    def entries(self, i: int) -> tuple[CocoObject, ...]:
+        """Its objects as they were read."""
+        return self._objects[i]
+
+
+def encode_segmentation(value: Any, height: int, width: int) -> dict[str, Any]:
+    """Polygons or run lengths as COCO's compressed run lengths.
+
+    Raises:
+        MeasurementError: pycocotools is not installed.
+    """
+    coco = import_coco("mask")
+    if isinstance(value, list):
+        encoded: dict[str, Any] = coco.merge(coco.frPyObjects(value, height, width))
+    elif isinstance(value["counts"], list):
+        encoded = coco.frPyObjects(value, height, width)
+    else:
+        encoded = {"size": value["size"], "counts": value["counts"].encode("ascii")}
+    return encoded
+
+
+def import_coco(module: str) -> Any:
+    """A module of pycocotools. Raises MeasurementError: it is not installed."""
+    return import_optional(f"pycocotools.{module}", _WAY_OUT, "coco")
+
 
 def decode_mask(each: CocoObject, height: int, width: int) -> ByteArray:
     """The mask of an object that has one, (H, W) of 0 and 1, as COCO's own code draws it.
@@ -94,14 +123,8 @@ def decode_mask(each: CocoObject, height: int, width: int) -> ByteArray:
         MeasurementError: pycocotools is not installed.
         ValueError: run lengths that are damaged.
     """
-    coco: Any = import_optional("pycocotools.mask", _WAY_OUT, "masks")
-    value = each.segmentation
-    if isinstance(value, list):
-        encoded = coco.merge(coco.frPyObjects(value, height, width))
-    elif isinstance(value["counts"], list):
-        encoded = coco.frPyObjects(value, height, width)
-    else:
-        encoded = {"size": value["size"], "counts": value["counts"].encode("ascii")}
+    coco = import_coco("mask")
+    encoded = encode_segmentation(each.segmentation, height, width)
     with warnings.catch_warnings():  # pycocotools 2.0.11 beside numpy 2, at every call
         warnings.simplefilter("ignore", DeprecationWarning)
         mask: ByteArray = coco.decode(encoded)

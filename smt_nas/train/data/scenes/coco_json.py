@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from PIL import Image
 
@@ -57,6 +57,7 @@ class CocoObject:
         box: x1, y1, x2, y2, inside the image.
         label: from 1.
         crowd: a region of many.
+        area: pixels, as the file says, else of the box; by it evaluation tells small from large.
         segmentation: polygons or run lengths; None for none.
     """
 
@@ -64,6 +65,7 @@ class CocoObject:
     box: tuple[float, float, float, float]
     label: int
     crowd: bool
+    area: float
     segmentation: Any
 
 
@@ -234,10 +236,13 @@ def _read_object(
     if segmentation is None:
         kind = BAD_MASK if entry.get("segmentation") else NO_MASK
         findings.add("object", kind, where)
-    return CocoObject(entry["id"], inside, label, crowd, segmentation)
+    area = entry.get("area")
+    if not (_is_number(area) and area > 0):
+        area = (inside[2] - inside[0]) * (inside[3] - inside[1])
+    return CocoObject(entry["id"], inside, label, crowd, float(area), segmentation)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[int | float]:
     return type(value) in (int, float) and math.isfinite(value)
 
 
