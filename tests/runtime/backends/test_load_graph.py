@@ -3,7 +3,10 @@
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ from torch import nn
 
 from smt_nas.errors import MeasurementError
 from smt_nas.runtime.backends import find_backend, load_graph
+
+ROOT = Path(__file__).parents[3]
 
 
 class Mean(nn.Module):
@@ -138,3 +143,30 @@ def test_other_paths_have_no_backend(tmp_path):
     assert find_backend(tmp_path) is None and find_backend(tmp_path / "net.yaml") is None
     with pytest.raises(MeasurementError, match=r"\.onnx"):
         load_graph(tmp_path / "net.yaml")
+
+
+_CTRL_C = """
+import signal, sys
+from pathlib import Path
+from smt_nas.runtime.backends import load_graph
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+first, second = (load_graph(Path(path)) for path in sys.argv[1:])
+del first, second
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+def test_ctrl_c_is_heard_after_models_of_openvino_are_gone(tmp_path):
+    """In a process of its own, which it could end."""
+    openvino = pytest.importorskip("openvino", reason="pip install 'smt-nas[openvino]'")
+    paths = [tmp_path / "a.xml", tmp_path / "b.xml"]
+    for path in paths:
+        x = openvino.opset13.parameter([1, 3, 8, 8], np.float32)
+        openvino.save_model(openvino.Model([openvino.opset13.relu(x)], [x]), path)
+    words = [sys.executable, "-c", _CTRL_C, *map(str, paths)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr

@@ -2,9 +2,6 @@
 
 import contextlib
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -24,7 +21,6 @@ from tests.fakes.screening import short_screening  # noqa: F401
 pytestmark = pytest.mark.usefixtures("short_screening")
 
 
-ROOT = Path(__file__).resolve().parents[3]
 EVALUATOR = FunctionEvaluator(lambda arch: float(arch.stages[2].dim + arch.stages[0].depth))
 
 
@@ -98,24 +94,12 @@ class Swallower:
         return EVALUATOR.evaluate(archs)
 
 
-_SWALLOW = """
-import signal, sys
-from pathlib import Path
-from tests.search.loop.test_search_loop import Events, Swallower, begin
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-events = Events()
-outcome = begin(Path(sys.argv[1]), Swallower(), events).run()
-assert outcome.interrupted and not outcome.finished
-assert len(outcome.trials) == 1 and ("interrupted",) in events.heard
-"""
-
-
 def test_a_dropped_interrupt_stops_the_search_after_the_trial(tmp_path):
-    """In a process of its own: a worker that had run all tests before twice died of it."""
-    words = [sys.executable, "-c", _SWALLOW, str(tmp_path / "r")]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    events = Events()
+    with raised_interrupts():
+        outcome = begin(tmp_path / "r", Swallower(), events).run()
+    assert outcome.interrupted and not outcome.finished
+    assert len(outcome.trials) == 1 and ("interrupted",) in events.heard
 
 
 @pytest.mark.parametrize(("times", "raised"), [(1, True), (2, False)])
