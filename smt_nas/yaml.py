@@ -7,6 +7,7 @@ PyYAML speaks YAML 1.1, in which `1e-4` is text, as it has no dot. Here it is a 
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 import re
 import typing
@@ -67,6 +68,35 @@ class _Dumper(SafeDumper):
     """PyYAML's safe dumper, which quotes texts that `_Loader` would read as numbers."""
 
     yaml_implicit_resolvers = _add_exponents(yaml.SafeDumper.yaml_implicit_resolvers)
+
+    def represent_data(self, data: Any) -> yaml.Node:
+        """As PyYAML does; a plain value at once, as no alias is ever made of one."""
+        if type(data) not in _PLAIN:
+            return super().represent_data(data)
+        self.alias_key = None
+        return self.yaml_representers[type(data)](self, data)
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: bool | tuple[bool, bool]) -> str:
+        """As PyYAML does; a front of thousands of networks holds the same words and numbers."""
+        if kind is yaml.ScalarNode and isinstance(value, str) and isinstance(implicit, tuple):
+            return _resolve_scalar(value, implicit)
+        tag: str = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+        return tag
+
+
+_PLAIN = (bool, int, float, str)
+
+
+class _Resolver(yaml.resolver.BaseResolver):
+    """What a plain word stands for in what `_Dumper` writes."""
+
+    yaml_implicit_resolvers = _Dumper.yaml_implicit_resolvers
+
+
+@functools.lru_cache(maxsize=10_000)
+def _resolve_scalar(value: str, implicit: tuple[bool, bool]) -> str:
+    tag: str = _Resolver().resolve(yaml.ScalarNode, value, implicit)  # type: ignore[no-untyped-call]
+    return tag
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

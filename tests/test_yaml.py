@@ -1,12 +1,13 @@
 """YAML: the same numbers in every file, and what may be meant by a field that is not known."""
 
 import pytest
+import yaml
 
 from smt_nas.arch import PRESETS, Architecture, load_arch
 from smt_nas.errors import ConfigError
 from smt_nas.space import SearchSpace
 from smt_nas.train.recipe import Recipe, load_recipe
-from smt_nas.yaml import parse_value, read_yaml, to_yaml, validated
+from smt_nas.yaml import SafeDumper, _Dumper, parse_value, read_yaml, to_yaml, validated
 
 NUMBERS = {
     "1e-4": 1e-4,
@@ -84,3 +85,24 @@ def test_a_model_config_holds_no_field_without_effect(tmp_path):
     odd = PRESETS["smt_t"].model_copy(update={"stages": (*PRESETS["smt_t"].stages[:3], last)})
     odd.save(tmp_path / "odd.yaml")
     assert load_arch(tmp_path / "odd.yaml").key == odd.key == PRESETS["smt_t"].key
+
+
+class _PlainDumper(SafeDumper):
+    """PyYAML's own, with the numbers that are read here."""
+
+    yaml_implicit_resolvers = _Dumper.yaml_implicit_resolvers
+
+
+def test_what_is_written_is_what_pyyaml_writes():
+    shared = [1, 2]
+    values = [
+        *(arch.to_values() for arch in PRESETS.values()),
+        {"a": shared, "b": shared, "c": {"d": shared, "e": None, "f": ()}},
+        ["1e3", "yes", "0x1", "a: b", "", " x", "2026-01-01", "~", True, 1, 1.0, 1e-7, -0.0],
+        {"inf": float("inf"), "nan": float("nan"), 3: "int", "text": "long words " * 30},
+    ]
+    for value in [*values, values]:
+        plain = yaml.dump(
+            value, Dumper=_PlainDumper, sort_keys=False, default_flow_style=None, width=100
+        )
+        assert to_yaml(value) == plain

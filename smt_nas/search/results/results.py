@@ -17,6 +17,7 @@ from smt_nas.errors import StoreError
 from smt_nas.evaluators import Evaluation
 from smt_nas.files import write_atomic
 from smt_nas.metrics import METRICS
+from smt_nas.search.csv_text import to_csv_text
 from smt_nas.search.problem.problem import Problem, Values
 from smt_nas.search.problem.region import Design, place_design, place_designs
 from smt_nas.search.storage.study_notes import Verification
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import pandas
 
 OP_COUNTERS = ("torch", "fvcore", "thop")
-_CSV_FORMAT = "%.10g"
 _CHUNK = 10_000  # networks
 
 
@@ -244,9 +244,7 @@ def write_front(folder: Path, members: Sequence[Result], baselines: Sequence[Res
                 path.unlink()  # of an earlier, larger front
     except OSError as error:
         raise StoreError(f"{configs}: cannot be written ({error.strerror}).") from error
-    frame = make_frame(members, baselines)
-    text = frame.to_csv(index=False, float_format=_CSV_FORMAT, lineterminator="\n")
-    write_atomic(folder / "front.csv", text)
+    write_atomic(folder / "front.csv", to_csv_text(make_frame(members, baselines)))
 
 
 def make_frame(members: Sequence[Result], baselines: Sequence[Result]) -> pandas.DataFrame:
@@ -265,7 +263,7 @@ def make_frame(members: Sequence[Result], baselines: Sequence[Result]) -> pandas
     rows = [*members, *baselines]
     columns: dict[str, pandas.Series[Any]] = {
         "name": _make_words(r.name for r in rows),
-        "kind": _make_words("baseline" if r in baselines else "front" for r in rows),
+        "kind": _make_words(["front"] * len(members) + ["baseline"] * len(baselines)),
         "key": _make_words(r.arch.key for r in rows),
     }
     for name in _list_metrics(rows):

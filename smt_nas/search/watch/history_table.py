@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from smt_nas.files import write_atomic
+from smt_nas.search.csv_text import to_csv_text
 from smt_nas.search.problem.problem import Problem
 from smt_nas.search.storage.trial import Trial
 from smt_nas.search.watch.hypervolume import measure_points, trace_hypervolume
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import pandas
 
 FILE = "history.csv"
-_FORMAT = "%.10g"
 _EVERY_S = 60.0  # while a search works
 
 
@@ -80,8 +80,7 @@ class HistoryFile:
 
     def write(self, trials: Sequence[Trial]) -> None:
         """Write it. Raises StoreError; what was there before is then kept."""
-        frame = make_history_frame(self.problem, trials)
-        text = frame.to_csv(index=False, float_format=_FORMAT, lineterminator="\n")
+        text = to_csv_text(make_history_frame(self.problem, trials))
         write_atomic(self.folder / FILE, text)
         self._written = self.clock()
 

@@ -130,6 +130,7 @@ def test_killed_and_interrupted_amid_a_hanging_function(tmp_path):
     ):
         child = command(*arguments, mark=tmp_path)
         wait_until(hangs(calls))
+        assert alive(str(tmp_path).encode())
         child.send_signal(sent)
         if sent == signal.SIGINT:  # the first lets what runs finish, and this will not
             time.sleep(1.0)

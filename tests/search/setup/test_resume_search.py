@@ -11,6 +11,7 @@ import pytest
 
 from smt_nas.errors import StoreError
 from smt_nas.evaluators import FunctionEvaluator
+from smt_nas.runtime.engines import process_pool
 from smt_nas.search import Settings, create_search, resume_search, run_directory
 from smt_nas.search.loop.listener import NullSearchProgress
 from tests.fakes import devices as fakes
@@ -112,13 +113,16 @@ def test_a_moved_run_goes_on(whole, tmp_path):
 SMALL = ("--space", "smt_micro", "--budget", "10MMACs", "--no-verify", "--evaluator", "zero-cost")
 
 
+WORKER = f"from {process_pool.__name__} import".encode()  # what its command line begins with
+
+
 def alive(pattern):
     """Worker processes whose environment names a directory."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes()
-            if b"runtime.process_pool" in words and pattern in (process / "environ").read_bytes():
+            if WORKER in words and pattern in (process / "environ").read_bytes():
                 found.append(process.name)
         except OSError:
             continue
@@ -135,6 +139,7 @@ def test_sigkill_leaves_no_worker_and_resume_gives_the_same(tmp_path):
     for trials in (1, 7):
         child = command(*words, mark=tmp_path)
         wait_until(lambda t=trials: stored(killed) >= t)
+        assert alive(mark)
         child.send_signal(signal.SIGKILL)
         child.communicate()
         wait_until(lambda: not alive(mark))
