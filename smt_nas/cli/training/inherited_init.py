@@ -59,9 +59,9 @@ class InheritedInit:
         )
         if card.split is not None:
             self._say_once(
-                "It was trained on all images but those that --set "
+                f"It was trained on all images of {card.data} but those that --set "
                 f"validation={card.split.fraction!r} --set split_seed={card.split.seed} hold out: "
-                "on another validation split the figures of this training are too good."
+                "on another validation split of these the figures of a training are too good."
             )
         return str(taken.file)
 

@@ -305,15 +305,15 @@ class _Training:
                 f"{format_count(rollbacks - 1, 'return')} to a checkpoint). Lower the rate with "
                 "--set optimizer.lr=…, in another --out."
             )
+        parts.listener.say(
+            f"Losses exploded at step {at}: back to a checkpoint, and on at "
+            f"{SLOWER**rollbacks:g} of the rate."
+        )
         skipped = self._state.skipped
         self._take_up(find_latest(parts.folder, parts.listener.say, _was_sound))
         parts.group.all_gather(None)  # the first replaces what the others read
         self._state.rollbacks, self._state.skipped = rollbacks, skipped
         self._save()
-        parts.listener.say(
-            f"Losses exploded at step {at}: back to step {self._state.step}, at "
-            f"{SLOWER**rollbacks:g} of the rate."
-        )
 
     def _save(self) -> None:
         """Write a checkpoint and losses.csv; the first process does."""
