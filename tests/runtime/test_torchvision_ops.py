@@ -45,6 +45,18 @@ def test_suppression_drops_what_overlaps_a_better_box():
     assert nms(boxes[:0], scores[:0], 0.5).tolist() == []
 
 
+@pytest.mark.skipif(
+    check_torchvision() != "whole", reason="torchvision's operators do not load beside this torch"
+)
+def test_suppression_is_that_of_the_kernel():
+    generator = torch.Generator().manual_seed(0)
+    corners = 100 * torch.rand(500, 2, generator=generator)
+    boxes = torch.cat([corners, corners + 5 + 40 * torch.rand(500, 2, generator=generator)], dim=1)
+    scores = torch.rand(500, generator=generator)
+    own = torchvision_ops._suppress_overlaps(boxes, scores, 0.5)
+    assert own.tolist() == import_torchvision().ops.nms(boxes, scores, 0.5).tolist()
+
+
 def test_code_of_a_user_may_import_timm_and_use_operators_by_itself(tmp_path):
     """A fresh process, in which nothing was declared before."""
     (tmp_path / "mine.py").write_text(
