@@ -91,13 +91,16 @@ def use_deterministic_algorithms(deterministic: bool) -> Iterator[None]:
 
 
 @contextmanager
-def explain_out_of_memory(device: torch.device, batch_size: int) -> Iterator[None]:
+def explain_out_of_memory(
+    device: torch.device,
+    batch_size: int,
+    way_out: str = "or use --grad-checkpointing; go on with --resume auto",
+) -> Iterator[None]:
     """Tell of a full GPU in one line."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(
             f"{device}: its memory must hold a step (got none left at batch_size {batch_size}). "
-            "Lower --set batch_size=… and raise --set accumulation=…, or use "
-            "--grad-checkpointing; go on with --resume auto."
+            f"Lower --set batch_size=… and raise --set accumulation=…, {way_out}."
         ) from error

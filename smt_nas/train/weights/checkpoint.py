@@ -279,5 +279,6 @@ def _list_checkpoints(folder: Path) -> list[Checkpoint]:
 def _unwritable_error(path: Path, error: OSError) -> StoreError:
     return StoreError(
         f"{path}: cannot be written ({error.strerror or error}). Free some space or mend the "
-        "folder, and go on with --resume auto; what was saved before is kept."
+        "folder, then repeat the command (smt-nas train: with --resume auto); what was saved "
+        "before is kept."
     )

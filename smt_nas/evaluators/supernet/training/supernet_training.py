@@ -136,7 +136,8 @@ def train_supernet(
         heard.say(f"{folder} holds this supernet." if exists else f"Run directory: {folder}")
         stack.enter_context(_use_precision(parts.recipe, group.device))
         interrupts = stack.enter_context(catch_interrupts())
-        stack.enter_context(explain_out_of_memory(group.device, parts.recipe.batch_size))
+        size, way_out = parts.recipe.batch_size, "in another --out"
+        stack.enter_context(explain_out_of_memory(group.device, size, way_out))
         return _Training(parts, interrupts).run_steps()
 
 

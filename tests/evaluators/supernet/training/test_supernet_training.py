@@ -206,6 +206,15 @@ def test_processes_that_see_other_checkpoints_are_refused(tmp_path, monkeypatch)
         train(tmp_path / "run")
 
 
+def test_a_full_gpu_is_one_line_with_a_way_out_that_a_supernet_has(tmp_path, monkeypatch):
+    def fail(*words):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(SandwichLearner, "train_step", fail)
+    with pytest.raises(TrainingError, match=r"at batch_size 8\)\. .*…, in another --out\.$"):
+        train(tmp_path / "run")
+
+
 def test_the_test_split_stays_shut(tmp_path):
     source = replace(load_few_digits(), test=_Sealed())
     train(tmp_path / "run", source=source, steps=1)
