@@ -43,7 +43,7 @@ NOTES = 6  # lines that are shown without --evidence
 
 def front_table(outcome: Outcome, show_all: bool) -> Group:
     """Members best first, then the baselines; at most `ROWS` members unless `show_all`."""
-    members = outcome.front if show_all else _thin_out(outcome.front)
+    members = outcome.front if show_all else thin_out(outcome.front)
     columns = make_columns(outcome)
     table = _make_table(outcome, members, columns, tight=False)
     if _measure_width(table) > WIDTH:
@@ -184,11 +184,11 @@ def _has_failed(trial: Trial) -> bool:
     return trial.evaluation.failure is not None and not trial.evaluation.stopped
 
 
-def _thin_out(members: Sequence[Result]) -> list[Result]:
-    """At most `ROWS` members, evenly over the front, both ends included."""
-    if len(members) <= ROWS:
+def thin_out(members: Sequence[Result], most: int = ROWS) -> list[Result]:
+    """At most so many members, evenly over the front, both ends included."""
+    if len(members) <= most:
         return list(members)
-    picks = np.linspace(0, len(members) - 1, ROWS).round().astype(int)
+    picks = np.linspace(0, len(members) - 1, most).round().astype(int)
     return [members[i] for i in picks]
 
 

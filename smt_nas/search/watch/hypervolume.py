@@ -102,6 +102,22 @@ def measure_growth(points: Floats, before: int) -> float:
     return new / old - 1
 
 
+def compare_hypervolumes(sets: Sequence[Floats]) -> list[float]:
+    """Hypervolume of each of some sets of points (n, M), as a share of the box around all.
+
+    The box is from the best to the worst that is finite in any of them, a tenth beyond the worst
+    included; 0 of a set without a finite point.
+    """
+    everything = np.concatenate(sets)
+    among = everything[_find_good(everything)]
+    volumes = []
+    for points in sets:
+        good = points[_find_good(points)]
+        volume = _measure_volume(_scale(good, among)) if len(good) else 0.0
+        volumes.append(volume / _REFERENCE ** points.shape[1])
+    return volumes
+
+
 def _find_good(points: Floats) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(points).all(axis=1))
 
