@@ -17,7 +17,7 @@ MOBILE := $(MOBILE_VENV)/.installed
 DATA := dataset-fashion-mnist
 SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: search test mobile postgres lint format data clean
+.PHONY: search test mobile postgres chromium lint format data clean
 
 search: $(RUN)
 	$(BIN)/smt-nas search --budget "$(BUDGET)" --seed $(SEED) $(ARGS)
@@ -34,6 +34,12 @@ postgres:
 	@ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || command -v initdb > /dev/null || \
 	  $(SUDO) apt-get install --yes postgresql >&2 || \
 	  { $(SUDO) apt-get update && $(SUDO) apt-get install --yes postgresql; } >&2
+
+# the browser that tests of pages start; without it they are skipped
+chromium:
+	@command -v chromium > /dev/null || \
+	  $(SUDO) apt-get install --yes --no-install-recommends chromium >&2 || \
+	  { $(SUDO) apt-get update && $(SUDO) apt-get install --yes --no-install-recommends chromium; } >&2
 
 lint: $(DEV)
 	$(BIN)/ruff format --check .

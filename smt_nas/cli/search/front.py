@@ -54,8 +54,19 @@ def show_outcome(
     evidence: bool = False,
     exit_code: bool = True,
     comparison: TrainingComparison | None = None,
+    page: bool = False,
 ) -> None:
-    """Print what a search came to, and what its front's best came to in training; exit by it."""
+    """Print what a search came to, and what its front's best came to in training; exit by it.
+
+    Args:
+        outcome: of the search.
+        as_json: as one document.
+        show_all: all rows of a long front.
+        evidence: all notes in full.
+        exit_code: exit with what the outcome means.
+        comparison: of trained members; None where none were.
+        page: write the run's page too.
+    """
     from smt_nas.report.search.front import as_document, front_notes, front_table
 
     if as_json:
@@ -64,11 +75,26 @@ def show_outcome(
         console.show(front_table(outcome, show_all))
         console.show_notes(front_notes(outcome, show_all, evidence))
         _show_comparison(outcome, comparison)
+    if page:
+        write_page(outcome)
     stopped = comparison is not None and comparison.interrupted
     if exit_code and (outcome.interrupted or stopped):
         raise typer.Exit(INTERRUPTED)
     if exit_code and not outcome.front:
         raise typer.Exit(1)
+
+
+def write_page(outcome: Outcome) -> None:
+    """Write the page of a run into its folder, and say where; what it takes may be missing."""
+    from smt_nas.report.page.document import can_plot
+    from smt_nas.report.search.page.run_page import PAGE_FILE, write_run_page
+
+    path = outcome.path / PAGE_FILE
+    if not can_plot():
+        console.say("Page: needs plotly, `pip install 'smt-nas[report]'`; then smt-nas report RUN")
+        return
+    write_run_page(outcome, path)
+    console.say(f"Page: {shell_word(path)}")
 
 
 def _trained_document(comparison: TrainingComparison | None) -> dict[str, Any]:

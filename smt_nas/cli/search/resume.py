@@ -54,4 +54,4 @@ def resume(
         )
         prepare_to_evaluate(search.evaluator)
         outcome = search.run()
-    show_outcome(outcome, as_json, show_all, comparison=run_top_training(outcome))
+    show_outcome(outcome, as_json, show_all, comparison=run_top_training(outcome), page=True)

@@ -85,7 +85,7 @@ def search(
             listener.say(summarise_evidence(evidence))
         prepare_to_evaluate(search.evaluator)
         outcome = search.run()
-    show_outcome(outcome, as_json, show_all, comparison=run_top_training(outcome))
+    show_outcome(outcome, as_json, show_all, comparison=run_top_training(outcome), page=True)
 
 
 def _settings(given: dict[str, Any]) -> Settings:

@@ -5,7 +5,12 @@ import pytest
 
 from smt_nas.evaluators import Evaluation
 from smt_nas.search.watch import hypervolume
-from smt_nas.search.watch.hypervolume import measure_growth, measure_points, trace_hypervolume
+from smt_nas.search.watch.hypervolume import (
+    compare_hypervolumes,
+    measure_growth,
+    measure_points,
+    trace_hypervolume,
+)
 from tests.fakes.searches import make_problem, make_trials, sample
 
 INF = np.inf
@@ -60,3 +65,10 @@ def test_of_many_points_it_is_computed_now_and_then(monkeypatch):
     computed = [i for i in range(1, 95) if some[i] > some[i - 1]]
     assert some[computed] == pytest.approx(each[computed]) and some[-1] == pytest.approx(each[-1])
     assert (some <= each + 1e-12).all() and len(computed) >= 5
+
+
+def test_sets_are_compared_in_the_box_around_all_of_them():
+    corner, both = np.array([[0.0, 1.0]]), np.array([[0.0, 1.0], [1.0, 0.0], [INF, INF]])
+    box = 1.1**2
+    expected = [1.1 * 0.1 / box, (1.1**2 - 1) / box, 0.0]
+    assert compare_hypervolumes([corner, both, both[2:]]) == pytest.approx(expected)

@@ -46,6 +46,9 @@ def make_compare_page(outcomes: Sequence[Outcome]) -> Page:
     """The page. Raises ConfigError as `write_compare_page` does."""
     if not 2 <= len(outcomes) <= MOST:
         raise ConfigError(f"--compare: must be from 2 to {MOST} runs (got {len(outcomes)}).")
+    paths = [outcome.path.resolve() for outcome in outcomes]
+    if len(set(paths)) < len(paths):
+        raise ConfigError("--compare: must be different runs (got one twice). Name each once.")
     named = _name_runs(outcomes)
     axes = list_shared_axes(outcomes)
     if len(axes) < 2:
@@ -119,9 +122,7 @@ def _make_differences(named: Mapping[str, Outcome]) -> str:
     facts = [_list_facts(outcome) for outcome in named.values()]
     different = [name for name in facts[0] if len({fact[name] for fact in facts}) > 1]
     if not different:
-        return make_list(
-            ["Nothing: they were asked for the same, and made with the same versions."]
-        )
+        return make_paragraph("Nothing: they were asked for the same, with the same versions.")
     headings = [Heading("", is_number=False), *(Heading(name) for name in named)]
     rows = [Row([Cell(name), *(Cell(fact[name]) for fact in facts)]) for name in different]
     return make_table("What they were asked for, and made with", headings, rows)
