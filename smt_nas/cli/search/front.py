@@ -76,7 +76,8 @@ def show_outcome(
         console.show_notes(front_notes(outcome, show_all, evidence))
         _show_comparison(outcome, comparison)
     if page:
-        write_page(outcome)
+        line = write_page(outcome)
+        console.show_notes([] if as_json else [line])
     stopped = comparison is not None and comparison.interrupted
     if exit_code and (outcome.interrupted or stopped):
         raise typer.Exit(INTERRUPTED)
@@ -84,17 +85,17 @@ def show_outcome(
         raise typer.Exit(1)
 
 
-def write_page(outcome: Outcome) -> None:
-    """Write the page of a run into its folder, and say where; what it takes may be missing."""
+def write_page(outcome: Outcome) -> str:
+    """Write the page of a run into its folder; the line that says where, or what it takes."""
     from smt_nas.report.page.document import can_plot
     from smt_nas.report.search.page.run_page import PAGE_FILE, write_run_page
 
-    path = outcome.path / PAGE_FILE
     if not can_plot():
-        console.say("Page: needs plotly, `pip install 'smt-nas[report]'`; then smt-nas report RUN")
-        return
+        command = f"smt-nas report {shell_word(outcome.path)}"
+        return f"Page: needs plotly, `pip install 'smt-nas[report]'`; then {command}"
+    path = outcome.path / PAGE_FILE
     write_run_page(outcome, path)
-    console.say(f"Page: {shell_word(path)}")
+    return f"Page: {shell_word(path)}"
 
 
 def _trained_document(comparison: TrainingComparison | None) -> dict[str, Any]:
