@@ -10,7 +10,7 @@ from typing import Any, Literal
 from smt_nas.errors import ConfigError, UnknownName
 from smt_nas.files import write_atomic
 from smt_nas.report.plot_files import import_plot_library
-from smt_nas.report.search.page.front_data import Axis, list_axes
+from smt_nas.report.search.axes import Axis, list_axes
 from smt_nas.search import Outcome, Result
 
 FigureFormat = Literal["png", "svg", "pdf"]

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 
 from smt_nas.report.page.elements import make_options
-from smt_nas.report.search.page.front_data import Axis
+from smt_nas.report.search.axes import Axis
 
 
 def make_front_figure(axes: Sequence[Axis]) -> str:

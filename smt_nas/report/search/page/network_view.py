@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from smt_nas.report.page.arch_drawing import draw_architecture
 from smt_nas.report.page.elements import Cell, Heading, Row, make_commands, make_options, make_table
+from smt_nas.report.search.axes import Axis, list_axes
 from smt_nas.report.search.page.commands import network_commands
-from smt_nas.report.search.page.front_data import Axis, list_axes
 from smt_nas.search import Outcome, Result
 
 

@@ -22,10 +22,11 @@ from smt_nas.report.page.elements import (
     make_paragraph,
     make_table,
 )
+from smt_nas.report.search.axes import list_axes
 from smt_nas.report.search.columns import BROKEN, Column, make_columns
 from smt_nas.report.search.front import collect_notes, thin_out
 from smt_nas.report.search.page.commands import run_commands
-from smt_nas.report.search.page.front_data import list_axes, make_front_data
+from smt_nas.report.search.page.front_data import make_front_data
 from smt_nas.report.search.page.front_figure import make_front_figure
 from smt_nas.report.search.page.history_plots import make_history_plots
 from smt_nas.report.search.page.latency_plot import make_latency_plots
