@@ -75,15 +75,6 @@ def _insert(
     rows: dict[str, list[tuple[object, ...]]] = {name: [] for name in _INSERTS}
     for at in range(n):
         trial = start + at + 1
-        stored = {
-            "key": hashlib.sha256(genes[at].tobytes()).hexdigest()[:12],
-            "genes": genes[at].tolist(),
-            "costs": {name: values[name][at].item() for name in COSTS},
-            "predictions": {k: [float(end[at]) for end in v] for k, v in intervals.items()},
-            "evaluation": _record(estimate, at),
-        }
-        broken = {f"constraints:{name}": float(v[at]) for name, v in violations.items()}
-        system = {"constraints": list(broken.values()), **broken}
         rows["trials"].append((trial, trial - 1, 1, "COMPLETE"))
         rows["trial_values"] += [
             (trial, i, float(points[at, i] * sign), "FINITE") for i, sign in enumerate(signs)
@@ -91,16 +82,26 @@ def _insert(
         rows["trial_params"] += [
             (trial, name, float(genes[at, i]), distributions[name]) for i, name in free
         ]
-        rows["trial_user_attributes"] += [
-            (trial, "architecture", architecture),
-            *((trial, name, json.dumps(value)) for name, value in stored.items()),
-        ]
-        rows["trial_system_attributes"] += [
-            (trial, name, json.dumps(value)) for name, value in system.items()
-        ]
+        stored = {
+            "key": hashlib.sha256(genes[at].tobytes()).hexdigest()[:12],
+            "genes": genes[at].tolist(),
+            "costs": {name: values[name][at].item() for name in COSTS},
+            "predictions": {k: [float(end[at]) for end in v] for k, v in intervals.items()},
+            "evaluation": _record(estimate, at),
+        }
+        rows["trial_user_attributes"].append((trial, "architecture", architecture))
+        rows["trial_user_attributes"] += _list_attributes(trial, stored)
+        broken = {f"constraints:{name}": float(v[at]) for name, v in violations.items()}
+        rows["trial_system_attributes"] += _list_attributes(
+            trial, {"constraints": list(broken.values()), **broken}
+        )
     for name, (columns, marks) in _INSERTS.items():
         database.executemany(f"INSERT INTO {name} ({columns}) VALUES ({marks})", rows[name])
     database.commit()
+
+
+def _list_attributes(trial: int, values: dict[str, object]) -> list[tuple[object, ...]]:
+    return [(trial, name, json.dumps(value)) for name, value in values.items()]
 
 
 _INSERTS = {

@@ -26,7 +26,10 @@ began = float(sys.argv[1])
 marks = [("start", began)]
 import smt_nas.cli.search
 from smt_nas.search import Settings, create_search
-from smt_nas.search.loop.listener import NullSearchProgress
+try:
+    from smt_nas.search.loop.listener import NullSearchProgress
+except ModuleNotFoundError:  # of before the rooms were redrawn
+    from smt_nas.search.listener import NullSearchProgress
 
 class Recorder(NullSearchProgress):
     def step(self, phase, done, total):

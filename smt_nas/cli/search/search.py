@@ -67,11 +67,9 @@ def search(
     Example: smt-nas search --budget 2.4GFLOPs --budget 12Mparams --seed 1
     """
     phases = list_search_phases("survey", _verify(verify, prove), train_top is not None)
+    searched = _name_space(space, evaluator)
     within = f" within {', '.join(budget)}" if budget else ""
-    named = f"space {space or _SPACE}"
-    if space is None and (evaluator or "").startswith(SUPERNET_PREFIX):
-        named = f"the space of {evaluator}"
-    say_first(context, f"Searching {named}{within}: {list_phases(phases)}.")
+    say_first(context, f"Searching {searched}{within}: {list_phases(phases)}.")
     with talk(phases) as listener:
         listener.step("survey", 0, None)
         from smt_nas.report.evidence import summarise_evidence
@@ -86,6 +84,13 @@ def search(
         prepare_to_evaluate(search.evaluator)
         outcome = search.run()
     show_outcome(outcome, as_json, show_all, comparison=run_top_training(outcome), page=True)
+
+
+def _name_space(space: str | None, evaluator: str | None) -> str:
+    """What is searched, before anything is read."""
+    if space is None and (evaluator or "").startswith(SUPERNET_PREFIX):
+        return f"the space of {evaluator}"
+    return f"space {space or _SPACE}"
 
 
 def _settings(given: dict[str, Any]) -> Settings:

@@ -28,7 +28,7 @@ from smt_nas.search.setup.budget_change import (
     describe_change,
     read_new_problem,
 )
-from smt_nas.search.setup.evaluator_change import check_evaluator, open_study
+from smt_nas.search.setup.evaluator_change import OpenedStudy, check_evaluator, open_study
 from smt_nas.search.setup.wishes import Wishes
 from smt_nas.search.stop_rule import count_wanted
 from smt_nas.search.storage.database import wait_for_server
@@ -82,10 +82,7 @@ def resume_search(
     if not read_only:
         _tell_differences(directory, evaluator, listener)
         wait_for_server(directory.storage, listener.say)
-    _check_study(directory, problem, read_only)
-    opened = open_study(directory, problem)
-    if evaluator is not None:
-        opened = check_evaluator(directory, problem, opened, evaluator, accept_changed_evaluator)
+    opened = _open_study(directory, problem, read_only, evaluator, accept_changed_evaluator)
     if new_problem is not None:
         listener.say(describe_change(directory, budgets, len(opened.study.trials())))
         problem, opened = new_problem, change_budgets(directory, new_problem, opened, budgets)
@@ -94,6 +91,21 @@ def resume_search(
         _adopt_wishes(directory, search, wishes)
         listener.resumed(len(search.read_trials()), count_wanted(directory.settings.n))
     return search
+
+
+def _open_study(
+    directory: RunDirectory,
+    problem: Problem,
+    read_only: bool,
+    evaluator: Evaluator | None,
+    accept_change: bool,
+) -> OpenedStudy:
+    """The study to go on in, or to read. Raises StoreError."""
+    _check_study(directory, problem, read_only)
+    opened = open_study(directory, problem)
+    if evaluator is None:
+        return opened
+    return check_evaluator(directory, problem, opened, evaluator, accept_change)
 
 
 def _check_study(directory: RunDirectory, problem: Problem, read_only: bool) -> None:
