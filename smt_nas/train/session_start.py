@@ -179,8 +179,9 @@ def _check_own(checkpoint: Checkpoint, stored: dict[str, Any], session: Training
 def check_shared(run: Path, first: int, own: int) -> None:
     """All processes must find the same checkpoint, on whatever machine they are."""
     if own != first:
-        got, other = ("none" if n < 0 else f"one of update {n}" for n in (own, first))
+        got = "none" if own < 0 else f"one of update {own}"
+        other = "none" if first < 0 else first
         raise StoreError(
-            f"{run}: all processes must see the same checkpoints (got {got}, process 0 {other}). "
-            "Put the folder where all machines share it."
+            f"{run}: all processes must see the same checkpoints (got {got}, process 0 has "
+            f"{other}). Put the folder where all machines share it."
         )

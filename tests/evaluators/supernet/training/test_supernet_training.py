@@ -202,7 +202,7 @@ def test_processes_that_see_other_checkpoints_are_refused(tmp_path, monkeypatch)
         return 3 if type(value) is int else value
 
     monkeypatch.setattr(ProcessGroup, "broadcast", broadcast)
-    with pytest.raises(StoreError, match=r"got one of update 1, process 0 one of update 3\)"):
+    with pytest.raises(StoreError, match=r"got one of update 1, process 0 has 3\)"):
         train(tmp_path / "run")
 
 
