@@ -99,7 +99,7 @@ class Coverage:
         if not isinstance(counts, Mapping) or not all(
             isinstance(number, int) and number >= 0 for number in (steps, *counts.values())
         ):
-            raise ValueError("coverage must hold steps and counts, whole numbers from 0")
+            raise ValueError("must hold steps and counts, whole numbers from 0.")
         return cls(int(str(steps)), {str(name): int(count) for name, count in counts.items()})
 
 
