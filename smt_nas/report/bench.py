@@ -15,13 +15,12 @@ from smt_nas.files import names, shell_word
 from smt_nas.metrics import METRICS
 from smt_nas.nasbench.rows import BenchRow
 from smt_nas.nasbench.table import Bench
+from smt_nas.report.page.arch_drawing import LETTERS
 from smt_nas.report.shares import percent
 from smt_nas.space import SearchSpace
 
 if TYPE_CHECKING:
     from smt_nas.nasbench.build import BuildResult  # it needs torch
-
-_MIXERS = {"sam": "S", "msa": "A"}
 
 
 def bench_table(bench: Bench, top: int) -> Table:
@@ -54,7 +53,7 @@ def bench_table(bench: Bench, top: int) -> Table:
 
 
 def _blocks(arch: Architecture) -> str:
-    return " ".join("".join(_MIXERS[kind] for kind in s.mixers) for s in arch.stages)
+    return " ".join("".join(LETTERS[kind] for kind in s.mixers) for s in arch.stages)
 
 
 def _mean(rows: tuple[BenchRow, ...], figure: str) -> float | None:

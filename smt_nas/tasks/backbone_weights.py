@@ -82,9 +82,9 @@ def _choose_set(content: Mapping[Any, Any], where: str) -> WeightSet:
     sets = match_weight_sets(find_weight_sets(content, [OWN_ANCHOR, OFFICIAL_ANCHOR]), None)
     if len(sets) == 1:
         return sets[0]
-    held = list_names([s.label or "the file itself" for s in sets]) if sets else "none"
+    labels = list_names([s.label or "the file itself" for s in sets]) if sets else "none"
     raise ConfigError(
-        f"{where}: must hold the weights of one SMT (got {held}). Name a checkpoint of a "
+        f"{where}: must hold the weights of one SMT (got {labels}). Name a checkpoint of a "
         "classifier, a detector or a segmenter with an SMT in it."
     )
 

@@ -235,11 +235,11 @@ def _load_batches(
     place = (request.batch_size, group.rank, group.size)
     for part in setup.images.parts:
         options = HoldingOptions(group.device, size, channels, group.size, request.workers)
-        held = hold_evaluation_images(part, setup.evaluation, options) if hold else None
-        if held is None:
+        images = hold_evaluation_images(part, setup.evaluation, options) if hold else None
+        if images is None:
             yield from load_evaluation_batches(part, transform, *place, loading, unreadable)
         else:
-            yield from iterate_evaluation_batches(held, part, norm, place, unreadable)
+            yield from iterate_evaluation_batches(images, part, norm, place, unreadable)
 
 
 def _set_up(request: EvalRequest, group: ProcessGroup) -> _EvalSetup:

@@ -85,9 +85,9 @@ def _hold_images(
         before: how updates were made until the last checkpoint; None without one.
         listener: hears the first process.
     """
-    held, group, config = None, session.group, session.config
+    images, group, config = None, session.group, session.config
     if session.fast:
-        held = hold_in_all(
+        images = hold_in_all(
             group,
             session.splits,
             session.source,
@@ -102,9 +102,9 @@ def _hold_images(
             ),
             listener.say,
         )
-    if before is not None and before.held != (held is not None):
+    if before is not None and before.held != (images is not None):
         listener.say(describe_other_draws(before.held))
-    return replace(session, held=held)
+    return replace(session, held=images)
 
 
 def _load_checkpoint(

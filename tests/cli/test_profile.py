@@ -197,7 +197,7 @@ def test_what_cannot_be_compared_is_one_line(tmp_path, content, rule):
 def test_the_page_is_whole_and_offline(here):
     invoke("profile", "tiny.yaml", "--gpu", "a100", "--batch", "1,8", "--html", "page.html")
     text = (here / "page.html").read_text()
-    assert "Roofline of tiny" in text and "Batch curve" in text and "Plotly.newPlot" in text
+    assert "Roofline of tiny" in text and "Batch curve" in text and "Plotly.react" in text
     assert "<script src=" not in text and "</html>" in text
 
 

@@ -87,7 +87,7 @@ def show_outcome(
 
 def write_page(outcome: Outcome) -> str:
     """Write the page of a run into its folder; the line that says where, or what it takes."""
-    from smt_nas.report.page.document import can_plot
+    from smt_nas.report.page.html_page import can_plot
     from smt_nas.report.search.page.run_page import PAGE_FILE, write_run_page
 
     if not can_plot():

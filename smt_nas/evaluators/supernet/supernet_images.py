@@ -166,10 +166,10 @@ def open_rating_images(
     """Prepare a split for ratings; its images are held where they can be."""
     channels = spec.in_channels
     norm = adapt_statistics(source.mean, channels), adapt_statistics(source.std, channels)
-    held = hold_evaluation_images(
+    images = hold_evaluation_images(
         examples, evaluation, HoldingOptions(group.device, spec.image_size, channels)
     )
-    return RatingImages(examples, evaluation, spec, norm, group, held)
+    return RatingImages(examples, evaluation, spec, norm, group, images)
 
 
 def digest_data(source: Source) -> str:

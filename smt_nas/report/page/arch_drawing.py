@@ -15,7 +15,8 @@ from smt_nas.arch import Architecture, Stage
 
 _WIDTH = 360.0  # of the drawing, in its own units
 _BLOCK, _GAP = 14.0, 3.0  # width of a block, and between two
-_LETTERS = {"sam": "S", "msa": "M"}
+LETTERS = {"sam": "S", "msa": "A"}
+"""Of the blocks: modulation and attention."""
 _LETTERED = 9.0  # least width of a block with a letter in it
 _TEXT, _SMALL = 13.0, 11.0
 _LINE = 16.0
@@ -45,13 +46,13 @@ def draw_architecture(arch: Architecture, title: str) -> str:
 
 
 def describe_architecture(arch: Architecture) -> str:
-    """The four stages in one line: `64 x2 S | 128 x2 S | 256 x8 SMSMSMSM | 512 x1 M`."""
+    """The four stages in one line: `64 x2 S | 128 x2 S | 256 x8 SASASASA | 512 x1 A`."""
     return " | ".join(f"{stage.dim} x{stage.depth} {_spell_mixers(stage)}" for stage in arch.stages)
 
 
 def _spell_mixers(stage: Stage) -> str:
-    """`S` where all blocks are SAM, `SMSM` where they take turns, `12S 4M` where that is long."""
-    letters = [_LETTERS[mixer] for mixer in stage.mixers]
+    """`S` where all blocks are SAM, `SASA` where they take turns, `12S 4A` where that is long."""
+    letters = [LETTERS[mixer] for mixer in stage.mixers]
     if len(set(letters)) == 1:
         return letters[0]
     runs = [(letter, len(list(run))) for letter, run in groupby(letters)]
@@ -89,7 +90,7 @@ def _draw_stage(number: int, stage: Stage, side: int, top: float) -> tuple[list[
             middle, low = x + wide / 2, blocks_top + height / 2 + 3.5
             parts.append(
                 f'<text class="letter" x="{middle:.1f}" y="{low:.1f}" font-size="10" '
-                f'text-anchor="middle">{_LETTERS[mixer]}</text>'
+                f'text-anchor="middle">{LETTERS[mixer]}</text>'
             )
     return parts, blocks_top + height + 10 - top
 
@@ -101,7 +102,7 @@ def _list_details(stage: Stage) -> Iterator[str]:
         kernels = ", ".join(map(str, stage.kernels))
         yield f"{sam} SAM (S): kernels {kernels}; expand x{stage.expand_ratio}"
     if msa:
-        yield f"{msa} MSA (M): {stage.heads} heads of {stage.head_dim}"
+        yield f"{msa} MSA (A): {stage.heads} heads of {stage.head_dim}"
     yield f"FFN x{stage.mlp_ratio:g}, kernel {stage.ffn_kernel}"
 
 

@@ -64,10 +64,8 @@ def load_openvino(path: Path, threads: int | None, precision: str | None) -> Loa
 def open_core(library: ModuleType) -> Any:
     """The one core of this process, which stays until its end.
 
-    The CPU plugin of each core puts a stack of its own in the place of the one that signals are
-    handled on (seen in openvino 2026.4.1). Where several cores end in another order than they
-    began, the stack of one that is gone comes back, and Python's next Ctrl-C ends the process
-    without a word.
+    Every core changes the stack that signals are handled on, and with several in a process a Ctrl-C
+    was seen to end it without a word (openvino 2026.4.1).
     """
     return library.Core()
 

@@ -44,9 +44,9 @@ def test_a_title_is_escaped():
 
 def test_the_stages_in_one_line():
     assert (
-        describe_architecture(PRESETS["smt_t"]) == "64 x2 S | 128 x2 S | 256 x8 SMSMSMSM | 512 x1 M"
+        describe_architecture(PRESETS["smt_t"]) == "64 x2 S | 128 x2 S | 256 x8 SASASASA | 512 x1 A"
     )
     tail = Stage(dim=64, depth=12, attention_ratio=0.25, stacking="tail")
     stages = (*PRESETS["smt_t"].stages[:3], tail)
     arch = PRESETS["smt_t"].model_copy(update={"stages": stages})
-    assert describe_architecture(arch).endswith(" | 64 x12 9S 3M")
+    assert describe_architecture(arch).endswith(" | 64 x12 9S 3A")

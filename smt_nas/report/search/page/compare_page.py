@@ -7,8 +7,8 @@ from pathlib import Path
 
 from smt_nas.errors import ConfigError
 from smt_nas.files import write_atomic
-from smt_nas.report.page.document import Page, Section
 from smt_nas.report.page.elements import Cell, Heading, Row, make_paragraph, make_table
+from smt_nas.report.page.html_page import Page, Section
 from smt_nas.report.search.page.front_data import list_shared_axes, make_compared_data
 from smt_nas.report.search.page.front_figure import make_front_figure
 from smt_nas.report.search.recommendation import recommended_name
@@ -120,11 +120,12 @@ def _share_volumes(outcomes: Sequence[Outcome]) -> list[float | None]:
 def _make_differences(named: Mapping[str, Outcome]) -> str:
     """What the runs were asked for, or were made with, that is not the same in all."""
     facts = [_list_facts(outcome) for outcome in named.values()]
-    different = [name for name in facts[0] if len({fact[name] for fact in facts}) > 1]
+    names = dict.fromkeys(name for fact in facts for name in fact)
+    different = [name for name in names if len({fact.get(name) for fact in facts}) > 1]
     if not different:
         return make_paragraph("Nothing: they were asked for the same, with the same versions.")
     headings = [Heading("", is_number=False), *(Heading(name) for name in named)]
-    rows = [Row([Cell(name), *(Cell(fact[name]) for fact in facts)]) for name in different]
+    rows = [Row([Cell(name), *(Cell(fact.get(name, "-")) for fact in facts)]) for name in different]
     return make_table("What they were asked for, and made with", headings, rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -48,7 +49,7 @@ def list_shared_axes(outcomes: Sequence[Outcome]) -> list[Axis]:
 
 
 def _make_group(kind: str, title: str, points: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    return {"kind": kind, "title": title, "points": list(points)}
+    return {"kind": kind, "title": html.escape(title), "points": list(points)}  # plotly knows tags
 
 
 def _make_data(
@@ -64,10 +65,14 @@ def _make_data(
 def _make_point(r: Result, before: str = "") -> dict[str, Any]:
     values = {name: _round(value) for name, value in r.values.items() if math.isfinite(value)}
     values |= {f"{MEASURED}{name}": _round(m.value) for name, m in r.measured.items()}
-    ends = {name: [_round(end) for end in pair] for name, pair in r.intervals.items()}
+    ends = {
+        name: [_round(end) for end in pair]
+        for name, pair in r.intervals.items()
+        if all(map(math.isfinite, pair))
+    }
     return {
         "name": r.name,
-        "title": f"{before}network {r.name}" if r.name.isdecimal() else r.name,
+        "title": html.escape(f"{before}network {r.name}") if r.name.isdecimal() else r.name,
         "network": describe_architecture(r.arch),
         "values": values,
         "intervals": ends,

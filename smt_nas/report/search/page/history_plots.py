@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas
 
 from smt_nas.report.page.elements import make_plot
@@ -36,13 +37,13 @@ def _plot_volume(frame: pandas.DataFrame) -> str:
 
 def _plot_figures(outcome: Outcome, frame: pandas.DataFrame) -> str:
     metric = outcome.problem.objectives[0]
-    unit = metric.metric.choose_unit(frame[metric.name].dropna())
+    unit = metric.metric.choose_unit(frame[metric.name][np.isfinite(frame[metric.name])])
     traces = []
     for feasible, title, symbol in (
         (True, "within budget", "circle"),
-        (False, "over", "circle-open"),
+        (False, "over budget", "circle-open"),
     ):
-        rows = frame[frame["feasible"] == feasible].dropna(subset=[metric.name])
+        rows = frame[(frame["feasible"] == feasible) & np.isfinite(frame[metric.name])]
         if len(rows):
             traces.append(
                 {

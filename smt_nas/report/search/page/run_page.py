@@ -10,7 +10,6 @@ from smt_nas.budgets import describe_macs
 from smt_nas.errors import format_count
 from smt_nas.files import write_atomic
 from smt_nas.metrics import METRICS
-from smt_nas.report.page.document import Page, Section
 from smt_nas.report.page.elements import (
     Cell,
     Heading,
@@ -22,6 +21,7 @@ from smt_nas.report.page.elements import (
     make_paragraph,
     make_table,
 )
+from smt_nas.report.page.html_page import Page, Section
 from smt_nas.report.search.axes import list_axes
 from smt_nas.report.search.columns import BROKEN, Column, make_columns
 from smt_nas.report.search.front import collect_notes, thin_out

@@ -81,12 +81,12 @@ def hold_in_all(
         except CannotHold as reason:
             return str(reason)
 
-    held = group.run_on_all(hold)
-    reasons = group.all_gather(held if isinstance(held, str) else None)
+    images = group.run_on_all(hold)
+    reasons = group.all_gather(images if isinstance(images, str) else None)
     known = [reason for reason in reasons if reason is not None]
     if known:
         say(describe_obstacle(known[0]))
-    return None if known or isinstance(held, str) else held
+    return None if known or isinstance(images, str) else images
 
 
 def hold_images(

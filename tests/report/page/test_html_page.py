@@ -7,8 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from smt_nas.errors import MeasurementError
-from smt_nas.report.page import document
-from smt_nas.report.page.document import Page, Section, can_plot, embed_json, read_plotly
+from smt_nas.report.page import html_page
 from smt_nas.report.page.elements import (
     Cell,
     Heading,
@@ -19,6 +18,7 @@ from smt_nas.report.page.elements import (
     make_plot,
     make_table,
 )
+from smt_nas.report.page.html_page import Page, Section, can_plot, embed_json, read_plotly
 
 EVIL = '</script><script>alert("1")</script><b>&'
 
@@ -81,7 +81,7 @@ def test_a_page_holds_its_scripts_and_names_no_other_place():
 
 
 def test_without_plotly_a_page_with_plots_is_refused_in_one_line(monkeypatch):
-    monkeypatch.setattr(document, "find_spec", lambda name: None)
+    monkeypatch.setattr(html_page, "find_spec", lambda name: None)
     assert not can_plot()
     with pytest.raises(MeasurementError, match=r"page: plotly is not installed .* `pip install"):
         Page("t", "", [], plots=True).to_html()
